@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a tunnel protocol declares, and what recognising it yields.
+
+Knows the vocabulary that the tunnels (one file each) and the flow table share;
+does not know any protocol, and holds no state.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+from vpngate.packets import Endpoint, FlowKey, Packet
+from vpngate.signatures import Signature
+
+
+class Evidence(IntEnum):
+    """How sure a flow's packets make us; only `CONFIRMED` is ever acted on."""
+
+    INITIATION = 1
+    CONFIRMED = 2
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+class Role(Enum):
+    """A message's part in a conversation; the flow table pairs by it.
+
+    INITIATION  opens a conversation and puts its token on the table
+    RESPONSE    travels the other way and repeats that token; confirms, or, where
+                the token cannot be read (`conclusive` is false), awaits a FOLLOW_UP
+    FOLLOW_UP   the initiator's next message after a response; repeats its token
+    TRAFFIC     looks the same in every packet (ESP, enhanced GRE): evidence lies in
+                two advancing sequence numbers on one token in each direction
+    """
+
+    INITIATION = "initiation"
+    RESPONSE = "response"
+    FOLLOW_UP = "follow-up"
+    TRAFFIC = "traffic"
+
+
+class Message(NamedTuple):
+    """One packet, verified in every byte the specification fixes."""
+
+    role: Role
+    name: str  # the specification's word: "handshake initiation"
+    token: bytes = b""  # what ties the conversation together: an index, a session id, an SPI
+    conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
+    sequence: int = 0  # TRAFFIC only
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """A tunnel protocol: all that the rest of vpngate knows of it.
+
+    name        as users write it: `wireguard`
+    signatures  what one packet can show; compiled for kernel, libpcap and Python
+    read        a packet's message, or None if any checked byte is off
+    covers      the flows that a verdict on this confirmed flow is for, itself first
+    idle        seconds without a packet after which a verdict ends (180 to 600)
+    one_way     whether the first message alone is beyond doubt, so that
+                `confirm = "one-way"` may act on it
+    """
+
+    name: str
+    signatures: tuple[Signature, ...]
+    read: Callable[[Packet], Message | None]
+    covers: Callable[[FlowKey], tuple[FlowKey, ...]]
+    idle: int
+    one_way: bool = False
+
+
+class Sighting(NamedTuple):
+    """What the flow table says when a flow's evidence appears or grows."""
+
+    tunnel: Tunnel
+    flow: FlowKey
+    initiator: Endpoint
+    responder: Endpoint
+    evidence: Evidence
+    first_seen: float  # seconds since the epoch
+    handshakes: int

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel should hold, as data.
+
+Knows the shape of the netdev table (DESIGN: hooks, verdict maps, spared sets,
+signatures, dead man's switch, limits); does not know netlink, and nothing of what
+the kernel holds at the moment.
+"""
+
+from dataclasses import dataclass
+
+from vpngate.registry.intervals import Intervals
+from vpngate.signatures import Signature
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """Everything that decides the content of the table, the ifb and the filters.
+
+    interfaces are the names that exist now (globs already resolved); `enforce` is
+    False in observe mode: then nothing but the copying of handshakes is installed.
+    """
+
+    table: str
+    interfaces: tuple[str, ...]
+    subscriber_side: bool  # False: the interfaces face the uplink, directions swap
+    hook_priority: int
+    mark: int
+    enforce: bool
+    deadman: float  # seconds
+    rate: int  # bit/s, a bucket and direction
+    max_flows: int
+    signatures: tuple[Signature, ...]
+    nflog_group: int
+    packets_per_second: int  # copies in all, shared out among the signatures
+    spared: Intervals
