@@ -30,10 +30,14 @@ class Verdict(StrEnum):
 
 
 class Standing(Protocol):
-    """Who is registered: a registry's side that a decision needs."""
+    """Who is to be left alone: what a decision needs of registry and protection."""
 
     def lookup(self, address: bytes, now: float) -> Registration | None:
         """The longest valid registration of an address, None if there is none."""
+        ...
+
+    def protects(self, address: bytes) -> bool:
+        """Whether an address is never throttled, whatever the registry says."""
         ...
 
 
@@ -66,7 +70,7 @@ class Throttle:
 def decide(
     sufficient: bool,  # noqa: FBT001 -- the one question evidence answers
     ends: Sequence[Endpoint],
-    registry: Standing,
+    standing: Standing,
     now: float,
 ) -> Decision:
     """The verdict on a flow between `ends` at `now` (seconds since the epoch).
@@ -74,11 +78,11 @@ def decide(
     A registration at either end is named also when the evidence is not sufficient.
     """
     registration = next(
-        (r for end in ends if (r := registry.lookup(end.address, now))), None
+        (r for end in ends if (r := standing.lookup(end.address, now))), None
     )
     if not sufficient:
         return Decision(Verdict.NONE, registration)
-    if registration is not None:
+    if registration or any(standing.protects(end.address) for end in ends):
         return Decision(Verdict.ALLOW, registration)
     return Decision(Verdict.THROTTLE)
 

@@ -27,10 +27,14 @@ class Listed:
     """A registry of single addresses; its registrations are plain words."""
 
     known: dict[bytes, str] = field(default_factory=dict)
+    protected: set[bytes] = field(default_factory=set)
 
     def lookup(self, address: bytes, now: float) -> Any:
         assert now == 1000.0
         return self.known.get(address)
+
+    def protects(self, address: bytes) -> bool:
+        return address in self.protected
 
 
 def tunnel(*, one_way: bool = False) -> Tunnel:
@@ -51,6 +55,12 @@ def test_a_registration_at_either_end_allows(registered: Endpoint) -> None:
 def test_a_confirmed_flow_of_nobody_registered_is_throttled() -> None:
     decision = decide(True, (A, B), Listed(), 1000.0)
     assert (decision.verdict, decision.registration) == (Verdict.THROTTLE, None)
+
+
+@pytest.mark.parametrize("protected", [A, B])
+def test_a_protected_end_allows(protected: Endpoint) -> None:
+    decision = decide(True, (A, B), Listed(protected={protected.address}), 1000.0)
+    assert (decision.verdict, decision.registration) == (Verdict.ALLOW, None)
 
 
 def test_insufficient_evidence_does_nothing_and_still_names_the_registration() -> None:

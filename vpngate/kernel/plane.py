@@ -32,7 +32,9 @@ class DataPlane(Protocol):
     start      take the table (TableTaken if somebody owns it) and install `ruleset`
     replace    apply the difference to another ruleset in one transaction, and in it
                delete each verdict with an end inside the new spared set
-    throttle   add verdicts (those already there are refreshed)
+    throttle   add verdicts (those already there are refreshed); one with an end in
+               the spared set of this moment is dropped: it was decided on an older
+               registry, and only here, where changes are in order, is that certain
     release    end the verdicts that the predicate picks; returns how many
     rearm      extend the dead man's time by `Ruleset.deadman`
     disarm     stop throttling at once, keep everything else
