@@ -8,13 +8,33 @@ equal, and a live kernel with them.
 
 A packet matches a signature when it is an unfragmented packet of `transport`,
 one of its ports is in `ports` (any port if empty), and one of `shapes` fits.
-TCP headers of 20 and 32 bytes are understood, others never match: kernels before
-6.2 cannot compute where a TCP payload begins.
+Said exactly, in the terms of a kernel's netdev hook:
+
+- IPv4: version 4, header length ≥ 20, total length within the packet and not
+  shorter than the header. IPv6: version 6, payload length within the packet;
+  hop-by-hop, routing and destination options (RFC 8200) are passed over,
+  authentication (RFC 4302) is not.
+- No fragment matches, not even a first one, and no IPv6 packet with a fragment
+  header: a message of one of our tunnels fits a packet, and the half of one
+  proves nothing.
+- TCP headers of 20 and 32 bytes are understood, others never match: kernels before
+  6.2 cannot compute where a TCP payload begins.
+- The length of a UDP payload is what the UDP header says, less its own 8 bytes.
+- For ESP and GRE the payload begins behind the IP headers, with their own header.
+- A field that the packet is too short for does not hold, whether it compares or
+  differs. Bytes behind the IP length (Ethernet's padding) are still bytes: none of
+  the three looks, so a message is checked to the byte in user space.
 """
 
 from dataclasses import dataclass
 
 from vpngate.packets import Transport
+
+# The kernel's own limits: a load starts in the first 256 bytes behind the transport
+# header's start (32 of them TCP's) and fills one wide register.
+MAX_OFFSET = 223
+MAX_VALUE = 16
+UDP_MAX_PAYLOAD = 0xFFFF - 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,7 @@ class Field:
     """Bytes at a fixed place of the payload: `payload[offset:] & mask == value`.
 
     `mask` of None compares every bit; `differs` turns the comparison around.
+    ValueError for what no compiler could express.
     """
 
     offset: int
@@ -30,11 +51,20 @@ class Field:
     differs: bool = False
 
     def __post_init__(self) -> None:
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise ValueError(f"a field starts at 0 to {MAX_OFFSET}")
+        if not 1 <= len(self.value) <= MAX_VALUE:
+            raise ValueError(f"a value has 1 to {MAX_VALUE} bytes")
         if self.mask is not None:
             if len(self.mask) != len(self.value):
                 raise ValueError("a mask is as long as its value")
             if any(v & ~m & 0xFF for v, m in zip(self.value, self.mask, strict=True)):
                 raise ValueError("a value has no bits outside its mask")
+
+    @property
+    def end(self) -> int:
+        """The payload offset behind the field's last byte."""
+        return self.offset + len(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +77,13 @@ class Shape:
 
     fields: tuple[Field, ...]
     lengths: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.fields and not self.lengths:
+            raise ValueError("a shape compares something")
+        for shortest, longest in self.lengths:
+            if not 0 <= shortest <= longest <= UDP_MAX_PAYLOAD:
+                raise ValueError(f"({shortest}, {longest}) is no range of UDP lengths")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +103,22 @@ class Signature:
     shapes: tuple[Shape, ...]
     ports: frozenset[int] = frozenset()
     sampled: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.shapes:
+            raise ValueError(f"{self.name}: a signature has a shape")
+        if self.ports and not self.transport.has_ports:
+            raise ValueError(f"{self.name}: {self.transport.label} has no ports")
+        if self.transport is not Transport.UDP and any(s.lengths for s in self.shapes):
+            raise ValueError(f"{self.name}: only UDP's lengths can be compared")
+
+    @property
+    def port_ranges(self) -> tuple[tuple[int, int], ...]:
+        """`ports` as inclusive ranges, sorted; adjacent ports in one range."""
+        ranges: list[tuple[int, int]] = []
+        for port in sorted(self.ports):
+            if ranges and ranges[-1][1] == port - 1:
+                ranges[-1] = (ranges[-1][0], port)
+            else:
+                ranges.append((port, port))
+        return tuple(ranges)
