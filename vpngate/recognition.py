@@ -32,6 +32,8 @@ class Role(Enum):
     RESPONSE    travels the other way and repeats that token; confirms, or, where
                 the token cannot be read (`conclusive` is false), awaits a FOLLOW_UP
     FOLLOW_UP   the initiator's next message after a response; repeats its token
+    EXCHANGE    names a token that both ends share, and either may speak first (IKEv1
+                once both cookies are known); confirms when both have been heard
     TRAFFIC     looks the same in every packet (ESP, enhanced GRE): evidence lies in
                 two advancing sequence numbers on one token in each direction
     """
@@ -39,6 +41,7 @@ class Role(Enum):
     INITIATION = "initiation"
     RESPONSE = "response"
     FOLLOW_UP = "follow-up"
+    EXCHANGE = "exchange"
     TRAFFIC = "traffic"
 
 
