@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The configuration: TOML text → one frozen value, or every problem in it.
+
+Knows vpngate.toml, its keys, bounds, contradictions, and which keys may change
+while the daemon runs; does not know files, the clock, or what the keys do.
+"""
+
+from vpngate.config.changes import Changes, Reload, changes
+from vpngate.config.parsing import parse_config
+from vpngate.config.sections import (
+    Config,
+    Confirm,
+    LogFormat,
+    LogLevel,
+    Mode,
+    Side,
+    Source,
+)
+from vpngate.config.spelling import Listen
+
+DEFAULT_PATH = "/etc/vpngate/vpngate.toml"
+
+__all__ = [
+    "DEFAULT_PATH",
+    "Changes",
+    "Config",
+    "Confirm",
+    "Listen",
+    "LogFormat",
+    "LogLevel",
+    "Mode",
+    "Reload",
+    "Side",
+    "Source",
+    "changes",
+    "parse_config",
+]

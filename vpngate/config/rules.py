@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Keys that are sound by themselves and still contradict each other.
+
+Knows the combinations that are refused, as a table; does not know how a single
+value is checked (`sections.py`) or how a problem is reported (`parsing.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vpngate.config.sections import Config, Mode, Side, Source
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Two or more keys that contradict each other.
+
+    `keys` are what it reads (checked only while each of them is sound by itself);
+    the first one is where the problem is reported.
+    """
+
+    keys: tuple[str, ...]
+    broken: Callable[[Config], bool]
+    what: str
+    remedy: str
+
+
+def _unsigned_https(config: Config) -> bool:
+    remote = any(source.startswith("https://") for source in config.registry.sources)
+    return remote and not (config.registry.public_key or config.registry.allow_unsigned)
+
+
+RULES = (
+    Rule(
+        ("gateway.mode", "capture.source"),
+        lambda c: (c.gateway.mode, c.capture.source) == (Mode.ENFORCE, Source.MIRROR),
+        "a mirror port sees copies, so there is nothing to enforce on",
+        'set mode = "observe", or capture.source = "nflog"',
+    ),
+    Rule(
+        ("gateway.mode", "gateway.side", "gateway.nat"),
+        lambda c: (
+            (c.gateway.mode, c.gateway.side) == (Mode.ENFORCE, Side.UPLINK)
+            and c.gateway.nat is not False
+        ),
+        "behind address translation all subscribers look like one on the uplink",
+        "attach to the subscriber side, or state nat = false if nothing is translated",
+    ),
+    Rule(
+        ("registry.public_key", "registry.sources", "registry.allow_unsigned"),
+        _unsigned_https,
+        "an https source has to be signed",
+        "give the minisign public key, or state allow_unsigned = true",
+    ),
+    Rule(
+        ("registry.allow_unsigned", "registry.public_key"),
+        lambda c: bool(c.registry.allow_unsigned and c.registry.public_key),
+        "contradicts public_key, which is always checked where it is given",
+        "remove one of the two",
+    ),
+)

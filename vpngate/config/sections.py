@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The sections of vpngate.toml: every key, its default, its bounds.
+
+Knows what each key may hold by itself; does not know how values are spelled
+(`spelling.py`), which combinations contradict each other (`rules.py`), or what
+the keys do. There is no key that drops a packet, and no rate below the floor.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from vpngate.config import spelling
+from vpngate.config.spelling import Listen
+from vpngate.packets import Family
+
+
+class Mode(StrEnum):
+    """Whether verdicts are acted on."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+class Side(StrEnum):
+    """Which side of the gateway the interfaces face."""
+
+    SUBSCRIBER = "subscriber"
+    UPLINK = "uplink"
+
+
+class Source(StrEnum):
+    """Where the packets come from that recognition sees."""
+
+    NFLOG = "nflog"
+    MIRROR = "mirror"
+
+
+class Confirm(StrEnum):
+    """How much evidence is acted on."""
+
+    BOTH_WAYS = "both-ways"
+    ONE_WAY = "one-way"
+
+
+class LogLevel(StrEnum):
+    """The least severe message that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and nothing in it that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class PrefixLengths(Section):
+    """A prefix length for each family."""
+
+    ipv4: Annotated[StrictInt, Field(ge=1, le=32)]
+    ipv6: Annotated[StrictInt, Field(ge=1, le=128)]
+
+    def of(self, family: Family) -> int:
+        """The length for `family`, in bits."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+
+class ShortestPrefixes(PrefixLengths):
+    """The shortest prefixes that a registry may hold."""
+
+    ipv4: Annotated[StrictInt, Field(ge=1, le=32)] = 8
+    ipv6: Annotated[StrictInt, Field(ge=1, le=128)] = 19
+
+
+class SubscriberPrefixes(PrefixLengths):
+    """How much of an address names a subscriber."""
+
+    ipv4: Annotated[StrictInt, Field(ge=1, le=32)] = 32
+    ipv6: Annotated[StrictInt, Field(ge=1, le=128)] = 64
+
+
+class Gateway(Section):
+    """`[gateway]`: where vpngate attaches, and whether it acts."""
+
+    interfaces: Annotated[
+        tuple[spelling.Interface, ...], Field(min_length=1), spelling.Once
+    ]
+    side: Side = Side.SUBSCRIBER
+    nat: StrictBool | None = None  # None: not stated
+    mark: spelling.MarkBit = 0x40000000
+    mode: Mode = Mode.OBSERVE
+    enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
+    table: spelling.Table = "vpngate"
+    deadman: Annotated[float, spelling.duration(least=10, most=600)] = 30.0  # seconds
+    hook_priority: Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)] = 500
+
+
+class Capture(Section):
+    """`[capture]`: how handshakes reach recognition."""
+
+    source: Source = Source.NFLOG
+    nflog_group: Annotated[StrictInt, Field(ge=1, lt=2**16)] = 5170
+    packets_per_second: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 20_000
+
+
+class Registry(Section):
+    """`[registry]`: where registrations come from, and what the guard refuses."""
+
+    sources: Annotated[tuple[spelling.Source, ...], Field(min_length=1)] = (
+        "/etc/vpngate/registry.csv",
+    )
+    public_key: spelling.PublicKey = ""
+    allow_unsigned: StrictBool = False
+    refresh: Annotated[float, spelling.duration(least=1, most=30 * 86400)] = 3600.0
+    min_prefix_length: ShortestPrefixes = ShortestPrefixes()
+    max_removed: spelling.Share = 0.05
+    max_rejected: spelling.Share = 0.05  # rows that cannot be read
+    sentinels: tuple[spelling.Prefix, ...] = ()
+    removal_grace: Annotated[float, spelling.duration(least=0, most=365 * 86400)] = (
+        72 * 3600.0
+    )
+    state: spelling.Path = "/var/lib/vpngate"
+
+
+class Tunnels(Section):
+    """`[tunnels]`: which are recognised, and how much evidence is enough."""
+
+    enabled: Annotated[
+        tuple[spelling.Tunnel, ...],
+        Field(min_length=1),
+        spelling.Once,
+        spelling.Sorted,
+    ]
+    confirm: Confirm = Confirm.BOTH_WAYS
+
+
+class Throttle(Section):
+    """`[throttle]`: the slower class."""
+
+    # The floor is part of the product: slower would be blocking by another name.
+    rate: Annotated[int, spelling.rate(least=512_000, most=10**12)] = 5_000_000  # bit/s
+    subscriber_prefix: SubscriberPrefixes = SubscriberPrefixes()
+    max_flows: Annotated[StrictInt, Field(ge=1, le=16_000_000)] = 1_000_000
+
+
+class Protect(Section):
+    """`[protect]`: what is never throttled, whatever else is configured."""
+
+    prefixes: tuple[spelling.Prefix, ...] = ()
+
+
+class Http(Section):
+    """`[http]`: the status page, the metrics, and what they tell people."""
+
+    listen: spelling.ListenAddress = Listen("127.0.0.1", 9753)
+    registration_url: spelling.Url = ""
+    contact: spelling.Line = ""
+    trusted_proxies: tuple[spelling.Prefix, ...] = ()
+
+
+class Log(Section):
+    """`[log]`."""
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.TEXT
+
+
+class Config(Section):
+    """The whole configuration; a section is an attribute, a key one of its own."""
+
+    gateway: Gateway
+    capture: Capture
+    registry: Registry
+    tunnels: Tunnels
+    throttle: Throttle
+    protect: Protect
+    http: Http
+    log: Log
