@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: which commands there are, and how each of them ends.
+
+Knows the commands by name (one module each, imported only when asked for: a slow
+start is felt at each use), and turns every failure into one line a problem on
+stderr and an exit status; does not know what a command does.
+
+A command's module has `add_parser(subparsers)` and `run(args) -> exit status`.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from vpngate import __version__
+from vpngate.errors import VpngateError
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+COMMANDS = {
+    "run": "the daemon, in the foreground",
+    "check": "validate configuration and registry; touches nothing",
+    "classify": "what vpngate would do with a capture",
+    "lookup": "whether an address is registered",
+    "diff": "what changed between two registries",
+    "status": "the running daemon: mode, registry, flows, health",
+    "reload": "have the running daemon reload",
+}
+
+DONE, NO, WRONG_USE = 0, 1, 2
+DEBUG_VARIABLE = "VPNGATE_DEBUG"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 and say where help is."""
+        self.exit(WRONG_USE, f"vpngate: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (by default the process's) ask for.
+
+    Returns the exit status: 0 done, 1 the answer is no, 2 wrong use, unreadable
+    input or no daemon; 128 + the signal's number where a signal ended it.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        args = _parser(words).parse_args(words)
+        status: int = import_module(f"vpngate.cli.{args.command}").run(args)
+        sys.stdout.flush()
+    except VpngateError as error:
+        complain(*error.lines)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader has left (`| head`); what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        complain(
+            f"this should not have happened: {type(error).__name__}: {error}"
+            f"; set {DEBUG_VARIABLE}=1 to see where, and report it"
+        )
+        return NO
+    return status
+
+
+def complain(*lines: str) -> None:
+    """Say on stderr what is wrong, each line behind the program's name."""
+    for line in lines:
+        print(f"vpngate: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _parser(words: Sequence[str]) -> Parser:
+    parser = Parser(
+        prog="vpngate",
+        description="Slows unregistered VPN tunnels on a Linux gateway.",
+    )
+    parser.add_argument("--version", action="version", version=f"vpngate {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser
+    )
+    asked = next((word for word in words if not word.startswith("-")), "")
+    for name, summary in COMMANDS.items():
+        if name == asked:
+            import_module(f"vpngate.cli.{name}").add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser

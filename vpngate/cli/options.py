@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several commands share: options spelled once, results printed one way.
+
+Knows the options' names and defaults, and stdout; does not read what the options
+name, and does not know the results.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from vpngate.daemon.client import DEFAULT_PATH as SOCKET_PATH
+
+CONFIG_PATH = "/etc/vpngate/vpngate.toml"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """`--config FILE`."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=CONFIG_PATH,
+        help="configuration (default: %(default)s)",
+    )
+
+
+def add_socket(parser: argparse.ArgumentParser) -> None:
+    """`--socket PATH`."""
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=SOCKET_PATH,
+        help="control socket of the daemon (default: %(default)s)",
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """`--format table|json`."""
+    parser.add_argument(
+        "--format",
+        choices=("table", "json"),
+        default="table",
+        help="for people or for programs (default: %(default)s)",
+    )
+
+
+def show(form: str, result: Any, lines: Callable[[], Iterable[str]]) -> None:
+    """Print `result` as one line of JSON, or the `lines` that people read."""
+    for line in [json.dumps(result)] if form == "json" else lines():
+        print(line)
