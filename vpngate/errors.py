@@ -10,7 +10,8 @@ know where they are raised or how they are printed.
     │   └── InvalidRegistry
     ├── Refused                 the content is fine, the answer is still no         1
     │   ├── RegistryRefused     the guard wants a person's word first
-    │   └── TableTaken          another daemon holds the table
+    │   ├── TableTaken          another daemon holds the table
+    │   └── GroupTaken          another process reads the NFLOG group
     ├── MachineFault            this machine lacks something or broke it            1
     │   ├── MissingPrivilege
     │   ├── MissingInterface
@@ -89,6 +90,10 @@ class RegistryRefused(Refused):
 
 class TableTaken(Refused):
     """Another process owns the nftables table."""
+
+
+class GroupTaken(Refused):
+    """Another process reads the NFLOG group."""
 
 
 class MachineFault(VpngateError):
