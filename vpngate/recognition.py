@@ -22,6 +22,7 @@ class Evidence(IntEnum):
 
     @property
     def label(self) -> str:
+        """As users read it."""
         return self.name.lower()
 
 
@@ -50,14 +51,18 @@ class Message(NamedTuple):
 
     role: Role
     name: str  # the specification's word: "handshake initiation"
-    token: bytes = b""  # what ties the conversation together: an index, a session id, an SPI
+    token: bytes = (
+        b""  # what ties the conversation together: an index, a session id, an SPI
+    )
     conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
     sequence: int = 0  # TRAFFIC only
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tunnel:
     """A tunnel protocol: all that the rest of vpngate knows of it.
+
+    There is one of each, so a tunnel equals itself alone.
 
     name        as users write it: `wireguard`
     signatures  what one packet can show; compiled for kernel, libpcap and Python

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The tunnels vpngate recognises: one module each, found and not listed.
+
+Knows how to find them and which of them might read a packet; does not know any
+protocol. To add one, write a module here that defines `TUNNEL`, and its test.
+"""
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from vpngate.packets import Packet, Transport
+from vpngate.recognition import Message, Tunnel
+from vpngate.signatures import Shape
+
+_BYTES = range(256)
+
+
+@cache
+def all_tunnels() -> tuple[Tunnel, ...]:
+    """Every tunnel, sorted by name."""
+    modules = (
+        import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)
+    )
+    tunnels = (getattr(module, "TUNNEL", None) for module in modules)
+    return tuple(
+        sorted((t for t in tunnels if isinstance(t, Tunnel)), key=lambda t: t.name)
+    )
+
+
+def recognise(
+    packet: Packet, tunnels: tuple[Tunnel, ...]
+) -> tuple[Tunnel, Message] | None:
+    """The tunnel and the message that a packet belongs to, or None.
+
+    A packet of no interest costs a table look-up and a comparison or two. Whoever
+    has many packets calls `Recogniser(tunnels).recognise` and saves the rest.
+    """
+    return _recogniser(tunnels).recognise(packet)
+
+
+class Recogniser:
+    """Readers by transport and first payload byte, as their signatures allow."""
+
+    def __init__(self, tunnels: Sequence[Tunnel]) -> None:
+        self._readers = {
+            transport: tuple(_readers(tunnels, transport, first) for first in _BYTES)
+            for transport in {s.transport for t in tunnels for s in t.signatures}
+        }
+
+    def recognise(self, packet: Packet) -> tuple[Tunnel, Message] | None:
+        """The tunnel and the message that a packet belongs to, or None."""
+        transport, source, destination, payload, _ = packet
+        readers = self._readers.get(transport)
+        if readers is None or not payload:
+            return None
+        for tunnel, ports in readers[payload[0]]:
+            if ports and source.port not in ports and destination.port not in ports:
+                continue
+            message = tunnel.read(packet)
+            if message is not None:
+                return tunnel, message
+        return None
+
+
+# A daemon has one choice of tunnels, a test a few.
+@lru_cache(maxsize=16)
+def _recogniser(tunnels: tuple[Tunnel, ...]) -> Recogniser:
+    return Recogniser(tunnels)
+
+
+def _readers(
+    tunnels: Sequence[Tunnel], transport: Transport, first: int
+) -> tuple[tuple[Tunnel, frozenset[int]], ...]:
+    """The tunnels that may start a payload with this byte, and on which ports."""
+    found = []
+    for tunnel in tunnels:
+        ports = [
+            signature.ports
+            for signature in tunnel.signatures
+            if signature.transport is transport
+            and any(_may_start_with(first, shape) for shape in signature.shapes)
+        ]
+        if ports:
+            any_port = not all(ports)
+            found.append(
+                (tunnel, frozenset() if any_port else frozenset().union(*ports))
+            )
+    return tuple(found)
+
+
+def _may_start_with(first: int, shape: Shape) -> bool:
+    return all(
+        (first & (field.mask or b"\xff")[0] == field.value[0]) is not field.differs
+        for field in shape.fields
+        if field.offset == 0 and (len(field.value) == 1 or not field.differs)
+    )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""WireGuard: its handshake on UDP, whatever the port.
+
+Specification: WireGuard paper, sections 5.4.2 to 5.4.7 and 6.1,
+https://www.wireguard.com/papers/wireguard.pdf. Knows the three messages of a
+handshake; not the transport data, which shows nothing but a type and an index. A
+re-handshake, by either side, looks like a first one. `mac1` cannot be checked: its
+key is the responder's public key, which nobody tells us.
+
+scapy describes the same messages in `scapy.contrib.wireguard` (the tests hold both
+together), but takes any 14 bytes for an initiation: what is checked is checked here.
+"""
+
+from typing import NamedTuple
+
+from vpngate.packets import FlowKey, Packet, Transport
+from vpngate.recognition import Message, Role, Tunnel
+from vpngate.signatures import Field, Shape, Signature
+
+# What the paper fixes. Integers are little-endian; bytes 1 to 3 are reserved, zero.
+_INDEX_SIZE = 4
+_REJECT_AFTER_TIME = 180  # seconds; section 6.1: no session outlives it
+
+
+class _Kind(NamedTuple):
+    """A handshake message: its exact length, and where the initiator's index is."""
+
+    type: int
+    length: int
+    index_at: int
+    role: Role
+    name: str
+
+    @property
+    def start(self) -> bytes:
+        return bytes([self.type, 0, 0, 0])
+
+    @property
+    def signature(self) -> Signature:
+        length = (self.length, self.length)
+        name = "wireguard_" + self.name.removeprefix("handshake ").replace(" ", "_")
+        return Signature(
+            name, Transport.UDP, (Shape((Field(0, self.start),), (length,)),)
+        )
+
+
+_KINDS = (
+    _Kind(1, 148, 4, Role.INITIATION, "handshake initiation"),  # 5.4.2: sender index
+    _Kind(2, 92, 8, Role.RESPONSE, "handshake response"),  # 5.4.3: receiver index
+    _Kind(3, 64, 4, Role.RESPONSE, "cookie reply"),  # 5.4.7: receiver index
+)
+_BY_LENGTH = {kind.length: kind for kind in _KINDS}
+
+
+def _read(packet: Packet) -> Message | None:
+    kind = _BY_LENGTH.get(packet.length)
+    if kind is None or not packet.payload.startswith(kind.start):
+        return None
+    token = packet.payload[kind.index_at : kind.index_at + _INDEX_SIZE]
+    if len(token) < _INDEX_SIZE:
+        return None
+    return Message(kind.role, kind.name, token)
+
+
+def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
+    return (flow,)
+
+
+# Not one-way: a length and four constant bytes are a strong hint, and a game may
+# give it.
+TUNNEL = Tunnel(
+    name="wireguard",
+    signatures=tuple(kind.signature for kind in _KINDS),
+    read=_read,
+    covers=_covers,
+    idle=_REJECT_AFTER_TIME,
+)
