@@ -89,7 +89,7 @@ def network_layer(link_type: int, frame: bytes) -> bytes | None:
     """
     if typed := ETHER_TYPED.get(link_type):
         at, start = typed
-        return _behind_ether_type(frame, _number(frame, at), start)
+        return behind_ether_type(frame, _number(frame, at), start)
     if link_type in BARE_IP:
         return frame or None
     read = _OTHERS.get(link_type)
@@ -101,7 +101,8 @@ def _number(frame: bytes, at: int) -> int:
     return int.from_bytes(frame[at : at + 2])
 
 
-def _behind_ether_type(frame: bytes, kind: int, start: int) -> bytes | None:
+def behind_ether_type(frame: bytes, kind: int, start: int) -> bytes | None:
+    """The bytes from the IP header on, where EtherType `kind` begins at `start`."""
     for _ in range(_MOST_TAGS + 1):
         if kind in (EtherType.IPV4, EtherType.IPV6):
             return frame[start:] or None

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every live source of packets has in common.
+
+Knows what a received packet is worth and how a source is asked for more; does not
+know where packets come from.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from vpngate.packets import Packet
+
+
+class Captured(NamedTuple):
+    """A copy of a packet, and where and when it was seen."""
+
+    packet: Packet
+    ingress: bool  # it came in by the interface; else it went out
+    ifindex: int
+    timestamp: float  # seconds since the epoch
+
+
+class Source(Protocol):
+    """A live source of packets for an event loop."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when packets wait."""
+        ...
+
+    def receive(self) -> list[Captured]:
+        """The packets that wait (not all, if they are many); never blocks.
+
+        What cannot be decoded is left out.
+        """
+        ...
+
+    @property
+    def losses(self) -> Mapping[str, int]:
+        """What was lost since the start, by reason (the label of a metric)."""
+        ...
+
+    def close(self) -> None:
+        """Stop receiving; harmless when closed already."""
+        ...
