@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Load across the lab, and what became of it.
+
+Knows how to run numbered UDP streams and iperf3 between two places, and how to read
+what the gateway's shaper passed; does not know tunnels: a place is an address,
+inside a tunnel or not.
+"""
+
+import contextlib
+import itertools
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import stream as stream_program
+from tests.lab.namespaces import LabError, Namespace, Process
+from tests.lab.topology import Place
+
+_ports = itertools.count(20_000)
+_DRAIN = 0.5  # seconds that a queue may take to let go of its last datagrams
+_FINISH = 15.0  # seconds for an end to report after it was told to
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What a stream offered and what arrived of it."""
+
+    sent: int
+    received: int
+    repeated: int
+    missing: tuple[int, ...]  # numbers that never came, the first thousand
+    size: int  # bytes of payload in a datagram
+    seconds: float
+    bins: tuple[tuple[float, int], ...]  # (time.monotonic(), bytes) each 10 ms
+
+    @property
+    def lost(self) -> int:
+        return self.sent - self.received
+
+    @property
+    def offered_rate(self) -> float:
+        """bit/s of payload."""
+        return self.sent * self.size * 8 / self.seconds
+
+    @property
+    def share(self) -> float:
+        """The part that arrived, 0 to 1."""
+        return self.received / self.sent
+
+    def rate_between(self, start: float, end: float) -> float:
+        """bit/s of payload that arrived between two times of time.monotonic()."""
+        inside = sum(size for when, size in self.bins if start <= when < end)
+        return inside * 8 / (end - start)
+
+    def first_fast(self, rate: float, after: float, width: float = 0.05) -> float:
+        """When, after `after`, the arrivals first reach `rate` for `width` seconds."""
+        for when, _ in self.bins:
+            if when >= after and self.rate_between(when, when + width) >= rate:
+                return when
+        raise LabError(f"the stream never reached {rate / 1e6:.1f} Mbit/s again")
+
+
+class Stream:
+    """A stream under way."""
+
+    def __init__(self, sender: Process, receiver: Process) -> None:
+        self._sender = sender
+        self._receiver = receiver
+
+    @staticmethod
+    def _report(process: Process) -> dict[str, Any]:
+        if process.wait(_FINISH) != 0:
+            raise LabError(f"{process.name} failed:\n{process.output()}")
+        report: dict[str, Any] = json.loads(process.output().splitlines()[-1])
+        return report
+
+    def stop(self) -> Arrivals:
+        """End the stream (unless its time is over already), return what arrived."""
+        if self._sender.exit_status is None:
+            self._sender.send(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = 0.0) -> Arrivals:
+        """Wait for the end of a stream that was started with `seconds`."""
+        self._sender.wait(seconds + _FINISH)
+        time.sleep(_DRAIN)
+        self._receiver.send(signal.SIGTERM)
+        sent, received = self._report(self._sender), self._report(self._receiver)
+        return Arrivals(
+            sent=sent["sent"],
+            received=received["received"],
+            repeated=received["repeated"],
+            missing=tuple(received["missing"]),
+            size=received["size"],
+            seconds=sent["seconds"],
+            bins=tuple((n * stream_program.BIN, size) for n, size in received["bins"]),
+        )
+
+
+@contextlib.contextmanager
+def stream(
+    sender: Place,
+    receiver: Place,
+    *,
+    rate: float,
+    seconds: float | None = None,
+    size: int = 1200,
+    pull: bool = False,
+) -> Iterator[Stream]:
+    """A stream at `rate` bit/s of payload, under way when the block is entered.
+
+    With `pull` the receiver opens the flow, as a download through a NAT needs.
+    """
+    port = str(next(_ports))
+    listening, connecting = (sender, receiver) if pull else (receiver, sender)
+    roles = {id(sender): "send", id(receiver): "receive"}
+    program = (sys.executable, "-I", "-S", str(Path(stream_program.__file__)))
+    options = ["--rate", str(rate), "--size", str(size)]
+    if seconds is not None:
+        options += ["--seconds", str(seconds)]
+    with contextlib.ExitStack() as stack:
+        ends: dict[str, Process] = {}
+        for place, how in ((listening, "listen"), (connecting, "connect")):
+            what = roles[id(place)]
+            command = (*program, what, how, listening.address, port, *options)
+            ends[what] = stack.enter_context(place.namespace.running(*command))
+            if how == "listen":
+                ends[what].expect("listening")
+        yield Stream(ends["send"], ends["receive"])
+
+
+def run_stream(
+    sender: Place,
+    receiver: Place,
+    *,
+    rate: float,
+    seconds: float,
+    size: int = 1200,
+    pull: bool = False,
+) -> Arrivals:
+    """A whole stream of `seconds`."""
+    with stream(
+        sender, receiver, rate=rate, seconds=seconds, size=size, pull=pull
+    ) as running:
+        return running.wait(seconds)
+
+
+def tcp_rate(
+    client: Place, server: Place, *, seconds: int, download: bool = False
+) -> float:
+    """bit/s that one iperf3 TCP connection carried, as its receiver counts."""
+    port = str(next(_ports))
+    with server.namespace.running(
+        "iperf3", "-s", "-1", "-B", server.address, "-p", port, "--forceflush"
+    ) as listener:
+        listener.expect("listening")
+        answer = client.namespace.run(
+            *("iperf3", "-c", server.address, "-p", port, "-t", str(seconds), "-J"),
+            *(("-R",) if download else ()),
+            timeout=seconds + 20.0,
+        )
+    return float(json.loads(answer)["end"]["sum_received"]["bits_per_second"])
+
+
+def ifb_devices(gateway: Namespace) -> list[str]:
+    """The shaping devices that exist on the gateway."""
+    links = json.loads(gateway.run("ip", "-j", "link", "show", "type", "ifb") or "[]")
+    return [link["ifname"] for link in links if link]
+
+
+def shaped_bytes(gateway: Namespace) -> dict[str, int]:
+    """Bytes that each leaf class of the shaping devices has passed, by class id."""
+    passed: dict[str, int] = {}
+    for device in ifb_devices(gateway):
+        text = gateway.run("tc", "-s", "-j", "class", "show", "dev", device)
+        classes = json.loads(text or "[]")
+        parents = {entry.get("parent") for entry in classes}
+        for entry in classes:
+            if entry["handle"] not in parents and "leaf" in entry:
+                passed[f"{device} {entry['handle']}"] = int(entry["stats"]["bytes"])
+    return passed
+
+
+def shaped_rates(gateway: Namespace, seconds: float) -> dict[str, float]:
+    """bit/s of each leaf class in the next `seconds`; idle ones are left out."""
+    before, begin = shaped_bytes(gateway), time.monotonic()
+    time.sleep(seconds)
+    after, end = shaped_bytes(gateway), time.monotonic()
+    rates = {
+        name: (total - before.get(name, 0)) * 8 / (end - begin)
+        for name, total in after.items()
+    }
+    return {name: rate for name, rate in rates.items() if rate > 0}

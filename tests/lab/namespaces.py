@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Network namespaces that vanish with the process that made them.
+
+Knows how to make one, how to run programs in it and how to end them; does not know
+what is built from namespaces. A namespace here has no name on the machine: it is
+held open by a file descriptor, its programs die with their parent. So nothing
+stays behind, not even when the test run is killed with SIGKILL.
+"""
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+_CLONE_NEWNET = 0x40000000
+_STOP_TIMEOUT = 5.0  # seconds between asking a program to end and killing it
+
+# A program sees /sys of its own namespace, as `ip netns exec` arranges it.
+_MOUNTS = "mount -t sysfs sysfs /sys"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_Result = TypeVar("_Result")
+
+
+class LabError(Exception):
+    """The lab itself failed: a program it needs is missing, ended or kept silent."""
+
+
+def _checked(status: int, call: str) -> None:
+    if status != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{call}: {os.strerror(error)}")
+
+
+def _in_thread(function: Callable[[], _Result]) -> _Result:
+    """Run in a thread of its own: setns and unshare change one thread only."""
+    outcome: list[_Result] = []
+    failure: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            failure.append(error)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+class Process:
+    """A running program, its output in a file."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], name: str, log: Path) -> None:
+        self._popen = popen
+        self.name = name
+        self.log = log
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll()
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        self._popen.send_signal(number)
+
+    def wait(self, timeout: float) -> int:
+        """The exit status; LabError if it still runs after `timeout` seconds."""
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{self.name} still runs after {timeout} s") from None
+
+    def expect(self, text: str, timeout: float = 10.0) -> None:
+        """Wait until the output contains `text`; LabError if it never does."""
+        deadline = time.monotonic() + timeout
+        while text not in self.output():
+            if self.exit_status is not None and text not in self.output():
+                raise LabError(f"{self.name} ended:\n{self.output()}")
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name} never said {text!r}:\n{self.output()}")
+            time.sleep(0.02)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it: ask, wait, then kill. Returns the exit status."""
+        if self.exit_status is None:
+            self.send(number)
+            self.send(signal.SIGCONT)
+        try:
+            return self._popen.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            return self._popen.wait()
+
+
+class Namespace:
+    """A network namespace; `name` only appears in messages and log files."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self._fd = _in_thread(self._create)
+        self._started = 0
+
+    @staticmethod
+    def _create() -> int:
+        _checked(_libc.unshare(_CLONE_NEWNET), "unshare")
+        return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    @property
+    def path(self) -> str:
+        """Where other programs find the namespace while this process lives."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def close(self) -> None:
+        """Let go of it; the kernel removes it with its last program."""
+        os.close(self._fd)
+
+    def command(self, argv: tuple[str, ...], mounts: str = "") -> list[str]:
+        """`argv` as a command line that runs inside, under the same process id.
+
+        `mounts` are shell commands run before it in a mount namespace of its own.
+        """
+        script = f'{_MOUNTS} && {mounts or ":"} && exec "$@"'
+        return [
+            *("setpriv", "--pdeathsig", "KILL"),
+            *("nsenter", f"--net={self.path}"),
+            *("unshare", "--mount", "--propagation", "private"),
+            *("sh", "-c", script, "sh"),
+            *argv,
+        ]
+
+    def run(
+        self, *argv: str, timeout: float = 30.0, stdin: str = "", check: bool = True
+    ) -> str:
+        """Run to the end, return stdout; LabError with its stderr if it fails."""
+        done = subprocess.run(
+            self.command(argv),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise LabError(f"{self.name}: {shlex.join(argv)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def ip(self, *lines: str) -> None:
+        """Run several lines of ip(8) in one batch."""
+        self.run("ip", "-batch", "-", stdin="\n".join(lines) + "\n")
+
+    def start(self, *argv: str, mounts: str = "") -> Process:
+        """Start in the background; the caller has to `stop` it (see `running`)."""
+        self._started += 1
+        program = Path(argv[0]).name
+        log = self.folder / f"{self.name}-{self._started}-{program}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                self.command(argv, mounts),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return Process(popen, f"{program} in {self.name}", log)
+
+    @contextlib.contextmanager
+    def running(self, *argv: str, mounts: str = "") -> Iterator[Process]:
+        """A program for the length of a with block."""
+        process = self.start(*argv, mounts=mounts)
+        try:
+            yield process
+        finally:
+            process.stop()
+
+    def call(self, function: Callable[[], _Result]) -> _Result:
+        """Run a Python function inside; sockets it opens belong to the namespace."""
+
+        def inside() -> _Result:
+            _checked(_libc.setns(self._fd, _CLONE_NEWNET), "setns")
+            return function()
+
+        return _in_thread(inside)
+
+    def sysctl(self, key: str, value: int) -> None:
+        """Set a kernel parameter of this namespace, `net.ipv4.ip_forward` say."""
+        path = Path("/proc/sys", *key.split("."))
+        self.call(lambda: path.write_text(f"{value}\n"))
