@@ -78,6 +78,10 @@ class Process:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
+    def tail(self, lines: int = 20) -> str:
+        """The end of the output."""
+        return "\n".join(self.output().splitlines()[-lines:])
+
     def send(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
 
@@ -93,9 +97,9 @@ class Process:
         deadline = time.monotonic() + timeout
         while text not in self.output():
             if self.exit_status is not None and text not in self.output():
-                raise LabError(f"{self.name} ended:\n{self.output()}")
+                raise LabError(f"{self.name} ended:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name} never said {text!r}:\n{self.output()}")
+                raise LabError(f"{self.name} never said {text!r}:\n{self.tail()}")
             time.sleep(0.02)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real OpenVPN between two hosts of the lab, in all its variants.
+
+Knows openvpn(8) and how to make the keys it needs; does not know who is registered.
+"""
+
+import contextlib
+import datetime
+import functools
+import itertools
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tests.lab.namespaces import Process
+from tests.lab.topology import Host, Place
+
+_networks = itertools.count(1)
+_ONE_DAY = datetime.timedelta(days=1)
+_READY = "Initialization Sequence Completed"
+_CONNECT = 20.0  # seconds for TLS and the configuration push
+
+
+class Wrapping(StrEnum):
+    """How the control channel is protected (OpenVPN manual, TLS mode options)."""
+
+    PLAIN = "plain"
+    TLS_AUTH = "tls-auth"
+    TLS_CRYPT = "tls-crypt"
+    TLS_CRYPT_V2 = "tls-crypt-v2"
+
+
+@dataclass(frozen=True)
+class OpenVpn:
+    """A tunnel that is up; `client` and `server` are its inner ends."""
+
+    client: Place
+    server: Place
+    port: int  # the server's
+    _client: Process
+
+    def wait_until_up(self) -> None:
+        self._client.expect(_READY, _CONNECT)
+
+
+@dataclass(frozen=True)
+class _Issuer:
+    """A certificate authority of one day."""
+
+    key: ec.EllipticCurvePrivateKey
+    name: x509.Name
+
+    def issue(self, folder: Path, who: str, *, server: bool) -> None:
+        """Write `who`.key and `who`.crt."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH
+        if not server:
+            usage = ExtendedKeyUsageOID.CLIENT_AUTH
+        certificate = (
+            self.builder(_named(who), key)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )
+        _write(folder / who, certificate, key)
+
+    def builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _ONE_DAY)
+            .not_valid_after(now + _ONE_DAY)
+        )
+
+
+def _named(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _write(
+    path: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> None:
+    path.with_suffix(".crt").write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    secret = path.with_suffix(".key")
+    secret.touch(mode=0o600)
+    secret.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+def _genkey(*argv: str) -> None:
+    subprocess.run(["openvpn", *argv], capture_output=True, check=True)
+
+
+@functools.cache
+def _keys(folder: Path) -> Path:
+    """Everything both ends need, once a lab."""
+    made = folder / "openvpn"
+    made.mkdir()
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = _Issuer(key, _named("lab"))
+    certificate = (
+        issuer.builder(issuer.name, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write(made / "ca", certificate, key)
+    issuer.issue(made, "server", server=True)
+    issuer.issue(made, "client", server=False)
+    _genkey("--genkey", "secret", str(made / "shared.key"))
+    v2 = (str(made / "v2-server.key"), str(made / "v2-client.key"))
+    _genkey("--genkey", "tls-crypt-v2-server", v2[0])
+    _genkey("--tls-crypt-v2", v2[0], "--genkey", "tls-crypt-v2-client", v2[1])
+    return made
+
+
+def _wrapping(wrapping: Wrapping, keys: Path, end: str) -> tuple[str, ...]:
+    match wrapping:
+        case Wrapping.PLAIN:
+            return ()
+        case Wrapping.TLS_AUTH:
+            direction = "0" if end == "server" else "1"
+            return ("--tls-auth", str(keys / "shared.key"), direction)
+        case Wrapping.TLS_CRYPT:
+            return ("--tls-crypt", str(keys / "shared.key"))
+        case Wrapping.TLS_CRYPT_V2:
+            return ("--tls-crypt-v2", str(keys / f"v2-{end}.key"))
+
+
+@contextlib.contextmanager
+def tunnel(
+    client: Host,
+    server: Host,
+    *,
+    wrapping: Wrapping = Wrapping.PLAIN,
+    tcp: bool = False,
+    version: int = 4,
+    options: tuple[str, ...] = (),
+) -> Iterator[OpenVpn]:
+    """A tunnel from client to server over IP `version`, up.
+
+    `options` are given to both ends (`--auth SHA512` makes longer HMACs).
+    """
+    number = next(_networks)
+    port = 11_000 + number
+    device = f"ovpn{number}"
+    network = f"10.88.{number}"
+    keys = _keys(client.namespace.folder)
+    outer = server.at(version).address
+    family = "6" if version == 6 else "4"
+
+    def command(end: str, protocol: str) -> tuple[str, ...]:
+        return (
+            *("openvpn", "--dev", device, "--dev-type", "tun", "--verb", "3"),
+            *("--proto", protocol, "--topology", "subnet", "--disable-dco"),
+            *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
+            *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
+            *("--tun-mtu", "1380", "--connect-retry", "1", *options),
+            *_wrapping(wrapping, keys, end),
+        )
+
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(
+            server.namespace.running(
+                *command("server", f"tcp{family}-server" if tcp else f"udp{family}"),
+                *("--server", f"{network}.0", "255.255.255.0", "--dh", "none"),
+                *("--local", outer, "--port", str(port), "--keepalive", "10", "60"),
+            )
+        )
+        listening.expect(_READY, _CONNECT)
+        calling = stack.enter_context(
+            client.namespace.running(
+                *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
+                *("--client", "--nobind", "--remote", outer, str(port)),
+                *("--remote-cert-eku", "TLS Web Server Authentication"),
+            )
+        )
+        made = OpenVpn(
+            client=Place(client.namespace, f"{network}.2"),
+            server=Place(server.namespace, f"{network}.1"),
+            port=port,
+            _client=calling,
+        )
+        made.wait_until_up()
+        _settle(made)
+        yield made
+
+
+def _settle(made: OpenVpn) -> None:
+    """Wait until the client's address is set: the log runs ahead of it by a moment."""
+    deadline = time.monotonic() + _CONNECT
+    while made.client.address not in made.client.namespace.run("ip", "-br", "addr"):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
