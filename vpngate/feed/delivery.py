@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One attempt at one source.
+
+Knows what makes a registry acceptable before a byte of it is parsed: complete,
+signed by the configured key, not signed before the one that stands, not a bomb. Does
+not know the other sources, nor what is tried again.
+"""
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from vpngate.errors import FeedFault
+from vpngate.feed import https
+from vpngate.feed.answer import Answer, Condition, Fetched, NotModified, Validators
+from vpngate.feed.deadline import Deadline
+from vpngate.feed.exchange import Transport
+from vpngate.feed.expand import check_expansion
+from vpngate.feed.faults import Reason, fault
+from vpngate.feed.localfile import read_file
+from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify
+from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, Source
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    data: bytes
+    signature: bytes | None
+    condition: Condition
+
+
+def deliver(
+    source: Source,
+    settings: FeedSettings,
+    previous: Validators,
+    deadline: Deadline,
+    *,
+    fresh: bool,
+) -> Answer:
+    """What this source has, compared with what stands.
+
+    previous  the registry that stands; all empty if none does
+    fresh     pass by the caches on the way
+
+    FeedFault if it has nothing acceptable.
+    """
+    key = settings.public_key
+    key_id = key.key_id if key else ""
+    if previous.key_id != key_id:
+        # After a change of keys what stands has to be had anew, with a signature of
+        # the new key.
+        previous = Validators()
+    if isinstance(source, LocalFile):
+        published = _from_file(source, settings)
+    else:
+        fetcher = _Fetcher(settings, deadline, fresh=fresh)
+        same = previous.source == source.identity
+        answer = fetcher.fetch(source, previous.condition if same else Condition())
+        if answer is None:
+            return NotModified(str(source), previous)
+        published = answer
+    validators = Validators(
+        source=source.identity,
+        digest=sha256(published.data).hexdigest(),
+        key_id=key_id,
+        signed_at=_signed_at(published, key, str(source.signature)),
+        condition=published.condition,
+    )
+    if validators.digest == previous.digest:
+        newest = max(validators.signed_at, previous.signed_at)
+        return NotModified(str(source), replace(validators, signed_at=newest))
+    _check_age(validators, previous, str(source.signature))
+    check_expansion(published.data, settings.limits.expanded, str(source))
+    return Fetched(published.data, str(source), published.signature, validators)
+
+
+def _from_file(source: LocalFile, settings: FeedSettings) -> _Published:
+    signed = settings.public_key is not None
+    limit = settings.limits.published
+    data = read_file(source.path, limit, settle=not signed)
+    signature = None
+    if signed:
+        try:
+            signature = read_file(source.signature, MAX_SIGNATURE_BYTES, settle=False)
+        except FeedFault as failure:
+            raise _without_signature(failure, str(source.signature)) from failure
+    return _Published(data, signature, Condition())
+
+
+class _Fetcher:
+    def __init__(
+        self, settings: FeedSettings, deadline: Deadline, *, fresh: bool
+    ) -> None:
+        self._signed = settings.public_key is not None
+        self._limits = settings.limits
+        self._deadline = deadline
+        self._fresh = fresh
+        self._context = https.trust(settings.ca_file)
+
+    def fetch(self, source: HttpsAddress, condition: Condition) -> _Published | None:
+        """Registry and signature; None if the server says that `condition` holds."""
+        demand = https.Demand(
+            self._limits.published,
+            self._limits.expanded,
+            framed=not self._signed,
+            fresh=self._fresh,
+        )
+        registry = self._get(source, demand, condition)
+        if registry is None:
+            return None
+        signature = self._signature(source.signature) if self._signed else None
+        return _Published(registry.body, signature, registry.condition)
+
+    def _signature(self, address: HttpsAddress) -> bytes:
+        demand = https.Demand(
+            MAX_SIGNATURE_BYTES,
+            MAX_SIGNATURE_BYTES,
+            any_type=True,
+            fresh=self._fresh,
+        )
+        try:
+            resource = self._get(address, demand, Condition())
+        except FeedFault as failure:
+            raise _without_signature(failure, str(address)) from failure
+        return resource.body if resource else b""
+
+    def _get(
+        self, address: HttpsAddress, demand: https.Demand, condition: Condition
+    ) -> https.Resource | None:
+        transport = Transport(self._context, self._limits, self._deadline, str(address))
+        return https.get(address, transport, demand, condition)
+
+
+def _without_signature(failure: FeedFault, where: str) -> FeedFault:
+    """A missing signature is a fault of its own; any other stays what it is."""
+    if failure.reason not in {Reason.FILE_MISSING, Reason.NOT_FOUND}:
+        return failure
+    what = "the registry has no signature"
+    remedy = "sign it with minisign -S and publish both files"
+    return fault(Reason.SIGNATURE_MISSING, where, what, remedy)
+
+
+def _signed_at(published: _Published, key: PublicKey | None, where: str) -> int:
+    """Verifies, if there is a key to verify with; seconds since 1970, 0 if unknown."""
+    if key is None:
+        return 0
+    return verify(published.data, published.signature or b"", key, where).timestamp or 0
+
+
+def _check_age(validators: Validators, previous: Validators, where: str) -> None:
+    """A signature that says less than the one that stands is an old one, replayed.
+
+    The guard compares serials, which a CSV does not have.
+    """
+    if validators.signed_at < previous.signed_at:
+        behind = previous.signed_at - validators.signed_at
+        raise fault(
+            Reason.SIGNATURE_OLDER,
+            where,
+            f"signed {behind} s before the registry that stands"
+            if validators.signed_at
+            else "does not say when it was signed, as the one that stands does",
+            "to go back to an older registry, sign it anew",
+        )

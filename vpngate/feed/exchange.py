@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One request and its response on a TLS connection of its own.
+
+Knows urllib3's connection, and translates everything that can go wrong on it into
+one line; does not know redirects, statuses or what a registry is.
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from urllib.parse import urlsplit, urlunsplit
+
+from urllib3 import BaseHTTPResponse
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    InvalidChunkLength,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from vpngate.errors import FeedFault
+from vpngate.feed.deadline import Deadline
+from vpngate.feed.faults import Reason, fault
+from vpngate.feed.settings import HttpsAddress, Limits
+
+_HTTPS_PORT = 443
+_CHUNK = 1 << 16
+
+
+class Transport:
+    """Makes exchanges: whom to trust, how long to wait, when all must be over.
+
+    where   names the resource in an error
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, limits: Limits, deadline: Deadline, where: str
+    ) -> None:
+        self._context = context
+        self._limits = limits
+        self._deadline = deadline
+        self.where = where
+
+    @contextmanager
+    def get(
+        self, address: HttpsAddress, headers: Mapping[str, str]
+    ) -> Iterator[BaseHTTPResponse]:
+        """A GET whose response head is there and whose body is yet to be read.
+
+        Any failure, also while the body is read inside, becomes a FeedFault; the
+        connection is closed on leaving.
+        """
+        self._deadline.check(self.where)
+        parts = urlsplit(address.url)
+        connection = HTTPSConnection(
+            parts.hostname or "",
+            parts.port or _HTTPS_PORT,
+            timeout=min(self._limits.connect, self._deadline.remaining),
+            ssl_context=self._context,
+        )
+        try:
+            with self._translated():
+                connection.connect()
+                connection.timeout = self._limits.idle
+                with self._deadline.over(connection.sock):
+                    connection.request(
+                        "GET",
+                        urlunsplit(("", "", parts.path, parts.query, "")),
+                        headers=headers,
+                        preload_content=False,
+                        decode_content=False,
+                    )
+                    yield connection.getresponse()
+        finally:
+            connection.close()
+
+    def body(self, response: BaseHTTPResponse, max_bytes: int) -> bytes:
+        """The whole body as sent; FeedFault if it is larger than `max_bytes`."""
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdecimal() and int(announced) > max_bytes:
+            raise self._too_large(f"{announced} bytes, more than {max_bytes}")
+        content = bytearray()
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            content += chunk
+            if len(content) > max_bytes:
+                raise self._too_large(f"more than {max_bytes} bytes")
+        # A connection that was cut at the deadline looks like a body's end to a
+        # response that states no length.
+        self._deadline.check(self.where)
+        return bytes(content)
+
+    def _too_large(self, what: str) -> FeedFault:
+        remedy = "see whether it is a registry"
+        return fault(Reason.TOO_LARGE, self.where, what, remedy)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (HTTPError, HTTPException, OSError) as error:
+            self._deadline.check(self.where)  # whatever it was, that is why
+            raise _fault_of(error, self.where) from error
+
+
+def _fault_of(error: Exception, where: str) -> FeedFault:
+    """The failure in a word and a line; the innermost cause says it best."""
+    causes = [error]
+    while isinstance(cause := _cause(causes[-1]), Exception):
+        causes.append(cause)
+    for cause in causes:
+        for kinds, reason, what, remedy in _TRANSLATION:
+            if isinstance(cause, kinds):
+                return fault(reason, where, what.format(_text(cause)), remedy)
+    what = f"the exchange failed ({_text(error)})"
+    return fault(Reason.PROTOCOL, where, what, "see the server's log")
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    return error.__cause__
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+# From the particular to the general; the first that fits.
+_TRANSLATION: tuple[tuple[tuple[type[Exception], ...], Reason, str, str], ...] = (
+    (
+        (ssl.SSLCertVerificationError,),
+        Reason.CERTIFICATE,
+        "its certificate is not accepted: {}",
+        "mend the server's certificate or trust its issuer",
+    ),
+    (
+        (ConnectTimeoutError, ReadTimeoutError, TimeoutError),
+        Reason.TIMEOUT,
+        "no answer in time",
+        "see whether the server is up and the way to it open",
+    ),
+    (
+        (NameResolutionError,),
+        Reason.UNREACHABLE,
+        "its name has no address",
+        "see the name and this machine's resolver",
+    ),
+    (
+        (IncompleteRead, InvalidChunkLength),
+        Reason.TRUNCATED,
+        "the body ended early",
+        "see the file on the server and the server's log",
+    ),
+    (
+        (ConnectionRefusedError,),
+        Reason.UNREACHABLE,
+        "connection refused",
+        "see whether the server is up",
+    ),
+    (
+        (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError),
+        Reason.UNREACHABLE,
+        "the connection was closed before the answer was complete",
+        "see the server's log",
+    ),
+    ((ssl.SSLError,), Reason.TLS, "no TLS connection ({})", "see the server's TLS"),
+    (
+        (NewConnectionError, OSError),
+        Reason.UNREACHABLE,
+        "cannot be reached ({})",
+        "see whether the server is up and the way to it open",
+    ),
+)

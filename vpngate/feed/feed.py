@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The sources in their order, each asked until it answers or cannot.
+
+Knows which source to ask, how often, and with what pauses; does not know what makes
+an answer acceptable, what a registry holds, when to refresh, or what to keep.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from vpngate.errors import FeedFault, VpngateError
+from vpngate.feed.answer import Answer, Fetched, Validators
+from vpngate.feed.deadline import Deadline
+from vpngate.feed.delivery import deliver
+from vpngate.feed.faults import TRANSIENT, NoSourceAnswered
+from vpngate.feed.settings import FeedSettings, LocalFile, Source
+
+
+class Feed:
+    """Fetches registries. Blocking; `cancel` may come from another thread."""
+
+    def __init__(self, settings: FeedSettings, random: Random | None = None) -> None:
+        self._settings = settings
+        self._random = random or Random()  # noqa: S311  (varies pauses, no secret)
+        self._turn = threading.Lock()
+        self._cancelled = threading.Event()
+        self._deadline: Deadline | None = None
+
+    def fetch(
+        self,
+        previous: Validators | None = None,
+        examine: Callable[[Fetched], object] | None = None,
+    ) -> Answer:
+        """The answer of the first source that has an acceptable one.
+
+        previous  the validators of the registry that stands; None asks for the whole
+                  registry, and accepts an older signature too
+        examine   raises VpngateError if this registry must not be used (it does not
+                  parse, the guard refuses it); then the next source is asked
+
+        NoSourceAnswered with every reason if none has; FeedFault after `cancel`.
+        """
+        faults: list[VpngateError] = []
+        with self._turn:
+            for source in self._settings.sources:
+                try:
+                    answer = self._ask(source, previous or Validators())
+                    if examine is not None and isinstance(answer, Fetched):
+                        examine(answer)
+                except VpngateError as refusal:
+                    if self._cancelled.is_set():
+                        raise
+                    faults.append(refusal)
+                else:
+                    return replace(answer, faults=tuple(faults))
+        raise NoSourceAnswered(faults)
+
+    def cancel(self) -> None:
+        """Ends a running fetch at once, and every later one: this feed is done."""
+        self._cancelled.set()
+        if (deadline := self._deadline) is not None:
+            deadline.cancel()
+
+    def _ask(self, source: Source, previous: Validators) -> Answer:
+        """One source, again while what failed may be over soon."""
+        limits = self._settings.limits
+        pause = limits.file_pause if isinstance(source, LocalFile) else limits.pause
+        self._deadline = deadline = Deadline(limits.deadline)
+        if self._cancelled.is_set():
+            deadline.cancel()
+        for attempt in range(limits.attempts):
+            deadline.check(str(source))
+            try:
+                return deliver(
+                    source, self._settings, previous, deadline, fresh=attempt > 0
+                )
+            except FeedFault as failure:
+                failed = failure
+            length = pause * 2**attempt * self._random.uniform(0.5, 1.5)
+            last = attempt == limits.attempts - 1
+            if last or failed.reason not in TRANSIENT or length > deadline.remaining:
+                raise failed
+            deadline.wait(length, str(source))
+        raise AssertionError("attempts is at least 1")  # pragma: no cover

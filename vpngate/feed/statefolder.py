@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A folder whose files appear whole or not at all.
+
+Knows temporary files, fsync, rename and locks, and what a disk may refuse; does not
+know what is in the files. Blocking; raises FeedFault.
+"""
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vpngate.errors import FeedFault
+from vpngate.feed.faults import Reason, fault
+
+_FILE_MODE = 0o640  # the daemon writes, its group reads, nobody else
+_FOLDER_MODE = 0o750
+_TEMPORARY = ".new-"
+_LOCK_PATIENCE = 10.0  # seconds
+_LOCK_PAUSE = 0.05
+
+
+class StateFolder:
+    """An open, locked folder; made by `writing` and `reading`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._folder = descriptor
+
+    @classmethod
+    @contextmanager
+    def writing(cls, path: Path) -> Iterator["StateFolder"]:
+        """The folder for one writer, made if missing."""
+        try:
+            path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            _lock(path, folder, fcntl.LOCK_EX, Reason.STATE_UNWRITABLE)
+            yield cls(path, folder)
+        finally:
+            os.close(folder)
+
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator["StateFolder | None"]:
+        """The folder for any number of readers; None if there is none."""
+        try:
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            yield None
+            return
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        try:
+            _lock(path, folder, fcntl.LOCK_SH, Reason.STATE_UNREADABLE)
+            yield cls(path, folder)
+        finally:
+            os.close(folder)
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        """A file's content, at most one byte more than `max_bytes`; None if missing."""
+        try:
+            descriptor = os.open(
+                name,
+                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                dir_fd=self._folder,
+            )
+            with os.fdopen(descriptor, "rb") as file:
+                return file.read(max_bytes + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(self._path / name, error) from error
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Puts a file into place, on disk before it is visible.
+
+        On failure what was there is still there.
+        """
+        temporary = _TEMPORARY + name
+        try:
+            self._write(temporary, content)
+            os.rename(temporary, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            os.fsync(self._folder)
+        except OSError as error:
+            self._remove(temporary)
+            raise _unwritable(self._path / name, error) from error
+
+    def _write(self, name: str, content: bytes) -> None:
+        self._remove(name)  # left by a crash
+        descriptor = os.open(
+            name,
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+            _FILE_MODE,
+            dir_fd=self._folder,
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, _FILE_MODE)  # whatever the umask took away
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+
+    def sweep(self, keep: Collection[str], prefixes: tuple[str, ...]) -> None:
+        """Removes files of ours that are not in `keep`; what resists stays."""
+        with suppress(OSError), os.scandir(self._folder) as entries:
+            for name in [entry.name for entry in entries]:
+                ours = name.startswith((*prefixes, _TEMPORARY))
+                if ours and name not in keep:
+                    self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._folder)
+
+
+def _lock(path: Path, folder: int, kind: int, reason: Reason) -> None:
+    """Waits for a lock on the folder, with an end: a stuck reader is not ours."""
+    end = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(folder, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < end:
+                time.sleep(_LOCK_PAUSE)
+                continue
+            what = f"another process has held it locked for {_LOCK_PATIENCE:g} s"
+            remedy = "see which with fuser(1); each daemon needs a state of its own"
+            raise fault(reason, str(path), what, remedy) from None
+        return
+
+
+def _unwritable(path: Path, error: OSError) -> FeedFault:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    what = f"the last good registry cannot be kept ({error.strerror})"
+    remedy = "make room on the disk" if full else "see that vpngate may write there"
+    return fault(Reason.STATE_UNWRITABLE, str(path), what, remedy)
+
+
+def _unreadable(path: Path, error: OSError) -> FeedFault:
+    what = f"the last good registry cannot be read ({error.strerror})"
+    remedy = "see that vpngate may read there"
+    return fault(Reason.STATE_UNREADABLE, str(path), what, remedy)

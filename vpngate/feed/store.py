@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The last good registry on disk, to start from when no source answers.
+
+Knows how to replace it so that at any moment, also after a crash or on a full disk,
+either the old or the new one is there whole; does not know what the registry or the
+memory beside it mean. Blocking; raises FeedFault.
+
+In the folder:
+
+    last-good.json            names the files that belong together, with their digests
+    registry-DIGEST           as published, and beside it, so that minisign -V can be
+    registry-DIGEST.minisig   asked too, its signature
+    memory-DIGEST             what the guard has to remember
+
+These files are never changed, only added; the moment that counts is when a new
+last-good.json takes the place of the old one. What it does not name is swept away.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpngate.errors import FeedFault
+from vpngate.feed.answer import Validators
+from vpngate.feed.faults import Reason, fault
+from vpngate.feed.manifest import FileRecord, Manifest, digest
+from vpngate.feed.minisign import PublicKey, verify
+from vpngate.feed.statefolder import StateFolder
+
+_MANIFEST = "last-good.json"
+_MAX_MANIFEST_BYTES = 64 * 1024
+_REGISTRY = "registry-"
+_SIGNATURE_SUFFIX = ".minisig"
+_MEMORY = "memory-"
+_PREFIXES = (_REGISTRY, _MEMORY)
+
+
+@dataclass(frozen=True, slots=True)
+class LastGood:
+    """A registry that was accepted, and what has to be remembered beside it.
+
+    data, signature   as published, unparsed
+    validators        to ask the sources whether it still stands
+    memory            the caller's own bytes: what guard and grace have to remember
+    """
+
+    data: bytes
+    signature: bytes | None
+    validators: Validators
+    memory: bytes = b""
+
+
+class Store:
+    """A folder that remembers one registry, safe with several processes."""
+
+    def __init__(self, path: Path, public_key: PublicKey | None = None) -> None:
+        """`public_key`, if any, must have signed what is loaded."""
+        self._path = path
+        self._key = public_key
+
+    def load(self) -> LastGood | None:
+        """What was saved last; None if nothing was.
+
+        FeedFault if it is damaged, unreadable, or not signed as it should be: then
+        there is nothing to start from, and the next `save` mends it.
+        """
+        with StateFolder.reading(self._path) as folder:
+            manifest = self._manifest(folder) if folder else None
+            if folder is None or manifest is None:
+                return None
+            data = self._content(folder, manifest.registry)
+            memory = self._content(folder, manifest.memory)
+            signature = None
+            if manifest.signature:
+                signature = self._content(folder, manifest.signature)
+        if self._key:
+            self._verify(data, signature, self._key)
+        return LastGood(data, signature, manifest.validators, memory)
+
+    def save(self, last_good: LastGood) -> None:
+        """Keeps this one instead; FeedFault if it cannot, then the old one stays."""
+        # One name for registry and signature, so that minisign finds its file; and
+        # another where the same registry was signed anew.
+        pair = _REGISTRY + digest(last_good.data + (last_good.signature or b""))[:16]
+        registry = FileRecord.of(pair, last_good.data)
+        contents = {registry: last_good.data}
+        signature = None
+        if last_good.signature is not None:
+            signature = FileRecord.of(pair + _SIGNATURE_SUFFIX, last_good.signature)
+            contents[signature] = last_good.signature
+        memory = _memory_record(last_good.memory)
+        contents[memory] = last_good.memory
+        manifest = Manifest(registry, signature, memory, last_good.validators)
+        with StateFolder.writing(self._path) as folder:
+            self._commit(folder, manifest, contents)
+
+    def remember(self, memory: bytes, validators: Validators | None = None) -> None:
+        """Replaces memory, and validators if given, beside the registry kept.
+
+        FeedFault if no sound registry is kept.
+        """
+        with StateFolder.writing(self._path) as folder:
+            manifest = self._manifest(folder)
+            if manifest is None:
+                what = "there is no last good registry to remember this beside"
+                raise fault(Reason.STATE_UNREADABLE, str(self._path), what)
+            record = _memory_record(memory)
+            manifest = replace(
+                manifest,
+                memory=record,
+                validators=validators or manifest.validators,
+            )
+            self._commit(folder, manifest, {record: memory})
+
+    def _commit(
+        self, folder: StateFolder, manifest: Manifest, contents: dict[FileRecord, bytes]
+    ) -> None:
+        kept = self._names_kept(folder)
+        try:
+            for record, content in contents.items():
+                # What is there already need not be written, but only if it is sound.
+                if not record.fits(folder.read(record.name, record.size)):
+                    folder.replace(record.name, content)
+            folder.replace(_MANIFEST, manifest.encode())
+        except FeedFault:
+            folder.sweep(kept, _PREFIXES)  # half of it would fill the disk further
+            raise
+        folder.sweep({record.name for record in manifest.files}, _PREFIXES)
+
+    def _names_kept(self, folder: StateFolder) -> set[str]:
+        try:
+            manifest = self._manifest(folder)
+        except FeedFault:
+            return set()  # damaged: none of it can be used
+        return {record.name for record in manifest.files} if manifest else set()
+
+    def _manifest(self, folder: StateFolder) -> Manifest | None:
+        content = folder.read(_MANIFEST, _MAX_MANIFEST_BYTES)
+        if content is None:
+            return None
+        try:
+            return Manifest.decode(content)
+        except ValueError as error:
+            raise self._corrupted(_MANIFEST, f"is damaged: {error}") from error
+
+    def _content(self, folder: StateFolder, record: FileRecord) -> bytes:
+        content = folder.read(record.name, record.size)
+        if content is None:
+            raise self._corrupted(record.name, "is missing")
+        if not record.fits(content):
+            raise self._corrupted(record.name, "is damaged: its digest does not fit")
+        return content
+
+    def _verify(self, data: bytes, signature: bytes | None, key: PublicKey) -> None:
+        where = str(self._path / _MANIFEST)
+        if signature is None:
+            what = "the last good registry was kept without a signature"
+            raise fault(Reason.SIGNATURE_MISSING, where, what, "ignored")
+        verify(data, signature, key, where)
+
+    def _corrupted(self, name: str, what: str) -> FeedFault:
+        where = str(self._path / name)
+        remedy = "ignored; the next registry that is accepted replaces it"
+        return fault(Reason.STATE_CORRUPTED, where, what, remedy)
+
+
+def _memory_record(memory: bytes) -> FileRecord:
+    return FileRecord.of(_MEMORY + digest(memory)[:16], memory)
