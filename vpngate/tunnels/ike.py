@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IKE, the key exchange of IPsec: version 1 (RFC 2408, 2409) and 2 (RFC 7296).
+
+Knows the header both versions share and the chain of payloads behind it; of a
+payload, no more than tells a first message from noise. Does not know ports, ESP,
+or the marker before it on port 4500 (see `ipsec.py`), nor IKE over TCP (RFC 8229).
+"""
+
+from struct import Struct
+
+from vpngate.recognition import Message, Role
+from vpngate.signatures import Field, Shape
+from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
+
+# The header (RFC 2408 section 3.1, RFC 7296 section 3.1): the initiator's SPI, called
+# cookie in version 1, the responder's, first payload, version, exchange type, flags,
+# message id, length of the whole message.
+HEADER = Struct(">8s8sBBBBII")
+_NO_SPI = bytes(8)
+_AT_RESPONDER, _AT_FIRST, _AT_VERSION = 8, 16, 17
+_VERSION_1, _VERSION_2 = 0x10, 0x20
+
+# A payload begins with the next one's type, a flag byte, and its length. All bits of
+# the flag byte are reserved in version 1, in version 2 all but the critical bit.
+_PAYLOAD = Struct(">BBH")
+_END = 0
+_RESERVED = {_VERSION_1: 0xFF, _VERSION_2: 0x7F}
+
+# Version 1: phase 1 is main or aggressive mode (RFC 2409 section 5), and its first
+# payload SA, which begins with the domain of interpretation (RFC 2407 section 4.6.1).
+_SA_1 = 1
+_MAIN, _AGGRESSIVE = 2, 4
+_MODES = {_MAIN: "main mode", _AGGRESSIVE: "aggressive mode"}
+_AT_DOI = HEADER.size + _PAYLOAD.size
+_IPSEC_DOI = (1).to_bytes(4)
+# Informational; transaction (draft-ietf-ipsec-isakmp-mode-cfg); quick; new group.
+_EXCHANGES_1 = frozenset({_MAIN, _AGGRESSIVE, 5, 6, 32, 33})
+_ENCRYPTED = 0x01
+_FLAGS_1 = 0x07  # encryption, commit, authentication only
+_BLOCK = 8  # bytes: the smallest cipher block of version 1; the others are multiples
+
+# Version 2: the initial exchanges are in clear, the others in an encrypted payload,
+# whole or in fragments (RFC 7383), which comes last.
+_SA_2, _NONCE, _SEALED, _SEALED_FRAGMENT = 33, 40, 46, 53
+_SA_INIT, _RESUME = 34, 38  # RFC 7296 section 1.2, RFC 5723 section 4.3.1
+# Their names, and the payload that a request cannot do without.
+_INITIAL = {
+    _SA_INIT: ("IKE_SA_INIT", _SA_2),
+    _RESUME: ("IKE_SESSION_RESUME", _NONCE),
+}
+_FROM_INITIATOR, _RESPONSE = 0x08, 0x20
+# IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL; IKE_INTERMEDIATE (RFC 9242);
+# IKE_FOLLOWUP_KE (RFC 9370).
+_EXCHANGES_2 = frozenset({35, 36, 37, 43, 44})
+_FRAGMENT = Struct(">HH")  # this one's number, from 1; how many there are
+
+
+def read(message: bytes, length: int) -> Message | None:
+    """The message that starts with its header, or None; `length` is that on the wire.
+
+    A capture may hold less of it: then the payloads are checked as far as they go.
+    """
+    if len(message) < HEADER.size:
+        return None
+    initiator, _, _, version, *_, stated = HEADER.unpack_from(message)
+    if initiator == _NO_SPI or stated != length or version not in _RESERVED:
+        return None
+    if version == _VERSION_1:
+        return _read_1(message, length)
+    return _read_2(message, length)
+
+
+def _read_1(message: bytes, length: int) -> Message | None:
+    """A message of version 1.
+
+    Only the first two say which side speaks; from then on both name both cookies.
+    """
+    header = HEADER.unpack_from(message)
+    initiator, responder, first, version, exchange, flags, message_id, _ = header
+    if exchange not in _EXCHANGES_1 or flags & ~_FLAGS_1:
+        return None
+    if flags & _ENCRYPTED:
+        body = length - HEADER.size
+        closes = body > 0 and body % _BLOCK == 0
+    else:
+        closes = _payloads(message, length, version) is not None
+        if closes and first == _SA_1 and exchange in _MODES:
+            named = message[_AT_DOI : _AT_DOI + len(_IPSEC_DOI)]
+            if flags or message_id or named != _IPSEC_DOI:
+                return None
+            return _opening(f"IKEv1 {_MODES[exchange]}", initiator, responder)
+    if not closes or responder == _NO_SPI:
+        return None
+    return Message(Role.EXCHANGE, "IKEv1 exchange", initiator + responder)
+
+
+def _read_2(message: bytes, length: int) -> Message | None:
+    """A message of version 2: of an initial exchange, or sealed.
+
+    A refusal, and a request for a cookie, leave the responder's SPI zero (RFC 7296
+    section 2.6): they establish nothing, and are no message here.
+    """
+    header = HEADER.unpack_from(message)
+    initiator, responder, first, version, exchange, flags, message_id, _ = header
+    payloads = _payloads(message, length, version)
+    if payloads is None:
+        return None
+    if exchange in _INITIAL:
+        name, needed = _INITIAL[exchange]
+        request = responder == _NO_SPI
+        missing = request and len(message) == length and needed not in payloads
+        if flags != (_FROM_INITIATOR if request else _RESPONSE):
+            return None
+        if message_id or not payloads or missing:
+            return None
+        return _opening(name, initiator, responder)
+    sealed = first in (_SEALED, _SEALED_FRAGMENT) and responder != _NO_SPI
+    known = exchange in _EXCHANGES_2 and not flags & ~(_FROM_INITIATOR | _RESPONSE)
+    if not sealed or not known:
+        return None
+    return Message(Role.EXCHANGE, "IKEv2 exchange", initiator + responder)
+
+
+def _opening(name: str, initiator: bytes, responder: bytes) -> Message:
+    """One of the two messages that open: only the second names the responder."""
+    if responder == _NO_SPI:
+        return Message(Role.INITIATION, f"{name} request", initiator)
+    return Message(Role.RESPONSE, f"{name} response", initiator)
+
+
+def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
+    """The types of a message's payloads, as far as they were captured.
+
+    None if they do not end with the message, a reserved bit is set, or one that is
+    sealed is not the last.
+    """
+    types = []
+    kind, at = message[_AT_FIRST], HEADER.size
+    while kind != _END and at + _PAYLOAD.size <= len(message):
+        following, flags, size = _PAYLOAD.unpack_from(message, at)
+        end = at + size
+        if size < _PAYLOAD.size or end > length or flags & _RESERVED[version]:
+            return None
+        types.append(kind)
+        if version == _VERSION_2 and kind in (_SEALED, _SEALED_FRAGMENT):
+            # Its "next payload" is the first one inside (RFC 7296 section 3.14).
+            return types if end == length and _is_numbered(message, kind, at) else None
+        kind, at = following, end
+    closes = at == length if kind == _END else len(message) < length
+    return types if closes else None
+
+
+def _is_numbered(message: bytes, kind: int, at: int) -> bool:
+    """Whether the fragment at `at`, if it is one, is one of those it belongs to."""
+    at += _PAYLOAD.size
+    if kind != _SEALED_FRAGMENT or len(message) < at + _FRAGMENT.size:
+        return True
+    number, total = _FRAGMENT.unpack_from(message, at)
+    return bool(1 <= number <= total)
+
+
+def initial_shapes(offset: int) -> tuple[Shape, ...]:
+    """What opens a key exchange, both messages, the header at `offset`."""
+    mask = bytes((0xFF, ~(_SA_INIT ^ _RESUME) & 0xFF)) + b"\xff" * 5
+    version_2 = [
+        Field(_AT_VERSION, bytes((_VERSION_2, _SA_INIT, flags, 0, 0, 0, 0)), mask)
+        for flags in (_FROM_INITIATOR, _RESPONSE)
+    ]
+    version_1 = [
+        Field(_AT_FIRST, bytes((_SA_1, _VERSION_1, mode, 0, 0, 0, 0, 0)))
+        for mode in _MODES
+    ]
+    doi = Field(_AT_DOI, _IPSEC_DOI)
+    return tuple(
+        _shape(offset, Field(_AT_RESPONDER, _NO_SPI, differs=answered), *fields)
+        for answered, fields in (
+            (False, version_2[:1]),
+            (True, version_2[1:]),
+            *((answered, (f, doi)) for answered in (False, True) for f in version_1),
+        )
+    )
+
+
+def later_shapes(offset: int) -> tuple[Shape, ...]:
+    """All that follows: both SPIs are set, and little else is fixed.
+
+    The masks leave open what `read` looks at: 0 to 7 and 32 to 33 for the exchanges
+    of version 1, 32 to 47 for those of version 2.
+    """
+    spoken = ~(_FROM_INITIATOR | _RESPONSE) & 0xFF
+    version_1 = [
+        Field(
+            _AT_VERSION,
+            bytes((_VERSION_1, exchange, 0)),
+            bytes((0xFF, mask, ~_FLAGS_1 & 0xFF)),
+        )
+        for exchange, mask in ((0, 0xF8), (32, 0xFE))
+    ]
+    version_2 = [
+        Field(
+            _AT_FIRST,
+            bytes((first, _VERSION_2, 32, 0)),
+            bytes((0xFF, 0xFF, 0xF0, spoken)),
+        )
+        for first in (_SEALED, _SEALED_FRAGMENT)
+    ]
+    answered = Field(_AT_RESPONDER, _NO_SPI, differs=True)
+    return tuple(_shape(offset, answered, f) for f in (*version_1, *version_2))
+
+
+def _shape(offset: int, *fields: Field) -> Shape:
+    named = Field(0, _NO_SPI, differs=True)
+    return Shape(
+        tuple(
+            Field(offset + f.offset, f.value, f.mask, f.differs)
+            for f in (named, *fields)
+        ),
+        lengths=((offset + HEADER.size, UDP_MAX_PAYLOAD),),
+    )

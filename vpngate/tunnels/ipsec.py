@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""IPsec: IKE and ESP (RFC 4303), straight over IP and through NAT (RFC 3947, 3948).
+
+Knows the ports, the non-ESP marker and ESP's first eight bytes; what IKE looks like
+behind its port is in `ike.py`. Does not know AH (RFC 4302): it is no tunnel here.
+
+scapy describes the messages in `scapy.layers.isakmp`, `scapy.contrib.ikev2` and
+`scapy.layers.ipsec` (the tests hold both together); what is checked is checked here.
+"""
+
+from dataclasses import replace
+from struct import Struct
+
+from vpngate.packets import Endpoint, FlowKey, Packet, Transport
+from vpngate.recognition import Message, Role, Tunnel
+from vpngate.signatures import Field, Shape, Signature
+from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
+from vpngate.tunnels import ike
+
+_IKE_PORT = 500  # RFC 7296 section 2
+_NATT_PORT = 4500
+_MARKER = bytes(4)  # RFC 3948 section 2.2: zero where ESP has its SPI
+
+# SPI and sequence number (RFC 4303 section 2). SPIs up to 255 are reserved.
+_HEADER = Struct(">II")
+_SPI_MIN = 256
+# What the thriftiest algorithms need: NULL encryption with a word of padding and
+# next header, and the 8 bytes of DES-MAC.
+_ESP_MIN = 20
+_WORD = 4  # bytes: ciphertext (section 2.4) and integrity check value fill whole words
+
+# First bytes of other protocols that pass for an SPI, and what may follow for a
+# sequence number: offset, mask, value, the two as 32-bit numbers.
+_LOOK_ALIKES = (
+    (0, 0xF8FFFFFF, 0x00000000),  # WireGuard, all types
+    (0, 0xF8FFFF00, 0x48000000),  # OpenVPN, P_DATA_V2 of peers below 256
+    (0, 0x00FFF000, 0x00FEF000),  # DTLS, version of a record (RFC 6347 section 4.1)
+    (4, 0xFFFFFFFF, 0x2112A442),  # STUN, magic cookie (RFC 8489 section 5)
+)
+
+
+def _marked(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    """The shapes of IKE behind the marker, which takes the first bytes."""
+    marker = Field(0, _MARKER)
+    return tuple(replace(shape, fields=(marker, *shape.fields)) for shape in shapes)
+
+
+_SPI = Field(0, bytes(3), differs=True)  # 256 or more
+
+_SIGNATURES = (
+    Signature(
+        "ike_initial", Transport.UDP, ike.initial_shapes(0), frozenset({_IKE_PORT})
+    ),
+    Signature("ike", Transport.UDP, ike.later_shapes(0), frozenset({_IKE_PORT})),
+    *(
+        Signature(name, Transport.UDP, _marked(shapes), frozenset({_NATT_PORT}))
+        for name, shapes in (
+            ("ike_initial_natt", ike.initial_shapes(len(_MARKER))),
+            ("ike_natt", ike.later_shapes(len(_MARKER))),
+        )
+    ),
+    Signature("esp", Transport.ESP, (Shape((_SPI,)),), sampled=True),
+    Signature(
+        "esp_in_udp",
+        Transport.UDP,
+        (Shape((_SPI,), lengths=((_ESP_MIN, UDP_MAX_PAYLOAD),)),),
+        frozenset({_NATT_PORT}),
+        sampled=True,
+    ),
+)
+
+
+def _read(packet: Packet) -> Message | None:
+    """The message of IKE, or the packet of ESP, that a packet is."""
+    payload, length = packet.payload, packet.length
+    if packet.transport is Transport.ESP:
+        return _read_esp(payload, length)
+    if packet.transport is not Transport.UDP:
+        return None
+    ports = (packet.source.port, packet.destination.port)
+    if _NATT_PORT in ports:
+        if payload.startswith(_MARKER):
+            return ike.read(payload[len(_MARKER) :], length - len(_MARKER))
+        if _IKE_PORT not in ports:
+            return None if _looks_alike(payload) else _read_esp(payload, length)
+    return ike.read(payload, length) if _IKE_PORT in ports else None
+
+
+def _looks_alike(payload: bytes) -> bool:
+    """Whether a payload on port 4500 is more likely another protocol's than ESP."""
+    return any(
+        int.from_bytes(payload[at : at + 4]) & mask == value
+        for at, mask, value in _LOOK_ALIKES
+    )
+
+
+def _read_esp(payload: bytes, length: int) -> Message | None:
+    """A packet of ESP. One alone proves little: see `Role.TRAFFIC`."""
+    if length < _ESP_MIN or length % _WORD or len(payload) < _HEADER.size:
+        return None
+    spi, sequence = _HEADER.unpack_from(payload)
+    if spi < _SPI_MIN:
+        return None
+    return Message(Role.TRAFFIC, "ESP", payload[:4], sequence=sequence)
+
+
+def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
+    """IKE covers its pair of addresses on UDP 500, on 4500 as seen, and in ESP."""
+    if flow.transport is Transport.ESP:
+        return (flow,)
+    one, other = flow.low.address, flow.high.address
+    covered = (
+        flow,
+        FlowKey.of(Transport.UDP, Endpoint(one, _IKE_PORT), Endpoint(other, _IKE_PORT)),
+        FlowKey.of(Transport.ESP, Endpoint(one, 0), Endpoint(other, 0)),
+    )
+    return tuple(dict.fromkeys(covered))
+
+
+# Not one-way: a single packet on port 4500 is too little to go by.
+TUNNEL = Tunnel(
+    name="ipsec",
+    signatures=_SIGNATURES,
+    read=_read,
+    covers=_covers,
+    idle=600,  # with nothing to say, peers may stay silent for minutes
+)
