@@ -3,13 +3,17 @@
 
 Knows the link layers that captures come in (link types as in
 https://www.tcpdump.org/linktypes.html) and the tags between them and IP: VLAN
-(IEEE 802.1Q, also stacked), PPPoE (RFC 2516), PPP (RFC 1661). Does not know IP. A
+(IEEE 802.1Q, one or two), PPPoE (RFC 2516), PPP (RFC 1661). Does not know IP. A
 frame that holds no IP packet, or too few bytes to tell, is None.
+
+Each link layer is a table of layouts, so that the same table can be read here and
+be compiled into a packet filter.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 
 
 class LinkType(IntEnum):
@@ -18,7 +22,7 @@ class LinkType(IntEnum):
     NULL = 0
     ETHERNET = 1
     PPP = 9
-    RAW_BSD = 12  # what libpcap calls RAW on most systems, seen in files all the same
+    RAW_DLT = 12  # what libpcap itself calls RAW; files hold it too
     RAW_OPENBSD = 14
     PPP_HDLC = 50
     PPPOE = 51
@@ -32,54 +36,101 @@ class LinkType(IntEnum):
     LINUX_SLL2 = 276
 
 
-class EtherType(IntEnum):
-    """The EtherTypes that lead to an IP packet."""
+class Check(NamedTuple):
+    """Bytes of a frame that have to be one of some values: `frame[at:at+size]`."""
 
-    IPV4 = 0x0800
-    IPV6 = 0x86DD
-    VLAN = 0x8100
-    QINQ = 0x88A8
-    QINQ_OLD = 0x9100
-    PPPOE_SESSION = 0x8864
+    at: int
+    size: int
+    values: frozenset[bytes]
 
 
-VLAN_TYPES = frozenset({EtherType.VLAN, EtherType.QINQ, EtherType.QINQ_OLD})
-VLAN_TAG = 4  # bytes: tag, then the EtherType of what follows
-PPPOE_HEADER = 6  # bytes, before the PPP protocol number
-PPP_IPV4, PPP_IPV6 = 0x0021, 0x0057
+class Layout(NamedTuple):
+    """Where the IP header of a frame starts if all checks hold."""
 
-# Where the EtherType stands, and where what it names begins. Cisco HDLC uses the
-# EtherTypes of IP.
-ETHER_TYPED: dict[int, tuple[int, int]] = {
-    LinkType.ETHERNET: (12, 14),
-    LinkType.LINUX_SLL: (14, 16),
-    LinkType.LINUX_SLL2: (0, 20),
-    LinkType.CISCO_HDLC: (2, 4),
-}
-BARE_IP = frozenset(
-    {
-        LinkType.RAW,
-        LinkType.RAW_BSD,
-        LinkType.RAW_OPENBSD,
-        LinkType.IPV4,
-        LinkType.IPV6,
-    }
-)
-LOOPBACK_HEADER = 4
-# AF_INET everywhere; AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin. In the
-# byte order of who wrote it, which a file need not share.
-LOOPBACK_FAMILIES = frozenset(
-    family.to_bytes(LOOPBACK_HEADER, order)
-    for family in (2, 10, 24, 28, 30)
+    checks: tuple[Check, ...]
+    start: int
+
+
+_IP = frozenset({b"\x08\x00", b"\x86\xdd"})  # EtherTypes of IPv4 and IPv6
+_VLAN = frozenset(
+    {b"\x81\x00", b"\x88\xa8", b"\x91\x00"}
+)  # the last one is pre-standard
+_PPPOE_SESSION = frozenset({b"\x88\x64"})
+_VLAN_TAG = 4  # bytes: the tag itself, then the EtherType of what follows
+_MOST_TAGS = 2  # IEEE 802.1ad: one of the provider, one of the customer
+
+# RFC 2516 section 4: version 1, type 1, code 0; session; length; PPP protocol.
+_PPPOE_DATA = frozenset({b"\x11\x00"})
+_PPPOE_PROTOCOL = 6
+_PPP_IP = frozenset({b"\x00\x21", b"\x00\x57"})
+_PPP_IP_COMPRESSED = frozenset({b"\x21", b"\x57"})  # RFC 1661 section 6.5
+_PPP_IN_HDLC = frozenset({b"\xff\x03"})  # RFC 1662 section 3.1; may be left out
+_CISCO_UNICAST_BROADCAST = frozenset({b"\x0f\x00", b"\x8f\x00"})
+
+# AF_INET everywhere; AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin; in the
+# byte order of whoever wrote it, which the rest of the file need not share.
+_FAMILIES = frozenset(
+    number.to_bytes(4, order)
+    for number in (2, 10, 24, 28, 30)
     for order in ("little", "big")
 )
 
-_MOST_TAGS = 4  # ours: two are usual, and a frame of tags alone must not cost much
-_PPP_HDLC_ADDRESS = b"\xff\x03"  # RFC 1662 section 3.1; may be left out
-_CISCO_HDLC_ADDRESSES = (0x0F, 0x8F)  # unicast, broadcast
+
+def _pppoe(start: int) -> Layout:
+    protocol = start + _PPPOE_PROTOCOL
+    checks = (Check(start, 2, _PPPOE_DATA), Check(protocol, 2, _PPP_IP))
+    return Layout(checks, protocol + 2)
+
+
+def _ether_typed(at: int, start: int) -> Iterator[Layout]:
+    """An EtherType at `at`, and what it names at `start`."""
+    tags: tuple[Check, ...] = ()
+    for _ in range(_MOST_TAGS + 1):
+        yield Layout((*tags, Check(at, 2, _IP)), start)
+        behind = _pppoe(start)
+        session = Check(at, 2, _PPPOE_SESSION)
+        yield Layout((*tags, session, *behind.checks), behind.start)
+        tags = (*tags, Check(at, 2, _VLAN))
+        at, start = start + 2, start + _VLAN_TAG
+
+
+_BARE = (Layout((), 0),)
+_LOOPBACK = (Layout((Check(0, 4, _FAMILIES),), 4),)
+_PPP = (
+    Layout((Check(0, 2, _PPP_IN_HDLC), Check(2, 2, _PPP_IP)), 4),
+    Layout((Check(0, 2, _PPP_IN_HDLC), Check(2, 1, _PPP_IP_COMPRESSED)), 3),
+    Layout((Check(0, 2, _PPP_IP),), 2),
+    Layout((Check(0, 1, _PPP_IP_COMPRESSED),), 1),
+)
+_CISCO_HDLC = (Layout((Check(0, 2, _CISCO_UNICAST_BROADCAST), Check(2, 2, _IP)), 4),)
+
+# At most one layout of a link type fits a frame, save where the first wins.
+LAYOUTS: dict[int, tuple[Layout, ...]] = {
+    LinkType.NULL: _LOOPBACK,
+    LinkType.ETHERNET: tuple(_ether_typed(12, 14)),
+    LinkType.PPP: _PPP,
+    LinkType.RAW_DLT: _BARE,
+    LinkType.RAW_OPENBSD: _BARE,
+    LinkType.PPP_HDLC: _PPP + _CISCO_HDLC,
+    LinkType.PPPOE: (_pppoe(0),),
+    LinkType.RAW: _BARE,
+    LinkType.CISCO_HDLC: _CISCO_HDLC,
+    LinkType.LOOP: _LOOPBACK,
+    LinkType.LINUX_SLL: tuple(_ether_typed(14, 16)),
+    LinkType.IPV4: _BARE,
+    LinkType.IPV6: _BARE,
+    LinkType.LINUX_SLL2: tuple(_ether_typed(0, 20)),
+}
+_BEHIND_ETHER_TYPE = tuple(_ether_typed(0, 2))
+
 _NFLOG_HEADER = 4  # family, version, resource id
 _NFLOG_PAYLOAD = 9  # NFULA_PAYLOAD
-_TLV = Struct("=HH")  # libpcap hands them in this machine's byte order
+_TLV = Struct("=HH")  # libpcap hands them over in this machine's byte order
+
+
+def is_understood(link_type: int) -> bool:
+    """Whether `network_layer` can read frames of a link type at all."""
+    return link_type in LAYOUTS or link_type == LinkType.NFLOG
 
 
 def network_layer(link_type: int, frame: bytes) -> bytes | None:
@@ -87,77 +138,34 @@ def network_layer(link_type: int, frame: bytes) -> bytes | None:
 
     `link_type` is the number a capture file states; see `LinkType`.
     """
-    if typed := ETHER_TYPED.get(link_type):
-        at, start = typed
-        return behind_ether_type(frame, _number(frame, at), start)
-    if link_type in BARE_IP:
-        return frame or None
-    read = _OTHERS.get(link_type)
-    return read(frame) if read else None
+    if link_type == LinkType.NFLOG:
+        return _nflog_payload(frame)
+    return _behind(LAYOUTS.get(link_type, ()), frame)
 
 
-def _number(frame: bytes, at: int) -> int:
-    """Two bytes as a number; of a frame that ends before, one that means nothing."""
-    return int.from_bytes(frame[at : at + 2])
+def network_layer_of(ether_type: int, content: bytes) -> bytes | None:
+    """The same for what stands behind a link header whose EtherType is known."""
+    name = ether_type.to_bytes(2)
+    return content if name in _IP else _behind(_BEHIND_ETHER_TYPE, name + content)
 
 
-def behind_ether_type(frame: bytes, kind: int, start: int) -> bytes | None:
-    """The bytes from the IP header on, where EtherType `kind` begins at `start`."""
-    for _ in range(_MOST_TAGS + 1):
-        if kind in (EtherType.IPV4, EtherType.IPV6):
-            return frame[start:] or None
-        if kind not in VLAN_TYPES:
-            break
-        kind, start = _number(frame, start + 2), start + VLAN_TAG
-    return _pppoe(frame[start:]) if kind == EtherType.PPPOE_SESSION else None
-
-
-def _pppoe(session: bytes) -> bytes | None:
-    """RFC 2516 section 4: version and type 1, code 0 for session data."""
-    if session[:2] != b"\x11\x00":
-        return None
-    return _ppp(session[PPPOE_HEADER:])
-
-
-def _ppp(frame: bytes) -> bytes | None:
-    if frame[:2] == _PPP_HDLC_ADDRESS:
-        frame = frame[2:]
-    # An odd first byte is a compressed protocol field (RFC 1661 section 6.5).
-    width = 1 if frame and frame[0] & 1 else 2
-    if int.from_bytes(frame[:width]) in (PPP_IPV4, PPP_IPV6):
-        return frame[width:] or None
+def _behind(layouts: tuple[Layout, ...], frame: bytes) -> bytes | None:
+    for checks, start in layouts:
+        for at, size, values in checks:
+            if frame[at : at + size] not in values:
+                break
+        else:
+            return frame[start:]
     return None
 
 
-def _ppp_hdlc(frame: bytes) -> bytes | None:
-    if frame and frame[0] in _CISCO_HDLC_ADDRESSES:
-        return network_layer(LinkType.CISCO_HDLC, frame)
-    return _ppp(frame)
-
-
-def _loopback(frame: bytes) -> bytes | None:
-    if frame[:LOOPBACK_HEADER] in LOOPBACK_FAMILIES:
-        return frame[LOOPBACK_HEADER:] or None
-    return None
-
-
-def _nflog(frame: bytes) -> bytes | None:
+def _nflog_payload(frame: bytes) -> bytes | None:
     at = _NFLOG_HEADER
     while at + _TLV.size <= len(frame):
         length, kind = _TLV.unpack_from(frame, at)
         if kind == _NFLOG_PAYLOAD:
-            return frame[at + _TLV.size : at + length] or None
+            return frame[at + _TLV.size : at + length]
         if length < _TLV.size:
             break
         at += length + -length % 4
     return None
-
-
-_OTHERS: dict[int, Callable[[bytes], bytes | None]] = {
-    LinkType.NULL: _loopback,
-    LinkType.LOOP: _loopback,
-    LinkType.PPP: _ppp,
-    LinkType.PPP_HDLC: _ppp_hdlc,
-    LinkType.PPPOE: _pppoe,
-    LinkType.NFLOG: _nflog,
-}

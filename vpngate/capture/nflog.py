@@ -31,7 +31,7 @@ from vpngate.errors import (
     MissingPrivilege,
     VpngateError,
 )
-from vpngate.links import behind_ether_type, network_layer
+from vpngate.links import network_layer, network_layer_of
 from vpngate.packets import decode
 
 _INGRESS_HOOK = 0  # NF_NETDEV_INGRESS; egress is 1
@@ -110,7 +110,7 @@ class NflogCapture:
     def _captured(self, logged: Logged) -> Captured | None:
         ingress = logged.hook == _INGRESS_HOOK
         if ingress:
-            network = behind_ether_type(logged.payload, logged.ether_type, 0)
+            network = network_layer_of(logged.ether_type, logged.payload)
         else:
             link_type = self._devices.link_type(logged.ifindex)
             if link_type is None:
