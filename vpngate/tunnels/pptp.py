@@ -90,11 +90,10 @@ def _read_control(packet: Packet) -> Message | None:
     length, message_type, magic, control_type, reserved = _HEADER.unpack_from(payload)
     opening = _OPENING.unpack_from(payload, _HEADER.size)
     version, result, error, framing, bearer = opening
-    if (length, message_type, magic) != (_LENGTH, _CONTROL_MESSAGE, _MAGIC):
+    fixed = (length, message_type, magic, reserved, version)
+    if fixed != (_LENGTH, _CONTROL_MESSAGE, _MAGIC, 0, _VERSION):
         return None
-    if reserved or version != _VERSION or not _continues(payload):
-        return None
-    if (framing | bearer) & ~_CAPABILITIES:
+    if (framing | bearer) & ~_CAPABILITIES or not _continues(payload):
         return None
     to_port, from_port = packet.destination.port == _PORT, packet.source.port == _PORT
     if control_type == _SCCRQ and to_port and not (result or error):
