@@ -66,6 +66,17 @@ class Field:
         """The payload offset behind the field's last byte."""
         return self.offset + len(self.value)
 
+    def holds(self, packet: bytes, start: int = 0) -> bool:
+        """Whether it holds in a payload that begins at `packet[start]`."""
+        start += self.offset
+        found = packet[start : start + len(self.value)]
+        if len(found) < len(self.value):
+            return False
+        if self.mask is None:
+            return (found == self.value) is not self.differs
+        masked = int.from_bytes(found) & int.from_bytes(self.mask)
+        return (masked == int.from_bytes(self.value)) is not self.differs
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
