@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""HTTP for the status page, health and metrics: one small server.
+
+Knows HTTP/1.1 as far as short answers to short requests need it; does not know
+what the pages say. No access log: nobody's visit is recorded.
+"""
+
+from vpngate.http.messages import Request, Response
+from vpngate.http.pages import Handler, health_page, metrics_page
+from vpngate.http.server import HttpServer
+
+__all__ = [
+    "Handler",
+    "HttpServer",
+    "Request",
+    "Response",
+    "health_page",
+    "metrics_page",
+]

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Counters, gauges and a histogram that move as things happen.
+
+Knows the name, kind and labels of each, and what moves it; does not know the
+numbers that others count (`snapshot.py`).
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+
+from vpngate.config import Mode
+from vpngate.metrics.snapshot import KernelTotals, RegistryFacts, Snapshot
+from vpngate.packets import Family
+from vpngate.policy import Verdict
+from vpngate.recognition import Evidence
+
+# From the packet's arrival to the verdict in the kernel, seconds.
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+
+
+class Metrics:
+    """Every metric of vpngate, one typed method for each thing that happens."""
+
+    def __init__(self, version: str, tunnels: Iterable[str]) -> None:
+        # A second series for every counter, its age, is of no use here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        self._snapshot = Snapshot()
+        self.registry.register(self._snapshot)
+        self._gauges(version)
+        self._counters()
+        # A counter that does not exist until it counts cannot be told from one
+        # that is missing, and rate() misses its first step.
+        for tunnel in tunnels:
+            for evidence in Evidence:
+                self._handshakes.labels(tunnel, evidence.label)
+            for family in Family:
+                for verdict in Verdict:
+                    self._flows.labels(tunnel, family.label, verdict)
+
+    def _gauges(self, version: str) -> None:
+        build = self._gauge("build_info", "The version that runs", "version")
+        build.labels(version).set(1)
+        self._mode = self._gauge("mode", "1 for the mode in force", "mode")
+        self._share = self._gauge(
+            "enforced_share_ratio",
+            "Share of subscribers that verdicts are acted on for",
+        )
+        self._config_ok = self._gauge(
+            "config_last_reload_successful", "Whether the last configuration was taken"
+        )
+        self._config_time = self._gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "When a configuration was last taken",
+        )
+        self._registry_ok = self._gauge(
+            "registry_last_load_successful", "Whether the last registry was taken"
+        )
+        self._registry_time = self._gauge(
+            "registry_last_load_success_timestamp_seconds",
+            "When a registry was last taken",
+        )
+        self._in_sync = self._gauge(
+            "kernel_in_sync", "Whether the kernel held what it should at the last look"
+        )
+        self._armed = self._gauge(
+            "deadman_armed", "Whether the dead man's switch lets throttling happen"
+        )
+
+    def _counters(self) -> None:
+        self._refused = self._counter(
+            "registry_loads_refused", "Registries not taken", "reason"
+        )
+        self._handshakes = self._counter(
+            "handshakes", "Evidence that appeared or grew", "tunnel", "evidence"
+        )
+        self._flows = self._counter(
+            "flows", "Verdicts reached", "tunnel", "family", "verdict"
+        )
+        self._captured = self._counter(
+            "captured_packets", "Packets that recognition has seen"
+        )
+        self._lost = self._counter(
+            "capture_lost_packets", "Packets that recognition has missed", "reason"
+        )
+        self._repairs = self._counter(
+            "kernel_repairs", "Things put right in the kernel", "what"
+        )
+        self._halts = self._counter(
+            "halts", "Times that enforcing stopped of itself", "reason"
+        )
+        self._latency = Histogram(
+            "vpngate_verdict_latency_seconds",
+            "From a packet's arrival to its verdict in the kernel",
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"vpngate_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"vpngate_{name}", text, labels, registry=self.registry)
+
+    def mode(self, mode: Mode, share: float) -> None:
+        """What is in force, and for which share of the subscribers (0 to 1)."""
+        for each in Mode:
+            self._mode.labels(each).set(each is mode)
+        self._share.set(share if mode is Mode.ENFORCE else 0)
+
+    def config_taken(self, now: float) -> None:
+        """A configuration is in force, at start or by a reload."""
+        self._config_ok.set(1)
+        self._config_time.set(now)
+
+    def config_refused(self) -> None:
+        """A reload left the old configuration in force."""
+        self._config_ok.set(0)
+
+    def registry_taken(self, facts: RegistryFacts, now: float) -> None:
+        """A registry is in force."""
+        self._snapshot.registry = facts
+        self._registry_ok.set(1)
+        self._registry_time.set(now)
+
+    def registry_refused(self, reason: str) -> None:
+        """A load left the old registry in force."""
+        self._registry_ok.set(0)
+        self._refused.labels(reason).inc()
+
+    def registry_aged(self, facts: RegistryFacts) -> None:
+        """The registry in force, as time has changed what is counted of it."""
+        self._snapshot.registry = facts
+
+    def handshake(self, tunnel: str, evidence: Evidence) -> None:
+        """A flow's evidence appeared or grew."""
+        self._handshakes.labels(tunnel, evidence.label).inc()
+
+    def flow(self, tunnel: str, family: Family, verdict: Verdict) -> None:
+        """A verdict was reached for a flow."""
+        self._flows.labels(tunnel, family.label, verdict).inc()
+
+    def captured(self, packets: int) -> None:
+        """Recognition saw `packets` more."""
+        self._captured.inc(packets)
+
+    def lost(self, reason: str, packets: int) -> None:
+        """Recognition missed `packets` more."""
+        self._lost.labels(reason).inc(packets)
+
+    def verdict_in_kernel(self, seconds: float) -> None:
+        """A verdict took effect, `seconds` after its packet arrived."""
+        self._latency.observe(max(0.0, seconds))
+
+    def in_sync(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
+        """Whether the kernel held what it should."""
+        self._in_sync.set(answer)
+
+    def repaired(self, what: str) -> None:
+        """Something in the kernel was put right."""
+        self._repairs.labels(what).inc()
+
+    def armed(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
+        """Whether the dead man's switch is armed."""
+        self._armed.set(answer)
+
+    def halted(self, reason: str) -> None:
+        """Enforcing stopped of itself."""
+        self._halts.labels(reason).inc()
+
+    def kernel(self, totals: KernelTotals) -> None:
+        """The data plane's totals at this moment."""
+        self._snapshot.kernel = totals
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics in the format that `accept` asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type

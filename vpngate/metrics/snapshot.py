@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Numbers that others count, shown as they were last handed in.
+
+Knows how the registry's facts and the kernel's totals appear as metrics; does
+not know when they are read, and counts nothing itself.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vpngate.packets import Direction, Family
+
+
+class KernelTotals(Protocol):
+    """Totals of the data plane since it was started, by value of the label."""
+
+    @property
+    def throttled_packets(self) -> Mapping[str, int]:
+        """By direction."""
+
+    @property
+    def throttled_bytes(self) -> Mapping[str, int]:
+        """By direction."""
+
+    @property
+    def dropped_packets(self) -> Mapping[str, int]:
+        """By direction: what the slower class had no room for."""
+
+    @property
+    def spared_packets(self) -> Mapping[str, int]:
+        """By family."""
+
+    @property
+    def throttled_flows(self) -> Mapping[str, int]:
+        """By family, now."""
+
+    @property
+    def buckets_shared(self) -> int:
+        """Subscribers that share another's bucket, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryFacts:
+    """The registry in force: what of it is counted.
+
+    `serial` and `generated` (seconds since the epoch) are None where the format
+    has none; `expiring` counts prefixes by the time within which they end.
+    """
+
+    prefixes: Mapping[Family, int]
+    rejected_rows: int
+    serial: int | None = None
+    generated: float | None = None
+    expiring: Mapping[str, int] = field(default_factory=dict)
+
+
+# The totals of the kernel: attribute, metric, explanation, label, its values.
+_DIRECTIONS = tuple(direction.value for direction in Direction)
+_FAMILIES = tuple(family.label for family in Family)
+_TOTALS = (
+    (
+        "throttled_packets",
+        "throttled_packets",
+        "Packets sent through the slower class",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
+        "throttled_bytes",
+        "throttled_bytes",
+        "Bytes sent through the slower class",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
+        "dropped_packets",
+        "throttle_dropped_packets",
+        "Packets that the slower class had no room for",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
+        "spared_packets",
+        "spared_packets",
+        "Packets with a throttle verdict that were spared all the same",
+        "family",
+        _FAMILIES,
+    ),
+)
+
+
+class Snapshot(Collector):
+    """The registry's facts and the kernel's totals, each replaced whole."""
+
+    registry: RegistryFacts | None = None
+    kernel: KernelTotals | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """What is known so far; nothing is shown that was never handed in."""
+        # Each is read once: another thread may replace it meanwhile.
+        facts, totals = self.registry, self.kernel
+        if facts is not None:
+            yield from _of_registry(facts)
+        if totals is not None:
+            yield from _of_kernel(totals)
+
+
+def _of_registry(facts: RegistryFacts) -> Iterator[Metric]:
+    prefixes = {family.label: number for family, number in facts.prefixes.items()}
+    yield _gauges("registry_prefixes", "Prefixes", "family", _FAMILIES, prefixes)
+    yield _gauges(
+        "registry_expiring_prefixes",
+        "Prefixes whose registration ends soon",
+        "within",
+        facts.expiring,
+        facts.expiring,
+    )
+    single = {
+        "rows_rejected": ("Rows that could not be read", facts.rejected_rows),
+        "serial": ("The registry's serial", facts.serial),
+        "generated_timestamp_seconds": ("When it was made", facts.generated),
+    }
+    for name, (text, value) in single.items():
+        if value is not None:
+            yield GaugeMetricFamily(f"vpngate_registry_{name}", text, value=value)
+
+
+def _of_kernel(totals: KernelTotals) -> Iterator[Metric]:
+    for attribute, name, text, label, values in _TOTALS:
+        counted = CounterMetricFamily(f"vpngate_{name}", text, labels=[label])
+        for value in values:
+            counted.add_metric([value], getattr(totals, attribute).get(value, 0))
+        yield counted
+    yield _gauges(
+        "throttled_flows",
+        "Flows with a throttle verdict now",
+        "family",
+        _FAMILIES,
+        totals.throttled_flows,
+    )
+    yield GaugeMetricFamily(
+        "vpngate_throttle_shared_buckets",
+        "Subscribers that share another's bucket now",
+        value=totals.buckets_shared,
+    )
+
+
+def _gauges(
+    name: str,
+    text: str,
+    label: str,
+    values: Iterable[str],
+    numbers: Mapping[str, int],
+) -> GaugeMetricFamily:
+    gauges = GaugeMetricFamily(f"vpngate_{name}", text, labels=[label])
+    for value in values:
+        gauges.add_metric([value], numbers.get(value, 0))
+    return gauges
