@@ -33,6 +33,15 @@ class LabError(Exception):
     """The lab itself failed: a program it needs is missing, ended or kept silent."""
 
 
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+    """Wait for `condition`; LabError if it does not come true in `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LabError(f"{what}: not within {timeout:.0f} s")
+        time.sleep(0.02)
+
+
 def _checked(status: int, call: str) -> None:
     if status != 0:
         error = ctypes.get_errno()

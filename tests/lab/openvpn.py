@@ -5,11 +5,10 @@ Knows openvpn(8) and how to make the keys it needs; does not know who is registe
 """
 
 import contextlib
-import datetime
+import datetime as dt
 import functools
 import itertools
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,11 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tests.lab.namespaces import Process
+from tests.lab.namespaces import Process, wait_until
 from tests.lab.topology import Host, Place
 
 _networks = itertools.count(1)
-_ONE_DAY = datetime.timedelta(days=1)
+_ONE_DAY = dt.timedelta(days=1)
 _READY = "Initialization Sequence Completed"
 _CONNECT = 20.0  # seconds for TLS and the configuration push
 
@@ -49,6 +48,12 @@ class OpenVpn:
 
     def wait_until_up(self) -> None:
         self._client.expect(_READY, _CONNECT)
+        # The log runs ahead of the address by a moment.
+        here = self.client
+        wait_until(
+            lambda: here.address in here.namespace.run("ip", "-br", "addr"),
+            f"the address {here.address}",
+        )
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class _Issuer:
     def builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
     ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -201,14 +206,4 @@ def tunnel(
             _client=calling,
         )
         made.wait_until_up()
-        _settle(made)
         yield made
-
-
-def _settle(made: OpenVpn) -> None:
-    """Wait until the client's address is set: the log runs ahead of it by a moment."""
-    deadline = time.monotonic() + _CONNECT
-    while made.client.address not in made.client.namespace.run("ip", "-br", "addr"):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.05)

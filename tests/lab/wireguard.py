@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.namespaces import LabError, Namespace
+from tests.lab.namespaces import Namespace, wait_until
 from tests.lab.topology import Host, Place
 
 _networks = itertools.count(1)
@@ -61,11 +61,11 @@ class WireGuard:
         return int(answer.split()[1])
 
     def wait_for_handshake(self) -> None:
-        deadline = time.monotonic() + _HANDSHAKE
-        while not self.handshake_time():
-            if time.monotonic() > deadline:
-                raise LabError(f"{self.device}: no handshake in {_HANDSHAKE:.0f} s")
-            time.sleep(0.02)
+        wait_until(
+            lambda: self.handshake_time() > 0,
+            f"a handshake of {self.device}",
+            _HANDSHAKE,
+        )
 
 
 def _start(stack: contextlib.ExitStack, namespace: Namespace, device: str) -> None:
