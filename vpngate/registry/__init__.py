@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The registry: whose tunnels are registered, from when until when.
+
+Knows how a registry is written, what it says of an address at a moment, and what
+may take its place; does not know files, networks, the kernel, or the time of day:
+`now` comes in as seconds since the epoch, or as a span of them where the clock is
+in doubt.
+"""
+
+from vpngate.registry.departures import (
+    carry_over,
+    recall_departed,
+    remember_departed,
+)
+from vpngate.registry.entries import Registration
+from vpngate.registry.guard import GuardSettings, Objection, Reason, guard, objections
+from vpngate.registry.intervals import Intervals
+from vpngate.registry.loading import Limits, Loaded, load
+from vpngate.registry.moments import Span, When
+from vpngate.registry.snapshot import Registry, empty_registry
+
+__all__ = [
+    "GuardSettings",
+    "Intervals",
+    "Limits",
+    "Loaded",
+    "Objection",
+    "Reason",
+    "Registration",
+    "Registry",
+    "Span",
+    "When",
+    "carry_over",
+    "empty_registry",
+    "guard",
+    "load",
+    "objections",
+    "recall_departed",
+    "remember_departed",
+]

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The registry as JSON: an envelope around the registrations.
+
+Knows the envelope's keys and their types; does not know what a row's field may hold
+(`intake.py`). The list of registrations is read an item at a time, so that a large
+one never stands in memory as objects.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
+
+from vpngate.errors import InvalidRegistry, Problem
+from vpngate.registry.intake import Fields, Intake, shorten
+from vpngate.registry.moments import parse_moment
+from vpngate.registry.prefixes import parse_prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a registry says about itself; None where it says nothing.
+
+    generated, expires  seconds since the epoch
+    sentinels           prefixes that a whole registry holds
+    """
+
+    name: str | None = None
+    serial: int | None = None
+    generated: float | None = None
+    expires: float | None = None
+    sentinels: tuple[str, ...] = ()
+
+
+def place_of(item: int, field: str) -> str:
+    """Where a field stands, for a message; items count from 0, as in jq."""
+    where = f"registrations[{item}]"
+    return f"{where}, {field}" if field else where
+
+
+def read_envelope(content: bytes, intake: Intake) -> Envelope:
+    """Hands each registration of a JSON registry to the intake.
+
+    Raises InvalidRegistry if it is not JSON from end to end, or if a key of the
+    envelope is unknown, missing, there twice, or of the wrong type.
+    """
+    try:
+        reader = _Reader(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidRegistry(
+            [Problem(f"byte {error.start}", "is not UTF-8", "save it as UTF-8")]
+        ) from None
+    try:
+        keys = _read(reader, intake)
+    except (ValueError, RecursionError) as error:
+        reason = getattr(error, "msg", "") or str(error)
+        raise InvalidRegistry(
+            [
+                Problem(
+                    reader.line(error), f"not JSON: {shorten(reason)}", "fetch it again"
+                )
+            ]
+        ) from None
+    return _envelope(keys)
+
+
+def _read(reader: "_Reader", intake: Intake) -> list[tuple[str, Any]]:
+    keys = []
+    for key in reader.members():
+        if key == _REGISTRATIONS and reader.at_list():
+            for item, value in enumerate(reader.items()):
+                _take(intake, item, value)
+            keys.append((key, None))
+        else:
+            keys.append((key, reader.value()))
+    reader.end()
+    return keys
+
+
+def _take(intake: Intake, item: int, value: Any) -> None:
+    if not isinstance(value, dict):
+        intake.refuse(item, {"": "is not an object"}, None)
+        return
+    reasons = {
+        key: "is not known" if key not in _ITEM else f"is not {_ITEM[key].wanted}"
+        for key, content in value.items()
+        if key not in _ITEM or not (content is None or _ITEM[key].fits(content))
+    }
+    texts = {
+        name: "+".join(content) if isinstance(content, list) else content
+        for name in Fields._fields
+        if name not in reasons and (content := value.get(name)) is not None
+    }
+    fields = Fields(**{name: text.strip() for name, text in texts.items()})
+    if reasons:
+        intake.refuse(item, reasons, fields)
+    else:
+        intake.take(item, fields)
+
+
+def _envelope(keys: list[tuple[str, Any]]) -> Envelope:
+    names = [key for key, _ in keys]
+    problems = [
+        Problem(shorten(repr(key)), f"is there {names.count(key)} times")
+        for key in sorted(set(names))
+        if names.count(key) > 1
+    ]
+    if _REGISTRATIONS not in names:
+        problems.append(Problem(_REGISTRATIONS, "is missing", "it holds the registry"))
+    found: dict[str, Any] = {}
+    for key, value in keys:
+        if key == _REGISTRATIONS and value is None:
+            continue
+        kind = _ENVELOPE.get(key)
+        if kind is None:
+            known = ", ".join([*_ENVELOPE, _REGISTRATIONS])
+            problems.append(
+                Problem(shorten(repr(key)), "is not known", f"known: {known}")
+            )
+        elif value is not None and not kind.fits(value):
+            problems.append(Problem(key, f"is not {kind.wanted}"))
+        elif value is not None:
+            found[_ATTRIBUTES.get(key, key)] = kind.read(value)
+    if problems:
+        raise InvalidRegistry(problems)
+    return Envelope(**found)
+
+
+class _Reader:
+    """Walks through a JSON text; ValueError where it is none."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._decode = json.JSONDecoder().raw_decode
+
+    def members(self) -> Iterator[str]:
+        """The keys of the object here; the caller reads each value."""
+        for _ in self._sequence("{", "}"):
+            key = self.value()
+            if not isinstance(key, str):
+                self._fail("a key is not a text")
+            self._expect(":")
+            yield key
+
+    def items(self) -> Iterator[Any]:
+        """The values of the list here."""
+        for _ in self._sequence("[", "]"):
+            yield self.value()
+
+    def at_list(self) -> bool:
+        """Whether a list comes next."""
+        return self._peek() == "["
+
+    def value(self) -> Any:
+        """The value here."""
+        self._peek()
+        value, self._at = self._decode(self._text, self._at)
+        return value
+
+    def end(self) -> None:
+        """ValueError unless the text ends here."""
+        if self._peek():
+            self._fail("something follows its end")
+
+    def line(self, error: Exception) -> str:
+        """The line of an error, for a message."""
+        at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
+        return f"line {self._text.count(chr(10), 0, at) + 1}"
+
+    def _sequence(self, opening: str, closing: str) -> Iterator[None]:
+        self._expect(opening)
+        if self._peek() != closing:
+            yield
+            while self._peek() == ",":
+                self._at += 1
+                yield
+        self._expect(closing)
+
+    def _peek(self) -> str:
+        end = _SPACE.match(self._text, self._at)
+        self._at = end.end() if end else self._at
+        return self._text[self._at : self._at + 1]
+
+    def _expect(self, mark: str) -> None:
+        if self._peek() != mark:
+            self._fail(f"{mark!r} is missing")
+        self._at += 1
+
+    def _fail(self, what: str) -> NoReturn:
+        raise json.JSONDecodeError(what, self._text, self._at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a key may hold: in words, as a check, and how it is read."""
+
+    wanted: str
+    fits: Callable[[Any], bool]
+    read: Callable[[Any], Any] = lambda value: value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_serial(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _parses(parse: Callable[[str], object], value: Any) -> bool:
+    try:
+        return _is_text(value) and parse(value) is not None
+    except ValueError:
+        return False
+
+
+_TEXT = _Kind("a text", _is_text)
+_MOMENT = _Kind(
+    "a date like 2026-12-31T18:00:00Z", partial(_parses, parse_moment), parse_moment
+)
+_SENTINELS = _Kind(
+    "a list of prefixes",
+    lambda value: _is_texts(value) and all(_parses(parse_prefix, v) for v in value),
+    tuple,
+)
+_REGISTRATIONS = "registrations"
+_ENVELOPE = {
+    "registry": _TEXT,
+    "serial": _Kind("a whole number from 0", _is_serial),
+    "generated": _MOMENT,
+    "expires": _MOMENT,
+    "sentinels": _SENTINELS,
+}
+_ATTRIBUTES = {"registry": "name"}
+_ITEM = dict.fromkeys(Fields._fields, _TEXT) | {
+    "tunnels": _Kind("a list of texts", _is_texts)
+}
+_SPACE = re.compile(r"[ \t\n\r]*")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From the fields of one row to a registration, or to the reasons why not.
+
+Knows what each field may hold; does not know how rows lie in a file.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from vpngate.errors import Problem
+from vpngate.packets import Family
+from vpngate.registry.entries import Draft, Entries, Terms
+from vpngate.registry.moments import ALWAYS, NEVER, parse_moment
+from vpngate.registry.prefixes import Prefix, parse_prefix
+from vpngate.registry.snapshot import Roll, Unread
+
+_REGISTRATION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_TUNNEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
+_MAX_TUNNELS = 16
+_MAX_FIELD = 128  # characters; the longest sensible one is a tunnel list
+# Beyond so many rejected rows nobody is told apart any more: all are held.
+_MAX_UNREAD = 100_000
+
+
+class Fields(NamedTuple):
+    """One row as it was written, white space around each field removed."""
+
+    prefix: str = ""
+    registration: str = ""
+    tunnels: str = ""
+    valid_from: str = ""
+    valid_until: str = ""
+
+
+class Intake:
+    """Takes rows one by one; keeps the good ones, counts and explains the bad.
+
+    place_of  says where a row stands, from its number and the field at fault
+    """
+
+    def __init__(self, place_of: Callable[[int, str], str], max_problems: int) -> None:
+        self.problems: list[Problem] = []
+        self.rows = 0
+        self.rejected = 0
+        self._place_of = place_of
+        self._max_problems = max_problems
+        self._drafts = {family.width: Draft(family) for family in Family}
+        self._prefixes: set[Prefix] = set()
+        self._registrations: set[str] = set()
+        self._anyone = False
+
+    def take(self, number: int, fields: Fields) -> None:
+        """One row. A bad one is remembered for its reasons, and for whom it names."""
+        self.rows += 1
+        prefix, registration, tunnels, since, until = fields
+        try:
+            network = parse_prefix(prefix)
+            begin = parse_moment(since) if since else ALWAYS
+            end = parse_moment(until) if until else NEVER
+            terms = Terms(registration, parse_tunnels(tunnels), begin, end)
+            good = begin < end and _REGISTRATION.fullmatch(registration) is not None
+            if good:
+                self._drafts[len(network.network)].add(network, terms)
+        except ValueError:
+            good = False
+        if not good:
+            self._explain(number, fields)
+
+    def refuse(
+        self, number: int, reasons: dict[str, str], about: Fields | None
+    ) -> None:
+        """A row that has no five fields to take; `about` what it has of them."""
+        self.rows += 1
+        self._reject(number, reasons, about)
+
+    def roll(self) -> Roll:
+        """What was taken. The intake is spent with it."""
+        drafts = {draft.family: draft for draft in self._drafts.values()}
+        self._drafts.clear()
+        return {family: Entries(drafts.pop(family)) for family in Family}
+
+    def unread(self) -> Unread:
+        """Whom the rejected rows were about."""
+        return Unread(
+            frozenset(self._prefixes), frozenset(self._registrations), self._anyone
+        )
+
+    def _explain(self, number: int, fields: Fields) -> None:
+        reasons = {}
+        for name, text, check in zip(Fields._fields, fields, _CHECKS, strict=True):
+            try:
+                check(text)
+            except ValueError as error:
+                reasons[name] = str(error)
+        if not reasons and fields.valid_from and fields.valid_until:
+            begin, end = (
+                parse_moment(fields.valid_from),
+                parse_moment(fields.valid_until),
+            )
+            if begin >= end:
+                reasons["valid_until"] = (
+                    f"{fields.valid_until} is not after valid_from, {fields.valid_from}"
+                )
+        if not reasons:
+            reasons["tunnels"] = f"more than {Draft.MAX_TUNNEL_SETS} different lists"
+        self._reject(number, reasons, fields)
+
+    def _reject(
+        self, number: int, reasons: dict[str, str], about: Fields | None
+    ) -> None:
+        self.rejected += 1
+        for name, reason in reasons.items():
+            if len(self.problems) < self._max_problems:
+                where = self._place_of(number, name)
+                self.problems.append(Problem(where, shorten(reason)))
+        self._hold(about)
+
+    def _hold(self, about: Fields | None) -> None:
+        prefix = _prefix_or_none(about.prefix) if about else None
+        if len(self._prefixes) + len(self._registrations) >= _MAX_UNREAD:
+            self._anyone = True
+        elif prefix is not None:
+            self._prefixes.add(prefix)
+        elif about and _REGISTRATION.fullmatch(about.registration):
+            self._registrations.add(about.registration)
+        else:
+            self._anyone = True
+
+
+def check_registration(text: str) -> None:
+    """ValueError unless it is a registration's opaque name."""
+    if not _REGISTRATION.fullmatch(text):
+        what = f"{text!r} is not" if text else "is missing; write"
+        raise ValueError(f"{what} 1 to 64 of A-Z a-z 0-9 . _ -")
+
+
+@lru_cache(maxsize=4096)  # a registry has few lists in many rows
+def parse_tunnels(text: str) -> tuple[str, ...]:
+    """Names from `wireguard+openvpn`; any name goes, it is for the reader only."""
+    if not text:
+        return ()
+    names = tuple(name.strip() for name in text.split("+"))
+    for name in names:
+        if not _TUNNEL.fullmatch(name):
+            raise ValueError(f"{name!r} is not a tunnel's name")
+    if len(names) > _MAX_TUNNELS:
+        raise ValueError(f"more than {_MAX_TUNNELS} tunnels")
+    return names
+
+
+def shorten(text: str) -> str:
+    """A text that may quote an endless field, short enough for one line."""
+    return text if len(text) <= 2 * _MAX_FIELD else f"{text[: 2 * _MAX_FIELD]}..."
+
+
+def _check_moment(text: str) -> None:
+    if text:
+        parse_moment(text)
+
+
+def _check_prefix(text: str) -> None:
+    if not text:
+        raise ValueError("is missing")
+    parse_prefix(text)
+
+
+def _prefix_or_none(text: str) -> Prefix | None:
+    try:
+        return parse_prefix(text)
+    except ValueError:
+        return None
+
+
+_CHECKS: tuple[Callable[[str], object], ...] = (
+    _check_prefix,
+    check_registration,
+    parse_tunnels,
+    _check_moment,
+    _check_moment,
+)
