@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The real daemon on the lab's gateway, and what it says of itself.
+
+Knows how to write its configuration, start and stop it, and read its control
+socket, metrics and health; does not know what it should say.
+"""
+
+import contextlib
+import shutil
+import signal
+import sys
+import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.lab.namespaces import LabError, Namespace, Process, wait_until
+from vpngate.daemon.client import request
+from vpngate.errors import DaemonUnreachable
+
+VPNGATE = str(Path(sys.executable).with_name("vpngate"))
+SHIPPED = Path(__file__).parents[2] / "config"
+_START = 15.0  # seconds
+_LISTEN = "127.0.0.1:9753"
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+def toml(sections: Sections) -> str:
+    """A configuration as TOML: tables of plain values, lists and inline tables."""
+
+    def spell(value: Any) -> str:
+        match value:
+            case bool():
+                return str(value).lower()
+            case str():
+                return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            case Mapping():
+                inner = ", ".join(f"{k} = {spell(v)}" for k, v in value.items())
+                return f"{{ {inner} }}"
+            case list() | tuple():
+                return "[" + ", ".join(map(spell, value)) + "]"
+            case _:
+                return str(value)
+
+    lines = []
+    for name, keys in sections.items():
+        lines += [f"[{name}]", *(f"{k} = {spell(v)}" for k, v in keys.items()), ""]
+    return "\n".join(lines)
+
+
+class Settings:
+    """The files of one daemon: config/ as shipped, moved into a folder of its own.
+
+    Only what ties them to a machine is changed (paths), and what `change` is told.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.config = folder / "vpngate.toml"
+        self.registry = folder / "registry.csv"
+        self.socket = folder / "control.sock"
+        shutil.copy(SHIPPED / "registry.csv", self.registry)
+        self._sections: dict[str, dict[str, Any]] = tomllib.loads(
+            (SHIPPED / "vpngate.toml").read_text()
+        )
+        self.change(
+            registry={"sources": [str(self.registry)], "state": str(folder / "state")}
+        )
+
+    def change(self, **sections: Mapping[str, Any]) -> None:
+        """Set keys and write the file: `change(throttle={"rate": "5mbit"})`."""
+        for name, keys in sections.items():
+            self._sections.setdefault(name, {}).update(keys)
+        self.config.write_text(toml(self._sections))
+
+    def register(self, *prefixes: str, registration: str = "R-2001") -> None:
+        """Add registrations to the file; the daemon sees them when it reloads."""
+        with self.registry.open("a") as file:
+            file.writelines(f"{prefix},{registration},,,\n" for prefix in prefixes)
+
+
+class Daemon:
+    """A running daemon."""
+
+    def __init__(
+        self, namespace: Namespace, settings: Settings, process: Process
+    ) -> None:
+        self.namespace = namespace
+        self.settings = settings
+        self.process = process
+
+    def ask(self, verb: str, **arguments: Any) -> Any:
+        """The answer to a verb on the control socket."""
+        return request(self.settings.socket, verb, arguments)
+
+    def command(self, *argv: str) -> str:
+        """The stdout of a `vpngate` command that talks to this daemon."""
+        return self.namespace.run(VPNGATE, *argv, "--socket", str(self.settings.socket))
+
+    def fetch(self, path: str) -> tuple[int, str]:
+        """Status and body of a page, asked for on the gateway itself."""
+
+        def get() -> tuple[int, str]:
+            url = f"http://{_LISTEN}{path}"
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        return self.namespace.call(get)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the samples of `name` that carry `labels`; 0.0 if none does."""
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(self.fetch("/metrics")[1])
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, timeout: float = 10.0
+    ) -> None:
+        """Wait; if it does not come true, say so with the daemon's last words."""
+        try:
+            wait_until(condition, what, timeout)
+        except LabError as error:
+            raise LabError(f"{error}\n{self.process.tail()}") from None
+
+    def wait_for_flow(self, tunnel: str, verdict: str, count: int = 1) -> None:
+        """Wait until `count` flows of `tunnel` were given `verdict`."""
+        labels = {"tunnel": tunnel, "verdict": verdict}
+        self.wait_until(
+            lambda: self.metric("vpngate_flows_total", **labels) >= count,
+            f"{count} flows of {tunnel} with verdict {verdict}",
+        )
+
+    def reload(self) -> None:
+        """SIGHUP; returns when the reload is through (the metric's time has moved)."""
+        name = "vpngate_config_last_reload_success_timestamp_seconds"
+        before = self.metric(name)
+        self.process.send(signal.SIGHUP)
+        self.wait_until(lambda: self.metric(name) > before, "a successful reload")
+
+    def _answers(self) -> bool:
+        if self.process.exit_status is not None:
+            raise LabError(f"the daemon ended:\n{self.process.tail()}")
+        try:
+            self.ask("status")
+            self.fetch("/healthz")
+        except (DaemonUnreachable, OSError):
+            return False
+        return True
+
+    def wait_until_ready(self) -> None:
+        self.wait_until(self._answers, "the daemon's first answer", _START)
+
+
+@contextlib.contextmanager
+def daemon(
+    namespace: Namespace,
+    settings: Settings,
+    program: tuple[str, ...] = (VPNGATE, "run"),
+) -> Iterator[Daemon]:
+    """The daemon, ready, for the length of a with block."""
+    command = (*program, "--config", str(settings.config))
+    with namespace.running(*command, "--socket", str(settings.socket)) as process:
+        started = Daemon(namespace, settings, process)
+        started.wait_until_ready()
+        yield started
