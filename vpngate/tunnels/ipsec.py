@@ -21,13 +21,17 @@ _IKE_PORT = 500  # RFC 7296 section 2
 _NATT_PORT = 4500
 _MARKER = bytes(4)  # RFC 3948 section 2.2: zero where ESP has its SPI
 
-# SPI and sequence number (RFC 4303 section 2). SPIs up to 255 are reserved.
+# SPI and sequence number (RFC 4303 section 2.1, 2.2), then at least the word that
+# ends in pad length and next header (2.4). SPI 0 is never sent, and 1 to 255 are
+# reserved; peers keyed by hand use them all the same, and where IP itself says ESP
+# there is no doubt.
 _HEADER = Struct(">II")
-_SPI_MIN = 256
-# What the thriftiest algorithms need: NULL encryption with a word of padding and
-# next header, and the 8 bytes of DES-MAC.
-_ESP_MIN = 20
-_WORD = 4  # bytes: ciphertext (section 2.4) and integrity check value fill whole words
+_WORD = 4  # bytes
+_ESP_MIN = _HEADER.size + _WORD
+# In UDP nothing but a port says so. The thriftiest algorithms are NULL encryption and
+# DES-MAC (8 bytes); ciphertext and integrity check value fill whole words.
+_IN_UDP_SPI_MIN = 256
+_IN_UDP_MIN = _ESP_MIN + 8
 
 # First bytes of other protocols that pass for an SPI, and what may follow for a
 # sequence number: offset, mask, value, the two as 32-bit numbers.
@@ -45,8 +49,6 @@ def _marked(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
     return tuple(replace(shape, fields=(marker, *shape.fields)) for shape in shapes)
 
 
-_SPI = Field(0, bytes(3), differs=True)  # 256 or more
-
 _SIGNATURES = (
     Signature(
         "ike_initial", Transport.UDP, ike.initial_shapes(0), frozenset({_IKE_PORT})
@@ -59,11 +61,21 @@ _SIGNATURES = (
             ("ike_natt", ike.later_shapes(len(_MARKER))),
         )
     ),
-    Signature("esp", Transport.ESP, (Shape((_SPI,)),), sampled=True),
+    Signature(
+        "esp",
+        Transport.ESP,
+        (Shape((Field(0, bytes(4), differs=True),)),),
+        sampled=True,
+    ),
     Signature(
         "esp_in_udp",
         Transport.UDP,
-        (Shape((_SPI,), lengths=((_ESP_MIN, UDP_MAX_PAYLOAD),)),),
+        (
+            Shape(
+                (Field(0, bytes(3), differs=True),),  # 256 or more
+                lengths=((_IN_UDP_MIN, UDP_MAX_PAYLOAD),),
+            ),
+        ),
         frozenset({_NATT_PORT}),
         sampled=True,
     ),
@@ -74,7 +86,7 @@ def _read(packet: Packet) -> Message | None:
     """The message of IKE, or the packet of ESP, that a packet is."""
     payload, length = packet.payload, packet.length
     if packet.transport is Transport.ESP:
-        return _read_esp(payload, length)
+        return _read_esp(payload) if length >= _ESP_MIN else None
     if packet.transport is not Transport.UDP:
         return None
     ports = (packet.source.port, packet.destination.port)
@@ -82,26 +94,31 @@ def _read(packet: Packet) -> Message | None:
         if payload.startswith(_MARKER):
             return ike.read(payload[len(_MARKER) :], length - len(_MARKER))
         if _IKE_PORT not in ports:
-            return None if _looks_alike(payload) else _read_esp(payload, length)
+            return _read_esp_in_udp(payload, length)
     return ike.read(payload, length) if _IKE_PORT in ports else None
 
 
-def _looks_alike(payload: bytes) -> bool:
-    """Whether a payload on port 4500 is more likely another protocol's than ESP."""
-    return any(
-        int.from_bytes(payload[at : at + 4]) & mask == value
-        for at, mask, value in _LOOK_ALIKES
-    )
+def _read_esp_in_udp(payload: bytes, length: int) -> Message | None:
+    """A packet of ESP on port 4500, unless it is more likely another protocol's."""
+    if length < _IN_UDP_MIN or length % _WORD:
+        return None
+    for at, mask, value in _LOOK_ALIKES:
+        if int.from_bytes(payload[at : at + _WORD]) & mask == value:
+            return None
+    message = _read_esp(payload)
+    if message is None or int.from_bytes(message.token) < _IN_UDP_SPI_MIN:
+        return None
+    return message
 
 
-def _read_esp(payload: bytes, length: int) -> Message | None:
+def _read_esp(payload: bytes) -> Message | None:
     """A packet of ESP. One alone proves little: see `Role.TRAFFIC`."""
-    if length < _ESP_MIN or length % _WORD or len(payload) < _HEADER.size:
+    if len(payload) < _HEADER.size:
         return None
     spi, sequence = _HEADER.unpack_from(payload)
-    if spi < _SPI_MIN:
+    if not spi:
         return None
-    return Message(Role.TRAFFIC, "ESP", payload[:4], sequence=sequence)
+    return Message(Role.TRAFFIC, "ESP", spi.to_bytes(4), sequence=sequence)
 
 
 def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
