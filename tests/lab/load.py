@@ -9,6 +9,7 @@ inside a tunnel or not.
 import contextlib
 import itertools
 import json
+import re
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from tests.lab.topology import Place
 
 _ports = itertools.count(20_000)
 _DRAIN = 0.5  # seconds that a queue may take to let go of its last datagrams
+_CLASS = re.compile(r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes")
 _FINISH = 15.0  # seconds for an end to report after it was told to
 
 
@@ -177,12 +179,13 @@ def shaped_bytes(gateway: Namespace) -> dict[str, int]:
     """Bytes that each leaf class of the shaping devices has passed, by class id."""
     passed: dict[str, int] = {}
     for device in ifb_devices(gateway):
-        text = gateway.run("tc", "-s", "-j", "class", "show", "dev", device)
-        classes = json.loads(text or "[]")
-        parents = {entry.get("parent") for entry in classes}
-        for entry in classes:
-            if entry["handle"] not in parents and "leaf" in entry:
-                passed[f"{device} {entry['handle']}"] = int(entry["stats"]["bytes"])
+        # tc(8) knows no JSON for classes.
+        text = gateway.run("tc", "-s", "class", "show", "dev", device)
+        classes = [match.groups() for match in _CLASS.finditer(text)]
+        parents = {parent for _, parent, _ in classes}
+        for handle, _, count in classes:
+            if handle not in parents:
+                passed[f"{device} {handle}"] = int(count)
     return passed
 
 
