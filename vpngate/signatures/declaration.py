@@ -58,6 +58,8 @@ class Field:
         if self.mask is not None:
             if len(self.mask) != len(self.value):
                 raise ValueError("a mask is as long as its value")
+            if not self.mask[-1]:
+                raise ValueError("a mask ends with a byte that it compares")
             if any(v & ~m & 0xFF for v, m in zip(self.value, self.mask, strict=True)):
                 raise ValueError("a value has no bits outside its mask")
 
