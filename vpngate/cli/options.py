@@ -15,7 +15,7 @@ from vpngate.daemon.client import DEFAULT_PATH as SOCKET_PATH
 CONFIG_PATH = "/etc/vpngate/vpngate.toml"
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse._ActionsContainer) -> None:
     """`--config FILE`."""
     parser.add_argument(
         "--config",

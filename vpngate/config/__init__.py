@@ -6,7 +6,7 @@ while the daemon runs; does not know files, the clock, or what the keys do.
 """
 
 from vpngate.config.changes import Changes, Reload, changes
-from vpngate.config.parsing import parse_config
+from vpngate.config.parsing import Examined, examine_config, parse_config
 from vpngate.config.sections import (
     Config,
     Confirm,
@@ -25,6 +25,7 @@ __all__ = [
     "Changes",
     "Config",
     "Confirm",
+    "Examined",
     "Listen",
     "LogFormat",
     "LogLevel",
@@ -33,5 +34,6 @@ __all__ = [
     "Side",
     "Source",
     "changes",
+    "examine_config",
     "parse_config",
 ]

@@ -9,6 +9,7 @@ reads no file.
 import difflib
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,21 @@ _WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What a text is worth.
+
+    config    what it states, faulty keys replaced by their defaults; None if not
+              even that can be had
+    problems  everything wrong with it, in the order of the sections
+    faulty    the sections in which something is wrong by itself
+    """
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    faulty: frozenset[str] = frozenset()
+
+
 def parse_config(text: str, *, where: str, known_tunnels: Collection[str]) -> Config:
     """The configuration that `text` states.
 
@@ -34,10 +50,20 @@ def parse_config(text: str, *, where: str, known_tunnels: Collection[str]) -> Co
     that `[tunnels] enabled` may hold, all of them being its default. Raises
     InvalidConfig with every problem, in the order of the sections.
     """
+    examined = examine_config(text, where=where, known_tunnels=known_tunnels)
+    if examined.problems or examined.config is None:
+        raise InvalidConfig(examined.problems)
+    return examined.config
+
+
+def examine_config(
+    text: str, *, where: str, known_tunnels: Collection[str]
+) -> Examined:
+    """The same as data, for those who go on with what is sound (`vpngate check`)."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InvalidConfig([Problem(where, f"not TOML: {error}")]) from None
+        return Examined(None, (Problem(where, f"not TOML: {error}"),))
     tables = {name: {} for name in Config.model_fields} | document
     if isinstance(tables["tunnels"], dict):
         tables["tunnels"] = {"enabled": sorted(known_tunnels)} | tables["tunnels"]
@@ -51,9 +77,8 @@ def parse_config(text: str, *, where: str, known_tunnels: Collection[str]) -> Co
         for rule in RULES
         if config and not _unsound(rule.keys, faults) and rule.broken(config)
     ]
-    if problems or config is None:
-        raise InvalidConfig(problems)
-    return config
+    faulty = frozenset(str(fault["loc"][0]) for fault in faults)
+    return Examined(config, tuple(problems), faulty)
 
 
 def _validate(

@@ -114,6 +114,11 @@ def _path(text: str) -> str:
 
 def _source(text: str) -> str:
     if text.startswith("https://"):
+        if "@" in text or "#" in text or not text.isascii():
+            raise ValueError(
+                f"{text.partition('@')[2] or text!r} holds a user name, a fragment or"
+                " a letter beyond ASCII; sources are read without any of them"
+            )
         return _url(text)
     if "://" in text:
         raise ValueError(f"{text!r} is neither an absolute path nor an https address")

@@ -152,8 +152,6 @@ class HttpServer:
             return
         writer.write(response.encode(head_only=method == "HEAD"))
         await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
 
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method

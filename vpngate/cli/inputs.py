@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reading what commands are pointed at: a configuration, a registry.
+
+Knows how a file that cannot be read is reported (exit status 2), and how the
+registry that a configuration names is found; does not judge what was read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from vpngate.config import Config, parse_config
+from vpngate.errors import (
+    InvalidConfig,
+    InvalidRegistry,
+    Problem,
+    UnreadableInput,
+    VpngateError,
+)
+from vpngate.feed import Feed, FeedSettings, Fetched, NoSourceAnswered, reason_of
+from vpngate.registry import Limits, Loaded, load
+from vpngate.tunnels import all_tunnels
+
+# Content can be mended by its author; anything else could not even be read.
+_ABOUT_CONTENT = ("invalid", "signature")
+
+
+def read_bytes(path: str) -> bytes:
+    """A file's content; UnreadableInput if there is none to be had."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UnreadableInput(Problem(path, what, "check the path")) from None
+
+
+def read_text(path: str) -> str:
+    """A text file's content; UnreadableInput if it is none."""
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        problem = Problem(path, f"is not UTF-8 text (byte {error.start})")
+        raise UnreadableInput(problem) from None
+
+
+def known_tunnels() -> list[str]:
+    """The names that `[tunnels] enabled` may hold."""
+    return [tunnel.name for tunnel in all_tunnels()]
+
+
+def read_config(path: str) -> Config:
+    """The configuration in a file; InvalidConfig or UnreadableInput if it is bad."""
+    return parse_config(read_text(path), where=path, known_tunnels=known_tunnels())
+
+
+def read_registry(path: str, now: float) -> Loaded:
+    """The registry in a file; InvalidRegistry or UnreadableInput if it is bad."""
+    return _load(read_bytes(path), path, Limits(), now)
+
+
+def _load(data: bytes, where: str, limits: Limits, now: float) -> Loaded:
+    """The registry in `data`, its problems told with the name of where it stands."""
+    try:
+        loaded = load(data, limits=limits, now=now)
+    except InvalidRegistry as error:
+        raise InvalidRegistry(_at(where, error.problems)) from None
+    return replace(loaded, problems=_at(where, loaded.problems))
+
+
+def _at(where: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(replace(each, where=f"{where}: {each.where}") for each in problems)
+
+
+class Sources:
+    """The registry that a configuration names, fetched as the daemon would.
+
+    After `read`, `source` says which one answered, and `faults` why those before it
+    did not.
+    """
+
+    def __init__(self, config: Config, where: str) -> None:
+        registry = config.registry
+        self._limits = Limits(
+            max_rejected=registry.max_rejected, grace=registry.removal_grace
+        )
+        try:
+            settings = FeedSettings.parse(
+                registry.sources,
+                registry.public_key,
+                allow_unsigned=registry.allow_unsigned,
+            )
+        except ValueError as error:
+            problem = Problem(f"{where}: registry", str(error))
+            raise InvalidConfig([problem]) from None
+        self._feed = Feed(settings)
+        self.source = ""
+        self.faults: tuple[VpngateError, ...] = ()
+
+    def read(self, now: float) -> Loaded:
+        """The registry; raises what stands against each source if none is usable."""
+        found: list[Loaded] = []
+
+        def examine(answer: Fetched) -> None:
+            found[:] = [_load(answer.data, answer.source, self._limits, now)]
+
+        try:
+            answer = self._feed.fetch(examine=examine)
+        except NoSourceAnswered as none:
+            if any(reason_of(f).startswith(_ABOUT_CONTENT) for f in none.faults):
+                raise
+            raise UnreadableInput(*none.lines) from None
+        self.source, self.faults = answer.source, answer.faults
+        return found[0]
