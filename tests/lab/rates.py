@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How "throttled" and "untouched" are shown: by rates held, never by speed reached.
+
+Knows the three measures that every test uses; does not know who should be slow. A
+throttled flow is offered three times its rate and judged by the bytes its class of
+the shaper passed; an untouched one is offered a fixed load and judged by what of it
+arrived, a stream in the background by its numbers.
+"""
+
+from dataclasses import dataclass
+
+from tests.lab import load
+from tests.lab.load import Arrivals
+from tests.lab.namespaces import LabError
+from tests.lab.topology import Lab, Place
+
+RATE = 5e6  # bit/s, as config/ is shipped
+SETTLING = 2.0  # seconds
+MEASURING = 5.0  # seconds
+TOLERANCE = 0.10
+IN_TUNNEL = 50e6  # bit/s offered inside an untouched tunnel
+PLAIN = 500e6  # bit/s offered outside
+ENOUGH = 0.98  # share of the load that arrives
+
+_LENGTH = 2.0  # seconds that an untouched flow is offered its load
+_PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
+_IDLE = 0.05  # a class that passes less than this share of the rate carries answers
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """What an untouched flow was offered and what arrived."""
+
+    load: float  # bit/s that was meant to be offered
+    arrivals: Arrivals
+
+    @property
+    def share(self) -> float:
+        return self.arrivals.share
+
+
+def class_rates(
+    lab: Lab,
+    sender: Place,
+    receiver: Place,
+    *,
+    rate: float = RATE,
+    pull: bool = False,
+) -> list[float]:
+    """bit/s of each busy class of the shaper under three times the rate.
+
+    One number per bucket that the flow's packets went through: a single one when
+    all is well, none when the flow is not throttled.
+    """
+    seconds = SETTLING + MEASURING + 1
+    with load.stream(
+        sender, receiver, rate=3 * rate, seconds=seconds, pull=pull
+    ) as stream:
+        load.shaped_rates(lab.gateway, SETTLING)
+        rates = load.shaped_rates(lab.gateway, MEASURING)
+        stream.wait(seconds)
+    return [value for value in rates.values() if value > _IDLE * rate]
+
+
+def untouched_tunnel(
+    sender: Place, receiver: Place, *, rate: float = IN_TUNNEL
+) -> Untouched:
+    """A fixed load inside a tunnel."""
+    return _offer(sender, receiver, rate, 1200, pull=False)
+
+
+def untouched_plain(sender: Place, receiver: Place, *, pull: bool = False) -> Untouched:
+    """A fixed load of ordinary datagrams; `pull` where the receiver has to begin."""
+    return _offer(sender, receiver, PLAIN, _PLAIN_SIZE, pull=pull)
+
+
+def _offer(
+    sender: Place, receiver: Place, rate: float, size: int, *, pull: bool
+) -> Untouched:
+    arrivals = load.run_stream(
+        sender, receiver, rate=rate, seconds=_LENGTH, size=size, pull=pull
+    )
+    if arrivals.offered_rate < ENOUGH * rate:
+        offered = f"{arrivals.offered_rate / 1e6:.0f} Mbit/s"
+        raise LabError(f"this machine offered {offered} of {rate / 1e6:.0f}")
+    return Untouched(rate, arrivals)
