@@ -129,8 +129,9 @@ def _read(packet: Packet) -> Message | None:
         return None
     if step.assigns and not _introduces(avps, version, whole=not packet.truncated):
         return None
-    assigned = (avps.get(_ASSIGNED[version]) or b"").rjust(_TOKEN, b"\0")
-    return _message(packet, step, receiver.to_bytes(_TOKEN), assigned)
+    assigned = avps.get(_ASSIGNED[version])
+    own = assigned.rjust(_TOKEN, b"\0") if assigned else b""  # hidden, or cut off
+    return _message(packet, step, receiver.to_bytes(_TOKEN), own)
 
 
 def _message(
