@@ -12,11 +12,11 @@ from vpngate.registry.departures import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.entries import Registration
 from vpngate.registry.guard import GuardSettings, Objection, Reason, guard, objections
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.loading import Limits, Loaded, load
 from vpngate.registry.moments import Span, When
+from vpngate.registry.registration import Registration
 from vpngate.registry.snapshot import Registry, empty_registry
 
 __all__ = [

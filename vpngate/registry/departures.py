@@ -14,11 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpngate.registry.entries import Entries, Terms
+from vpngate.registry.entries import Entries, Row, Terms, draw_up, rows_of_roll
+from vpngate.registry.intake import check_registration, parse_tunnels
 from vpngate.registry.intervals import Flags, Intervals
 from vpngate.registry.moments import NEVER, Span, When, span_of
-from vpngate.registry.prefixes import Prefix, parse_prefix
-from vpngate.registry.snapshot import Registry, Unread, draw_up
+from vpngate.registry.prefixes import parse_prefix
+from vpngate.registry.snapshot import Registry, Unread
 
 
 def carry_over(old: Registry, new: Registry, grace: float, now: When) -> Registry:
@@ -63,8 +64,8 @@ def removed_count(old: Registry, new: Registry, now: When) -> int:
 
 
 def _all(registry: Registry) -> Iterator[Entries]:
-    yield from registry.current.values()
-    yield from registry.kept.values()
+    yield from registry.current
+    yield from registry.kept
 
 
 def _lost(entries: Entries, in_force: Intervals, span: Span) -> Flags:
@@ -85,24 +86,23 @@ def _unheld(entries: Entries, chosen: Flags, unread: Unread) -> list[int]:
 
 def _leaving(
     entries: Entries, chosen: Flags, unread: Unread, span: Span
-) -> Iterator[tuple[Prefix, Terms]]:
+) -> Iterator[Row]:
     for row in np.flatnonzero(chosen).tolist():
-        prefix, terms = entries.prefix(row), entries.terms(row)
-        if unread.holds(prefix, terms.id):
+        prefix, name, terms = entries.row(row)
+        if unread.holds(prefix, name):
             gone = NEVER
         else:
             # Not later than now: a clock that was ahead once adds no grace.
             gone = min(terms.gone_since, span.latest)
-        yield prefix, terms._replace(gone_since=gone)
+        yield Row(prefix, name, terms._replace(gone_since=gone))
 
 
 def remember_departed(registry: Registry) -> bytes:
     """Those whom only earlier loads had, as text to be kept between two runs."""
     lines = [
-        f"{prefix},{terms.id},{'+'.join(terms.tunnels)},"
+        f"{prefix},{name},{'+'.join(terms.tunnels)},"
         f"{terms.valid_from!r},{terms.valid_until!r},{terms.gone_since!r}\n"
-        for entries in registry.kept.values()
-        for prefix, terms in entries.rows()
+        for prefix, name, terms in rows_of_roll(registry.kept)
     ]
     return "".join(lines).encode()
 
@@ -112,11 +112,9 @@ def recall_departed(registry: Registry, memory: bytes) -> Registry:
     return replace(registry, kept=draw_up(_recalled(memory.decode().splitlines())))
 
 
-def _recalled(lines: Iterable[str]) -> Iterator[tuple[Prefix, Terms]]:
+def _recalled(lines: Iterable[str]) -> Iterator[Row]:
     for line in lines:
-        prefix, registration, tunnels, since, until, gone = line.split(",")
-        names = tuple(tunnels.split("+")) if tunnels else ()
-        yield (
-            parse_prefix(prefix),
-            Terms(registration, names, float(since), float(until), float(gone)),
-        )
+        prefix, name, tunnels, since, until, gone = line.split(",")
+        check_registration(name)
+        terms = Terms(parse_tunnels(tunnels), float(since), float(until), float(gone))
+        yield Row(parse_prefix(prefix), name, terms)

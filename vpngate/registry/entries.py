@@ -1,98 +1,103 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The registrations of one family: a prefix tree and a column for each field.
+"""The registrations of one family: a prefix tree and a record for each of its rows.
 
 Knows what stands in a registry about a prefix, and whether it stands at a moment;
 does not know where it was written, or what else a registry says.
+
+A record is a row of bytes: network, prefix length, terms, and the length of the
+registration's name; the names stand one after the other in a text of their own. A
+million registrations are a few large pieces of memory and no objects.
 """
 
+import struct
 from array import array
-from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Flags, rows_of
-from vpngate.registry.moments import ALWAYS, NEVER, Span, When, format_moment, span_of
+from vpngate.registry.intervals import Bounds, Flags, Rows
+from vpngate.registry.moments import ALWAYS, NEVER, Span
 from vpngate.registry.prefixes import Prefix
-from vpngate.registry.tree import Places, PrefixTree, preorder
+from vpngate.registry.tree import PrefixTree, preorder
 
-_Number = TypeVar("_Number", int, float)
-
-
-class Registration(NamedTuple):
-    """What a registry says of one prefix, as it is at the moment asked about.
-
-    Moments are seconds since the epoch; None is no limit. `gone_since` is when the
-    prefix was first missing from the registry; `stands_until` when it stops being
-    registered, grace included.
-    """
-
-    network: bytes
-    length: int
-    id: str
-    tunnels: tuple[str, ...]  # for the reader, never acted on
-    valid_from: float | None
-    valid_until: float | None
-    gone_since: float | None
-    in_grace: bool
-    stands_until: float | None
-
-    @property
-    def prefix(self) -> str:
-        """The prefix as people write it."""
-        return str(Prefix(self.network, self.length))
-
-    def stands_at(self, now: When) -> bool:
-        """Whether it is registered at a moment, grace included."""
-        span = span_of(now)
-        begun = self.valid_from is None or self.valid_from <= span.latest
-        over = self.stands_until is not None and self.stands_until <= span.earliest
-        return begun and not over
-
-    def __str__(self) -> str:
-        until = self.stands_until
-        end = "" if until is None else f" until {format_moment(until)}"
-        return (
-            f"{self.prefix} as {self.id}{end}{' (in grace)' if self.in_grace else ''}"
-        )
+# Number of the tunnel list, then valid_from, valid_until, gone_since.
+_TERMS = struct.Struct("=Hddd")
+_MOMENTS = np.dtype(
+    [("list", "=u2"), ("since", "=f8"), ("until", "=f8"), ("gone", "=f8")]
+)
+_NAME_LENGTHS = [bytes([length]) for length in range(256)]
 
 
 class Terms(NamedTuple):
-    """What a registration says beside its prefix; ALWAYS and NEVER are no limit."""
+    """What a registration says beside its prefix and its name.
 
-    id: str
-    tunnels: tuple[str, ...] = ()
+    valid_from, valid_until  ALWAYS and NEVER where there is no limit
+    gone_since               when the prefix was first missing; NEVER if it is there
+    """
+
+    tunnels: tuple[str, ...] = ()  # for the reader, never acted on
     valid_from: float = ALWAYS
     valid_until: float = NEVER
     gone_since: float = NEVER
+
+    @property
+    def end(self) -> float:
+        """When it stops being in force."""
+        return min(self.valid_until, self.gone_since)
+
+
+class Row(NamedTuple):
+    """One registration, whole."""
+
+    prefix: Prefix
+    id: str
+    terms: Terms
 
 
 class Entries:
     """The registrations of one family, rows in the order of the tree; immutable."""
 
-    def __init__(self, draft: "Draft") -> None:
-        networks = rows_of(bytes(draft.networks), draft.family)
-        lengths = np.frombuffer(draft.lengths, dtype=np.uint8)
-        order = preorder(networks, lengths)
-        self.tree = PrefixTree(draft.family, networks[order], lengths[order])
-        # Names stay where they were given, the numbers move: columns are sorted one
-        # at a time, so that only one is there twice.
-        self._ids, self._id_ends = draft.ids, draft.id_ends
-        self._given = array("I", order.astype("=u4").tobytes())
-        self._tunnel_sets = tuple(draft.tunnel_sets)
-        self._tunnels = _sorted(draft.tunnels, order)
-        self._since = _sorted(draft.since, order)
-        self._until = _sorted(draft.until, order)
-        self._gone = _sorted(draft.gone, order)
+    def __init__(
+        self,
+        family: Family,
+        records: bytearray,
+        names: bytes,
+        tunnel_lists: tuple[tuple[str, ...], ...],
+    ) -> None:
+        """From records and names in the order in which they were given.
+
+        `records` is emptied on the way: at no time do both orders need room.
+        """
+        self.family = family
+        self._head = family.width + 1
+        self._size = self._head + _TERMS.size + 1
+        given = np.frombuffer(bytes(records), np.uint8).reshape(-1, self._size)
+        records.clear()
+        order = preorder(given[:, : self._head])
+        ends = np.cumsum(given[:, -1], dtype=np.uint32)
+        starts = (ends - given[:, -1])[order]
+        self._name_starts = array("I", starts.astype("=u4").tobytes())
+        self._names = names
+        self._tunnel_lists = tunnel_lists
+        self._records = given[order].tobytes()
+        del given, order, ends, starts
+        table = self._table
+        self.tree = PrefixTree(family, table[:, : family.width], table[:, family.width])
 
     def __len__(self) -> int:
         return len(self.tree)
 
     @property
-    def family(self) -> Family:
-        """The family of all prefixes."""
-        return self.tree.family
+    def _table(self) -> Rows:
+        return np.frombuffer(self._records, np.uint8).reshape(-1, self._size)
+
+    @property
+    def _moments(self) -> NDArray[np.void]:
+        columns = np.ascontiguousarray(self._table[:, self._head : -1])
+        return columns.view(_MOMENTS).reshape(len(columns))
 
     @property
     def bounds(self) -> Bounds:
@@ -101,108 +106,132 @@ class Entries:
 
     def id(self, row: int) -> str:
         """The registration's name."""
-        given = self._given[row]
-        start = self._id_ends[given - 1] if given else 0
-        return self._ids[start : self._id_ends[given]].decode("ascii")
+        start = self._name_starts[row]
+        length = self._records[(row + 1) * self._size - 1]
+        return self._names[start : start + length].decode("ascii")
 
     def terms(self, row: int) -> Terms:
-        """What stands beside the prefix of a row."""
-        return Terms(
-            self.id(row),
-            self._tunnel_sets[self._tunnels[row]],
-            self._since[row],
-            self._until[row],
-            self._gone[row],
+        """What stands beside prefix and name."""
+        number, *moments = _TERMS.unpack_from(
+            self._records, row * self._size + self._head
         )
+        return Terms(self._tunnel_lists[number], *moments)
 
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
-        return Prefix(self.tree.network(row), self.tree.length(row))
+        start = row * self._size
+        head = self._records[start : start + self._head]
+        return Prefix(head[:-1], head[-1])
 
-    def stands(self, row: int, span: Span, grace: float) -> bool:
-        """Whether a row is valid anywhere in a span, `grace` seconds added."""
-        return self._since[row] <= span.latest and (
-            min(self._until[row], self._gone[row]) + grace > span.earliest
-        )
+    def row(self, row: int) -> Row:
+        """All of a row."""
+        return Row(self.prefix(row), self.id(row), self.terms(row))
+
+    def find(self, address: bytes, span: Span, grace: float) -> int:
+        """The row of the longest prefix around an address that stands; -1 if none.
+
+        Of equal prefixes, one that is not in grace.
+        """
+        tree, records, size = self.tree, self._records, self._size
+        row = tree.longest(address)
+        in_grace = -1
+        while row >= 0:
+            _, since, until, gone = _TERMS.unpack_from(records, row * size + self._head)
+            if since <= span.latest:
+                end = min(gone, until)
+                if in_grace >= 0 and tree.length(row) < tree.length(in_grace):
+                    return in_grace
+                if end > span.earliest:
+                    return row
+                if in_grace < 0 and end + grace > span.earliest:
+                    in_grace = row
+            row = tree.parent(row)
+        return in_grace
 
     def standing(self, span: Span, grace: float) -> Flags:
-        """`stands` for every row."""
-        until = np.frombuffer(self._until, dtype=np.float64)
-        ends = np.minimum(until, np.frombuffer(self._gone, dtype=np.float64))
-        since = np.frombuffer(self._since, dtype=np.float64)
-        flags: Flags = (since <= span.latest) & (ends + grace > span.earliest)
+        """For each row whether it is valid anywhere in a span, `grace` added."""
+        moments = self._moments
+        ends = np.minimum(moments["until"], moments["gone"]) + grace
+        flags: Flags = (moments["since"] <= span.latest) & (ends > span.earliest)
         return flags
 
     def ending(self, span: Span, within: float) -> int:
-        """How many rows are valid now and end in the next `within` seconds."""
-        until = np.frombuffer(self._until, dtype=np.float64)
-        return int(
-            np.count_nonzero(self.standing(span, 0.0) & (until <= span.latest + within))
-        )
+        """How many rows are in force now and end in the next `within` seconds."""
+        soon = self._moments["until"] <= span.latest + within
+        return int(np.count_nonzero(soon & self.standing(span, 0.0)))
 
     def covered(self, span: Span, grace: float) -> Bounds:
         """The prefixes that stand and lie in no other that does."""
-        if not len(self):
-            return self.bounds
         chosen = self.tree.outermost(self.standing(span, grace))
         first, last = self.bounds
         return Bounds(first[chosen], last[chosen])
 
-    def registration(self, row: int, span: Span, grace: float) -> Registration:
-        """A row as the registration it is at a moment."""
-        terms = self.terms(row)
-        end = min(terms.valid_until, terms.gone_since)
-        return Registration(
-            self.tree.network(row),
-            self.tree.length(row),
-            terms.id,
-            terms.tunnels,
-            None if terms.valid_from == ALWAYS else terms.valid_from,
-            None if terms.valid_until == NEVER else terms.valid_until,
-            None if terms.gone_since == NEVER else terms.gone_since,
-            end <= span.earliest,
-            None if end == NEVER else end + grace,
-        )
 
-    def rows(self) -> Iterator[tuple[Prefix, Terms]]:
-        """Every row, in order."""
-        for row in range(len(self)):
-            yield self.prefix(row), self.terms(row)
+class Roll(NamedTuple):
+    """Registrations of both families."""
 
+    ipv4: Entries
+    ipv6: Entries
 
-def _sorted(column: "array[_Number]", order: Places) -> "array[_Number]":
-    values = np.frombuffer(column, dtype=column.typecode)
-    return array(column.typecode, values[order].tobytes())
+    def of(self, family: Family) -> Entries:
+        """Those of one family."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    def around(self, address: bytes) -> Entries:
+        """Those of an address's family."""
+        return self.ipv4 if len(address) == 4 else self.ipv6  # noqa: PLR2004  # bytes in IPv4
 
 
 class Draft:
-    """Registrations of one family on their way into `Entries`, in any order."""
+    """Registrations on their way into a roll, in any order, of both families."""
 
-    MAX_TUNNEL_SETS = 2**16
+    MAX_TUNNEL_LISTS = 2**16
 
-    def __init__(self, family: Family) -> None:
-        self.family = family
-        self.networks = bytearray()
-        self.lengths = array("B")
-        self.ids = bytearray()
-        self.id_ends = array("I")
-        self.tunnel_sets: dict[tuple[str, ...], int] = {}
-        self.tunnels = array("H")
-        self.since = array("d")
-        self.until = array("d")
-        self.gone = array("d")
+    def __init__(self) -> None:
+        self._tunnel_lists: dict[tuple[str, ...], int] = {}
+        # By the length of a packed prefix.
+        self._records = {family.width + 1: bytearray() for family in Family}
+        self._names = {family.width + 1: bytearray() for family in Family}
 
-    def add(self, prefix: Prefix, terms: Terms) -> None:
-        """One more registration; ValueError if it has one tunnel list too many."""
-        number = self.tunnel_sets.setdefault(terms.tunnels, len(self.tunnel_sets))
-        if number >= self.MAX_TUNNEL_SETS:
-            del self.tunnel_sets[terms.tunnels]
-            raise ValueError(f"more than {self.MAX_TUNNEL_SETS} different lists")
-        self.networks += prefix.network
-        self.lengths.append(prefix.length)
-        self.ids += terms.id.encode("ascii")
-        self.id_ends.append(len(self.ids))
-        self.tunnels.append(number)
-        self.since.append(terms.valid_from)
-        self.until.append(terms.valid_until)
-        self.gone.append(terms.gone_since)
+    def pack(self, terms: Terms) -> bytes:
+        """Terms as `add` takes them; ValueError if they have a tunnel list too many."""
+        lists = self._tunnel_lists
+        if terms.tunnels not in lists and len(lists) == self.MAX_TUNNEL_LISTS:
+            raise ValueError(f"more than {self.MAX_TUNNEL_LISTS} different lists")
+        return _TERMS.pack(lists.setdefault(terms.tunnels, len(lists)), *terms[1:])
+
+    def add(self, prefix: bytes, name: str, terms: bytes) -> None:
+        """One more: network and length in bytes, ASCII name up to 255, packed terms."""
+        size = len(prefix)
+        self._records[size] += prefix + terms + _NAME_LENGTHS[len(name)]
+        self._names[size] += name.encode("ascii")
+
+    def roll(self) -> Roll:
+        """The roll. The draft is spent with it."""
+        lists = tuple(self._tunnel_lists)
+        return Roll(
+            *(
+                Entries(
+                    family,
+                    self._records.pop(family.width + 1),
+                    bytes(self._names.pop(family.width + 1)),
+                    lists,
+                )
+                for family in Family
+            )
+        )
+
+
+def draw_up(rows: Iterable[Row] = ()) -> Roll:
+    """A roll of registrations in any order."""
+    draft = Draft()
+    for prefix, name, terms in rows:
+        draft.add(prefix.packed, name, draft.pack(terms))
+    return draft.roll()
+
+
+def rows_of_roll(roll: Roll) -> Iterator[Row]:
+    """Every registration of a roll, in order."""
+    for entries in roll:
+        for row in range(len(entries)):
+            yield entries.row(row)

@@ -115,7 +115,8 @@ def _against_envelope(new: Registry, span: Span) -> Iterator[Objection]:
 
 
 def _against_prefixes(new: Registry, settings: GuardSettings) -> Iterator[Objection]:
-    for family, entries in new.current.items():
+    for entries in new.current:
+        family = entries.family
         shortest = settings.min_prefix_length.get(family, 0)
         short = np.flatnonzero(entries.tree.lengths < max(shortest, 1))
         if not len(short):

@@ -5,21 +5,21 @@ Knows what each field may hold; does not know how rows lie in a file.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from vpngate.errors import Problem
-from vpngate.packets import Family
-from vpngate.registry.entries import Draft, Entries, Terms
+from vpngate.registry.entries import Draft, Roll, Terms
 from vpngate.registry.moments import ALWAYS, NEVER, parse_moment
-from vpngate.registry.prefixes import Prefix, parse_prefix
-from vpngate.registry.snapshot import Roll, Unread
+from vpngate.registry.prefixes import Prefix, pack_prefix, parse_prefix
+from vpngate.registry.snapshot import Unread
 
 _REGISTRATION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TUNNEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
 _MAX_TUNNELS = 16
 _MAX_FIELD = 128  # characters; the longest sensible one is a tunnel list
+_MAX_ENDINGS = 4096
 # Beyond so many rejected rows nobody is told apart any more: all are held.
 _MAX_UNREAD = 100_000
 
@@ -46,27 +46,42 @@ class Intake:
         self.rejected = 0
         self._place_of = place_of
         self._max_problems = max_problems
-        self._drafts = {family.width: Draft(family) for family in Family}
+        self._draft = Draft()
+        # What stands behind prefix and registration, already packed: a registry has
+        # few such endings in many rows.
+        self._endings: dict[tuple[str, ...], bytes] = {}
         self._prefixes: set[Prefix] = set()
         self._registrations: set[str] = set()
         self._anyone = False
 
-    def take(self, number: int, fields: Fields) -> None:
-        """One row. A bad one is remembered for its reasons, and for whom it names."""
+    def take(self, number: int, fields: Sequence[str]) -> None:
+        """One row: its `Fields`, of which the last ones may be missing.
+
+        A bad one is remembered for its reasons, and for whom it names.
+        """
         self.rows += 1
-        prefix, registration, tunnels, since, until = fields
         try:
-            network = parse_prefix(prefix)
-            begin = parse_moment(since) if since else ALWAYS
-            end = parse_moment(until) if until else NEVER
-            terms = Terms(registration, parse_tunnels(tunnels), begin, end)
-            good = begin < end and _REGISTRATION.fullmatch(registration) is not None
-            if good:
-                self._drafts[len(network.network)].add(network, terms)
+            prefix, registration, *rest = fields
+            ending = self._endings.get(tuple(rest)) or self._pack(rest)
+            packed = pack_prefix(prefix)
+            if _REGISTRATION.fullmatch(registration):
+                self._draft.add(packed, registration, ending)
+                return
         except ValueError:
-            good = False
-        if not good:
-            self._explain(number, fields)
+            pass
+        self._explain(number, Fields(*fields))
+
+    def _pack(self, rest: Sequence[str]) -> bytes:
+        tunnels, since, until = Fields("", "", *rest)[2:]
+        begin = parse_moment(since) if since else ALWAYS
+        end = parse_moment(until) if until else NEVER
+        if begin >= end:
+            raise ValueError(f"{until} is not after valid_from, {since}")
+        if len(self._endings) >= _MAX_ENDINGS:
+            self._endings.clear()
+        ending = self._draft.pack(Terms(parse_tunnels(tunnels), begin, end))
+        self._endings[tuple(rest)] = ending
+        return ending
 
     def refuse(
         self, number: int, reasons: dict[str, str], about: Fields | None
@@ -77,9 +92,7 @@ class Intake:
 
     def roll(self) -> Roll:
         """What was taken. The intake is spent with it."""
-        drafts = {draft.family: draft for draft in self._drafts.values()}
-        self._drafts.clear()
-        return {family: Entries(drafts.pop(family)) for family in Family}
+        return self._draft.roll()
 
     def unread(self) -> Unread:
         """Whom the rejected rows were about."""
@@ -94,17 +107,11 @@ class Intake:
                 check(text)
             except ValueError as error:
                 reasons[name] = str(error)
-        if not reasons and fields.valid_from and fields.valid_until:
-            begin, end = (
-                parse_moment(fields.valid_from),
-                parse_moment(fields.valid_until),
-            )
-            if begin >= end:
-                reasons["valid_until"] = (
-                    f"{fields.valid_until} is not after valid_from, {fields.valid_from}"
-                )
-        if not reasons:
-            reasons["tunnels"] = f"more than {Draft.MAX_TUNNEL_SETS} different lists"
+        if not reasons:  # each field is right by itself, and still
+            try:
+                self._pack(fields[2:])
+            except ValueError as error:
+                reasons["valid_until"] = str(error)
         self._reject(number, reasons, fields)
 
     def _reject(

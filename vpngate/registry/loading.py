@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.registry import envelope, sheet
 from vpngate.registry.compression import decompress, is_compressed
+from vpngate.registry.entries import draw_up
 from vpngate.registry.envelope import Envelope
 from vpngate.registry.intake import Intake
-from vpngate.registry.snapshot import Registry, draw_up
+from vpngate.registry.snapshot import Registry
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from vpngate.packets import Family, format_address
 
 _OCTETS = {str(value): bytes([value]) for value in range(256)}
-_LENGTHS = {str(value): value for value in range(129)}
-# All ones in the host part, by prefix length.
-_HOST_BITS = {
-    family: [
-        (1 << (8 * family.width - length)) - 1 for length in range(8 * family.width + 1)
-    ]
-    for family in Family
-}
+_MASKS_4, _MASKS_6 = (
+    # All ones in the host part, and the length itself as a byte, by its text.
+    {
+        str(length): ((1 << (bits - length)) - 1, bytes([length]))
+        for length in range(bits + 1)
+    }
+    for bits in (32, 128)
+)
 _GROUPS = 8  # of 16 bits in an IPv6 address
 _HEX_DIGITS = 4  # at most, in a group
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
@@ -39,6 +39,11 @@ class Prefix(NamedTuple):
         """The family that the network's width tells."""
         return Family.IPV4 if len(self.network) == Family.IPV4.width else Family.IPV6
 
+    @property
+    def packed(self) -> bytes:
+        """The network, then the length in a byte."""
+        return self.network + bytes([self.length])
+
     def __str__(self) -> str:
         return f"{format_address(self.network)}/{self.length}"
 
@@ -48,21 +53,30 @@ def parse_prefix(text: str) -> Prefix:
 
     ValueError says what is wrong and, where it can be told, what was meant.
     """
+    packed = pack_prefix(text)
+    return Prefix(packed[:-1], packed[-1])
+
+
+def pack_prefix(text: str) -> bytes:
+    """`parse_prefix`, as bytes: the network, then the length. For reading in bulk."""
     address, slash, size = text.partition("/")
-    network = parse_ipv6(address) if ":" in address else parse_ipv4(address)
-    family = Family.IPV4 if len(network) == Family.IPV4.width else Family.IPV6
-    bits = 8 * family.width
-    if not slash:
-        raise ValueError(f"{text!r} has no length; write {text}/{bits} for one address")
-    length = _LENGTHS.get(size, -1)
-    if not 0 <= length <= bits:
-        raise ValueError(f"{size!r} is not a length from 0 to {bits}")
-    if int.from_bytes(network, "big") & _HOST_BITS[family][length]:
-        meant = ip_network((network, length), strict=False)
+    network, masks = (
+        (parse_ipv6(address), _MASKS_6)
+        if ":" in address
+        else (parse_ipv4(address), _MASKS_4)
+    )
+    if size not in masks:
+        longest = len(masks) - 1
+        if not slash:
+            raise ValueError(f"{text!r} has no length; write {text}/{longest} for one")
+        raise ValueError(f"{size!r} is not a length from 0 to {longest}")
+    mask, length = masks[size]
+    if int.from_bytes(network, "big") & mask:
+        meant = ip_network((network, int(size)), strict=False)
         raise ValueError(f"{text!r} has host bits set; {meant} would be its network")
     if network[:12] == _MAPPED:
         raise ValueError(f"{text!r} is IPv4 mapped into IPv6; write it as IPv4")
-    return Prefix(network, length)
+    return network + length
 
 
 def parse_ipv4(text: str) -> bytes:
@@ -99,5 +113,6 @@ def parse_ipv6(text: str) -> bytes:
 @cache
 def host_masks(family: Family) -> NDArray[np.uint8]:
     """All ones in the host part: one row a prefix length, 0 first."""
-    masks = b"".join(bits.to_bytes(family.width, "big") for bits in _HOST_BITS[family])
-    return np.frombuffer(masks, dtype=np.uint8).reshape(-1, family.width)
+    masks = _MASKS_4 if family is Family.IPV4 else _MASKS_6
+    octets = b"".join(mask.to_bytes(family.width, "big") for mask, _ in masks.values())
+    return np.frombuffer(octets, dtype=np.uint8).reshape(-1, family.width)

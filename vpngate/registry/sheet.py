@@ -32,25 +32,30 @@ def read_sheet(content: bytes, intake: Intake) -> None:
     number, header = next(lines, (1, ""))
     columns = _columns(number, header)
     width = header.count(",") + 1
-    for number, line in lines:  # the header's number has served
+    in_order = columns[:width] == _IN_ORDER[:width]
+    for number, line in lines:
         try:
             cells = split_line(line)
         except csv.Error:
             intake.refuse(number, {"": "a quotation mark is out of place"}, None)
             continue
+        fields = cells[:width] if in_order else _arrange(cells, columns)
         if len(cells) > width and any(cells[width:]):
             reason = f"{len(cells)} fields where the header has {width}"
-            intake.refuse(number, {"": reason}, _arrange(cells[:width], columns))
-        elif any(cells):
-            intake.take(number, _arrange(cells[:width], columns))
+            intake.refuse(number, {"": reason}, Fields(*fields))
+        elif cells[0] or any(cells):
+            intake.take(number, fields)
 
 
 def split_line(line: str) -> list[str]:
     """The fields of a line, white space around them removed; csv.Error on quotes."""
     if '"' in line:
         cells = next(csv.reader([line], strict=True, skipinitialspace=True))
+    else:
+        cells = line.split(",")
+    if " " in line or "\t" in line:
         return [cell.strip() for cell in cells]
-    return [cell.strip() for cell in line.split(",")]
+    return cells
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, str]]:
@@ -86,7 +91,5 @@ def _columns(number: int, header: str) -> list[int]:
     return [names.index(name) if name in names else -1 for name in known]
 
 
-def _arrange(cells: list[str], columns: list[int]) -> Fields:
-    if columns[: len(cells)] == _IN_ORDER[: len(cells)]:
-        return Fields(*cells)
-    return Fields(*[cells[at] if 0 <= at < len(cells) else "" for at in columns])
+def _arrange(cells: list[str], columns: list[int]) -> list[str]:
+    return [cells[at] if 0 <= at < len(cells) else "" for at in columns]

@@ -6,24 +6,14 @@ stand, and the envelope around them; does not know how it was read, whether it m
 be used (`guard.py`), or what came before it (`grace.py`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vpngate.packets import Family
-from vpngate.registry.entries import Draft, Entries, Registration, Terms
+from vpngate.registry.entries import Entries, Roll, draw_up
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import EVER, Span, When, span_of
 from vpngate.registry.prefixes import Prefix
-
-Roll = Mapping[Family, Entries]
-
-
-def draw_up(rows: Iterable[tuple[Prefix, Terms]] = ()) -> Roll:
-    """A roll of registrations in any order, of both families."""
-    drafts = {family: Draft(family) for family in Family}
-    for prefix, terms in rows:
-        drafts[prefix.family].add(prefix, terms)
-    return {family: Entries(draft) for family, draft in drafts.items()}
+from vpngate.registry.registration import Registration
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +64,10 @@ class Registry:
     @property
     def prefixes(self) -> dict[Family, int]:
         """How many registrations this load has, by family."""
-        return {family: len(entries) for family, entries in self.current.items()}
+        return {family: len(self.current.of(family)) for family in Family}
 
     def __len__(self) -> int:
-        return sum(self.prefixes.values())
+        return len(self.current.ipv4) + len(self.current.ipv6)
 
     def lookup(self, address: bytes, now: When) -> Registration | None:
         """The longest prefix around an address that stands, in grace or not.
@@ -85,17 +75,17 @@ class Registry:
         Of equal prefixes, one that is not in grace.
         """
         span = span_of(now)
-        best: Registration | None = None
-        for roll in (self.current, self.kept):
-            for found in self._standing(roll, address, span):
-                if best is None or (found.length, not found.in_grace) > (
-                    best.length,
-                    not best.in_grace,
-                ):
-                    best = found
-                if not found.in_grace or found.length < best.length:
-                    break
-        return best
+        found = self._find(self.current, address, span)
+        kept = self._find(self.kept, address, span)
+        if kept is None or found is None:
+            return found or kept
+        longer = (kept.length, not kept.in_grace) > (found.length, not found.in_grace)
+        return kept if longer else found
+
+    def _find(self, roll: Roll, address: bytes, span: Span) -> Registration | None:
+        entries = roll.around(address)
+        row = entries.find(address, span, self.grace)
+        return None if row < 0 else self._registration(entries, row, span)
 
     def matches(self, address: bytes, now: When = EVER) -> tuple[Registration, ...]:
         """Every registration whose prefix encloses an address, the longest first.
@@ -104,13 +94,18 @@ class Registry:
         in grace.
         """
         span = span_of(now)
-        found = [
-            roll[family].registration(row, span, self.grace)
-            for family in [_family(address)]
-            for roll in (self.current, self.kept)
-            for row in roll[family].tree.matches(address)
-        ]
+        found = []
+        for roll in (self.current, self.kept):
+            entries = roll.around(address)
+            row = entries.tree.longest(address)
+            while row >= 0:
+                found.append(self._registration(entries, row, span))
+                row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
+
+    def _registration(self, entries: Entries, row: int, span: Span) -> Registration:
+        in_grace = entries.terms(row).end <= span.earliest
+        return Registration(entries, row, self.grace, in_grace)
 
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""
@@ -126,24 +121,12 @@ class Registry:
     def expiring(self, now: When, within: float) -> int:
         """How many registrations in force end in the next `within` seconds."""
         span = span_of(now)
-        return sum(entries.ending(span, within) for entries in self.current.values())
-
-    def _standing(
-        self, roll: Roll, address: bytes, span: Span
-    ) -> Iterator[Registration]:
-        entries = roll[_family(address)]
-        for row in entries.tree.matches(address):
-            if entries.stands(row, span, self.grace):
-                yield entries.registration(row, span, self.grace)
-
-
-def _family(address: bytes) -> Family:
-    return Family.IPV4 if len(address) == Family.IPV4.width else Family.IPV6
+        return sum(entries.ending(span, within) for entries in self.current)
 
 
 def _intervals(roll: Roll, span: Span, grace: float) -> Intervals:
     return Intervals.of_bounds(
-        {family: entries.covered(span, grace) for family, entries in roll.items()}
+        {entries.family: entries.covered(span, grace) for entries in roll}
     )
 
 

@@ -12,7 +12,6 @@ prefixes inside it end. Equal prefixes nest in the order they were given.
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +29,14 @@ _HALF_MASK = (1 << _HALF) - 1
 class PrefixTree:
     """Prefixes of one family; immutable."""
 
-    __slots__ = ("_ends", "_high", "_lengths", "_low", "_parents", "family")
-
     def __init__(
         self, family: Family, networks: Rows, lengths: NDArray[np.uint8]
     ) -> None:
         """From networks (n, width) and lengths already in the order of `preorder`."""
         self.family = family
-        self._lengths = array("B", lengths.tobytes())
-        self._low = array("Q")
+        self._bits = 8 * family.width
+        self._shifts = array("B", (self._bits - lengths).astype(np.uint8).tobytes())
+        self._low: array[int] | None = None
         if family is Family.IPV4:
             self._high = array("I", _numbers(networks, ">u4", "=u4"))
         else:
@@ -50,51 +48,40 @@ class PrefixTree:
         self._parents = array("i", _parents(ends).astype("=i4").tobytes())
 
     def __len__(self) -> int:
-        return len(self._lengths)
+        return len(self._shifts)
 
-    def matches(self, address: bytes) -> Iterator[int]:
-        """Rows of all prefixes that enclose an address, the longest first."""
+    def longest(self, address: bytes) -> int:
+        """The row of the longest prefix around an address; -1 if there is none."""
         number = int.from_bytes(address, "big")
-        row = self._last_not_above(number)
-        bits = 8 * self.family.width
-        parents, lengths = self._parents, self._lengths
-        while row >= 0:
-            # A prefix encloses the address if they agree in its first bits.
-            if not (number ^ self._number(row)) >> (bits - lengths[row]):
-                yield row
+        high, low, parents, shifts = self._high, self._low, self._parents, self._shifts
+        # The last row whose network is not above the address: what encloses the
+        # address is this row or around it. Two agree in a prefix if their difference
+        # vanishes when the host part is shifted out.
+        if low is None:
+            row = bisect_right(high, number) - 1
+            while row >= 0 and (number ^ high[row]) >> shifts[row]:
+                row = parents[row]
+            return row
+        row = bisect_right(high, number >> _HALF) - 1
+        if row >= 0 and high[row] == number >> _HALF:
+            start = bisect_left(high, high[row], 0, row)
+            row = bisect_right(low, number & _HALF_MASK, start, row + 1) - 1
+        while row >= 0 and (number ^ (high[row] << _HALF | low[row])) >> shifts[row]:
             row = parents[row]
+        return row
 
-    def _last_not_above(self, number: int) -> int:
-        """The last row whose network is not above an address; -1 if all are.
-
-        All prefixes that enclose the address are this row or around it.
-        """
-        if self.family is Family.IPV4:
-            return bisect_right(self._high, number) - 1
-        high = number >> _HALF
-        end = bisect_right(self._high, high)
-        if end and self._high[end - 1] == high:
-            start = bisect_left(self._high, high, 0, end)
-            end = bisect_right(self._low, number & _HALF_MASK, start, end)
-        return end - 1
-
-    def _number(self, row: int) -> int:
-        if self.family is Family.IPV4:
-            return self._high[row]
-        return self._high[row] << _HALF | self._low[row]
-
-    def network(self, row: int) -> bytes:
-        """The network of a row, in network byte order."""
-        return self._number(row).to_bytes(self.family.width, "big")
+    def parent(self, row: int) -> int:
+        """The row of the next prefix around a row's; -1 if there is none."""
+        return self._parents[row]
 
     def length(self, row: int) -> int:
         """The prefix length of a row."""
-        return self._lengths[row]
+        return self._bits - self._shifts[row]
 
     @property
     def networks(self) -> Rows:
         """All networks, a row each."""
-        if self.family is Family.IPV4:
+        if self._low is None:
             return _octets(self._high, "=u4", ">u4")
         return np.hstack(
             (_octets(self._high, "=u8", ">u8"), _octets(self._low, "=u8", ">u8"))
@@ -103,7 +90,7 @@ class PrefixTree:
     @property
     def lengths(self) -> NDArray[np.uint8]:
         """All prefix lengths."""
-        return np.frombuffer(self._lengths, dtype=np.uint8)
+        return (self._bits - np.frombuffer(self._shifts, np.uint8)).astype(np.uint8)
 
     @property
     def bounds(self) -> Bounds:
@@ -120,11 +107,13 @@ class PrefixTree:
         return result
 
 
-def preorder(networks: Rows, lengths: NDArray[np.uint8]) -> Places:
-    """The places of prefixes in the order of a tree; equal ones stay in theirs."""
-    order: Places = np.argsort(
-        keys(np.column_stack((networks, lengths))), kind="stable"
-    )
+def preorder(prefixes: Rows) -> Places:
+    """The places of prefixes in the order of a tree; equal ones stay in theirs.
+
+    A prefix is its network and then its length: shorter ones come before those in
+    them.
+    """
+    order: Places = np.argsort(keys(prefixes), kind="stable")
     return order
 
 

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One registration as people ask about it.
+
+Knows what it says and how long it stands; does not know the registry around it.
+"""
+
+from typing import NamedTuple
+
+from vpngate.registry.entries import Entries, Terms
+from vpngate.registry.moments import ALWAYS, NEVER, When, format_moment, span_of
+
+
+class Registration(NamedTuple):
+    """What a registry says of one prefix, as it is at the moment asked about.
+
+    Points into the registry: its fields are read when they are asked for.
+    """
+
+    entries: Entries
+    row: int
+    grace: float  # seconds
+    in_grace: bool  # it has ended, and stands by grace alone
+
+    @property
+    def prefix(self) -> str:
+        """The prefix as people write it."""
+        return str(self.entries.prefix(self.row))
+
+    @property
+    def length(self) -> int:
+        """The length of the prefix in bits."""
+        return self.entries.tree.length(self.row)
+
+    @property
+    def id(self) -> str:
+        """The registration's opaque name."""
+        return self.entries.id(self.row)
+
+    @property
+    def tunnels(self) -> tuple[str, ...]:
+        """Which tunnels it is meant for: for the reader, never acted on."""
+        return self._terms.tunnels
+
+    @property
+    def valid_from(self) -> float | None:
+        """Seconds since the epoch; None for always."""
+        return _limit(self._terms.valid_from)
+
+    @property
+    def valid_until(self) -> float | None:
+        """Seconds since the epoch; None for no end."""
+        return _limit(self._terms.valid_until)
+
+    @property
+    def gone_since(self) -> float | None:
+        """When the registry was first without it; None if it has it."""
+        return _limit(self._terms.gone_since)
+
+    @property
+    def stands_until(self) -> float | None:
+        """When it stops being registered, grace included; None for no end."""
+        return _limit(self._terms.end + self.grace)
+
+    @property
+    def _terms(self) -> Terms:
+        return self.entries.terms(self.row)
+
+    def stands_at(self, now: When) -> bool:
+        """Whether it is registered at a moment, grace included."""
+        span, terms = span_of(now), self._terms
+        return (
+            terms.valid_from <= span.latest and terms.end + self.grace > span.earliest
+        )
+
+    def __str__(self) -> str:
+        until = self.stands_until
+        end = "" if until is None else f" until {format_moment(until)}"
+        return (
+            f"{self.prefix} as {self.id}{end}{' (in grace)' if self.in_grace else ''}"
+        )
+
+    def __repr__(self) -> str:
+        return f"<Registration {self}>"
+
+
+def _limit(moment: float) -> float | None:
+    return None if moment in (ALWAYS, NEVER) else moment
