@@ -82,12 +82,13 @@ class Tunnel:
 
 
 class Sighting(NamedTuple):
-    """What the flow table says when a flow's evidence appears or grows."""
+    """What the flow table says when a flow's evidence appears, grows or is repeated."""
 
     tunnel: Tunnel
     flow: FlowKey
     initiator: Endpoint
     responder: Endpoint
     evidence: Evidence
-    first_seen: float  # seconds since the epoch
-    handshakes: int
+    first_seen: float  # seconds, of the clock that the flow table was given
+    handshakes: int  # confirmed; 1 where running traffic confirmed (ESP)
+    repeated: bool = False  # the flow was confirmed before, and is again

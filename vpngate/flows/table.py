@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The flow table: which flows are followed, and for how long.
+
+Knows keys, ages and limits; does not know what makes a flow a tunnel (that is
+`conversation.py`), protocols, sockets or clocks: messages and `now` come in,
+sightings go out. A flow is followed only from a message that opens a conversation;
+an answer that nobody asked for leaves no trace.
+
+The table is bounded in entries and in bytes. When it is full the flow that was idle
+longest goes, and one that nobody has answered before one that is confirmed: a flood
+of initiations pushes out its own.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+from vpngate.flows.conversation import BEGINNING, FlowState
+from vpngate.packets import FlowKey, Packet
+from vpngate.recognition import Evidence, Message, Sighting, Tunnel
+
+MAX_BYTES = 256 << 20
+# What a flow takes, and each token that it holds: CPython's overhead included, with
+# IPv6 addresses. The test that floods the table measures it.
+FLOW_BYTES = 1000
+TOKEN_BYTES = 250
+_UNANSWERED_SHARE = 8  # an eighth of the table
+
+_Flows = OrderedDict[FlowKey, FlowState]  # the one idle longest stands first
+
+
+class FlowTable:
+    """The flows that show, or might show, a tunnel.
+
+    `max_entries` and `max_bytes` bound it, whichever is reached first. Times are
+    seconds of any one clock; a moment before the last one does no harm.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int = MAX_BYTES) -> None:
+        if max_entries < 1 or max_bytes < FLOW_BYTES + TOKEN_BYTES:
+            raise ValueError("a flow table has room for one flow at least")
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._flows: dict[Evidence, dict[Tunnel, _Flows]] = {e: {} for e in Evidence}
+        self._entries = 0
+        self._tokens = 0
+
+    def __len__(self) -> int:
+        return self._entries
+
+    @property
+    def bytes_used(self) -> int:
+        """An estimate of the memory that the flows take."""
+        return self._entries * FLOW_BYTES + self._tokens * TOKEN_BYTES
+
+    def observe(
+        self, packet: Packet, tunnel: Tunnel, message: Message, now: float
+    ) -> Sighting | None:
+        """What a message adds to what is known of its flow, or None if nothing.
+
+        A sighting comes with a flow's first message, with its confirmation, and with
+        each later one: a repeated handshake, and every now and then what looks like
+        confirmation in running traffic.
+        """
+        key = packet.flow
+        by_low = packet.source == key.low
+        flow = self._take_out(tunnel, key, now)
+        is_new = flow is None
+        if flow is None:
+            if message.role not in BEGINNING:
+                return None
+            flow = FlowState(now, by_low=by_low)
+        known = flow.evidence is Evidence.CONFIRMED
+        confirmed = flow.take(message, now, by_low=by_low)
+        self._put_in(tunnel, key, flow)
+        self._make_room()
+        if is_new or confirmed:
+            return _sighting(tunnel, key, flow, repeated=known)
+        return None
+
+    def expire(self, now: float) -> int:
+        """Forget the flows idle for longer than their tunnel says; returns how many."""
+        before = self._entries
+        for tunnels in self._flows.values():
+            for tunnel, flows in tunnels.items():
+                while flows and _is_idle(next(iter(flows.values())), tunnel, now):
+                    self._drop(flows)
+        return before - self._entries
+
+    def sightings(self) -> Iterator[Sighting]:
+        """Every flow as it stands; the table must not change meanwhile."""
+        for tunnels in self._flows.values():
+            for tunnel, flows in tunnels.items():
+                for key, flow in flows.items():
+                    yield _sighting(tunnel, key, flow, repeated=True)
+
+    def counts(self) -> Mapping[tuple[str, Evidence], int]:
+        """How many flows, by tunnel and evidence; those with none are left out."""
+        return {
+            (tunnel.name, evidence): len(flows)
+            for evidence, tunnels in self._flows.items()
+            for tunnel, flows in tunnels.items()
+            if flows
+        }
+
+    def _take_out(self, tunnel: Tunnel, key: FlowKey, now: float) -> FlowState | None:
+        """The flow, no longer in the table; None if it is new, or new again."""
+        for tunnels in self._flows.values():
+            flow = tunnels[tunnel].pop(key, None) if tunnel in tunnels else None
+            if flow is not None:
+                self._entries -= 1
+                self._tokens -= flow.tokens
+                return None if _is_idle(flow, tunnel, now) else flow
+        return None
+
+    def _put_in(self, tunnel: Tunnel, key: FlowKey, flow: FlowState) -> None:
+        self._flows[flow.evidence].setdefault(tunnel, OrderedDict())[key] = flow
+        self._entries += 1
+        self._tokens += flow.tokens
+
+    def _make_room(self) -> None:
+        while self._entries > self._max_entries or self.bytes_used > self._max_bytes:
+            self._drop(self._idle_longest())
+
+    def _idle_longest(self) -> _Flows:
+        """The flows of which the first is to go.
+
+        Unanswered ones give way to confirmed ones, but for a share of their own:
+        without it a table full of confirmed flows would take no new one.
+        """
+        unanswered, confirmed = (
+            [flows for flows in self._flows[evidence].values() if flows]
+            for evidence in Evidence
+        )
+        share = max(1, self._entries // _UNANSWERED_SHARE)
+        too_many = sum(map(len, unanswered)) > share
+        candidates = unanswered if too_many or not confirmed else confirmed
+        return min(candidates, key=lambda flows: next(iter(flows.values())).last_seen)
+
+    def _drop(self, flows: _Flows) -> None:
+        _, flow = flows.popitem(last=False)
+        self._entries -= 1
+        self._tokens -= flow.tokens
+
+
+def _is_idle(flow: FlowState, tunnel: Tunnel, now: float) -> bool:
+    return now - flow.last_seen > tunnel.idle
+
+
+def _sighting(
+    tunnel: Tunnel, key: FlowKey, flow: FlowState, *, repeated: bool
+) -> Sighting:
+    ends = (key.low, key.high) if flow.by_low else (key.high, key.low)
+    return Sighting(
+        tunnel=tunnel,
+        flow=key,
+        initiator=ends[0],
+        responder=ends[1],
+        evidence=flow.evidence,
+        first_seen=flow.first_seen,
+        handshakes=flow.handshakes,
+        repeated=repeated,
+    )
