@@ -41,7 +41,7 @@ _BLOCK = 8  # bytes: the smallest cipher block of version 1; the others are mult
 
 # Version 2: the initial exchanges are in clear, the others in an encrypted payload,
 # whole or in fragments (RFC 7383), which comes last.
-_SA_2, _NONCE, _SEALED, _SEALED_FRAGMENT = 33, 40, 46, 53
+_SA_2, _NONCE, _NOTIFY, _SEALED, _SEALED_FRAGMENT = 33, 40, 41, 46, 53
 _SA_INIT, _RESUME = 34, 38  # RFC 7296 section 1.2, RFC 5723 section 4.3.1
 # Their names, and the payload that a request cannot do without.
 _INITIAL = {
@@ -97,8 +97,8 @@ def _read_1(message: bytes, length: int) -> Message | None:
 def _read_2(message: bytes, length: int) -> Message | None:
     """A message of version 2: of an initial exchange, or sealed.
 
-    A refusal, and a request for a cookie, leave the responder's SPI zero (RFC 7296
-    section 2.6): they establish nothing, and are no message here.
+    A request for a cookie, and most refusals, leave the responder's SPI zero (RFC
+    7296 section 2.6): they establish nothing, and are no message here.
     """
     header = HEADER.unpack_from(message)
     initiator, responder, first, version, exchange, flags, message_id, _ = header
@@ -108,10 +108,11 @@ def _read_2(message: bytes, length: int) -> Message | None:
     if exchange in _INITIAL:
         name, needed = _INITIAL[exchange]
         request = responder == _NO_SPI
-        missing = request and len(message) == length and needed not in payloads
-        if flags != (_FROM_INITIATOR if request else _RESPONSE):
+        meaningful = {needed} if request else {needed, _NOTIFY}
+        whole = len(message) == length
+        if flags != (_FROM_INITIATOR if request else _RESPONSE) or message_id:
             return None
-        if message_id or not payloads or missing:
+        if not payloads or (whole and meaningful.isdisjoint(payloads)):
             return None
         return _opening(name, initiator, responder)
     sealed = first in (_SEALED, _SEALED_FRAGMENT) and responder != _NO_SPI
