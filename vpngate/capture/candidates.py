@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The packet filter that picks the candidates out of a capture, for any link type.
+"""The packet filter that picks the candidates out of traffic, for any link type.
 
-Knows classic BPF programs (bpf(4)) as libpcap compiles them; does not know which
-signatures the filter's text came from. libpcap's own words for tags (`vlan`,
-`pppoes`) move every offset behind them for good, so that "with or without a tag"
-cannot be written with them. Instead the text is compiled once, for packets that
-start at their IP header, and that program is put behind each layout of a link
-layer with its offsets moved.
+Knows classic BPF programs (bpf(4)) as libpcap compiles them; does not know any
+protocol. libpcap's own words for tags (`vlan`, `pppoes`) move every offset behind
+them for good, so that "with or without a tag" cannot be written with them. Instead
+an expression is compiled once, for packets that start at their IP header, and that
+program is put behind each layout of a link layer with its offsets moved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import cypcap
 
+from vpngate.capture.first_look import first_look
 from vpngate.errors import MissingFeature
-from vpngate.links import LAYOUTS, Check, LinkType
+from vpngate.links import LAYOUTS, Check, Layout, LinkType
+from vpngate.packets import Transport
+from vpngate.signatures import Signature
+from vpngate.signatures.pcap import filter_for
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+Program = Sequence[Instruction]
 Matcher = Callable[[bytes], bool]
 
 _CLASS, _LD, _LDX = 0x07, 0x00, 0x01
@@ -27,47 +31,50 @@ _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
 _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
 _REJECT: Instruction = (0x06, 0, 0, 0)
 
+_KERNEL_MOST = 4096  # BPF_MAXINSNS: instructions of a program attached to a socket
 _WHOLE_PACKET = 65535  # bytes to keep of a match
 
 
 class CandidateFilter:
-    """A libpcap filter expression, compiled for the link types it is asked for.
+    """What passes one of several libpcap expressions, for each link type.
 
-    The expression is about IP packets (`ip`, `ip6` and what is in them) and says
-    nothing of link layers. Raises MissingFeature if libpcap rejects it.
+    The expressions are about IP packets (`ip`, `ip6` and what is in them); they
+    name neither link layers nor the frame's length. Several short ones compile much
+    faster than one long one, since libpcap's optimiser takes its time; what runs
+    out of bytes in one is not looked at by those behind it. Raises MissingFeature
+    if libpcap rejects one.
     """
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expressions: Iterable[str]) -> None:
         dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)
         try:
-            self._program: list[Instruction] = list(dead.compile(expression))
+            self._programs: list[Program] = [
+                list(dead.compile(expression)) for expression in expressions
+            ]
         except cypcap.Error as error:
             raise MissingFeature(
                 f"libpcap: cannot compile the candidates' filter ({error}); "
-                "install the version of cypcap that pyproject.toml names"
+                "install the version of cypcap that vpngate asks for"
             ) from error
+        self.program = cache(self._program)
         self.matcher = cache(self._matcher)
 
-    def instructions(self, link_type: int) -> list[Instruction] | None:
-        """The program for frames of a link type, None where it cannot be written."""
+    @classmethod
+    def of(cls, signatures: Iterable[Signature]) -> "CandidateFilter":
+        """The filter of what may match a signature."""
+        chosen = tuple(signatures)
+        transports = sorted({signature.transport for signature in chosen})
+        groups = {t: [s for s in chosen if s.transport is t] for t in transports}
+        return cls(_expression(*group) for group in groups.items())
+
+    def _program(self, link_type: int) -> "cypcap.BpfProgram | None":
+        """The filter as libpcap takes it; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
-        program: list[Instruction] = []
-        for checks, start in layouts:
-            inner = [_moved(instruction, start) for instruction in self._program]
-            for check in reversed(checks):
-                inner = _guarded(check, inner)
-            program += inner
-        return [*program, _REJECT]
-
-    def program(self, link_type: int) -> "cypcap.BpfProgram | None":
-        """The same as libpcap takes it."""
-        instructions = self.instructions(link_type)
-        if instructions is None:
-            return None
-        lines = (" ".join(map(str, instruction)) for instruction in instructions)
-        return cypcap.BpfProgram.loads(",".join([str(len(instructions)), *lines]))
+        program = _assembled([(layout, self._programs) for layout in layouts])
+        lines = (" ".join(map(str, instruction)) for instruction in program)
+        return cypcap.BpfProgram.loads(",".join([str(len(program)), *lines]))
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -83,21 +90,72 @@ class CandidateFilter:
 
         return matches
 
+    def kernel_programs(self, link_type: int) -> list[Program]:
+        """The filter in as many programs as the kernel's limit asks for.
 
-def _moved(instruction: Instruction, by: int) -> Instruction:
-    """The instruction, reading the packet that many bytes further on."""
-    code, if_true, if_false, operand = instruction
-    reads_packet = code & _CLASS in (_LD, _LDX) and code & _MODE in _OFFSET_MODES
-    return code, if_true, if_false, operand + by if reads_packet else operand
+        Each for a socket of its own; a frame passes one of them at most, save where
+        it cannot be told what transport it holds.
+        """
+        bins: list[dict[Layout, list[Program]]] = []
+        size = _KERNEL_MOST
+        for layout in LAYOUTS.get(link_type, ()):
+            for program in self._programs:
+                needed = len(_assembled([(layout, [program])]))
+                size += needed
+                if size > _KERNEL_MOST:
+                    bins.append({})
+                    size = needed
+                bins[-1].setdefault(layout, []).append(program)
+        return [_assembled(parts.items()) for parts in bins]
 
 
-def _guarded(check: Check, inner: list[Instruction]) -> list[Instruction]:
-    """`inner`, skipped unless the check holds."""
-    values = sorted(check.values)
-    # Conditional jumps reach 255 instructions, too few for what they skip.
-    skip: Instruction = (_JUMP, 0, 0, len(inner))
-    tests: list[Instruction] = [
-        (_JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
-        for number, value in enumerate(values)
-    ]
-    return [(_LOAD_BY_SIZE[check.size], 0, 0, check.at), *tests, skip, *inner]
+def _expression(transport: Transport, signatures: Sequence[Signature]) -> str:
+    whole = filter_for(signatures)
+    look = first_look(transport, signatures)
+    return f"({look}) and ({whole})" if look else whole
+
+
+def _assembled(parts: Iterable[tuple[Layout, Sequence[Program]]]) -> Program:
+    """One program that passes what one of the programs passes in its layout."""
+    assembled: list[Instruction] = []
+    for (checks, start), programs in parts:
+        chained = _chained([_moved(program, start) for program in programs])
+        assembled += _guarded(checks, chained)
+    return [*assembled, _REJECT]
+
+
+def _moved(program: Program, by: int) -> Program:
+    """The program, reading the packet that many bytes further on."""
+
+    def moved(instruction: Instruction) -> Instruction:
+        code, if_true, if_false, operand = instruction
+        reads_packet = code & _CLASS in (_LD, _LDX) and code & _MODE in _OFFSET_MODES
+        return code, if_true, if_false, operand + by if reads_packet else operand
+
+    return [moved(instruction) for instruction in program] if by else program
+
+
+def _guarded(checks: Sequence[Check], inner: Program) -> Program:
+    """The program, skipped unless all checks hold."""
+    for at, size, values in reversed(checks):
+        # Conditional jumps reach 255 instructions, too few for what they skip.
+        skip: Instruction = (_JUMP, 0, 0, len(inner))
+        comparisons: list[Instruction] = [
+            (_JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
+            for number, value in enumerate(sorted(values))
+        ]
+        inner = [(_LOAD_BY_SIZE[size], 0, 0, at), *comparisons, skip, *inner]
+    return inner
+
+
+def _chained(programs: Sequence[Program]) -> Program:
+    """The programs, asked in turn: what one rejects the next one sees."""
+    chained: list[Instruction] = []
+    for number, program in enumerate(programs):
+        left = len(program)
+        for instruction in program:
+            left -= 1
+            go_on: Instruction = (_JUMP, 0, 0, left)
+            rejected = instruction == _REJECT and number + 1 < len(programs)
+            chained.append(go_on if rejected else instruction)
+    return chained
