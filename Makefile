@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# `make demo` shows vpngate at work, `make test` proves it. Both set up what they
+# need first: a virtual environment in .venv and, as root, Debian packages.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -q
+
+.PHONY: help setup demo test lint types unit netns faults bench fuzz corpus clean
+
+help:
+	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
+	@echo 'make test                 lint, types and every test'
+	@echo 'make lint unit netns      parts of it'
+	@echo 'make bench                figures of speed and memory'
+	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
+	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
+
+setup: .apt-done .venv/.done
+
+# Stamped only if nothing is missing: without root the next call asks again.
+.apt-done: tests/packages.txt tests/install-packages
+	@tests/install-packages
+	@[ "$$(id -u)" -ne 0 ] || touch $@
+
+.venv/.done: pyproject.toml constraints.txt
+	@echo 'set-up: virtual environment in .venv'
+	@[ -n '$(PYTHON)' ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'set-up: Python 3.11 or later is needed' >&2; exit 1; }
+	@tests/make-venv '$(PYTHON)'
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m tests.lab.demo
+
+test: setup
+	@$(MAKE) --no-print-directory lint types unit faults netns fuzz-slice corpus-if-there
+	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
+	@echo 'make test: passed'
+
+lint: .venv/.done
+	@echo '== lint'
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+
+types: .venv/.done
+	@echo '== types'
+	@$(BIN)/mypy
+
+# The first two floors are pure: more than 95 % of their lines and branches.
+unit: .venv/.done
+	@echo '== unit tests'
+	@$(PYTEST) tests/unit --cov --cov-report= --no-cov-on-fail
+	@$(BIN)/coverage json --quiet -o .coverage.json
+	@$(BIN)/python -m tests.coverage_floors .coverage.json
+
+faults: setup
+	@echo '== faults'
+	@$(PYTEST) tests/faults
+
+netns: setup
+	@echo '== live tests, in network namespaces'
+	@$(PYTEST) tests/netns
+
+bench: setup
+	@$(BIN)/python -m bench
+
+SECONDS ?= 300
+fuzz: .venv/.done
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
+
+fuzz-slice: .venv/.done
+	@echo '== a slice of fuzzing'
+	@$(PYTEST) tests/fuzz
+
+corpus: setup
+	@[ -n '$(CORPUS)' ] || { echo 'make corpus CORPUS=DIR: which folder?' >&2; exit 2; }
+	@$(BIN)/python -m tests.corpus.report '$(CORPUS)'
+
+# Labelled captures are big and not part of this repository.
+corpus-if-there: setup
+	@if [ -n "$$VPNGATE_CORPUS" ]; then \
+	  echo '== corpus'; $(PYTEST) tests/corpus --corpus "$$VPNGATE_CORPUS"; \
+	fi
+
+clean:
+	rm -rf .venv .apt-done .coverage .coverage.json .mypy_cache .pytest_cache \
+	  .ruff_cache .hypothesis dist
