@@ -19,6 +19,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.namespaces import LabError, Namespace, Process, wait_until
+from tests.lab.topology import Lab
 from vpngate.daemon.client import request
 from vpngate.errors import DaemonUnreachable
 
@@ -83,6 +84,15 @@ class Settings:
         """Add registrations to the file; the daemon sees them when it reloads."""
         with self.registry.open("a") as file:
             file.writelines(f"{prefix},{registration},,,\n" for prefix in prefixes)
+
+
+def enforcing_settings(lab: Lab, name: str = "daemon") -> Settings:
+    """Settings of a daemon that enforces towards all subscribers of the lab."""
+    settings = Settings(lab.folder / name)
+    settings.change(
+        gateway={"mode": "enforce", "interfaces": ["lan*"]},
+    )
+    return settings
 
 
 class Daemon:

@@ -3,9 +3,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.lab import topology
+from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.topology import Lab
 
 _PROGRAMS = ("ip", "nft", "tc", "ethtool", "setpriv", "nsenter", "unshare")
 
@@ -25,3 +30,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.netns)
             if lacking:
                 item.add_marker(pytest.mark.skip(reason=lacking))
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A gateway that routes, one for the tests of a module."""
+    with topology.build() as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
+def enforcing(lab: Lab) -> Iterator[Daemon]:
+    """A daemon that enforces on the lab's gateway, one for the tests of a module."""
+    with daemon(lab.gateway, enforcing_settings(lab)) as running:
+        yield running

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab import load, rates, topology, wireguard
-from tests.lab.daemon import Daemon, Settings, daemon
+from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.topology import Lab, Place
 from tests.lab.wireguard import WireGuard
 
@@ -35,9 +35,7 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     with contextlib.ExitStack() as stack:
         masquerade = request.param == "masquerading"
         lab = stack.enter_context(topology.build(masquerade=masquerade))
-        settings = Settings(lab.folder / "daemon")
-        settings.change(gateway={"mode": "enforce", "interfaces": ["lan*"]})
-        running = stack.enter_context(daemon(lab.gateway, settings))
+        running = stack.enter_context(daemon(lab.gateway, enforcing_settings(lab)))
 
         def tunnel(client: topology.Host, server: topology.Host, v: int) -> WireGuard:
             return stack.enter_context(wireguard.tunnel(client, server, version=v))

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A real OpenVPN client and server: slowed when unregistered, untouched when not."""
+
+import pytest
+
+from tests.lab import openvpn, rates
+from tests.lab.daemon import Daemon
+from tests.lab.openvpn import Wrapping
+from tests.lab.topology import Lab
+
+TRANSPORTS = ("udp", "tcp")
+_LOAD = 20e6  # bit/s; an OpenVPN over TCP in user space is asked for no more
+
+
+@pytest.mark.parametrize("wrapping", [Wrapping.PLAIN, Wrapping.TLS_CRYPT])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_unregistered_openvpn_has_its_rate(
+    lab: Lab, enforcing: Daemon, transport: str, wrapping: Wrapping
+) -> None:
+    throttled = enforcing.metric("vpngate_flows_total", verdict="throttle")
+    with openvpn.tunnel(
+        lab.client, lab.stranger, wrapping=wrapping, tcp=transport == "tcp"
+    ) as tunnel:
+        enforcing.wait_for_flow("openvpn", "throttle", int(throttled) + 1)
+        for ends in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
+            measured = rates.class_rates(lab, *ends)
+            assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
+
+
+@pytest.mark.parametrize("wrapping", [Wrapping.PLAIN, Wrapping.TLS_CRYPT])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_registered_openvpn_is_untouched(
+    lab: Lab, enforcing: Daemon, transport: str, wrapping: Wrapping
+) -> None:
+    allowed = enforcing.metric("vpngate_flows_total", verdict="allow")
+    with openvpn.tunnel(
+        lab.client, lab.member, wrapping=wrapping, tcp=transport == "tcp"
+    ) as tunnel:
+        enforcing.wait_for_flow("openvpn", "allow", int(allowed) + 1)
+        for ends in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
+            offer = rates.untouched_tunnel(*ends, rate=_LOAD)
+            assert offer.share >= rates.ENOUGH
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("wrapping", list(Wrapping))
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_variant_is_recognised(
+    lab: Lab, enforcing: Daemon, transport: str, wrapping: Wrapping, version: int
+) -> None:
+    family = f"ipv{version}"
+    labels = {"tunnel": "openvpn", "verdict": "throttle", "family": family}
+    before = enforcing.metric("vpngate_flows_total", **labels)
+    with openvpn.tunnel(
+        lab.neighbour,
+        lab.stranger,
+        wrapping=wrapping,
+        tcp=transport == "tcp",
+        version=version,
+    ):
+        enforcing.wait_until(
+            lambda: enforcing.metric("vpngate_flows_total", **labels) == before + 1,
+            f"OpenVPN ({wrapping}, {transport}, {family}) being recognised",
+        )
+
+
+@pytest.mark.parametrize("digest", ["MD5", "SHA256", "SHA512"])
+def test_every_length_of_hmac_is_recognised(
+    lab: Lab, enforcing: Daemon, digest: str
+) -> None:
+    labels = {"tunnel": "openvpn", "verdict": "throttle"}
+    before = enforcing.metric("vpngate_flows_total", **labels)
+    with openvpn.tunnel(
+        lab.neighbour,
+        lab.stranger,
+        wrapping=Wrapping.TLS_AUTH,
+        options=("--auth", digest),
+    ):
+        enforcing.wait_until(
+            lambda: enforcing.metric("vpngate_flows_total", **labels) == before + 1,
+            f"OpenVPN with --auth {digest} being recognised",
+        )
