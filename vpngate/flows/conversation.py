@@ -120,13 +120,13 @@ class FlowState:
         self._conversations: tuple[_Conversation, ...] = ()
         # TRAFFIC alone: the last sequence number by direction and token, and the
         # directions in which one has advanced.
-        self._sequences: dict[tuple[bool, bytes], int] = {}
+        self._sequences: dict[tuple[bool, bytes], int] | None = None
         self._heard: frozenset[bool] = frozenset()
 
     @property
     def tokens(self) -> int:
         """How many tokens it holds; grows with what is sent, up to a limit."""
-        return len(self._conversations) + len(self._sequences)
+        return len(self._conversations) + len(self._sequences or ())
 
     def take(self, message: Message, now: float, *, by_low: bool) -> bool:
         """Take a message in; whether there is confirmation to announce, old or new."""
@@ -187,6 +187,8 @@ class FlowState:
     def _advance(self, message: Message, *, by_low: bool) -> bool:
         """Whether both directions have now advanced since the last confirmation."""
         key = (by_low, message.token[:_LONGEST_TOKEN])
+        if self._sequences is None:
+            self._sequences = {}
         last = self._sequences.pop(key, None)
         self._sequences[key] = message.sequence
         if len(self._sequences) > _MOST_SEQUENCES:
