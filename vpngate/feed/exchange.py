@@ -5,6 +5,7 @@ Knows urllib3's connection, and translates everything that can go wrong on it in
 one line; does not know redirects, statuses or what a registry is.
 """
 
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,15 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    HTTPError,
-    IncompleteRead,
-    InvalidChunkLength,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from vpngate.errors import FeedFault
 from vpngate.feed.deadline import Deadline
@@ -85,10 +78,16 @@ class Transport:
         if announced.isdecimal() and int(announced) > max_bytes:
             raise self._too_large(f"{announced} bytes, more than {max_bytes}")
         content = bytearray()
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            content += chunk
-            if len(content) > max_bytes:
-                raise self._too_large(f"more than {max_bytes} bytes")
+        try:
+            for chunk in response.stream(_CHUNK, decode_content=False):
+                content += chunk
+                if len(content) > max_bytes:
+                    raise self._too_large(f"more than {max_bytes} bytes")
+        except ProtocolError as error:
+            self._deadline.check(self.where)
+            what = f"the body ended early, after {len(content)} bytes"
+            remedy = "see the file on the server and the server's log"
+            raise fault(Reason.TRUNCATED, self.where, what, remedy) from error
         # A connection that was cut at the deadline looks like a body's end to a
         # response that states no length.
         self._deadline.check(self.where)
@@ -109,22 +108,18 @@ class Transport:
 
 def _fault_of(error: Exception, where: str) -> FeedFault:
     """The failure in a word and a line; the innermost cause says it best."""
-    causes = [error]
-    while isinstance(cause := _cause(causes[-1]), Exception):
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__) is not None:
         causes.append(cause)
-    for cause in causes:
+    for cause in reversed(causes):
         for kinds, reason, what, remedy in _TRANSLATION:
             if isinstance(cause, kinds):
                 return fault(reason, where, what.format(_text(cause)), remedy)
     what = f"the exchange failed ({_text(error)})"
-    return fault(Reason.PROTOCOL, where, what, "see the server's log")
+    return fault(Reason.PROTOCOL, where, what, "see what answers there")
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    return error.__cause__
-
-
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, OSError) and error.strerror:
@@ -141,28 +136,16 @@ _TRANSLATION: tuple[tuple[tuple[type[Exception], ...], Reason, str, str], ...] =
         "mend the server's certificate or trust its issuer",
     ),
     (
-        (ConnectTimeoutError, ReadTimeoutError, TimeoutError),
+        (ReadTimeoutError, TimeoutError),
         Reason.TIMEOUT,
         "no answer in time",
         "see whether the server is up and the way to it open",
     ),
     (
-        (NameResolutionError,),
+        (socket.gaierror,),
         Reason.UNREACHABLE,
-        "its name has no address",
+        "its name has no address ({})",
         "see the name and this machine's resolver",
-    ),
-    (
-        (IncompleteRead, InvalidChunkLength),
-        Reason.TRUNCATED,
-        "the body ended early",
-        "see the file on the server and the server's log",
-    ),
-    (
-        (ConnectionRefusedError,),
-        Reason.UNREACHABLE,
-        "connection refused",
-        "see whether the server is up",
     ),
     (
         (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError),
@@ -172,7 +155,7 @@ _TRANSLATION: tuple[tuple[tuple[type[Exception], ...], Reason, str, str], ...] =
     ),
     ((ssl.SSLError,), Reason.TLS, "no TLS connection ({})", "see the server's TLS"),
     (
-        (NewConnectionError, OSError),
+        (OSError,),
         Reason.UNREACHABLE,
         "cannot be reached ({})",
         "see whether the server is up and the way to it open",

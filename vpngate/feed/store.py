@@ -16,6 +16,7 @@ These files are never changed, only added; the moment that counts is when a new
 last-good.json takes the place of the old one. What it does not name is swept away.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,6 @@ _MAX_MANIFEST_BYTES = 64 * 1024
 _REGISTRY = "registry-"
 _SIGNATURE_SUFFIX = ".minisig"
 _MEMORY = "memory-"
-_PREFIXES = (_REGISTRY, _MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,6 @@ class Store:
     def _commit(
         self, folder: StateFolder, manifest: Manifest, contents: dict[FileRecord, bytes]
     ) -> None:
-        kept = self._names_kept(folder)
         try:
             for record, content in contents.items():
                 # What is there already need not be written, but only if it is sound.
@@ -122,16 +121,17 @@ class Store:
                     folder.replace(record.name, content)
             folder.replace(_MANIFEST, manifest.encode())
         except FeedFault:
-            folder.sweep(kept, _PREFIXES)  # half of it would fill the disk further
+            # What was written of it would fill the disk further. Read again what
+            # stands: the failure may have come after the moment that counts.
+            with suppress(FeedFault):
+                self._sweep(folder, self._manifest(folder))
             raise
-        folder.sweep({record.name for record in manifest.files}, _PREFIXES)
+        self._sweep(folder, manifest)
 
-    def _names_kept(self, folder: StateFolder) -> set[str]:
-        try:
-            manifest = self._manifest(folder)
-        except FeedFault:
-            return set()  # damaged: none of it can be used
-        return {record.name for record in manifest.files} if manifest else set()
+    @staticmethod
+    def _sweep(folder: StateFolder, manifest: Manifest | None) -> None:
+        keep = {record.name for record in manifest.files} if manifest else set()
+        folder.sweep(keep, (_REGISTRY, _MEMORY))
 
     def _manifest(self, folder: StateFolder) -> Manifest | None:
         content = folder.read(_MANIFEST, _MAX_MANIFEST_BYTES)
