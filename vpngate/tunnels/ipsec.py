@@ -33,13 +33,13 @@ _ESP_MIN = _HEADER.size + _WORD
 _IN_UDP_SPI_MIN = 256
 _IN_UDP_MIN = _ESP_MIN + 8
 
-# First bytes of other protocols that pass for an SPI, and what may follow for a
-# sequence number: offset, mask, value, the two as 32-bit numbers.
+# First bytes of other protocols that pass for an SPI, and what may follow them for a
+# sequence number.
 _LOOK_ALIKES = (
-    (0, 0xF8FFFFFF, 0x00000000),  # WireGuard, all types
-    (0, 0xF8FFFF00, 0x48000000),  # OpenVPN, P_DATA_V2 of peers below 256
-    (0, 0x00FFF000, 0x00FEF000),  # DTLS, version of a record (RFC 6347 section 4.1)
-    (4, 0xFFFFFFFF, 0x2112A442),  # STUN, magic cookie (RFC 8489 section 5)
+    Field(0, bytes(4), b"\xf8\xff\xff\xff"),  # WireGuard, all types
+    Field(0, b"\x48\0\0", b"\xf8\xff\xff"),  # OpenVPN, P_DATA_V2 of peers below 256
+    Field(1, b"\xfe\xf0", b"\xff\xf0"),  # DTLS, version of a record (RFC 6347)
+    Field(4, b"\x21\x12\xa4\x42"),  # STUN, magic cookie (RFC 8489 section 5)
 )
 
 
@@ -102,9 +102,8 @@ def _read_esp_in_udp(payload: bytes, length: int) -> Message | None:
     """A packet of ESP on port 4500, unless it is more likely another protocol's."""
     if length < _IN_UDP_MIN or length % _WORD:
         return None
-    for at, mask, value in _LOOK_ALIKES:
-        if int.from_bytes(payload[at : at + _WORD]) & mask == value:
-            return None
+    if any(field.holds(payload) for field in _LOOK_ALIKES):
+        return None
     message = _read_esp(payload)
     if message is None or int.from_bytes(message.token) < _IN_UDP_SPI_MIN:
         return None
