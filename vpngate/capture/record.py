@@ -24,5 +24,5 @@ class Record(NamedTuple):
     frame: bytes
 
 
-class Damage(Exception):  # noqa: N818 - a state of the stream, told to `file.py` alone
+class Damage(Exception):
     """The stream breaks here; what was read before it stands."""

@@ -25,7 +25,7 @@ def is_capture(head: bytes) -> bool:
     return is_pcap(head) or is_pcapng(head)
 
 
-def captures(given: Path) -> Iterator[tuple[str, Path]]:
+def captures(given: str) -> Iterator[tuple[str, Path]]:
     """The captures that a command line's argument stands for, with their names.
 
     A folder stands for every file below it that is a capture by its first bytes, or
@@ -33,13 +33,14 @@ def captures(given: Path) -> Iterator[tuple[str, Path]]:
     names below the folder; anything else stands for itself. Raises UnreadableInput
     for a folder without captures.
     """
-    if not given.is_dir():
-        yield str(given), given
+    folder = Path(given)
+    if not given or not folder.is_dir():
+        yield given, folder
         return
     found = False
-    for path in _files(given):
+    for path in _files(folder):
         found = True
-        yield str(path.relative_to(given)), path
+        yield str(path.relative_to(folder)), path
     if not found:
         raise UnreadableInput(
             f"{given}: no capture in this folder; give a folder with pcap or pcapng "
