@@ -21,6 +21,8 @@ from pathlib import Path
 
 SEED = 20261
 NOW = 1.8e9
+TOPS = [0x2001, 0x2C0F, *range(0x2400, 0x2410), *range(0x2600, 0x2611)]
+TOPS += [*range(0x2800, 0x2807), *range(0x2A00, 0x2A15)]
 MIB = 2**20
 
 
@@ -38,8 +40,8 @@ def prefixes(count: int, seed: int = SEED) -> Iterator[str]:
             bits = 32 if rng.random() < 0.7 else 128
             inner = rng.randint(16, 28) if bits == 32 else rng.randint(32, 64)
             network = rng.getrandbits(bits) >> (bits - inner) << (bits - inner)
-            if bits == 128:
-                network = network >> 3 << 3 & ~(7 << 125) | 1 << 125
+            if bits == 128:  # where the regional registries hand them out
+                network = network & ~(0xFFFF << 112) | rng.choice(TOPS) << 112
         key = (bits, network, inner)
         if key in seen or (bits == 32 and inner < 9):
             continue
@@ -129,11 +131,19 @@ def probes(registry: object, rng: random.Random) -> dict[str, list[bytes]]:
     assert isinstance(registry, Registry)
     found = {}
     for family in Family:
-        networks = registry.current.of(family).tree.networks
-        picks = [rng.randrange(len(networks)) for _ in range(50_000)]
-        found[f"hit {family.label}"] = [networks[at].tobytes() for at in picks]
+        first, last = registry.current.of(family).bounds
+        picks = [rng.randrange(len(first)) for _ in range(50_000)]
+        found[f"hit {family.label}"] = [
+            rng.randint(
+                int.from_bytes(first[at].tobytes(), "big"),
+                int.from_bytes(last[at].tobytes(), "big"),
+            ).to_bytes(family.width, "big")
+            for at in picks
+        ]
         found[f"any {family.label}"] = [
-            bytes([32 + rng.randrange(32)]) + rng.randbytes(family.width - 1)
+            (rng.choice(TOPS).to_bytes(2, "big") + rng.randbytes(14))
+            if family is Family.IPV6
+            else rng.randbytes(4)
             for _ in range(50_000)
         ]
     return found

@@ -21,10 +21,11 @@ from vpngate.packets import Family
 from vpngate.registry.intervals import Bounds, Flags, Rows
 from vpngate.registry.moments import ALWAYS, NEVER, Span
 from vpngate.registry.prefixes import Prefix
-from vpngate.registry.tree import PrefixTree, preorder
+from vpngate.registry.tree import PrefixTree, Tree4, Tree6, preorder
 
 # Number of the tunnel list, then valid_from, valid_until, gone_since.
 _TERMS = struct.Struct("=Hddd")
+_unpack_terms = _TERMS.unpack_from
 _MOMENTS = np.dtype(
     [("list", "=u2"), ("since", "=f8"), ("until", "=f8"), ("gone", "=f8")]
 )
@@ -85,7 +86,8 @@ class Entries:
         self._records = given[order].tobytes()
         del given, order, ends, starts
         table = self._table
-        self.tree = PrefixTree(family, table[:, : family.width], table[:, family.width])
+        tree = Tree4 if family is Family.IPV4 else Tree6
+        self.tree: PrefixTree = tree(table[:, : family.width], table[:, family.width])
 
     def __len__(self) -> int:
         return len(self.tree)
@@ -112,9 +114,7 @@ class Entries:
 
     def terms(self, row: int) -> Terms:
         """What stands beside prefix and name."""
-        number, *moments = _TERMS.unpack_from(
-            self._records, row * self._size + self._head
-        )
+        number, *moments = _unpack_terms(self._records, row * self._size + self._head)
         return Terms(self._tunnel_lists[number], *moments)
 
     def prefix(self, row: int) -> Prefix:
@@ -127,23 +127,23 @@ class Entries:
         """All of a row."""
         return Row(self.prefix(row), self.id(row), self.terms(row))
 
-    def find(self, address: bytes, span: Span, grace: float) -> int:
+    def find(self, address: bytes, span: tuple[float, float], grace: float) -> int:
         """The row of the longest prefix around an address that stands; -1 if none.
 
         Of equal prefixes, one that is not in grace.
         """
         tree, records, size = self.tree, self._records, self._size
-        row = tree.longest(address)
+        earliest, latest = span
         in_grace = -1
+        row = tree.longest(address)
         while row >= 0:
-            _, since, until, gone = _TERMS.unpack_from(records, row * size + self._head)
-            if since <= span.latest:
-                end = min(gone, until)
-                if in_grace >= 0 and tree.length(row) < tree.length(in_grace):
-                    return in_grace
-                if end > span.earliest:
+            if in_grace >= 0 and tree.length(row) < tree.length(in_grace):
+                break
+            _, since, until, gone = _unpack_terms(records, row * size + self._head)
+            if since <= latest:
+                if until > earliest and gone > earliest:
                     return row
-                if in_grace < 0 and end + grace > span.earliest:
+                if in_grace < 0 and min(until, gone) + grace > earliest:
                     in_grace = row
             row = tree.parent(row)
         return in_grace

@@ -19,7 +19,7 @@ class Registration(NamedTuple):
     entries: Entries
     row: int
     grace: float  # seconds
-    in_grace: bool  # it has ended, and stands by grace alone
+    asked_at: float  # seconds since the epoch; where in doubt, the earliest
 
     @property
     def prefix(self) -> str:
@@ -60,6 +60,11 @@ class Registration(NamedTuple):
     def stands_until(self) -> float | None:
         """When it stops being registered, grace included; None for no end."""
         return _limit(self._terms.end + self.grace)
+
+    @property
+    def in_grace(self) -> bool:
+        """Whether it had ended when it was asked for, and stood by grace alone."""
+        return self._terms.end <= self.asked_at
 
     @property
     def _terms(self) -> Terms:

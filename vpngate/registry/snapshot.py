@@ -7,9 +7,10 @@ be used (`guard.py`), or what came before it (`grace.py`).
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from vpngate.packets import Family
-from vpngate.registry.entries import Entries, Roll, draw_up
+from vpngate.registry.entries import Roll, draw_up
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import EVER, Span, When, span_of
 from vpngate.registry.prefixes import Prefix
@@ -69,23 +70,35 @@ class Registry:
     def __len__(self) -> int:
         return len(self.current.ipv4) + len(self.current.ipv6)
 
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether anyone of an earlier load is kept."""
+        return any(map(len, self.kept))
+
     def lookup(self, address: bytes, now: When) -> Registration | None:
         """The longest prefix around an address that stands, in grace or not.
 
         Of equal prefixes, one that is not in grace.
         """
-        span = span_of(now)
-        found = self._find(self.current, address, span)
-        kept = self._find(self.kept, address, span)
-        if kept is None or found is None:
-            return found or kept
+        span = now if isinstance(now, Span) else (now, now)
+        grace = self.grace
+        entries = self.current.ipv4 if len(address) == 4 else self.current.ipv6  # noqa: PLR2004  # bytes in IPv4
+        row = entries.find(address, span, grace)
+        found = None if row < 0 else Registration(entries, row, grace, span[0])
+        return self._or_kept(found, address, span) if self.keeps else found
+
+    def _or_kept(
+        self, found: Registration | None, address: bytes, span: tuple[float, float]
+    ) -> Registration | None:
+        entries = self.kept.around(address)
+        row = entries.find(address, span, self.grace)
+        if row < 0:
+            return found
+        kept = Registration(entries, row, self.grace, span[0])
+        if found is None:
+            return kept
         longer = (kept.length, not kept.in_grace) > (found.length, not found.in_grace)
         return kept if longer else found
-
-    def _find(self, roll: Roll, address: bytes, span: Span) -> Registration | None:
-        entries = roll.around(address)
-        row = entries.find(address, span, self.grace)
-        return None if row < 0 else self._registration(entries, row, span)
 
     def matches(self, address: bytes, now: When = EVER) -> tuple[Registration, ...]:
         """Every registration whose prefix encloses an address, the longest first.
@@ -99,13 +112,9 @@ class Registry:
             entries = roll.around(address)
             row = entries.tree.longest(address)
             while row >= 0:
-                found.append(self._registration(entries, row, span))
+                found.append(Registration(entries, row, self.grace, span.earliest))
                 row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
-
-    def _registration(self, entries: Entries, row: int, span: Span) -> Registration:
-        in_grace = entries.terms(row).end <= span.earliest
-        return Registration(entries, row, self.grace, in_grace)
 
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""
