@@ -35,7 +35,7 @@ class Arrivals:
     sent: int
     received: int
     repeated: int
-    missing: tuple[int, ...]  # numbers that never came, the first thousand
+    missing: tuple[int, ...]  # of those before the last that came
     size: int  # bytes of payload in a datagram
     seconds: float
     bins: tuple[tuple[float, int], ...]  # (time.monotonic(), bytes) each 10 ms
