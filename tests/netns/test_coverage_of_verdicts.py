@@ -72,6 +72,7 @@ def test_what_is_no_tunnel_between_the_same_hosts_is_untouched(
     lab: Lab,
     enforcing: Daemon,
     call: pptp.Pptp,  # noqa: ARG001 - there is a verdict for the same two hosts
+    *,
     direction: str,
     protocol: int,
     start: bytes,
