@@ -97,7 +97,7 @@ class GroupTaken(Refused):
 
 
 class MachineFault(VpngateError):
-    """This machine lacks something that vpngate needs, or broke it."""
+    """The machine lacks something that vpngate needs, or broke it."""
 
 
 class MissingPrivilege(MachineFault):

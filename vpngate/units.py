@@ -18,7 +18,9 @@ def _split(text: str, units: dict[str, float] | dict[str, int], example: str) ->
     match = _QUANTITY.fullmatch(text.strip().lower())
     if match is None or match[2] not in units:
         choices = ", ".join(units)
-        raise ValueError(f"{text!r} is not a number and a unit ({choices}) like {example}")
+        raise ValueError(
+            f"{text!r} is not a number and a unit ({choices}), like {example}"
+        )
     return float(match[1]) * units[match[2]]
 
 
@@ -45,12 +47,12 @@ def format_duration(seconds: float) -> str:
     for unit, factor in reversed(_DURATION_UNITS.items()):
         if seconds >= factor and (seconds / factor).is_integer():
             return f"{int(seconds / factor)}{unit}"
-    return f"{round(seconds * 1000)}ms"
+    return f"{round(seconds * 1000)}ms" if seconds else "0s"
 
 
 def parse_share(text: str) -> float:
     """A share between 0 and 1 from `5%`."""
-    share = _split(text, {"%": 0.01}, "5%")
-    if share > 1:
+    percent = _split(text, {"%": 1}, "5%")
+    if percent > 100:  # noqa: PLR2004 - a hundred of a hundred
         raise ValueError(f"{text!r} is more than 100%")
-    return share
+    return percent / 100

@@ -65,7 +65,7 @@ class Response:
         return head if head_only else head + self.body
 
 
-class BadRequest(Exception):  # noqa: N818 - the status's own name
+class BadRequest(Exception):
     """A request that is answered with `status` and nothing more."""
 
     def __init__(self, status: HTTPStatus) -> None:

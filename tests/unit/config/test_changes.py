@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a reload would change, and whether it may."""
+
+import pytest
+
+from vpngate.config import Config, Reload, changes, parse_config
+from vpngate.config.changes import COLD
+
+LEAST = '[gateway]\ninterfaces = ["lan0"]\n'
+
+
+def parse(text: str = "") -> Config:
+    return parse_config(LEAST + text, where="f.toml", known_tunnels=("wireguard",))
+
+
+def test_nothing_changed() -> None:
+    none = changes(parse(), parse())
+    assert (none.reload, none.keys, none.problems("f.toml")) == (Reload.NOTHING, (), ())
+
+
+def test_spelling_is_no_change() -> None:
+    spelled = parse('[registry]\nrefresh = "60m"\n[throttle]\nrate = "5000kbit"')
+    assert changes(parse(), spelled).reload is Reload.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('mode = "enforce"', "gateway.mode"),
+        ("enforce_share = 5", "gateway.enforce_share"),
+        ('deadman = "1m"', "gateway.deadman"),
+        ("[capture]\npackets_per_second = 5", "capture.packets_per_second"),
+        ('[registry]\nsources = ["/other.csv"]', "registry.sources"),
+        ('[tunnels]\nconfirm = "one-way"', "tunnels.confirm"),
+        ('[throttle]\nrate = "1mbit"', "throttle.rate"),
+        ('[protect]\nprefixes = ["192.0.2.0/24"]', "protect.prefixes"),
+        ('[http]\ncontact = "noc"', "http.contact"),
+        ('[log]\nlevel = "debug"', "log.level"),
+    ],
+)
+def test_warm(text: str, key: str) -> None:
+    found = changes(parse(), parse(text))
+    assert (found.reload, found.keys) == (Reload.WARM, (key,))
+    assert found.problems("f.toml") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('side = "uplink"', "gateway.side"),
+        ('mark = "0x1"', "gateway.mark"),
+        ('table = "other"', "gateway.table"),
+        ("hook_priority = 1", "gateway.hook_priority"),
+        ('[capture]\nsource = "mirror"', "capture.source"),
+        ("[capture]\nnflog_group = 1", "capture.nflog_group"),
+        ('[registry]\nstate = "/s"', "registry.state"),
+        ("[throttle.subscriber_prefix]\nipv6 = 56", "throttle.subscriber_prefix"),
+        ("[throttle]\nmax_flows = 5", "throttle.max_flows"),
+        ('[http]\nlisten = "127.0.0.1:1"', "http.listen"),
+    ],
+)
+def test_cold(text: str, key: str) -> None:
+    found = changes(parse(), parse(text))
+    assert (found.reload, found.keys) == (Reload.COLD, (key,))
+    (problem,) = found.problems("f.toml")
+    assert str(problem) == (
+        f"f.toml: {key}: cannot change live ({COLD[key]}); restart vpngate, or put"
+        " the old value back; nothing was changed"
+    )
+
+
+def test_one_cold_key_among_warm_ones_is_cold() -> None:
+    text = '[capture]\nnflog_group = 1\n[throttle]\nrate = "1mbit"\nmax_flows = 5'
+    found = changes(parse(), parse(text))
+    assert found.reload is Reload.COLD
+    assert found.keys == (
+        "capture.nflog_group",
+        "throttle.rate",
+        "throttle.max_flows",
+    )
+    assert len(found.problems("f.toml")) == 2
+
+
+def test_every_cold_key_exists() -> None:
+    for key in COLD:
+        section, _, name = key.partition(".")
+        assert name in type(getattr(parse(), section)).model_fields
