@@ -18,7 +18,7 @@ How a control packet begins, on TCP with its length in two bytes before it:
     acks      a count, that many packet ids, and, if there are any, the session id of
               the other side
 
-scapy's description of these messages is in `vpngate.dissectors.openvpn`.
+scapy's description of these messages is in `vpngate.tunnels.messages.openvpn`.
 """
 
 import functools
