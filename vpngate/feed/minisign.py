@@ -38,8 +38,8 @@ _TIMESTAMP = re.compile(r"(?:^|\t)timestamp:(\d{1,12})(?:\t|$)", re.ASCII)
 
 
 def _key_id_text(key_id: bytes) -> str:
-    """The id as minisign prints it: a little-endian number in hexadecimal."""
-    return f"{int.from_bytes(key_id, 'little'):016X}"
+    """The id as minisign prints it: a little-endian number, no leading zeros."""
+    return f"{int.from_bytes(key_id, 'little'):X}"
 
 
 def _decode(text: str, size: int) -> bytes:
