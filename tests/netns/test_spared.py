@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel itself keeps the promise: a wrong verdict slows nobody who is registered.
+
+Nobody else can write an owned table, so the wrong verdicts come by the daemon's own
+socket: `tests/lab/harness.py` is the daemon with one more control verb.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import load, rates, wireguard
+from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.topology import Lab
+
+_HARNESS = (sys.executable, "-m", "tests.lab.harness")
+_ROOT = Path(__file__).parents[2]
+_IN_ENVIRONMENT = ("env", f"PYTHONPATH={_ROOT}")
+
+
+@pytest.fixture(scope="module")
+def harness(lab: Lab) -> Iterator[Daemon]:
+    settings = enforcing_settings(lab)
+    settings.change(protect={"prefixes": ["198.51.100.0/24"]})
+    with daemon(lab.gateway, settings, (*_IN_ENVIRONMENT, *_HARNESS)) as running:
+        yield running
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_wrong_verdict_for_a_registered_address_slows_nothing(
+    lab: Lab, harness: Daemon, version: int
+) -> None:
+    family = f"ipv{version}"
+    before = harness.metric("vpngate_spared_packets_total", family=family)
+    throttled = harness.metric("vpngate_throttled_packets_total")
+    with wireguard.tunnel(lab.client, lab.member, version=version) as tunnel:
+        port = int(
+            tunnel.client.namespace.run("wg", "show", tunnel.device, "listen-port")
+        )
+        harness.ask(
+            "throttle_regardless",
+            subscriber=[lab.client.at(version).address, port],
+            remote=[lab.member.at(version).address, tunnel.port],
+        )
+        for ends in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
+            offer = rates.untouched_tunnel(*ends)
+            assert offer.share >= rates.ENOUGH
+    spared = harness.metric("vpngate_spared_packets_total", family=family) - before
+    assert spared >= 2 * offer.arrivals.sent
+    assert harness.metric("vpngate_throttled_packets_total") == throttled
+
+
+def test_protected_prefix_is_spared_like_a_registered_one(
+    lab: Lab, harness: Daemon
+) -> None:
+    with (
+        wireguard.tunnel(lab.client, lab.stranger) as tunnel,
+        load.stream(tunnel.client, tunnel.server, rate=3 * rates.RATE) as stream,
+    ):
+        harness.wait_for_flow("wireguard", "allow")
+        time.sleep(1.0)
+        assert stream.stop().share >= rates.ENOUGH
