@@ -27,28 +27,55 @@ class Counters:
 
 
 class DataPlane(Protocol):
-    """What the kernel does for vpngate.
+    """What the kernel does for vpngate; errors are MachineFault or Refused."""
 
-    start      take the table (TableTaken if somebody owns it) and install `ruleset`
-    replace    apply the difference to another ruleset in one transaction, and in it
-               delete each verdict with an end inside the new spared set
-    throttle   add verdicts (those already there are refreshed); one with an end in
-               the spared set of this moment is dropped: it was decided on an older
-               registry, and only here, where changes are in order, is that certain
-    release    end the verdicts that the predicate picks; returns how many
-    rearm      extend the dead man's time by `Ruleset.deadman`
-    disarm     stop throttling at once, keep everything else
-    counters   current totals
-    verify     read back and compare; returns what was repaired, by metric label
-    stop       leave nothing behind, in the order that blocks no packet
-    """
+    async def start(self, ruleset: Ruleset) -> None:
+        """Take the table (TableTaken if somebody owns it) and install `ruleset`.
 
-    async def start(self, ruleset: Ruleset) -> None: ...
-    async def replace(self, ruleset: Ruleset) -> None: ...
-    async def throttle(self, flows: Sequence[Throttle]) -> None: ...
-    async def release(self, chosen: Callable[[Throttle], bool]) -> int: ...
-    async def rearm(self) -> None: ...
-    async def disarm(self) -> None: ...
-    async def counters(self) -> Counters: ...
-    async def verify(self) -> Sequence[str]: ...
-    async def stop(self) -> None: ...
+        Nothing is throttled before the first `rearm`.
+        """
+        ...
+
+    async def replace(self, ruleset: Ruleset) -> None:
+        """Apply the difference to another ruleset in one transaction.
+
+        The same transaction deletes each verdict with an end inside the new spared
+        set. On an error nothing has changed.
+        """
+        ...
+
+    async def throttle(self, flows: Sequence[Throttle]) -> None:
+        """Add verdicts; those already there are refreshed.
+
+        One with an end in the spared set of this moment is dropped: it was decided on
+        an older registry, and only here, where changes are in order, is that certain.
+        In observe mode all are.
+        """
+        ...
+
+    async def release(self, chosen: Callable[[Throttle], bool]) -> int:
+        """End the verdicts that the predicate picks; returns how many."""
+        ...
+
+    async def rearm(self) -> None:
+        """Extend the dead man's time by `Ruleset.deadman`."""
+        ...
+
+    async def disarm(self) -> None:
+        """Stop throttling at once, keep everything else."""
+        ...
+
+    async def counters(self) -> Counters:
+        """Current totals."""
+        ...
+
+    async def verify(self) -> Sequence[str]:
+        """Read back and compare; what was repaired, by metric label.
+
+        Labels are `ifb`, `filter`, `hook` and `spared`.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Leave nothing behind, in the order that blocks no packet."""
+        ...

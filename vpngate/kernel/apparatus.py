@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Table, ifb, filters and verdicts as one thing, changed step by step.
+
+Knows what each step of a change does and what may come before what; does not know
+threads or waiting (`live.py` calls everything here from one thread).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from pyroute2 import IPRoute
+
+from vpngate.errors import MissingInterface, Problem
+from vpngate.kernel.links import Announcement, Link, What, current_links
+from vpngate.kernel.messages import Change
+from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
+from vpngate.kernel.owned_table import OwnedTable
+from vpngate.kernel.plane import Counters
+from vpngate.kernel.redirect import Redirect
+from vpngate.kernel.shaper import Shaper, free_major
+from vpngate.kernel.throttled import Throttled
+from vpngate.packets import Direction, Family
+from vpngate.plan import Plan
+from vpngate.policy import Throttle
+from vpngate.registry.intervals import Intervals, Rows, rows_of
+from vpngate.ruleset import Ruleset, names
+from vpngate.ruleset.composition import compose
+from vpngate.ruleset.table import Table
+
+_DRAIN = 1.0  # seconds at most; a queue holds 0.2
+_DRAIN_STEP = 0.02
+_SAMPLE = 1000  # addresses read back each time
+
+
+class Apparatus:
+    """All that stands in the kernel for one table. One thread alone may use it."""
+
+    ruleset: Ruleset
+    _table: OwnedTable
+    _shaper: Shaper
+    _redirect: Redirect
+    _throttled: Throttled
+
+    def __init__(self) -> None:
+        self._channels: list[Channel] = []
+        self._route: IPRoute | None = None
+        self._generation = 1  # of the spared sets that rules ask
+        self._filling = 1  # of those that are being filled
+        self._indexes: dict[str, int] = {}  # of the interfaces that have our filter
+        self._taken = False
+        self._broken = False  # the ifb is not what it should be: stay disarmed
+        self._armed_until = 0.0
+        self._random = np.random.default_rng()
+
+    # ------------------------------------------------------------- putting up
+
+    def open(self, ruleset: Ruleset) -> None:
+        """Take the table, with sets and counters and no rule yet."""
+        self.ruleset = ruleset
+        links = current_links()
+        self._require(ruleset, links)
+        owner, route = Channel(NETFILTER), Channel(ROUTE)
+        self._channels = [owner, route]
+        self._route = IPRoute()
+        self._table = OwnedTable(owner, ruleset.table)
+        self._shaper = Shaper(ruleset.table, self._route, route)
+        self._redirect = Redirect(route)
+        self._table.create(ruleset)
+        self._taken = True
+        self._table.commit(self._table.new_spared(self._filling))
+        self._shaper.major = free_major(self._route)
+        self._throttled = Throttled(self._table, self._shaper, ruleset.max_flows)
+        # A killed predecessor leaves these; its table went with it.
+        self._shaper.remove()
+        self._detach_all()
+
+    def install(self, ruleset: Ruleset) -> None:
+        """Put up ifb and filters, then the rules that use them."""
+        if ruleset.enforce:
+            self._shaper.build(ruleset.rate)
+            self._attach(ruleset, ruleset.interfaces)
+        table = self._composed(ruleset)
+        self._table.commit(self._table.new_rules(table))
+        self._table.rules_installed(table)
+
+    def filling(self, ruleset: Ruleset) -> Iterator[list[Change]]:
+        """Transactions that fill the newest spared sets."""
+        return self._table.filling(self._filling, ruleset.spared)
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Apply changes as one transaction."""
+        self._table.commit(changes)
+
+    # --------------------------------------------------------------- changing
+
+    def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
+        """Put up what the new rules will need; nothing uses it yet."""
+        self._require(ruleset, current_links())
+        if steps.build:
+            self._shaper.build(ruleset.rate)
+            self._throttled.rebuilt()
+        self._attach(ruleset, steps.attach)
+        if steps.swap:
+            self.prepare_refill()
+
+    def switch(self, ruleset: Ruleset, steps: Plan) -> None:
+        """Turn from the old rules to the new in one transaction.
+
+        It deletes the verdicts that the new rules cover, so that none outlives them.
+        """
+        ending = (
+            self._throttled.everything()
+            if steps.end_verdicts
+            else self._throttled.covered(ruleset.spared)
+        )
+        changes = self._throttled.ending(ending)
+        table = self._composed(ruleset, self._filling)
+        if not steps.swap:
+            changes += self._table.spared_delta(self._generation, steps.spared)
+        if steps.rules:
+            changes += self._table.new_rules(table)
+        if steps.swap:
+            changes += self._table.old_spared(self._generation)
+        self._table.commit(changes)
+        if steps.rules:
+            self._table.rules_installed(table)
+        self._generation = self._filling
+        self._throttled.ended(ending, time.monotonic())
+        self.ruleset = ruleset
+
+    def finish(self, steps: Plan) -> None:
+        """Take down what nothing uses any more."""
+        if steps.rate:
+            self._throttled.change_rate(self.ruleset.rate)
+        self._detach(steps.detach)
+        if steps.dismantle:
+            self._drain()
+            self._shaper.remove()
+
+    def abandon(self, steps: Plan) -> None:
+        """Take down what was prepared for a change that failed."""
+        if steps.swap and self._filling != self._generation:
+            self._table.commit(self._table.old_spared(self._filling))
+            self._filling = self._generation
+        if steps.build:
+            self._detach(steps.attach)
+            self._shaper.remove()
+
+    def prepare_refill(self) -> None:
+        """Make empty spared sets beside those that rules ask."""
+        self._filling = self._generation + 1
+        self._table.commit(self._table.new_spared(self._filling))
+
+    def switch_refilled(self) -> None:
+        """Turn the rules to the spared sets that were filled."""
+        table = self._composed(self.ruleset, self._filling)
+        changes = self._table.new_rules(table)
+        changes += self._table.old_spared(self._generation)
+        self._table.commit(changes)
+        self._table.rules_installed(table)
+        self._generation = self._filling
+
+    # --------------------------------------------------------------- verdicts
+
+    def throttle(self, flows: Sequence[Throttle]) -> None:
+        """Hand over verdicts whose ends are not spared at this moment."""
+        if self.ruleset.enforce and flows:
+            wanted = _without_spared(flows, self.ruleset.spared)
+            self._throttled.throttle(wanted, time.monotonic())
+
+    def release(self, chosen: Callable[[Throttle], bool]) -> int:
+        """End the verdicts that a predicate picks."""
+        return self._throttled.release(chosen, time.monotonic())
+
+    def look_after(self, now: float) -> None:
+        """Learn what has ended, and clear up behind it."""
+        self._throttled.look_after(now)
+
+    # -------------------------------------------------------- dead man's switch
+
+    def rearm(self) -> None:
+        """Arm for the dead man's time, unless the ifb is not fit for it."""
+        if self.ruleset.enforce:
+            self._armed_until = time.monotonic() + self.ruleset.deadman
+            if not self._broken:
+                self._table.arm(self.ruleset.deadman)
+
+    def disarm(self) -> None:
+        """Stop throttling at once."""
+        self._armed_until = 0.0
+        self._table.disarm()
+
+    def break_off(self) -> None:
+        """Stop throttling until `repair` has seen to the ifb."""
+        self._broken = True
+        self._table.disarm()
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something of ours may have changed; from any thread."""
+        if news.what is What.UNKNOWN or news.index == self._shaper.index:
+            return True
+        if news.what is What.LINK and news.link is not None:
+            known = self._indexes.get(news.link.name)
+            return known is not None and known != news.index
+        return (
+            news.what in (What.QDISC_GONE, What.FILTER_GONE)
+            and news.index in self._indexes.values()
+        )
+
+    def endangers(self, news: Announcement) -> bool:
+        """Whether packets forwarded to the ifb are lost from now; from any thread."""
+        if news.index != self._shaper.index:
+            return False
+        down = news.link is not None and not news.link.up
+        return news.what is What.LINK_GONE or (news.what is What.LINK and down)
+
+    # -------------------------------------------------------------- reading back
+
+    def repair(self) -> list[str]:
+        """Compare ifb, filters and hooks, mend what differs; labels of what did."""
+        repaired = []
+        if self.ruleset.enforce and not self._shaper.exists():
+            self.break_off()
+            self._shaper.build(self.ruleset.rate)
+            self._throttled.rebuilt()
+            self._indexes.clear()
+            repaired.append("ifb")
+        links = current_links()
+        present = tuple(name for name in self.ruleset.interfaces if name in links)
+        if self.ruleset.enforce:
+            loose = [n for n in present if not self._is_attached(links[n].index)]
+            self._attach(self.ruleset, loose)
+            if loose and not repaired:
+                repaired.append("filter")
+        if repaired == ["ifb"] or not self._is_hooked(present):
+            table = self._composed(replace(self.ruleset, interfaces=present))
+            self._table.commit(self._table.new_rules(table))
+            self._table.rules_installed(table)
+            if not repaired:
+                repaired.append("hook")
+        if self._broken:
+            self._broken = False
+            left = self._armed_until - time.monotonic()
+            if self.ruleset.enforce and left > 0:
+                self._table.arm(left)
+        return repaired
+
+    def spared_in_sync(self) -> bool:
+        """Ask the kernel about boundaries and random addresses; True if it agrees."""
+        for family in Family:
+            addresses = self._sample(family)
+            expected = self.ruleset.spared.contains_each(addresses)
+            found = self._table.spares(self._generation, family, addresses)
+            if not np.array_equal(found, expected):
+                return False
+        return True
+
+    def counters(self) -> Counters:
+        """Current totals."""
+        counted = self._table.counters()
+        throttled = {d: counted[names.throttled_counter(d)] for d in Direction}
+        drops = self._throttled.drops()
+        return Counters(
+            throttled_packets={d.value: throttled[d][0] for d in Direction},
+            throttled_bytes={d.value: throttled[d][1] for d in Direction},
+            dropped_packets={d.value: drops[d] for d in Direction},
+            spared_packets={
+                f.label: counted[names.spared_counter(f)][0] for f in Family
+            },
+            throttled_flows={f.label: n for f, n in self._throttled.live.items()},
+            buckets_shared=self._throttled.shared,
+        )
+
+    # -------------------------------------------------------------- taking down
+
+    def close(self) -> None:
+        """Disarm, then filters, table, what waits, ifb; each as far as it got."""
+        if self._taken:
+            self._table.disarm()
+            self._detach_all()
+            self._table.destroy()
+            self._taken = False
+            self._drain()
+            self._shaper.remove()
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
+        if self._route is not None:
+            self._route.close()
+            self._route = None
+
+    def _drain(self) -> None:
+        """Let what waits on the ifb go on its way."""
+        deadline = time.monotonic() + _DRAIN
+        while self._throttled.backlog() and time.monotonic() < deadline:
+            time.sleep(_DRAIN_STEP)
+
+    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
+        return compose(ruleset, self._shaper.index, generation or self._generation)
+
+    def _attach(self, ruleset: Ruleset, interfaces: Sequence[str]) -> None:
+        links = current_links()
+        for name in interfaces:
+            index = links[name].index
+            self._redirect.attach(index, name, ruleset.mark, self._shaper.index)
+            self._indexes[name] = index
+
+    def _detach(self, interfaces: Sequence[str]) -> None:
+        for name in interfaces:
+            if index := self._indexes.pop(name, 0):
+                self._redirect.detach(index)
+
+    def _detach_all(self) -> None:
+        indexes = [link.index for link in current_links().values()]
+        for index in self._redirect.stale(indexes):
+            self._redirect.detach(index)
+        self._indexes.clear()
+
+    def _is_attached(self, index: int) -> bool:
+        mark, device = self.ruleset.mark, self._shaper.index
+        return self._redirect.is_attached(index, mark, device)
+
+    def _is_hooked(self, interfaces: Sequence[str]) -> bool:
+        hooked = self._table.hooked_interfaces()
+        return all(set(interfaces) <= devices for devices in hooked)
+
+    def _sample(self, family: Family) -> Rows:
+        bounds = self.ruleset.spared.of(family)
+        chance = self._random.integers(
+            0, 256, (_SAMPLE // 2, family.width), dtype=np.uint8
+        )
+        if not len(bounds):
+            return chance
+        picked = self._random.integers(0, len(bounds), _SAMPLE // 4)
+        return np.concatenate([chance, bounds.first[picked], bounds.last[picked]])
+
+    @staticmethod
+    def _require(ruleset: Ruleset, links: dict[str, Link]) -> None:
+        missing = [name for name in ruleset.interfaces if name not in links]
+        if missing:
+            raise MissingInterface(
+                *(
+                    Problem(
+                        f"interface {name}",
+                        "does not exist",
+                        "check gateway.interfaces",
+                    )
+                    for name in missing
+                )
+            )
+
+
+def _without_spared(flows: Sequence[Throttle], spared: Intervals) -> Iterator[Throttle]:
+    """The flows with neither end among the spared addresses."""
+    for family in Family:
+        ours = [flow for flow in flows if flow.subscriber.family is family]
+        if not ours:
+            continue
+        left_alone = np.zeros(len(ours), dtype=np.bool_)
+        for ends in (
+            b"".join(flow.subscriber.address for flow in ours),
+            b"".join(flow.remote.address for flow in ours),
+        ):
+            left_alone |= spared.contains_each(rows_of(ends, family))
+        yield from (f for f, skip in zip(ours, left_alone, strict=True) if not skip)

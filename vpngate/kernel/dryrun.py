@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The data plane's dry-run twin: the same answers, and no kernel.
+
+Knows what the live twin would hold: the table as data, the verdicts in force and
+the switch, with the same idle times; does not know netlink and changes nothing
+anywhere. Nothing is ever counted, since no packet passes.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from vpngate.kernel.plane import Counters
+from vpngate.kernel.verdicts import Verdicts, identity
+from vpngate.packets import Direction, Family
+from vpngate.plan import plan
+from vpngate.policy import Throttle
+from vpngate.registry.intervals import Intervals
+from vpngate.ruleset import Ruleset
+from vpngate.ruleset.composition import compose
+from vpngate.ruleset.table import Table
+
+
+class DryRunDataPlane:
+    """See `DataPlane`. `clock` gives seconds that never jump."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ruleset: Ruleset | None = None
+        self._verdicts = Verdicts()
+        self._armed_until = 0.0
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """What is in force."""
+        if self._ruleset is None:
+            raise RuntimeError("the data plane has not been started")
+        return self._ruleset
+
+    @property
+    def table(self) -> Table:
+        """The table that the live twin would have installed."""
+        return compose(self.ruleset, device=0, generation=1)
+
+    @property
+    def armed(self) -> bool:
+        """Whether verdicts would be acted on at this moment."""
+        return self._clock() < self._armed_until
+
+    @property
+    def flows(self) -> list[Throttle]:
+        """The flows whose verdicts have not ended."""
+        self._expire()
+        return [held.flow for held in self._verdicts]
+
+    async def start(self, ruleset: Ruleset) -> None:
+        """Note the ruleset."""
+        self._ruleset = ruleset
+
+    async def replace(self, ruleset: Ruleset) -> None:
+        """Note another ruleset, and end the verdicts that it covers."""
+        steps = plan(self.ruleset, ruleset)
+        self._ruleset = ruleset
+        self._end(lambda flow: steps.end_verdicts or _is_spared(flow, ruleset.spared))
+
+    async def throttle(self, flows: Sequence[Throttle]) -> None:
+        """Note verdicts whose ends are not spared."""
+        self._expire()
+        for flow in flows:
+            known = self._verdicts.get(identity(flow)) is not None
+            room = known or len(self._verdicts) < self.ruleset.max_flows
+            if (
+                self.ruleset.enforce
+                and room
+                and not _is_spared(flow, self.ruleset.spared)
+            ):
+                self._verdicts.add(flow, self._clock())
+
+    async def release(self, chosen: Callable[[Throttle], bool]) -> int:
+        """End the verdicts that the predicate picks."""
+        self._expire()
+        return self._end(chosen)
+
+    async def rearm(self) -> None:
+        """Note that the dead man lives."""
+        if self.ruleset.enforce:
+            self._armed_until = self._clock() + self.ruleset.deadman
+
+    async def disarm(self) -> None:
+        """Note that nothing is acted on."""
+        self._armed_until = 0.0
+
+    async def counters(self) -> Counters:
+        """Zeros, but for the flows."""
+        self._expire()
+        return Counters(
+            throttled_packets=dict.fromkeys(Direction, 0),
+            throttled_bytes=dict.fromkeys(Direction, 0),
+            dropped_packets=dict.fromkeys(Direction, 0),
+            spared_packets={family.label: 0 for family in Family},
+            throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
+            buckets_shared=self._verdicts.shared,
+        )
+
+    async def verify(self) -> Sequence[str]:
+        """There is nothing that could differ."""
+        return ()
+
+    async def stop(self) -> None:
+        """Forget everything."""
+        self._verdicts.clear()
+        self._armed_until = 0.0
+        self._ruleset = None
+
+    def _expire(self) -> None:
+        for key in self._verdicts.due(self._clock()):
+            self._verdicts.forget(key)
+
+    def _end(self, chosen: Callable[[Throttle], bool]) -> int:
+        keys = self._verdicts.chosen(chosen)
+        for key in keys:
+            self._verdicts.forget(key)
+        return len(keys)
+
+
+def _is_spared(flow: Throttle, spared: Intervals) -> bool:
+    return any(spared.contains(end.address) for end in (flow.subscriber, flow.remote))

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The data plane of the running kernel.
+
+Knows in which order table, ifb, filters and verdicts are put up, changed, repaired
+and taken down so that no packet is lost or slowed by mistake; does not know the
+bytes of any of it.
+
+Everything that talks to the kernel runs in one thread, in the order in which it was
+asked for. A long change is many short steps of that thread, so that re-arming and
+verdicts find their way in between. Only one change of rules is under way at a time.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from vpngate.errors import VpngateError
+from vpngate.kernel.apparatus import Apparatus
+from vpngate.kernel.links import Announcement, Watcher
+from vpngate.kernel.plane import Counters
+from vpngate.plan import plan
+from vpngate.policy import Throttle
+from vpngate.ruleset import Ruleset
+
+_LOOK_AFTER = 5.0  # seconds between looks at what has ended
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+logger = logging.getLogger(__name__)
+
+
+class LiveDataPlane:
+    """See `DataPlane` for what each method does."""
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._apparatus = Apparatus()
+        self._changing = asyncio.Lock()
+        self._watcher: Watcher | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._repair_wanted = asyncio.Event()
+
+    async def start(self, ruleset: Ruleset) -> None:
+        """Take the table and install `ruleset`, not armed yet."""
+        async with self._changing:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="vpngate-kernel")
+            try:
+                await self._do(self._apparatus.open, ruleset)
+                await self._fill(ruleset)
+                await self._do(self._apparatus.install, ruleset)
+                loop = asyncio.get_running_loop()
+                self._watcher = Watcher(partial(self._notice, loop))
+            except BaseException:
+                await self._close()
+                raise
+        for work in (self._look_after(), self._repair_when_wanted()):
+            task = asyncio.create_task(work)
+            self._tasks.add(task)
+
+    async def replace(self, ruleset: Ruleset) -> None:
+        """Apply the difference to another ruleset."""
+        async with self._changing:
+            old = self._apparatus.ruleset
+            steps = await asyncio.to_thread(plan, old, ruleset)
+            await self._do(self._apparatus.prepare, ruleset, steps)
+            try:
+                if steps.swap:
+                    await self._fill(ruleset)
+                await self._do(self._apparatus.switch, ruleset, steps)
+            except BaseException:
+                await self._do(self._apparatus.abandon, steps)
+                raise
+            await self._do(self._apparatus.finish, steps)
+
+    async def throttle(self, flows: Sequence[Throttle]) -> None:
+        """Add verdicts; those with a spared end are dropped."""
+        await self._do(self._apparatus.throttle, list(flows))
+
+    async def release(self, chosen: Callable[[Throttle], bool]) -> int:
+        """End the verdicts that the predicate picks; returns how many."""
+        return await self._do(self._apparatus.release, chosen)
+
+    async def rearm(self) -> None:
+        """Extend the dead man's time."""
+        await self._do(self._apparatus.rearm)
+
+    async def disarm(self) -> None:
+        """Stop throttling at once, until the next `rearm`."""
+        await self._do(self._apparatus.disarm)
+
+    async def counters(self) -> Counters:
+        """Current totals."""
+        return await self._do(self._apparatus.counters)
+
+    async def verify(self) -> Sequence[str]:
+        """Read back and compare; returns what was repaired, by metric label."""
+        async with self._changing:
+            repaired = list(await self._do(self._apparatus.repair))
+            if not await self._do(self._apparatus.spared_in_sync):
+                await self._refill()
+                repaired.append("spared")
+            return repaired
+
+    async def stop(self) -> None:
+        """Leave nothing behind, in the order that blocks no packet."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        async with self._changing:
+            if self._thread is not None:
+                await self._close()
+
+    async def _close(self) -> None:
+        if self._watcher is not None:
+            await asyncio.to_thread(self._watcher.close)
+            self._watcher = None
+        if self._thread is not None:
+            try:
+                await self._do(self._apparatus.close)
+            finally:
+                self._thread.shutdown(wait=False)
+                self._thread = None
+
+    async def _fill(self, ruleset: Ruleset) -> None:
+        """Fill spared sets that no rule names yet, step by step."""
+        for changes in self._apparatus.filling(ruleset):
+            await self._do(self._apparatus.commit, changes)
+
+    async def _refill(self) -> None:
+        """Put fresh spared sets in the place of those that differ."""
+        ruleset = self._apparatus.ruleset
+        await self._do(self._apparatus.prepare_refill)
+        await self._fill(ruleset)
+        await self._do(self._apparatus.switch_refilled)
+
+    async def _do(
+        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """Have the kernel's thread do it; also when cancelled, it gets done."""
+        if self._thread is None:
+            raise RuntimeError("the data plane has not been started")
+        loop = asyncio.get_running_loop()
+        call = partial(work, *args, **kwargs)
+        return await asyncio.shield(loop.run_in_executor(self._thread, call))
+
+    def _notice(self, loop: asyncio.AbstractEventLoop, news: Announcement) -> None:
+        """In the watcher's thread: disarm now, have it repaired soon."""
+        thread = self._thread
+        if thread is None or not self._apparatus.concerns(news):
+            return
+        if self._apparatus.endangers(news):
+            with contextlib.suppress(RuntimeError):  # it is being shut down
+                thread.submit(self._apparatus.break_off)
+        loop.call_soon_threadsafe(self._repair_wanted.set)
+
+    async def _repair_when_wanted(self) -> None:
+        while True:
+            await self._repair_wanted.wait()
+            self._repair_wanted.clear()
+            try:
+                async with self._changing:
+                    repaired = await self._do(self._apparatus.repair)
+                if repaired:
+                    logger.warning("repaired in the kernel: %s", ", ".join(repaired))
+            except VpngateError as error:
+                logger.error("cannot repair the data plane: %s", error)  # noqa: TRY400
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_AFTER)
+            try:
+                await self._do(self._apparatus.look_after, time.monotonic())
+            except VpngateError as error:
+                logger.error("cannot look after verdicts: %s", error)  # noqa: TRY400

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A netlink socket for bulk: many messages in one send, one answer read back.
+
+Knows the netlink header, acknowledgements with their extended text, dumps, and the
+batch that nftables takes as one transaction; does not know any message's content.
+pyroute2's own sockets acknowledge and wait for each message; a million elements
+need this instead.
+"""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import NamedTuple
+
+from vpngate.errors import KernelRefused, MissingPrivilege, Problem
+from vpngate.kernel.messages import ACK, REQUEST, Change
+
+ROUTE, NETFILTER = 0, 12  # NETLINK_*: the two protocols we speak
+
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_FAMILY_HEADER = struct.Struct(">BBH")  # nfgenmsg: family, version, resource id
+_TYPE = 0x3FFF  # without the flags for nesting and byte order
+
+_ERROR, _DONE = 2, 3
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
+_NFTABLES = 10
+
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_CAPPED, _ACK_TLVS, _INTERRUPTED = 0x100, 0x200, 0x10
+_MESSAGE_TEXT = 1  # NLMSGERR_ATTR_MSG
+_RECEIVE_BUFFER = 16 << 20
+_RECEIVE = 1 << 20
+
+
+class Failure(NamedTuple):
+    """What the kernel did not like: which change, and why."""
+
+    what: str
+    number: int
+    text: str
+
+    def __str__(self) -> str:
+        reason = os.strerror(self.number)
+        return f"{reason} ({self.text})" if self.text else reason
+
+
+class Rejected(KernelRefused):
+    """A transaction that failed as a whole; `failures` in the kernel's order."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        self.failures = tuple(failures)
+        first = self.failures[0]
+        super().__init__(Problem(first.what, f"the kernel refused the change: {first}"))
+
+    @property
+    def number(self) -> int:
+        """The first failure's errno."""
+        return self.failures[0].number
+
+
+def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryview]:
+    """The attributes from `offset` on, by type; of repeated ones the last."""
+    return dict(each_attribute(data, offset))
+
+
+def each_attribute(
+    data: bytes | memoryview, offset: int = 0
+) -> Iterator[tuple[int, memoryview]]:
+    """The attributes from `offset` on, in order; ends at the first damaged one."""
+    view = memoryview(data)
+    while offset + _ATTRIBUTE.size <= len(view):
+        length, kind = _ATTRIBUTE.unpack_from(view, offset)
+        if length < _ATTRIBUTE.size or offset + length > len(view):
+            return
+        yield kind & _TYPE, view[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def attribute(kind: int, data: bytes, *, nested: bool = False) -> bytes:
+    """One attribute, padded."""
+    length = _ATTRIBUTE.size + len(data)
+    head = _ATTRIBUTE.pack(length, kind | (0x8000 if nested else 0))
+    return head + data + bytes(-length % 4)
+
+
+class Channel:
+    """One netlink socket, for one thread.
+
+    protocol is NETFILTER or ROUTE. Closing the channel ends the
+    table that was created through it.
+    """
+
+    def __init__(self, protocol: int) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
+        )
+        self._sequence = count(1)
+        try:
+            for option in (_CAP_ACK, _EXT_ACK):
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+            self._socket.bind((0, 0))
+        except PermissionError as error:
+            self._socket.close()
+            raise privilege_missing() from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Apply nftables changes as one transaction; Rejected if any failed."""
+        if not changes:
+            return
+        edge = _FAMILY_HEADER.pack(0, 0, _NFTABLES)
+        head = HEADER.size + len(edge)
+        begin = HEADER.pack(head, _BATCH_BEGIN, REQUEST, 0, 0) + edge
+        end = HEADER.pack(head, _BATCH_END, REQUEST, 0, 0) + edge
+        whole = [Change(begin, "transaction"), *changes, Change(end, "transaction")]
+        last = len(whole) - 2
+        self._send_all(whole, acknowledged={last}, last=last)
+
+    def each(self, changes: Sequence[Change]) -> list[Failure]:
+        """Apply changes one by one, in one send; returns those that failed."""
+        try:
+            if changes:
+                every = set(range(len(changes)))
+                self._send_all(changes, every, len(changes) - 1)
+        except Rejected as error:
+            return list(error.failures)
+        return []
+
+    def ask(self, requests: Sequence[bytes]) -> list[bytes | None]:
+        """The answer to each request for one object; None where there is none."""
+        if not requests:
+            return []
+        first = self._send([(data, 0) for data in requests])
+        answers: list[bytes | None] = [None] * len(requests)
+        seen = 0
+        while seen < len(requests):
+            for kind, _, sequence, body in self._receive():
+                index = sequence - first
+                if not 0 <= index < len(requests):
+                    continue
+                seen += 1
+                if kind == _ERROR:
+                    number = -int.from_bytes(body[:4], "little", signed=True)
+                    if number not in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
+                        raise Rejected([Failure("request", number, "")])
+                else:
+                    answers[index] = bytes(body)
+        return answers
+
+    def dump(self, request: bytes) -> list[bytes]:
+        """All objects that a request names; asks again if they changed meanwhile."""
+        for _ in range(5):
+            answers, whole = self._dump(request)
+            if whole:
+                break
+        return answers
+
+    def _dump(self, request: bytes) -> tuple[list[bytes], bool]:
+        first = self._send([(request, 0)])
+        answers: list[bytes] = []
+        whole = True
+        while True:
+            for kind, flags, sequence, body in self._receive():
+                if sequence != first:
+                    continue
+                whole &= not flags & _INTERRUPTED
+                if kind == _ERROR:
+                    number = -int.from_bytes(body[:4], "little", signed=True)
+                    raise Rejected([Failure("dump", number, "")])
+                if kind == _DONE:
+                    return answers, whole
+                answers.append(bytes(body))
+
+    def _send_all(
+        self, changes: Sequence[Change], acknowledged: set[int], last: int
+    ) -> None:
+        messages = [
+            (change.data, ACK if index in acknowledged else 0)
+            for index, change in enumerate(changes)
+        ]
+        first = self._send(messages)
+        failures = []
+        done = False
+        while not done:
+            for kind, flags, sequence, body in self._receive():
+                index = sequence - first
+                if kind != _ERROR or not 0 <= index < len(changes):
+                    continue
+                number = -int.from_bytes(body[:4], "little", signed=True)
+                if number:
+                    text = _error_text(flags, body)
+                    failures.append(Failure(changes[index].what, number, text))
+                    # Without the privilege nothing but the first message is answered.
+                    done |= index == 0 and number == errno.EPERM
+                done |= index == last
+        if failures:
+            if failures[0].what == "transaction" and failures[0].number == errno.EPERM:
+                raise privilege_missing()
+            raise Rejected(failures)
+
+    def _send(self, messages: Sequence[tuple[bytes, int]]) -> int:
+        """Number the messages, send them at once; returns the first number."""
+        buffer = bytearray()
+        numbers = [next(self._sequence) for _ in messages]
+        for (data, flags), number in zip(messages, numbers, strict=True):
+            start = len(buffer)
+            buffer += data
+            kept = struct.unpack_from("=H", data, 6)[0]
+            struct.pack_into("=HI", buffer, start + 6, kept | flags, number)
+        self._make_room(len(buffer))
+        self._socket.send(buffer)
+        return numbers[0]
+
+    def _make_room(self, size: int) -> None:
+        self._socket.setsockopt(
+            socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(2 * size + (1 << 16), 1 << 18)
+        )
+
+    def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
+        """The messages of one datagram: type, flags, sequence, body."""
+        view = memoryview(self._socket.recv(_RECEIVE))
+        offset = 0
+        while offset + HEADER.size <= len(view):
+            length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
+            yield kind, flags, sequence, view[offset + HEADER.size : offset + length]
+            offset += (length + 3) & ~3
+
+
+def _error_text(flags: int, body: memoryview) -> str:
+    """The kernel's own words for an error, if it has any."""
+    if not flags & _ACK_TLVS:
+        return ""
+    offset = 4 + HEADER.size
+    if not flags & _CAPPED:
+        offset = 4 + int.from_bytes(body[4:8], "little")
+    text = attributes(body, (offset + 3) & ~3).get(_MESSAGE_TEXT)
+    return bytes(text).rstrip(b"\0").decode(errors="replace") if text else ""
+
+
+def privilege_missing() -> MissingPrivilege:
+    """The error of a process that may not change the network."""
+    return MissingPrivilege(
+        Problem(
+            "vpngate",
+            "may not change nftables and traffic control",
+            "run it as root or give it CAP_NET_ADMIN",
+        )
+    )

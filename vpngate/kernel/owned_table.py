@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nftables table that this process owns: its sets, rules, counters, switch.
+
+Knows how the parts of the table are changed and read back, each change one
+transaction; does not know the ifb or which flows are throttled. All through one
+channel, from one thread: the kernel lets nobody else change an owned table, and
+removes it when the channel closes.
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from vpngate.errors import MissingFeature, Problem, TableTaken
+from vpngate.kernel import elements, messages
+from vpngate.kernel.elements import Element
+from vpngate.kernel.messages import Change
+from vpngate.kernel.netlink import Channel, Rejected, attributes, each_attribute
+from vpngate.packets import Family
+from vpngate.plan import LARGEST_TRANSACTION
+from vpngate.registry.intervals import Bounds, Delta, Flags, Intervals, Rows
+from vpngate.ruleset import Ruleset, composition, names, throttling
+from vpngate.ruleset.matching import ETHERTYPE
+from vpngate.ruleset.table import HookPoint, Table
+
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
+_HOOK_DEVICES = 4  # NFTA_HOOK_DEVS
+_OBJECT_NAME, _OBJECT_DATA = 2, 4  # NFTA_OBJ_*
+_COUNTED_BYTES, _COUNTED_PACKETS = 1, 2  # NFTA_COUNTER_*
+
+
+class OwnedTable:
+    """One netdev table, ours alone."""
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self.name = name
+        self._channel = channel
+        self._sampled: set[str] = set()
+
+    def create(self, ruleset: Ruleset) -> None:
+        """Take the table, with its lasting sets and counters; TableTaken if it is."""
+        table = composition.compose(ruleset, device=0, generation=0)
+        changes = [messages.new_table(self.name)]
+        changes += [
+            messages.new_set(self.name, one)
+            for one in composition.lasting_sets(ruleset)
+        ]
+        changes += [messages.new_counter(self.name, name) for name in table.counters]
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            self._explain(error)
+
+    def destroy(self) -> None:
+        """Remove the table."""
+        self._channel.commit([messages.delete_table(self.name)])
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Apply changes as one transaction."""
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            self._explain(error)
+
+    def new_spared(self, generation: int) -> list[Change]:
+        """The changes that make empty sets of spared addresses."""
+        return [
+            messages.new_set(self.name, one)
+            for one in throttling.spared_sets(generation)
+        ]
+
+    def old_spared(self, generation: int) -> list[Change]:
+        """The changes that remove sets of spared addresses."""
+        return [
+            messages.delete_set(self.name, names.spared_set(family, generation))
+            for family in Family
+        ]
+
+    def filling(self, generation: int, spared: Intervals) -> Iterator[list[Change]]:
+        """Transactions that fill the spared sets, none larger than is good."""
+        for family in Family:
+            bounds = spared.of(family)
+            name = names.spared_set(family, generation)
+            for start in range(0, len(bounds), LARGEST_TRANSACTION):
+                part = slice(start, start + LARGEST_TRANSACTION)
+                few = Bounds(bounds.first[part], bounds.last[part])
+                yield elements.add_intervals(self.name, name, few)
+
+    def spared_delta(self, generation: int, delta: Delta) -> list[Change]:
+        """The changes that take intervals out of the spared sets and put others in."""
+        changes = []
+        for family in Family:
+            name = names.spared_set(family, generation)
+            changes += elements.delete_intervals(
+                self.name, name, delta.removed.of(family)
+            )
+            changes += elements.add_intervals(self.name, name, delta.added.of(family))
+        return changes
+
+    def new_rules(self, table: Table) -> list[Change]:
+        """The changes that put `table`'s chains and rules in the place of any others.
+
+        Base chains go and come in the same transaction, so that no packet finds none.
+        """
+        sampled = {one.name for one in table.sets} - self._kept_sets(table)
+        changes = [messages.delete_rules(self.name)] if self.chains() else []
+        changes += [messages.delete_chain(self.name, name) for name in self.chains()]
+        changes += [
+            messages.delete_set(self.name, name) for name in sorted(self._sampled)
+        ]
+        changes += [
+            messages.new_set(self.name, one)
+            for one in table.sets
+            if one.name in sampled
+        ]
+        changes += messages.new_chains(table)
+        return changes
+
+    def rules_installed(self, table: Table) -> None:
+        """Note that the changes of `new_rules` were committed."""
+        self._sampled = {one.name for one in table.sets} - self._kept_sets(table)
+
+    def chains(self) -> list[str]:
+        """The chains that the kernel has; a base chain goes with its last interface."""
+        return [_text(parts[_CHAIN_NAME]) for parts in self._own_chains()]
+
+    def hooked_interfaces(self) -> list[set[str]]:
+        """The interfaces of the base chains at ingress and at egress."""
+        found: dict[str, set[str]] = {names.base(point): set() for point in HookPoint}
+        for parts in self._own_chains():
+            name = _text(parts[_CHAIN_NAME])
+            if name in found and _CHAIN_HOOK in parts:
+                devices = attributes(parts[_CHAIN_HOOK]).get(_HOOK_DEVICES, b"")
+                found[name] = {_text(one) for _, one in each_attribute(devices)}
+        return list(found.values())
+
+    def arm(self, seconds: float) -> None:
+        """Let the throttle chains work for so long from now.
+
+        Deleting alone fails once the elements have expired, adding alone does not
+        prolong them: so add, delete, add.
+        """
+        both = [Element(key, seconds) for key in ETHERTYPE.values()]
+        add = elements.add(self.name, names.ARMED, both)
+        delete = elements.delete(self.name, names.ARMED, both)
+        self._channel.commit([*add, *delete, *add])
+
+    def disarm(self) -> None:
+        """Stop throttling at once."""
+        self._channel.commit([elements.flush(self.name, names.ARMED)])
+
+    def is_armed(self) -> bool:
+        """Whether the throttle chains work at this moment."""
+        keys = ETHERTYPE.values()
+        requests = [elements.get(self.name, names.ARMED, key) for key in keys]
+        return all(answer is not None for answer in self._channel.ask(requests))
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Packets and bytes of each named counter."""
+        totals = {}
+        for answer in self._channel.dump(messages.get_counters(self.name)):
+            parts = attributes(answer, 4)
+            count = attributes(parts[_OBJECT_DATA])
+            totals[_text(parts[_OBJECT_NAME])] = (
+                int.from_bytes(count[_COUNTED_PACKETS], "big"),
+                int.from_bytes(count[_COUNTED_BYTES], "big"),
+            )
+        return totals
+
+    def find(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        """The element of each key in its set, as answered; None where there is none."""
+        requests = [elements.get(self.name, name, key) for name, key in keys]
+        answers: list[bytes | None] = []
+        for start in range(0, len(requests), 500):  # answers fit the receive buffer
+            answers += self._channel.ask(requests[start : start + 500])
+        return answers
+
+    def spares(self, generation: int, family: Family, addresses: Rows) -> Flags:
+        """For each row, whether the kernel's set of spared addresses holds it."""
+        name = names.spared_set(family, generation)
+        answers = self.find([(name, row.tobytes()) for row in addresses])
+        return np.array([answer is not None for answer in answers], dtype=np.bool_)
+
+    def _own_chains(self) -> Iterator[dict[int, memoryview]]:
+        for answer in self._channel.dump(messages.get_chains()):
+            parts = attributes(answer, 4)
+            if _text(parts[_CHAIN_TABLE]) == self.name:
+                yield parts
+
+    @staticmethod
+    def _kept_sets(table: Table) -> set[str]:
+        """Sets that outlive a change of rules: all but those of sampled signatures."""
+        return {one.name for one in table.sets if not one.name.startswith("sampled_")}
+
+    def _explain(self, error: Rejected) -> NoReturn:
+        where = f"nftables table netdev {self.name}"
+        first = error.failures[0]
+        if first.what == f"table {self.name}":
+            if first.number == errno.EPERM:
+                raise TableTaken(
+                    Problem(
+                        where,
+                        "belongs to another process, most likely another vpngate",
+                        "stop that one, or give this one another gateway.table",
+                    )
+                ) from error
+            if first.number == errno.EEXIST:
+                raise TableTaken(
+                    Problem(
+                        where,
+                        "exists already and is not ours",
+                        f"delete it (nft delete table netdev {self.name}), "
+                        "or choose another gateway.table",
+                    )
+                ) from error
+        if first.number in (errno.EOPNOTSUPP, errno.ENOENT):
+            raise MissingFeature(
+                Problem(
+                    where,
+                    f"the kernel cannot take {first.what}: {first}",
+                    "vpngate needs nf_tables with netdev hooks at ingress and egress "
+                    "(Linux 5.16 or later)",
+                )
+            ) from error
+        raise error
+
+
+def _text(data: memoryview) -> str:
+    return bytes(data).rstrip(b"\0").decode(errors="replace")

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ifb and its HTB: where throttled packets, and no others, wait.
+
+Knows the device, its root, and a class with a bounded queue for each bucket and
+direction; does not know flows or rules. All classes are leaves directly below the
+root: nobody borrows from anybody.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from vpngate.errors import KernelRefused, MissingFeature, Problem
+from vpngate.kernel.messages import CREATE, DUMP, REQUEST, Change
+from vpngate.kernel.netlink import HEADER, Channel, attribute, attributes
+
+_NAME_LENGTH = 15  # IFNAMSIZ without the terminator
+_ROOT = 0xFFFFFFFF
+# A queue holds at most so much of its rate: more is delay that helps nobody.
+_QUEUE_SECONDS = 0.2
+_BURST_SECONDS = 0.01
+_PACKET = 1514  # bytes: the most an Ethernet link hands over at once, unsegmented
+_QUANTUM_MOST = 60_000  # the kernel warns above 200,000 and below 1,000
+
+_NEW_CLASS, _DELETE_CLASS, _GET_CLASS, _NEW_QDISC = 40, 41, 42, 36
+_TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
+_KIND, _OPTIONS, _STATS2 = 1, 2, 7  # TCA_*
+_HTB_PARMS, _HTB_RATE64, _HTB_CEIL64 = 1, 6, 7
+_STATS_BASIC, _STATS_QUEUE = 1, 3
+_ETHERNET = 1  # TC_LINKLAYER_ETHERNET
+_TICK = 64  # nanoseconds: PSCHED_SHIFT of the kernel
+_RATE_MOST = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class ClassStatistics:
+    """What one class has done since it was made, and what waits in it now."""
+
+    bytes: int
+    packets: int
+    drops: int
+    backlog: int  # bytes
+
+
+def device_name(table: str) -> str:
+    """The ifb's name: the table's where it fits an interface name."""
+    name = f"ifb-{table}"
+    if len(name) <= _NAME_LENGTH:
+        return name
+    return "ifb-" + blake2b(table.encode(), digest_size=5).hexdigest()
+
+
+class Shaper:
+    """The ifb of one table. One thread alone may use it."""
+
+    def __init__(self, table: str, route: IPRoute, channel: Channel) -> None:
+        self.name = device_name(table)
+        self.index = 0
+        self.major = 0  # the first half of class ids; whoever builds chooses it
+        self._route = route
+        self._channel = channel
+        self._leaf = b""  # encoded once: kind and options of a leaf's queue
+        self._parameters = b""
+        self._flow_queue = True  # until the kernel says that it has no fq_codel
+        self._rate = 0
+
+    def build(self, rate: int) -> None:
+        """Make the device anew; what a dead predecessor left is cleared away.
+
+        `rate` is each class's, in bit/s.
+        """
+        self.remove()
+        self.set_rate(rate)
+        try:
+            self._route.link("add", ifname=self.name, kind="ifb")
+            self.index = self._route.link_lookup(ifname=self.name)[0]
+            self._route.link("set", index=self.index, state="up")
+        except NetlinkError as error:
+            raise MissingFeature(
+                Problem(
+                    f"interface {self.name}",
+                    f"cannot be made: {error.args[-1]}",
+                    "vpngate needs the kernel module ifb",
+                )
+            ) from error
+        try:
+            self._route.tc(
+                "add", "htb", self.index, self.major << 16, parent=_ROOT, default=0
+            )
+        except NetlinkError as error:
+            raise MissingFeature(
+                Problem(
+                    f"interface {self.name}",
+                    f"takes no HTB: {error.args[-1]}",
+                    "vpngate needs the kernel module sch_htb",
+                )
+            ) from error
+
+    def remove(self) -> None:
+        """Delete the device with all that waits in it, if there is one."""
+        found = self._route.link_lookup(ifname=self.name)
+        if found and self._is_ours(found[0]):
+            self._route.link("del", index=found[0])
+        self.index = 0
+
+    def exists(self) -> bool:
+        """Whether device and root are there, and up."""
+        if not self.index:
+            return False
+        try:
+            link = self._route.get_links(self.index)[0]
+        except NetlinkError:
+            return False
+        return (
+            link.get("ifname") == self.name
+            and bool(link["flags"] & 1)
+            and self._has_root()
+        )
+
+    def set_rate(self, rate: int) -> None:
+        """The rate of classes made from now on, in bit/s."""
+        self._rate = rate
+        self._parameters = _class_options(rate)
+        self._leaf = _leaf_options(rate, flow_queue=self._flow_queue)
+
+    def add_classes(self, minors: Iterable[int]) -> None:
+        """Make classes, or give those that are there the present rate."""
+        wanted = list(minors)
+        if not wanted:
+            return
+        failures = self._channel.each(list(self._additions(wanted)))
+        if self._flow_queue and any(f.what.startswith("queue") for f in failures):
+            self._flow_queue = False
+            self.set_rate(self._rate)
+            failures = self._channel.each(list(self._additions(wanted)))
+        if failures:
+            raise KernelRefused(Problem(failures[0].what, str(failures[0])))
+
+    def remove_classes(self, minors: Iterable[int]) -> None:
+        """Delete classes; those that are gone already are no matter."""
+        self._channel.each(
+            [
+                Change(
+                    self._message(_DELETE_CLASS, 0, minor, self.major << 16, b""),
+                    f"class {self.major:x}:{minor:x}",
+                )
+                for minor in minors
+            ]
+        )
+
+    def statistics(self) -> dict[int, ClassStatistics]:
+        """What each class has done, by minor number."""
+        if not self.index:
+            return {}
+        head = _TC.pack(0, self.index, 0, 0, 0)
+        request = HEADER.pack(HEADER.size + len(head), _GET_CLASS, REQUEST | DUMP, 0, 0)
+        answers = self._channel.dump(request + head)
+        return dict(filter(None, map(self._read_class, answers)))
+
+    def _read_class(self, answer: bytes) -> tuple[int, ClassStatistics] | None:
+        _, _, handle, _, _ = _TC.unpack_from(answer)
+        stats = attributes(attributes(answer, _TC.size).get(_STATS2, b""))
+        if handle >> 16 != self.major or not {_STATS_BASIC, _STATS_QUEUE} <= set(stats):
+            return None
+        passed, packets = struct.unpack_from("=QI", stats[_STATS_BASIC])
+        _, backlog, drops = struct.unpack_from("=III", stats[_STATS_QUEUE])
+        return handle & 0xFFFF, ClassStatistics(passed, packets, drops, backlog)
+
+    def _additions(self, minors: list[int]) -> Iterator[Change]:
+        """Class and queue of each: to the kernel a change if they exist."""
+        for minor in minors:
+            yield Change(
+                self._message(
+                    _NEW_CLASS, CREATE, minor, self.major << 16, self._parameters
+                ),
+                f"class {self.major:x}:{minor:x}",
+            )
+            queue = HEADER.size  # the queue's own handle: its class's number
+            data = self._message(_NEW_QDISC, CREATE, minor, 0, self._leaf)
+            head = bytearray(data)
+            parent = self.major << 16 | minor
+            _TC.pack_into(head, queue, 0, self.index, minor << 16, parent, 0)
+            yield Change(bytes(head), f"queue of class {self.major:x}:{minor:x}")
+
+    def _message(
+        self, kind: int, flags: int, minor: int, parent: int, body: bytes
+    ) -> bytes:
+        head = _TC.pack(0, self.index, self.major << 16 | minor, parent, 0)
+        length = HEADER.size + len(head) + len(body)
+        return HEADER.pack(length, kind, REQUEST | flags, 0, 0) + head + body
+
+    def _has_root(self) -> bool:
+        return any(
+            qdisc["parent"] == _ROOT and qdisc["handle"] == self.major << 16
+            for qdisc in self._route.get_qdiscs(self.index)
+        )
+
+    def _is_ours(self, index: int) -> bool:
+        link: Any = self._route.get_links(index)[0]
+        information = link.get_attr("IFLA_LINKINFO")
+        kind = information.get_attr("IFLA_INFO_KIND") if information else None
+        if kind != "ifb":
+            raise KernelRefused(
+                Problem(
+                    f"interface {self.name}",
+                    "exists and is not an ifb",
+                    "rename it, or choose another gateway.table",
+                )
+            )
+        return True
+
+
+def free_major(route: IPRoute) -> int:
+    """A number that no qdisc of this machine has: class ids travel in packets."""
+    taken = {qdisc["handle"] >> 16 for qdisc in route.get_qdiscs()}
+    preferred = 0x7667  # "vg"
+    return next(m for m in range(preferred, 0x7FFF) if m not in taken)
+
+
+def queue_bytes(rate: int) -> int:
+    """The most that may wait in a class, for a rate in bit/s."""
+    return max(round(rate / 8 * _QUEUE_SECONDS), 2 * _PACKET)
+
+
+def _class_options(rate: int) -> bytes:
+    """Kind and options of a class (struct tc_htb_opt)."""
+    bytes_per_second = rate // 8
+    burst = max(round(bytes_per_second * _BURST_SECONDS), 2 * _PACKET)
+    ticks = round(burst * 1e9 / bytes_per_second / _TICK)
+    quantum = min(max(bytes_per_second // 10, _PACKET), _QUANTUM_MOST)
+    bounded = min(bytes_per_second, _RATE_MOST)
+    specification = struct.pack("=BBHhHI", 0, _ETHERNET, 0, 0, 0, bounded)
+    parameters = specification * 2 + struct.pack("=IIIII", ticks, ticks, quantum, 0, 0)
+    options = attribute(_HTB_PARMS, parameters)
+    if bytes_per_second > _RATE_MOST:
+        exact = struct.pack("=Q", bytes_per_second)
+        options += attribute(_HTB_RATE64, exact) + attribute(_HTB_CEIL64, exact)
+    return attribute(_KIND, b"htb\0") + attribute(_OPTIONS, options, nested=True)
+
+
+def _leaf_options(rate: int, *, flow_queue: bool) -> bytes:
+    """Kind and options of a class's queue.
+
+    fq_codel, where the kernel has it, keeps one flow of a subscriber from filling
+    the queue of another; its limit is in packets. bfifo counts bytes.
+    """
+    limit = queue_bytes(rate)
+    if not flow_queue:
+        options = struct.pack("=I", limit)
+        return attribute(_KIND, b"bfifo\0") + attribute(_OPTIONS, options)
+    packets = attribute(2, struct.pack("=I", max(limit // _PACKET, 2)))
+    return attribute(_KIND, b"fq_codel\0") + attribute(_OPTIONS, packets, nested=True)

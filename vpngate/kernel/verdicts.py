@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel is believed to hold: verdicts, and the buckets they fill.
+
+Knows which flows were handed to the kernel, which class each bucket has in either
+direction, and when it is time to ask whether a verdict still lives (the kernel ends
+it when its packets stay away, and tells nobody). Does not know netlink; the time
+comes in as an argument, in seconds of a clock that never jumps.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vpngate.packets import Direction, Endpoint, Family, Transport
+from vpngate.policy import Throttle
+
+# A class has 16 bits, 0 is the qdisc itself; a bucket takes two neighbours, the even
+# one for uploads. So many subscribers have a bucket of their own.
+_PLACES = range(1, 0x8000)
+_SLOT = 5.0  # seconds: how exactly verdicts are looked after
+
+
+class FlowId(NamedTuple):
+    """What a verdict map tells flows apart by."""
+
+    transport: Transport
+    subscriber: Endpoint
+    remote: Endpoint
+
+
+@dataclass(slots=True)
+class Held:
+    """A verdict as handed to the kernel. Ended ones stay until the kernel agrees."""
+
+    flow: Throttle
+    place: int
+    ended: bool = False
+
+
+def minor(place: int, direction: Direction) -> int:
+    """The class (its low 16 bits) of a place in a direction."""
+    return 2 * place + (direction is Direction.DOWNLOAD)
+
+
+def identity(flow: Throttle) -> FlowId:
+    """The key of a flow."""
+    return FlowId(flow.transport, flow.subscriber, flow.remote)
+
+
+class Verdicts:
+    """The mirror of the kernel's verdict maps. `reserved` places are never used."""
+
+    def __init__(self, reserved: Iterable[int] = ()) -> None:
+        kept = set(reserved)
+        self._held: dict[FlowId, Held] = {}
+        self._due: dict[int, list[FlowId]] = defaultdict(list)
+        self._places: dict[bytes, int] = {}
+        # For each place, its owners, and how many verdicts each of them has.
+        self._buckets: dict[int, dict[bytes, int]] = {}
+        # First freed is first used again: an id rests as long as possible.
+        self._free = deque(place for place in _PLACES if place not in kept)
+        self._live = dict.fromkeys(Family, 0)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._held.values())
+
+    @property
+    def live(self) -> dict[Family, int]:
+        """Verdicts in force, by family."""
+        return dict(self._live)
+
+    @property
+    def shared(self) -> int:
+        """Subscribers that have to share a bucket with another."""
+        return len(self._places) - len(self._buckets)
+
+    @property
+    def places(self) -> Iterator[int]:
+        """The places that verdicts lead to."""
+        return iter(self._buckets)
+
+    def get(self, key: FlowId) -> Held | None:
+        """The verdict on a flow, ended or not."""
+        return self._held.get(key)
+
+    def place_of(self, bucket: bytes) -> int:
+        """Where a bucket's class is, or would be if it had a verdict now."""
+        place = self._places.get(bucket)
+        if place is not None:
+            return place
+        if self._free:
+            return self._free[0]
+        # Out of ids: join whichever bucket the address leads to.
+        used = sorted(self._buckets)
+        return used[int.from_bytes(bucket, "big") % len(used)]
+
+    def add(self, flow: Throttle, now: float) -> Held:
+        """Note a verdict that is about to be handed to the kernel, or given anew."""
+        key = identity(flow)
+        old = self._held.get(key)
+        if old is not None:
+            self._leave(old)
+        place = self.place_of(flow.bucket)
+        if self._free and place == self._free[0]:
+            self._free.popleft()
+        owners = self._buckets.setdefault(place, {})
+        owners[flow.bucket] = owners.get(flow.bucket, 0) + 1
+        self._places[flow.bucket] = place
+        held = Held(flow, place)
+        self._held[key] = held
+        self._live[flow.subscriber.family] += 1
+        self._ask_at(key, now + flow.idle)
+        return held
+
+    def end(self, key: FlowId, now: float) -> None:
+        """Note that the kernel was told to end a verdict; it is asked once more."""
+        held = self._held[key]
+        if not held.ended:
+            held.ended = True
+            self._live[held.flow.subscriber.family] -= 1
+            self._ask_at(key, now)
+
+    def forget(self, key: FlowId) -> None:
+        """Note that the kernel no longer has a verdict."""
+        self._leave(self._held.pop(key))
+
+    def clear(self) -> None:
+        """Note that the kernel has no verdict at all."""
+        for key in list(self._held):
+            self.forget(key)
+        self._due.clear()
+
+    def due(self, now: float) -> list[FlowId]:
+        """The flows whose verdicts may have ended by now, each once."""
+        slots = sorted(slot for slot in self._due if slot * _SLOT <= now)
+        keys = [key for slot in slots for key in self._due.pop(slot)]
+        return [key for key in dict.fromkeys(keys) if key in self._held]
+
+    def postpone(self, key: FlowId, until: float) -> None:
+        """Ask about a verdict again at that time."""
+        self._ask_at(key, until)
+
+    def chosen(self, predicate: Callable[[Throttle], bool]) -> list[FlowId]:
+        """The flows in force that a predicate picks."""
+        return [
+            key
+            for key, held in self._held.items()
+            if not held.ended and predicate(held.flow)
+        ]
+
+    def _ask_at(self, key: FlowId, when: float) -> None:
+        self._due[int(when // _SLOT) + 1].append(key)
+
+    def _leave(self, held: Held) -> None:
+        """Take a verdict out of its bucket, and the bucket away with the last."""
+        if not held.ended:
+            self._live[held.flow.subscriber.family] -= 1
+        owners = self._buckets[held.place]
+        bucket = held.flow.bucket
+        owners[bucket] -= 1
+        if not owners[bucket]:
+            del owners[bucket], self._places[bucket]
+            if not owners:
+                del self._buckets[held.place]
+                self._free.append(held.place)

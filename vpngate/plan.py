@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From one ruleset to another: what has to change in the kernel.
+
+Knows which part of the data plane each part of a ruleset lives in; does not know
+netlink, nor the verdicts that the kernel holds.
+"""
+
+from dataclasses import dataclass
+
+from vpngate.registry.intervals import Delta
+from vpngate.ruleset import Ruleset
+
+# A transaction holds the kernel's commit lock: of so many intervals, half a second.
+LARGEST_TRANSACTION = 50_000
+
+# What rules and hooks are made of. Changing it replaces all rules in one transaction;
+# sets, and with them verdicts, stay.
+_IN_RULES = (
+    "interfaces",
+    "subscriber_side",
+    "hook_priority",
+    "mark",
+    "enforce",
+    "signatures",
+    "nflog_group",
+    "packets_per_second",
+)
+# What is made once: the table by its name, the verdict maps by their size.
+_FIXED = ("table",)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps from one ruleset to another.
+
+    spared            intervals that the sets of spared addresses gain and lose
+    swap              whether these are so many that new sets are filled beside the
+                      old ones, and rules turned to them at the end
+    rules             whether the rules are replaced
+    attach, detach    interfaces that the egress filter comes to and goes from
+    build, dismantle  whether the ifb is to be made, or taken away
+    rate              whether the classes change their rate
+    end_verdicts      whether all verdicts end: nothing would act on them any more,
+                      or not on the same packets
+    """
+
+    spared: Delta
+    swap: bool
+    rules: bool
+    attach: tuple[str, ...]
+    detach: tuple[str, ...]
+    build: bool
+    dismantle: bool
+    rate: bool
+    end_verdicts: bool
+
+
+def plan(old: Ruleset, new: Ruleset) -> Plan:
+    """What turns `old` into `new`; ValueError if only a restart can."""
+    for name in _FIXED:
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(f"{name} cannot change while the daemon runs")
+    spared = old.spared.delta(new.spared)
+    swap = len(spared.added) + len(spared.removed) > LARGEST_TRANSACTION
+    before = old.interfaces if old.enforce else ()
+    after = new.interfaces if new.enforce else ()
+    again = old.mark != new.mark
+    return Plan(
+        spared=spared,
+        swap=swap,
+        rules=swap or any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
+        attach=tuple(n for n in after if again or n not in before),
+        detach=tuple(n for n in before if n not in after),
+        build=new.enforce and not old.enforce,
+        dismantle=old.enforce and not new.enforce,
+        rate=old.rate != new.rate,
+        end_verdicts=(old.enforce and not new.enforce)
+        or old.subscriber_side != new.subscriber_side,
+    )

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the table's sets, counters and chains are called.
+
+Knows the names that operators read in `nft list table`, and which name stands for
+which direction, transport and family; does not know what is in them.
+"""
+
+from itertools import product
+
+from vpngate.packets import Direction, Family, Transport
+from vpngate.ruleset.table import HookPoint
+
+ARMED = "armed"
+CANDIDATES = "candidates"
+
+# Every map of verdicts there is, in the order in which packets are compared.
+VERDICT_MAPS = tuple(
+    product(
+        Direction, Family, (Transport.UDP, Transport.TCP, Transport.ESP, Transport.GRE)
+    )
+)
+
+
+def verdict_map(direction: Direction, family: Family, transport: Transport) -> str:
+    """The map from flows of that kind to HTB classes."""
+    return f"{direction}_{transport.label}_{family.label}"
+
+
+def verdicts(direction: Direction, family: Family) -> str:
+    """The chain that looks for a verdict."""
+    return f"verdicts_{direction}_{family.label}"
+
+
+def throttle(direction: Direction, family: Family) -> str:
+    """The chain of packets that have a verdict."""
+    return f"throttle_{direction}_{family.label}"
+
+
+def throttled_counter(direction: Direction) -> str:
+    """The counter of packets on their way to the ifb."""
+    return f"throttled_{direction}"
+
+
+def spared_counter(family: Family) -> str:
+    """The counter of packets that had a verdict and were left alone all the same."""
+    return f"spared_{family.label}"
+
+
+def spared_set(family: Family, generation: int) -> str:
+    """The set of addresses that are never throttled.
+
+    Large changes fill a set of the next generation before rules name it.
+    """
+    return f"spared_{family.label}_{generation}"
+
+
+def base(point: HookPoint) -> str:
+    """The chain that stands at that hook."""
+    return point.name.lower()
+
+
+def copies(signature: str) -> str:
+    """The chain that hands packets of that signature to user space."""
+    return f"copy_{signature}"
+
+
+def sampled_set(signature: str, family: Family) -> str:
+    """The set that limits that signature's copies per pair of addresses."""
+    return f"sampled_{signature}_{family.label}"
+
+
+def transport_candidates(transport: Transport) -> str:
+    """The chain that compares packets of that transport with its signatures."""
+    return f"{CANDIDATES}_{transport.label}"

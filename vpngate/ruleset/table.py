@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An nftables table as plain data: sets, counters, chains, rules with their comments.
+
+Knows the vocabulary of nftables; does not know netlink, nor what any particular
+set or chain is for.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from vpngate.expressions import Rule
+from vpngate.packets import Family
+
+
+class DataType(IntEnum):
+    """Types that `nft` prints elements with (nftables, include/datatype.h)."""
+
+    IPV4_ADDR = 7
+    IPV6_ADDR = 8
+    ETHER_TYPE = 10
+    MARK = 19
+    CLASSID = 23
+
+    @property
+    def width(self) -> int:
+        """Bytes of a value in a key: a whole number of registers of 4 bytes."""
+        return 16 if self is DataType.IPV6_ADDR else 4
+
+
+class Nature(Enum):
+    """What a set's elements can do, which decides how the kernel stores them."""
+
+    INTERVALS = "intervals"  # ranges of keys, kept until deleted
+    EXPIRING = "expiring"  # each with a timeout; added by us alone
+    DYNAMIC = "dynamic"  # each with a timeout; rules add or refresh them, too
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A named set, or a map if it has `value`.
+
+    `timeout` is in seconds, for elements that come without their own; `size` is the
+    most elements it takes (0: no bound).
+    """
+
+    name: str
+    key: tuple[DataType, ...]
+    nature: Nature
+    comment: str
+    value: DataType | None = None
+    timeout: float = 0
+    size: int = 0
+
+    @property
+    def key_width(self) -> int:
+        """Bytes in a key as nftables compares it."""
+        if self.key == (DataType.ETHER_TYPE,):
+            return 2
+        return sum(part.width for part in self.key)
+
+    @property
+    def key_type(self) -> int:
+        """The type of the key: of several, each shifts the others by 6 bits."""
+        number = 0
+        for part in self.key:
+            number = number << 6 | part
+        return number
+
+
+class HookPoint(IntEnum):
+    """Where a netdev chain sees packets (enum nf_dev_hooks)."""
+
+    INGRESS = 0
+    EGRESS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where a base chain stands."""
+
+    point: HookPoint
+    priority: int
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A rule and what it says to whoever lists the table."""
+
+    rule: Rule
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; with a hook, a base chain whose policy is to accept."""
+
+    name: str
+    lines: tuple[Line, ...]
+    hook: Hook | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A netdev table. Chains stand after those they jump to."""
+
+    name: str
+    sets: tuple[Set, ...]
+    counters: tuple[str, ...]
+    chains: tuple[Chain, ...]
+
+
+def address_type(family: Family) -> DataType:
+    """The type of an address of that family."""
+    return DataType.IPV4_ADDR if family is Family.IPV4 else DataType.IPV6_ADDR

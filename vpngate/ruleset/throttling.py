@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The chains that slow flows which have a verdict, and the sets they ask.
+
+Knows the order that keeps the promise: verdict, armed, spared, and only then
+anything that changes a packet; does not know how packets earn a verdict.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vpngate.expressions import (
+    Bitwise,
+    Compare,
+    Comparison,
+    DynamicSet,
+    Forward,
+    Immediate,
+    Lookup,
+    Meta,
+    MetaKey,
+    NamedCounter,
+    Rule,
+    SetMeta,
+    SetOperation,
+)
+from vpngate.packets import Direction, Family, Transport
+from vpngate.ruleset import matching, names
+from vpngate.ruleset.table import (
+    Chain,
+    DataType,
+    HookPoint,
+    Line,
+    Nature,
+    Set,
+    address_type,
+)
+
+# How long a verdict lives when the kernel (before 6.12) forgets an element's own
+# time at its first refresh. The longest any tunnel asks for.
+LONGEST_IDLE = 600.0
+
+_TRANSPORTS = (Transport.UDP, Transport.TCP, Transport.ESP, Transport.GRE)
+_HOST_ORDER = sys.byteorder
+_NO_CLASS = bytes(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Detour:
+    """How throttled packets get to the ifb from a hook.
+
+    device is the ifb's index, mark the one bit that the egress filter waits for.
+    """
+
+    point: HookPoint
+    device: int
+    mark: int
+
+
+def armed_set(deadman: float) -> Set:
+    """The dead man's switch: while it holds a packet's protocol, we throttle."""
+    return Set(
+        names.ARMED,
+        (DataType.ETHER_TYPE,),
+        Nature.EXPIRING,
+        "dead man's switch: nothing is throttled unless the daemon keeps renewing this",
+        timeout=deadman,
+    )
+
+
+def spared_sets(generation: int) -> tuple[Set, ...]:
+    """The addresses that are never throttled, whatever any verdict says."""
+    return tuple(
+        Set(
+            names.spared_set(family, generation),
+            (address_type(family),),
+            Nature.INTERVALS,
+            "registered, protected and own addresses: never throttled",
+        )
+        for family in Family
+    )
+
+
+def verdict_maps(max_flows: int) -> Iterator[Set]:
+    """From a flow to the class of its subscriber's bucket."""
+    for direction, family, transport in names.VERDICT_MAPS:
+        address = address_type(family)
+        ports = (DataType.MARK,) if transport.has_ports else ()
+        what = "source . destination"
+        if ports:
+            what += " . source port, destination port in hex"
+        yield Set(
+            names.verdict_map(direction, family, transport),
+            (address, address, *ports),
+            Nature.DYNAMIC,
+            f"unregistered tunnels, {direction}: {what} : HTB class",
+            value=DataType.CLASSID,
+            timeout=LONGEST_IDLE,
+            size=max_flows,
+        )
+
+
+def verdict_chains(direction: Direction) -> Iterator[Chain]:
+    """All that ordinary traffic pays: one of these lookups."""
+    for family in Family:
+        yield Chain(
+            names.verdicts(direction, family),
+            tuple(
+                Line(
+                    (
+                        *matching.of_transport(transport),
+                        *matching.flow(family, transport),
+                        Lookup(
+                            names.verdict_map(direction, family, transport),
+                            matching.KEY,
+                            matching.VALUE,
+                        ),
+                        Compare(_NO_CLASS, Comparison.NEQ, matching.VALUE),
+                        matching.goto(names.throttle(direction, family)),
+                    ),
+                    f"is this {transport.label} flow an unregistered tunnel?",
+                )
+                for transport in _TRANSPORTS
+            ),
+        )
+
+
+def throttle_chains(
+    direction: Direction, detour: Detour, generation: int
+) -> Iterator[Chain]:
+    """What happens to a packet whose flow has a verdict."""
+    for family in Family:
+        yield Chain(
+            names.throttle(direction, family),
+            (
+                Line(
+                    (
+                        Meta(MetaKey.PROTOCOL),
+                        Lookup(names.ARMED, inverted=True),
+                        matching.ACCEPT,
+                    ),
+                    "the daemon is silent or has not started: leave alone",
+                ),
+                *_spared_lines(family, generation),
+                *(
+                    Line(
+                        _slow(direction, family, transport, detour),
+                        f"slow {transport.label}; its verdict lives on",
+                    )
+                    for transport in _TRANSPORTS
+                ),
+            ),
+        )
+
+
+def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
+    for end, load in (
+        ("source", matching.source(family)),
+        ("destination", matching.destination(family)),
+    ):
+        yield Line(
+            (
+                load,
+                Lookup(names.spared_set(family, generation), matching.KEY),
+                NamedCounter(names.spared_counter(family)),
+                matching.ACCEPT,
+            ),
+            f"registered or protected {end}: leave alone",
+        )
+
+
+def _slow(
+    direction: Direction, family: Family, transport: Transport, detour: Detour
+) -> Rule:
+    """Refresh, count, and last of all touch the packet and send it off."""
+    verdicts = names.verdict_map(direction, family, transport)
+    return (
+        *matching.of_transport(transport),
+        *matching.flow(family, transport),
+        *_refresh(verdicts),
+        Lookup(verdicts, matching.KEY, matching.VALUE),
+        NamedCounter(names.throttled_counter(direction)),
+        SetMeta(MetaKey.PRIORITY, matching.VALUE),
+        *_depart(detour),
+    )
+
+
+def _refresh(verdicts: str) -> Rule:
+    """Start the verdict's time anew.
+
+    The value given here is for an element that is not there, and the packet has just
+    found it: only one deleted this very moment would be made again. It would then
+    lead to no class, which counts as no verdict.
+    """
+    return (
+        Immediate(_NO_CLASS, matching.VALUE),
+        DynamicSet(verdicts, SetOperation.UPDATE, matching.KEY, matching.VALUE),
+    )
+
+
+def _depart(detour: Detour) -> Rule:
+    """To the ifb: at ingress forwarded, at egress by the mark that a filter awaits.
+
+    A packet forwarded at egress would come back to ingress and go round.
+    """
+    if detour.point is HookPoint.INGRESS:
+        return Immediate(detour.device.to_bytes(4, _HOST_ORDER)), Forward()
+    others = (0xFFFFFFFF & ~detour.mark).to_bytes(4, _HOST_ORDER)
+    return (
+        Meta(MetaKey.MARK),
+        Bitwise(others, detour.mark.to_bytes(4, _HOST_ORDER)),
+        SetMeta(MetaKey.MARK),
+        matching.ACCEPT,
+    )
