@@ -47,7 +47,7 @@ class ClassStatistics:
     backlog: int  # bytes
 
 
-def device_name(table: str) -> str:
+def ifb_name(table: str) -> str:
     """The ifb's name: the table's where it fits an interface name."""
     name = f"ifb-{table}"
     if len(name) <= _NAME_LENGTH:
@@ -59,7 +59,7 @@ class Shaper:
     """The ifb of one table. One thread alone may use it."""
 
     def __init__(self, table: str, route: IPRoute, channel: Channel) -> None:
-        self.name = device_name(table)
+        self.name = ifb_name(table)
         self.index = 0
         self.major = 0  # the first half of class ids; whoever builds chooses it
         self._route = route
