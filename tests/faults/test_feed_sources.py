@@ -418,6 +418,18 @@ def test_cancel_ends_a_transfer(
         client.fetch()
 
 
+def test_cancel_before_the_first_fetch(
+    authority: Authority, signer: Signer, server: RegistryServer
+) -> None:
+    publish(server, signer, GOOD)
+    client = feed(authority, signer, server.url(PATH))
+    client.cancel()
+    with pytest.raises(FeedFault) as caught:
+        client.fetch()
+    assert caught.value.reason == Reason.CANCELLED
+    assert not server.requests
+
+
 def test_cancel_ends_a_pause(authority: Authority, signer: Signer) -> None:
     settings = FeedSettings.parse(
         [f"https://localhost:{closed_port()}/"],

@@ -57,4 +57,4 @@ def _pieces(data: bytes, where: str) -> Iterator[bytes]:
                 what = "a gzip that ends early"
                 raise fault(Reason.TRUNCATED, where, what, "publish it anew")
             yield piece
-        rest = member.unused_data
+        rest = member.unused_data.lstrip(b"\0")  # padding behind a member is common

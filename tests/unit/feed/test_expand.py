@@ -33,6 +33,10 @@ def test_several_members() -> None:
         gunzip(packed, 3 * len(CONTENT) - 1, "here")
 
 
+def test_padding_behind_a_member() -> None:
+    assert gunzip(gzip.compress(CONTENT) + bytes(100), 2**20, "here") == CONTENT
+
+
 def test_bomb_is_cheap() -> None:
     """64 MiB of zeros are not unpacked beyond the limit and one piece."""
     packed = gzip.compress(bytes(2**26))
