@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every metric: its name, kind and labels, and what moves it."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from vpngate.config import Mode
+from vpngate.metrics import Metrics, RegistryFacts
+from vpngate.packets import Family
+from vpngate.policy import Verdict
+from vpngate.recognition import Evidence
+
+# As operators' dashboards and alerts know them.
+PINNED = {
+    "vpngate_build_info": ("gauge", {"version"}),
+    "vpngate_mode": ("gauge", {"mode"}),
+    "vpngate_enforced_share_ratio": ("gauge", set()),
+    "vpngate_registry_prefixes": ("gauge", {"family"}),
+    "vpngate_registry_serial": ("gauge", set()),
+    "vpngate_registry_generated_timestamp_seconds": ("gauge", set()),
+    "vpngate_registry_expiring_prefixes": ("gauge", {"within"}),
+    "vpngate_registry_rows_rejected": ("gauge", set()),
+    "vpngate_config_last_reload_successful": ("gauge", set()),
+    "vpngate_config_last_reload_success_timestamp_seconds": ("gauge", set()),
+    "vpngate_registry_last_load_successful": ("gauge", set()),
+    "vpngate_registry_last_load_success_timestamp_seconds": ("gauge", set()),
+    "vpngate_registry_loads_refused_total": ("counter", {"reason"}),
+    "vpngate_handshakes_total": ("counter", {"tunnel", "evidence"}),
+    "vpngate_flows_total": ("counter", {"tunnel", "family", "verdict"}),
+    "vpngate_throttled_flows": ("gauge", {"family"}),
+    "vpngate_throttled_bytes_total": ("counter", {"direction"}),
+    "vpngate_throttled_packets_total": ("counter", {"direction"}),
+    "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
+    "vpngate_spared_packets_total": ("counter", {"family"}),
+    "vpngate_captured_packets_total": ("counter", set()),
+    "vpngate_capture_lost_packets_total": ("counter", {"reason"}),
+    "vpngate_verdict_latency_seconds_count": ("histogram", set()),
+    "vpngate_kernel_in_sync": ("gauge", set()),
+    "vpngate_kernel_repairs_total": ("counter", {"what"}),
+    "vpngate_deadman_armed": ("gauge", set()),
+    "vpngate_halts_total": ("counter", {"reason"}),
+}
+
+
+@dataclass(frozen=True)
+class Totals:
+    throttled_packets: dict[str, int] = field(default_factory=dict)
+    throttled_bytes: dict[str, int] = field(default_factory=dict)
+    dropped_packets: dict[str, int] = field(default_factory=dict)
+    spared_packets: dict[str, int] = field(default_factory=dict)
+    throttled_flows: dict[str, int] = field(default_factory=dict)
+    buckets_shared: int = 0
+
+
+def moved() -> Metrics:
+    """Metrics of a daemon to which everything has happened."""
+    metrics = Metrics("1.2.3", ["wireguard", "pptp"])
+    metrics.mode(Mode.ENFORCE, 0.25)
+    metrics.config_taken(1000.5)
+    metrics.registry_taken(
+        RegistryFacts(
+            {Family.IPV4: 3, Family.IPV6: 1},
+            rejected_rows=2,
+            serial=42,
+            generated=999.0,
+            expiring={"24h": 1, "7d": 2},
+        ),
+        1001.0,
+    )
+    metrics.registry_refused("empty")
+    metrics.handshake("wireguard", Evidence.CONFIRMED)
+    metrics.flow("wireguard", Family.IPV6, Verdict.THROTTLE)
+    metrics.captured(5)
+    metrics.lost("enobufs", 2)
+    metrics.verdict_in_kernel(0.004)
+    metrics.in_sync(True)
+    metrics.repaired("filter")
+    metrics.armed(True)
+    metrics.halted("errors")
+    metrics.kernel(
+        Totals(
+            {"upload": 7},
+            {"upload": 700, "download": 100},
+            {"download": 1},
+            {"ipv4": 4},
+            {"ipv6": 1},
+            2,
+        )
+    )
+    return metrics
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    """`name{label="value"}` → value, labels sorted."""
+    text = metrics.exposition()[0].decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f'{k}="{v}"' for k, v in sorted(sample.labels.items()))
+            found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
+    return found
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_names_kinds_and_labels_are_pinned(name: str) -> None:
+    kind, labels = PINNED[name]
+    for family in text_string_to_metric_families(moved().exposition()[0].decode()):
+        for sample in family.samples:
+            if sample.name == name:
+                assert (family.type, set(sample.labels)) == (kind, labels)
+                return
+    pytest.fail(f"{name} is not there")
+
+
+def test_what_happened_is_counted() -> None:
+    found = samples(moved())
+    expected = {
+        'vpngate_build_info{version="1.2.3"}': 1,
+        'vpngate_mode{mode="enforce"}': 1,
+        'vpngate_mode{mode="observe"}': 0,
+        "vpngate_enforced_share_ratio": 0.25,
+        'vpngate_registry_prefixes{family="ipv4"}': 3,
+        'vpngate_registry_expiring_prefixes{within="7d"}': 2,
+        "vpngate_registry_serial": 42,
+        "vpngate_registry_generated_timestamp_seconds": 999,
+        "vpngate_registry_rows_rejected": 2,
+        "vpngate_config_last_reload_successful": 1,
+        "vpngate_config_last_reload_success_timestamp_seconds": 1000.5,
+        "vpngate_registry_last_load_successful": 0,
+        "vpngate_registry_last_load_success_timestamp_seconds": 1001,
+        'vpngate_registry_loads_refused_total{reason="empty"}': 1,
+        'vpngate_handshakes_total{evidence="confirmed",tunnel="wireguard"}': 1,
+        'vpngate_flows_total{family="ipv6",tunnel="wireguard",verdict="throttle"}': 1,
+        "vpngate_captured_packets_total": 5,
+        'vpngate_capture_lost_packets_total{reason="enobufs"}': 2,
+        'vpngate_verdict_latency_seconds_bucket{le="0.0025"}': 0,
+        'vpngate_verdict_latency_seconds_bucket{le="0.005"}': 1,
+        "vpngate_kernel_in_sync": 1,
+        'vpngate_kernel_repairs_total{what="filter"}': 1,
+        "vpngate_deadman_armed": 1,
+        'vpngate_halts_total{reason="errors"}': 1,
+        'vpngate_throttled_packets_total{direction="upload"}': 7,
+        'vpngate_throttled_packets_total{direction="download"}': 0,
+        'vpngate_throttled_bytes_total{direction="download"}': 100,
+        'vpngate_throttle_dropped_packets_total{direction="download"}': 1,
+        'vpngate_spared_packets_total{family="ipv4"}': 4,
+        'vpngate_spared_packets_total{family="ipv6"}': 0,
+        'vpngate_throttled_flows{family="ipv6"}': 1,
+        "vpngate_throttle_shared_buckets": 2,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_counters_with_known_labels_are_there_from_the_start() -> None:
+    found = samples(Metrics("1", ["l2tp"]))
+    assert found['vpngate_handshakes_total{evidence="initiation",tunnel="l2tp"}'] == 0
+    assert (
+        found['vpngate_flows_total{family="ipv4",tunnel="l2tp",verdict="allow"}'] == 0
+    )
+
+
+def test_what_is_not_known_is_not_shown() -> None:
+    metrics = Metrics("1", [])
+    assert not any("registry_prefixes" in name for name in samples(metrics))
+    assert not any("throttled" in name for name in samples(metrics))
+    metrics.registry_taken(RegistryFacts({Family.IPV4: 1}, 0), 1.0)
+    found = samples(metrics)
+    assert found['vpngate_registry_prefixes{family="ipv6"}'] == 0
+    assert "vpngate_registry_serial" not in found
+
+
+def test_later_facts_replace_earlier_ones() -> None:
+    metrics = moved()
+    metrics.registry_aged(RegistryFacts({Family.IPV4: 9}, 0, expiring={"24h": 5}))
+    metrics.mode(Mode.OBSERVE, 0.25)
+    metrics.config_refused()
+    metrics.verdict_in_kernel(-1.0)
+    found = samples(metrics)
+    assert found['vpngate_registry_prefixes{family="ipv4"}'] == 9
+    assert found['vpngate_registry_expiring_prefixes{within="24h"}'] == 5
+    assert found["vpngate_enforced_share_ratio"] == 0, "observing enforces nothing"
+    assert found['vpngate_mode{mode="enforce"}'] == 0
+    assert found["vpngate_config_last_reload_successful"] == 0
+    assert found['vpngate_verdict_latency_seconds_bucket{le="0.001"}'] == 1
+
+
+def test_each_has_a_registry_of_its_own() -> None:
+    one, other = Metrics("1", []), Metrics("2", [])
+    one.captured(3)
+    assert samples(other)["vpngate_captured_packets_total"] == 0
+
+
+def test_openmetrics_for_those_who_ask() -> None:
+    body, kind = moved().exposition("application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+
+
+def test_no_label_holds_an_address() -> None:
+    text = moved().exposition()[0].decode()
+    values = re.findall(r'="([^"]*)"', text)
+    assert values
+    assert not [v for v in values if re.search(r"\d+\.\d+\.\d+\.\d+|::", v)]
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_prometheus_has_nothing_to_say_against_them() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=moved().exposition()[0],
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")
