@@ -7,6 +7,8 @@ may take its place; does not know files, networks, the kernel, or the time of da
 in doubt.
 """
 
+from vpngate.registry.clock import Clock, Reading, read_clock, restore_clock
+from vpngate.registry.comparison import Change, Comparison, Impact, compare, impact
 from vpngate.registry.departures import (
     carry_over,
     recall_departed,
@@ -20,21 +22,30 @@ from vpngate.registry.registration import Registration
 from vpngate.registry.snapshot import Registry, empty_registry
 
 __all__ = [
+    "Change",
+    "Clock",
+    "Comparison",
     "GuardSettings",
+    "Impact",
     "Intervals",
     "Limits",
     "Loaded",
     "Objection",
+    "Reading",
     "Reason",
     "Registration",
     "Registry",
     "Span",
     "When",
     "carry_over",
+    "compare",
     "empty_registry",
     "guard",
+    "impact",
     "load",
     "objections",
+    "read_clock",
     "recall_departed",
     "remember_departed",
+    "restore_clock",
 ]

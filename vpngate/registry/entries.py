@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Flags, Rows
+from vpngate.registry.intervals import Bounds, Flags, Keys, Rows, keys
 from vpngate.registry.moments import ALWAYS, NEVER, Span
 from vpngate.registry.prefixes import Prefix
 from vpngate.registry.tree import PrefixTree, Tree4, Tree6, preorder
@@ -132,18 +132,30 @@ class Entries:
 
         Of equal prefixes, one that is not in grace.
         """
-        tree, records, size = self.tree, self._records, self._size
+        row = self.tree.longest(address)
+        if row < 0:
+            return -1
         earliest, latest = span
-        in_grace = -1
-        row = tree.longest(address)
+        _, since, until, gone = _unpack_terms(
+            self._records, row * self._size + self._head
+        )
+        if since <= latest and until > earliest and gone > earliest:
+            return row
+        return self._find_around(row, earliest, latest, grace)
+
+    def _find_around(
+        self, row: int, earliest: float, latest: float, grace: float
+    ) -> int:
+        """`find`, from a row that encloses the address up."""
+        tree, in_grace = self.tree, -1
         while row >= 0:
             if in_grace >= 0 and tree.length(row) < tree.length(in_grace):
                 break
-            _, since, until, gone = _unpack_terms(records, row * size + self._head)
-            if since <= latest:
-                if until > earliest and gone > earliest:
+            terms = self.terms(row)
+            if terms.valid_from <= latest:
+                if terms.end > earliest:
                     return row
-                if in_grace < 0 and min(until, gone) + grace > earliest:
+                if in_grace < 0 and terms.end + grace > earliest:
                     in_grace = row
             row = tree.parent(row)
         return in_grace
@@ -159,6 +171,32 @@ class Entries:
         """How many rows are in force now and end in the next `within` seconds."""
         soon = self._moments["until"] <= span.latest + within
         return int(np.count_nonzero(soon & self.standing(span, 0.0)))
+
+    def fingerprints(self) -> Keys:
+        """For each row a key that is equal where everything in the row is.
+
+        Names and tunnel lists enter by a hash of 64 bits, good for this process.
+        """
+        names, starts = self._names, [*self._name_starts]
+        sizes = self._table[:, -1].tolist()
+        hashes = [
+            hash(names[start : start + size])
+            for start, size in zip(starts, sizes, strict=True)
+        ]
+        lists = np.array([hash(names) for names in self._tunnel_lists] or [0], np.int64)
+        moments = self._moments
+        columns = [
+            np.array(hashes, np.int64),
+            lists[moments["list"]],
+            moments["since"],
+            moments["until"],
+            moments["gone"],
+        ]
+        octets = [
+            np.ascontiguousarray(column).view(np.uint8).reshape(-1, 8)
+            for column in columns
+        ]
+        return keys(np.hstack([self._table[:, : self._head], *octets]))
 
     def covered(self, span: Span, grace: float) -> Bounds:
         """The prefixes that stand and lie in no other that does."""

@@ -4,6 +4,8 @@
 Knows what it says and how long it stands; does not know the registry around it.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from vpngate.registry.entries import Entries, Terms
@@ -86,6 +88,12 @@ class Registration(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Registration {self}>"
+
+
+# The constructor at half its price, for the one place where that counts.
+point_at: Callable[[tuple[Entries, int, float, float]], Registration] = partial(
+    tuple.__new__, Registration
+)
 
 
 def _limit(moment: float) -> float | None:

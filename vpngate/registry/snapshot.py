@@ -14,7 +14,7 @@ from vpngate.registry.entries import Roll, draw_up
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import EVER, Span, When, span_of
 from vpngate.registry.prefixes import Prefix
-from vpngate.registry.registration import Registration
+from vpngate.registry.registration import Registration, point_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Registry:
         grace = self.grace
         entries = self.current.ipv4 if len(address) == 4 else self.current.ipv6  # noqa: PLR2004  # bytes in IPv4
         row = entries.find(address, span, grace)
-        found = None if row < 0 else Registration(entries, row, grace, span[0])
+        found = None if row < 0 else point_at((entries, row, grace, span[0]))
         return self._or_kept(found, address, span) if self.keeps else found
 
     def _or_kept(

@@ -14,7 +14,7 @@ import struct
 from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from vpngate.registry.prefixes import host_masks
 
 Places = NDArray[np.int64]
 
-_SHELVES = 2**16
+_SHELF_BITS = 16
+_SHELVES = 2**_SHELF_BITS
 _unpack_halves = struct.Struct(">QQ").unpack
 _HALF = 64  # bits in one of the two numbers that make an IPv6 address
 
@@ -44,11 +45,6 @@ class PrefixTree(ABC):
         """From networks (n, width) and lengths already in the order of `preorder`."""
         self._bits = 8 * self.family.width
         self._shifts = array("B", (self._bits - lengths).astype(np.uint8).tobytes())
-        # Where the networks of each first 16 bits begin: saves most steps of a search.
-        begins = np.arange(_SHELVES, dtype=">u2").view(np.uint8).reshape(-1, 2)
-        shelves = np.searchsorted(keys(networks[:, :2]), keys(begins))
-        shelves = np.append(shelves, len(networks))
-        self._shelves = array("I", shelves.astype("=u4").tobytes())
         last = networks | host_masks(self.family)[lengths]
         ends = np.searchsorted(keys(networks), keys(last), side="right")
         self._ends = ends.astype(np.uint32)
@@ -101,13 +97,15 @@ class Tree4(PrefixTree):
 
     def __init__(self, networks: Rows, lengths: NDArray[np.uint8]) -> None:
         super().__init__(networks, lengths)
-        self._numbers = array("I", _numbers(networks, ">u4", "=u4"))
+        numbers = _numbers(networks, ">u4")
+        self._numbers = array("I", numbers.astype("=u4").tobytes())
+        self._shelves = _shelves(numbers >> _SHELF_BITS)
 
     def longest(self, address: bytes) -> int:
         """See `PrefixTree`."""
         number = int.from_bytes(address, "big")
         numbers, shelves, shifts = self._numbers, self._shelves, self._shifts
-        shelf = number >> 16
+        shelf = number >> _SHELF_BITS
         row = bisect_right(numbers, number, shelves[shelf], shelves[shelf + 1]) - 1
         while row >= 0 and (number ^ numbers[row]) >> shifts[row]:
             row = self._parents[row]
@@ -126,14 +124,24 @@ class Tree6(PrefixTree):
 
     def __init__(self, networks: Rows, lengths: NDArray[np.uint8]) -> None:
         super().__init__(networks, lengths)
-        self._high = array("Q", _numbers(networks[:, :8], ">u8", "=u8"))
-        self._low = array("Q", _numbers(networks[:, 8:], ">u8", "=u8"))
+        high, low = _numbers(networks[:, :8], ">u8"), _numbers(networks[:, 8:], ">u8")
+        self._high = array("Q", high.astype("=u8").tobytes())
+        self._low = array("Q", low.astype("=u8").tobytes())
+        # What is handed out lies close together: shelves between lowest and highest.
+        self._lowest = self._high[0] if self._high else 0
+        reach = self._high[-1] - self._lowest if self._high else 0
+        self._shelf_shift = max(0, reach.bit_length() - _SHELF_BITS)
+        self._shelves = _shelves((high - self._lowest) >> self._shelf_shift)
 
     def longest(self, address: bytes) -> int:
         """See `PrefixTree`."""
         top, rest = _unpack_halves(address)
         high, low, shelves, shifts = self._high, self._low, self._shelves, self._shifts
-        shelf = top >> 48
+        shelf = (top - self._lowest) >> self._shelf_shift
+        if shelf < 0:
+            return -1
+        if shelf >= _SHELVES:
+            shelf = _SHELVES - 1
         start = shelves[shelf]
         row = bisect_right(high, top, start, shelves[shelf + 1]) - 1
         if row >= start and high[row] == top and low[row] > rest:
@@ -188,8 +196,17 @@ def _parents(ends: Places) -> Places:
         candidates[open_rows] = candidates[candidates[open_rows]]
 
 
-def _numbers(rows: Rows, stored: str, native: str) -> bytes:
-    return np.ascontiguousarray(rows).view(stored).astype(native).tobytes()
+def _shelves(numbers: NDArray[Any]) -> "array[int]":
+    """The row at which each shelf begins, given the shelf that each row lies on.
+
+    A shelf is a stretch of the address space; it saves most steps of a search.
+    """
+    begins = np.searchsorted(numbers, np.arange(_SHELVES + 1, dtype=numbers.dtype))
+    return array("I", begins.astype("=u4").tobytes())
+
+
+def _numbers(rows: Rows, stored: str) -> NDArray[Any]:
+    return np.ascontiguousarray(rows).view(stored).ravel()
 
 
 def _octets(numbers: "array[int]", native: str, stored: str) -> Rows:
