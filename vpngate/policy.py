@@ -18,7 +18,7 @@ from vpngate.packets import Endpoint, Family, FlowKey, Transport
 from vpngate.recognition import Evidence, Tunnel
 
 if TYPE_CHECKING:
-    from vpngate.registry import Registration
+    from vpngate.registry import Registration, When
 
 
 class Verdict(StrEnum):
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 class Standing(Protocol):
     """Who is to be left alone: what a decision needs of registry and protection."""
 
-    def lookup(self, address: bytes, now: float) -> Registration | None:
+    def lookup(self, address: bytes, now: When) -> Registration | None:
         """The longest valid registration of an address, None if there is none."""
         ...
 
@@ -71,7 +71,7 @@ def decide(
     sufficient: bool,  # noqa: FBT001 -- the one question evidence answers
     ends: Sequence[Endpoint],
     standing: Standing,
-    now: float,
+    now: When,
 ) -> Decision:
     """The verdict on a flow between `ends` at `now` (seconds since the epoch).
 

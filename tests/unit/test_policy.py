@@ -17,6 +17,7 @@ from vpngate.policy import (
     throttles,
 )
 from vpngate.recognition import Evidence, Tunnel
+from vpngate.registry import When
 
 A = Endpoint(parse_address("10.1.0.2"), 40001)
 B = Endpoint(parse_address("10.2.0.2"), 51820)
@@ -29,7 +30,7 @@ class Listed:
     known: dict[bytes, str] = field(default_factory=dict)
     protected: set[bytes] = field(default_factory=set)
 
-    def lookup(self, address: bytes, now: float) -> Any:
+    def lookup(self, address: bytes, now: When) -> Any:
         assert now == 1000.0
         return self.known.get(address)
 
@@ -49,7 +50,7 @@ def tunnel(*, one_way: bool = False) -> Tunnel:
 def test_a_registration_at_either_end_allows(registered: Endpoint) -> None:
     decision = decide(True, (A, B), Listed({registered.address: "R-1"}), 1000.0)
     assert decision.verdict is Verdict.ALLOW
-    assert decision.registration == "R-1"
+    assert str(decision.registration) == "R-1"
 
 
 def test_a_confirmed_flow_of_nobody_registered_is_throttled() -> None:
@@ -66,7 +67,7 @@ def test_a_protected_end_allows(protected: Endpoint) -> None:
 def test_insufficient_evidence_does_nothing_and_still_names_the_registration() -> None:
     assert decide(False, (A, B), Listed(), 1000.0).verdict is Verdict.NONE
     named = decide(False, (A, B), Listed({B.address: "R-1"}), 1000.0)
-    assert (named.verdict, named.registration) == (Verdict.NONE, "R-1")
+    assert (named.verdict, str(named.registration)) == (Verdict.NONE, "R-1")
 
 
 @pytest.mark.parametrize(

@@ -23,5 +23,7 @@ def add_parser(commands: "Subparsers") -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
     from vpngate import daemon
+    from vpngate.cli import inputs
 
-    return daemon.run(args)
+    daemon.run(inputs.read_config, args.config, args.socket)
+    return 0

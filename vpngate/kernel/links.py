@@ -10,8 +10,9 @@ import os
 import select
 import socket
 import struct
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,20 +25,27 @@ _DELETE_QDISC, _NEW_QDISC, _DELETE_FILTER = 37, 36, 45
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _WATCHED_PARENTS = (0xFFFFFFFF, 0xFFFFFFF1)  # root, clsact; not each class's queue
-_IFLA_IFNAME, _IFLA_LINK = 3, 5
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 5, 10, 18
+_IFLA_LINK_NETNSID = 37
+_IFLA_INFO_KIND = 1
 _UP = 0x1  # IFF_UP
 _RECEIVE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An interface as it is now; `parent` is the index it stands on, 0 if none."""
+    """An interface as it is now.
+
+    parent  index of the interface it stands on (a VLAN's), 0 if none
+    master  index of the bridge or bond it is a port of, 0 if none
+    """
 
     index: int
     name: str
     up: bool
     hardware: int  # ARPHRD_*: 1 is Ethernet
     parent: int = 0
+    master: int = 0
 
 
 class What(Enum):
@@ -169,5 +177,13 @@ def _read_link(body: bytes | memoryview) -> Link:
     _, hardware, index, flags, _ = _LINK.unpack_from(body)
     parts = attributes(body, _LINK.size)
     name = bytes(parts.get(_IFLA_IFNAME, b"")).rstrip(b"\0").decode(errors="replace")
-    parent = int.from_bytes(parts.get(_IFLA_LINK, b""), "little")
-    return Link(index, name, bool(flags & _UP), hardware, parent)
+    master = int.from_bytes(parts.get(_IFLA_MASTER, b""), sys.byteorder)
+    parent = int.from_bytes(parts.get(_IFLA_LINK, b""), sys.byteorder)
+    if _IFLA_LINK_NETNSID in parts or _kind(parts) == "veth":
+        parent = 0  # the index of another namespace's, or of the other end of a pair
+    return Link(index, name, bool(flags & _UP), hardware, parent, master)
+
+
+def _kind(parts: Mapping[int, memoryview]) -> str:
+    info = attributes(parts.get(_IFLA_LINKINFO, b""))
+    return bytes(info.get(_IFLA_INFO_KIND, b"")).rstrip(b"\0").decode()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The snapshot in force, and the one way to put another in its place.
+
+Knows the order: the kernel first, then everyone who decides by it; one change at a
+time. Does not know where a change comes from. If the kernel refuses, the old
+snapshot stays in force everywhere.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.snapshot import Snapshot
+from vpngate.kernel.plane import DataPlane
+from vpngate.registry.moments import When
+
+
+class Current:
+    """Holds the snapshot in force, and the ruleset that the kernel has of it."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        plane: DataPlane,
+        pipeline: Pipeline,
+        clock: Callable[[], When],
+    ) -> None:
+        self.snapshot = snapshot
+        self._plane = plane
+        self._pipeline = pipeline
+        self._clock = clock
+        self._turn = asyncio.Lock()
+        self._ruleset = snapshot.ruleset(clock())
+
+    async def install(self) -> None:
+        """Have the kernel hold what this snapshot says, for the first time."""
+        await self._plane.start(self._ruleset)
+
+    async def change(self, successor: Callable[[Snapshot], Snapshot]) -> bool:
+        """Put `successor` of the snapshot in force; whether the kernel changed.
+
+        Verdicts that are decided on the old one meanwhile are dropped by the data
+        plane if the new one spares them. Raises what the data plane raises.
+        """
+        async with self._turn:
+            snapshot = successor(self.snapshot)
+            # A million prefixes take a while to merge; the loop has a switch to hold.
+            ruleset = await asyncio.to_thread(snapshot.ruleset, self._clock())
+            differs = ruleset != self._ruleset
+            if differs:
+                await self._plane.replace(ruleset)
+            self._ruleset = ruleset
+            self.snapshot = snapshot
+            self._pipeline.adopt(snapshot)
+            return differs

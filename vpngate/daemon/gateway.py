@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon's life: start, run, stop.
+
+Knows the order of things and what runs beside what; does not know how any of them
+works. Whatever fails on the way ends it in an orderly manner, and the traffic then
+flows as if vpngate were not installed.
+"""
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from vpngate import __version__
+from vpngate.capture.nflog import NflogCapture
+from vpngate.config import Config
+from vpngate.daemon import logs, report
+from vpngate.daemon.clock import Clock
+from vpngate.daemon.control import ControlServer, Handler
+from vpngate.daemon.current import Current
+from vpngate.daemon.deadman import DeadMan
+from vpngate.daemon.intake import Intake
+from vpngate.daemon.keeper import Keeper
+from vpngate.daemon.machine import insist, look
+from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.reload import Reloader
+from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
+from vpngate.daemon.systemd import ServiceManager
+from vpngate.daemon.totals import Totals
+from vpngate.errors import VpngateError
+from vpngate.http.pages import health_page, metrics_page
+from vpngate.http.server import HttpServer
+from vpngate.kernel.links import changes as link_changes
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.plane import DataPlane
+from vpngate.metrics import Metrics
+from vpngate.tunnels import all_tunnels
+
+VERIFY_EVERY = 30.0  # seconds
+TIDY_EVERY = 5.0
+AGE_EVERY = 60.0  # registrations begin and end
+SILENCE = 10.0  # a capture is asked every second, so that it lives is known
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One daemon.
+
+    `read_config` reads the configuration at `path`, for the start and each reload.
+    `verbs` are what the control socket answers to; an entry added before `run` is
+    served too.
+    """
+
+    def __init__(
+        self, read_config: Callable[[str], Config], path: str, socket: str
+    ) -> None:
+        self._read_config = read_config
+        self._path = path
+        self._socket = socket
+        self._stop = asyncio.Event()
+        self._manager = ServiceManager()
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._in_sync = True
+        self.plane: DataPlane = LiveDataPlane()
+        self.verbs: dict[str, Handler] = {
+            "status": self._status,
+            "reload": self._reload,
+        }
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+            self._manager.ready(self._one_line())
+            _log.info("running: %s", self._one_line())
+            await self._work()
+            self._manager.stopping()
+            self._reloader.cancel()
+        _log.info("stopped; nothing is left behind")
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Everything up, or a VpngateError and nothing left behind."""
+        config = self._read_config(self._path)
+        logs.set_up(config.log.level, config.log.format)
+        machine = await asyncio.to_thread(look, config)
+        insist(config, machine)
+        self._metrics = Metrics(__version__, (t.name for t in all_tunnels()))
+        self._clock = Clock(config.registry.removal_grace)
+        keeper = Keeper(config.registry, self._clock.now)
+        delivery = await asyncio.to_thread(keeper.boot)
+        snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
+        self._pipeline = Pipeline(snapshot, self._metrics, secrets.token_bytes(16))
+        self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
+        await self._current.install()
+        stack.push_async_callback(self.plane.stop)
+        capture = stack.enter_context(NflogCapture(config.capture.nflog_group))
+        self._intake = Intake(
+            capture, self._pipeline, self.plane, self._metrics, self._clock.now
+        )
+        self._deadman = DeadMan(self.plane, lambda: self._intake.heard, self._metrics)
+        self._totals = Totals(self.plane, self._metrics)
+        self._reloader = Reloader(
+            self._current,
+            keeper,
+            self._metrics,
+            self._clock.now,
+            read_config=self._read_config,
+            path=self._path,
+            look=look,
+            delivery=delivery,
+        )
+        await self._listen(stack, config)
+
+    async def _listen(self, stack: AsyncExitStack, config: Config) -> None:
+        """The control socket and the pages."""
+        control = ControlServer(self._socket, self.verbs)
+        await control.start()
+        stack.push_async_callback(control.stop)
+        loop = asyncio.get_running_loop()
+
+        async def refresh() -> None:
+            reading = asyncio.run_coroutine_threadsafe(self._totals.refresh(), loop)
+            await asyncio.wrap_future(reading)
+
+        http = HttpServer(
+            config.http.listen.host,
+            config.http.listen.port,
+            {
+                ("GET", "/healthz"): health_page(self._health),
+                ("GET", "/metrics"): metrics_page(self._metrics.exposition, refresh),
+            },
+        )
+        http.start()
+        stack.push_async_callback(asyncio.to_thread, http.stop)
+
+    async def _work(self) -> None:
+        """Everything that goes on until a signal; an error in any of it ends all."""
+        jobs: list[Coroutine[Any, Any, None]] = [
+            self._intake.listen(),
+            self._intake.deliver(),
+            self._deadman.hold(self._arming),
+            self._reloader.refresh(),
+            self._follow_links(),
+            _every(AGE_EVERY, self._reloader.age),
+            _every(TIDY_EVERY, self._tidy),
+            _every(VERIFY_EVERY, self._verify),
+        ]
+        if self._manager.watchdog is not None:
+            jobs.append(_every(self._manager.watchdog / 3, self._tell_watchdog))
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(job) for job in jobs]
+                await self._stop.wait()
+                for task in tasks:
+                    task.cancel()
+        except* VpngateError as errors:
+            raise _first(errors) from None
+
+    def _arming(self) -> tuple[bool, float]:
+        snapshot = self._current.snapshot
+        return snapshot.enforcing, snapshot.config.gateway.deadman
+
+    async def _follow_links(self) -> None:
+        async for _ in link_changes():
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        try:
+            await self._reloader.look_again()
+        except VpngateError as error:
+            for line in error.lines:
+                _log.warning("%s; attached as before", line)
+
+    async def _tidy(self) -> None:
+        self._pipeline.flows.expire(time.monotonic())
+        await self._totals.refresh()
+        # A new address comes without an announcement about its link.
+        await self._look_again()
+
+    async def _verify(self) -> None:
+        try:
+            repaired = await self.plane.verify()
+        except VpngateError as error:
+            self._in_sync = False
+            self._metrics.in_sync(False)
+            for line in error.lines:
+                _log.error("the kernel cannot be put right: %s", line)
+            return
+        for what in repaired:
+            _log.warning("put right in the kernel: %s", what)
+            self._metrics.repaired(what)
+        self._in_sync = True
+        self._metrics.in_sync(True)
+
+    async def _tell_watchdog(self) -> None:
+        self._manager.alive()
+
+    def _reload_soon(self) -> None:
+        self._reloads.add(task := asyncio.create_task(self._reload_and_log()))
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self._reload({})
+        except VpngateError:
+            return  # it has been logged, and is in the metrics
+
+    async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        self._manager.reloading()
+        try:
+            outcome = await self._reloader.reload(
+                accept_removals=bool(arguments.get("accept_removals"))
+            )
+        except VpngateError as error:
+            for line in error.lines:
+                _log.error("reload: %s", line)
+            raise
+        finally:
+            self._manager.ready(self._one_line())
+        log = self._current.snapshot.config.log
+        logs.set_up(log.level, log.format)
+        _log.info("reloaded: registry %s", outcome["registry"])
+        return outcome
+
+    def _health(self) -> list[str]:
+        """What is wrong, from any thread; nothing if all is well."""
+        reasons = []
+        silent = time.monotonic() - self._intake.heard
+        if silent > SILENCE:
+            reasons.append(f"nothing heard of the capture for {silent:.0f} s")
+        if self._current.snapshot.enforcing and not self._deadman.armed:
+            reasons.append("enforcing, but the dead man's switch is not armed")
+        if not self._in_sync:
+            reasons.append("the kernel does not hold what it should")
+        return reasons
+
+    async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
+        await self._totals.refresh()
+        snapshot = self._current.snapshot
+        reasons = self._health()
+        return {
+            "healthy": not reasons,
+            "reasons": reasons,
+            "version": __version__,
+            "mode": snapshot.config.gateway.mode.value,
+            "enforce_share": snapshot.config.gateway.enforce_share,
+            "interfaces": list(snapshot.machine.interfaces),
+            "registry": {
+                **report.describe_registry(snapshot.registry),
+                "last_refusal": self._reloader.failure or None,
+            },
+            "flows": report.describe_flows(
+                self._pipeline.flows, self._pipeline.verdicts
+            ),
+            "throttled": report.describe_throttling(snapshot, self._totals),
+            "capture": dict(self._intake.losses),
+            "kernel": {"armed": self._deadman.armed, "in_sync": self._in_sync},
+        }
+
+    def _one_line(self) -> str:
+        snapshot = self._current.snapshot
+        interfaces = ", ".join(snapshot.machine.interfaces) or "no interface yet"
+        return (
+            f"{snapshot.config.gateway.mode.value} on {interfaces}; "
+            f"{len(snapshot.registry)} registrations"
+        )
+
+
+async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await job()
+
+
+def _first(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, VpngateError)  # noqa: S101 - except* chose them
+    return error

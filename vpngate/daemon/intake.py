@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Takes packets from the capture as they come, and verdicts to the kernel.
+
+Knows the two ends of the pipeline and when each was last heard of; does not know
+what is decided between them. A capture that breaks ends the daemon: the service
+manager starts a fresh one, and nobody's traffic has noticed either.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from vpngate.capture.source import Source
+from vpngate.daemon.pipeline import Due, Pipeline
+from vpngate.errors import KernelRefused, MachineFault, Problem
+from vpngate.kernel.plane import DataPlane
+from vpngate.metrics import Metrics
+from vpngate.registry.moments import When
+
+POLL = 1.0  # seconds; a quiet capture is asked all the same, to know that it lives
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Runs a capture through the pipeline into the data plane."""
+
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        plane: DataPlane,
+        metrics: Metrics,
+        clock: Callable[[], When],
+    ) -> None:
+        self._source = source
+        self._pipeline = pipeline
+        self._plane = plane
+        self._metrics = metrics
+        self._clock = clock
+        self._due: list[Due] = []
+        self._something_due = asyncio.Event()
+        self._failure: OSError | None = None
+        self.losses: Mapping[str, int] = {}
+        self.heard = time.monotonic()  # when the capture last answered
+
+    async def listen(self) -> None:
+        """Take packets for as long as the capture works; MachineFault then."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._source.fileno(), self._drain)
+        try:
+            while self._failure is None:
+                await asyncio.sleep(POLL)
+                self._drain()
+        finally:
+            loop.remove_reader(self._source.fileno())
+        raise MachineFault(
+            Problem("capture", f"broken: {self._failure}", "restart vpngate")
+        )
+
+    async def deliver(self) -> None:
+        """Take verdicts to the kernel, all that are due in one transaction."""
+        while True:
+            await self._something_due.wait()
+            self._something_due.clear()
+            batch, self._due = self._due, []
+            try:
+                await self._plane.throttle(
+                    [flow for due in batch for flow in due.flows]
+                )
+            except KernelRefused as error:
+                # Those flows stay untouched; their next handshake tries again.
+                for line in error.lines:
+                    _log.warning("verdicts not inserted: %s", line)
+                continue
+            now = time.time()
+            for due in batch:
+                self._metrics.verdict_in_kernel(now - due.seen)
+
+    def _drain(self) -> None:
+        try:
+            captured = self._source.receive()
+        except OSError as error:
+            self._failure = error
+            return
+        self.heard = time.monotonic()
+        self._count(len(captured))
+        if due := self._pipeline.take(captured, self.heard, self._clock()):
+            self._due += due
+            self._something_due.set()
+
+    def _count(self, captured: int) -> None:
+        self._metrics.captured(captured)
+        losses = self._source.losses
+        for reason, total in losses.items():
+            self._metrics.lost(reason, total - self.losses.get(reason, 0))
+        self.losses = losses

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Brings the registry: from its sources or the disk, through the guard.
+
+Knows the order of a load (fetch, verify, parse, guard, carry over, keep on disk)
+and that a failure at any step means that nothing has happened; does not know what
+becomes of a registry afterwards. Blocking: the daemon gives it a thread.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.errors import FeedFault, InvalidConfig, InvalidRegistry, Problem
+from vpngate.feed import (
+    Feed,
+    FeedSettings,
+    Fetched,
+    LastGood,
+    NoSourceAnswered,
+    Store,
+    Validators,
+)
+from vpngate.packets import Family
+from vpngate.registry import (
+    GuardSettings,
+    Limits,
+    Loaded,
+    Registry,
+    When,
+    carry_over,
+    guard,
+    load,
+    recall_departed,
+    remember_departed,
+)
+from vpngate.registry.moments import span_of
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A registry that may be put in force: where from, and how many bad rows."""
+
+    registry: Registry
+    source: str
+    rejected: int
+
+
+def guard_settings(settings: RegistrySettings) -> GuardSettings:
+    """What the guard is told."""
+    return GuardSettings(
+        min_prefix_length={f: settings.min_prefix_length.of(f) for f in Family},
+        max_removed=settings.max_removed,
+        sentinels=tuple(map(str, settings.sentinels)),
+    )
+
+
+class Keeper:
+    """Fetches registries, and remembers the last good one.
+
+    `clock` tells the time when it is needed: a fetch may take minutes.
+    """
+
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        clock: Callable[[], When],
+        validators: Validators | None = None,
+    ) -> None:
+        """InvalidConfig if the sources cannot be used.
+
+        `validators` of the registry in force, if this keeper takes over from another.
+        """
+        self._settings = settings
+        self._clock = clock
+        try:
+            sources = FeedSettings.parse(
+                settings.sources,
+                settings.public_key,
+                allow_unsigned=settings.allow_unsigned,
+            )
+        except ValueError as error:
+            raise InvalidConfig([Problem("registry", str(error))]) from None
+        self._feed = Feed(sources)
+        self._store = Store(Path(settings.state), sources.public_key)
+        self.validators = validators
+
+    def cancel(self) -> None:
+        """End a fetch that is running in another thread, and any later one."""
+        self._feed.cancel()
+
+    def boot(self) -> Delivery:
+        """The registry to start with: from the sources, else the last good one.
+
+        Raises what stands against the sources if there is no last good one either.
+        """
+        last = self._last_good()
+        try:
+            fetched = self.fetch(last.registry if last else None, keep=False)
+        except NoSourceAnswered as none:
+            if last is None:
+                raise
+            for line in none.lines:
+                _log.warning("%s; starting with the last good registry", line)
+            return last
+        if fetched is None:
+            if last is None:  # a source cannot say "not modified" to nobody
+                raise InvalidRegistry([Problem("registry", "no source has one")])
+            return last
+        return fetched
+
+    def fetch(
+        self,
+        current: Registry | None,
+        *,
+        accept_removals: bool = False,
+        keep: bool = True,
+    ) -> Delivery | None:
+        """A registry that may take the place of `current`; None if that still stands.
+
+        `accept_removals` is a person's word: what the guard may be overruled in, and
+        an older signature. With `keep` a registry that cannot be kept on disk is a
+        failure, else a warning. Raises NoSourceAnswered or FeedFault.
+        """
+        accepted: list[Loaded] = []
+
+        def examine(answer: Fetched) -> None:
+            loaded = self._load(answer.data, answer.source)
+            settings = guard_settings(self._settings)
+            guard(current, loaded.registry, settings, self._clock(), accept_removals)
+            accepted[:] = [loaded]
+
+        answer = self._feed.fetch(None if accept_removals else self.validators, examine)
+        for fault in answer.faults:
+            for line in fault.lines:
+                _log.warning("%s; asking the next source", line)
+        if not isinstance(answer, Fetched):
+            self.validators = answer.validators
+            return None
+        return self._accept(answer, accepted[0], current, keep=keep)
+
+    def _accept(
+        self, answer: Fetched, loaded: Loaded, current: Registry | None, *, keep: bool
+    ) -> Delivery:
+        registry = loaded.registry
+        if current is not None:
+            grace = self._settings.removal_grace
+            registry = carry_over(current, registry, grace, self._clock())
+        memory = remember_departed(registry)
+        try:
+            self._store.save(
+                LastGood(answer.data, answer.signature, answer.validators, memory)
+            )
+        except FeedFault as fault:
+            if keep:
+                raise
+            _log.warning("%s; without it a start needs a source", fault)
+        for problem in loaded.problems:
+            _log.warning("%s: %s; the row is left out", answer.source, problem)
+        self.validators = answer.validators
+        return Delivery(registry, answer.source, loaded.rejected)
+
+    def _last_good(self) -> Delivery | None:
+        try:
+            last = self._store.load()
+            if last is None:
+                return None
+            loaded = self._load(last.data, "the last good registry")
+            registry = recall_departed(loaded.registry, last.memory)
+        except (FeedFault, InvalidRegistry, ValueError) as fault:
+            _log.warning("%s", fault)
+            return None
+        self.validators = last.validators
+        return Delivery(registry, last.validators.source, loaded.rejected)
+
+    def _load(self, data: bytes, source: str) -> Loaded:
+        limits = Limits(
+            max_rejected=self._settings.max_rejected,
+            grace=self._settings.removal_grace,
+        )
+        try:
+            return load(data, limits=limits, now=span_of(self._clock()).latest)
+        except InvalidRegistry as invalid:
+            raise InvalidRegistry(
+                replace(each, where=f"{source}: {each.where}")
+                for each in invalid.problems
+            ) from None

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the configuration's interfaces are on this machine, now.
+
+Knows globs, and which interfaces must not be matched together; does not know how
+the kernel lists them. Blocking, but brief.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+from vpngate.config import Config
+from vpngate.daemon.snapshot import Machine
+from vpngate.errors import MissingInterface, Problem, Refused
+from vpngate.kernel.addresses import current_addresses
+from vpngate.kernel.links import Link, current_links
+from vpngate.kernel.shaper import ifb_name
+
+_GLOB = frozenset("*?[")
+_LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
+
+
+def look(config: Config) -> Machine:
+    """The machine as it is; Refused if two matched interfaces stand on each other."""
+    links = current_links()
+    matched = _matched(config, links)
+    _refuse_stacked(links, matched)
+    return Machine(matched, current_addresses())
+
+
+def insist(config: Config, machine: Machine) -> None:
+    """MissingInterface for names, not globs, that do not exist.
+
+    For the start alone, where it is most likely a slip of the pen; later they come
+    and go. Who expects one later writes a glob that matches it.
+    """
+    absent = [
+        Problem(
+            f"gateway.interfaces: {name}",
+            "no such interface",
+            "see `ip link`; write a glob for one that comes later",
+        )
+        for name in config.gateway.interfaces
+        if not _GLOB & set(name) and name not in machine.interfaces
+    ]
+    if absent:
+        raise MissingInterface(*absent)
+
+
+def _matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
+    ours = ifb_name(config.gateway.table)
+    return tuple(
+        sorted(
+            name
+            for name, link in links.items()
+            if name != ours
+            and link.hardware != _LOOPBACK
+            and any(fnmatchcase(name, glob) for glob in config.gateway.interfaces)
+        )
+    )
+
+
+def _refuse_stacked(links: Mapping[str, Link], matched: tuple[str, ...]) -> None:
+    """A packet would pass both, and be shaped twice."""
+    names = {links[name].index: name for name in matched}
+    pairs = [
+        (upper, lower)
+        for name in matched
+        for link in [links[name]]
+        for upper, lower in [
+            (name, names.get(link.parent)),
+            (names.get(link.master), name),
+        ]
+        if upper and lower
+    ]
+    if pairs:
+        raise Refused(
+            *(
+                Problem(
+                    f"gateway.interfaces: {upper} and {lower}",
+                    f"{upper} stands on {lower}: its traffic would be shaped twice",
+                    "name only one of them",
+                )
+                for upper, lower in pairs
+            )
+        )

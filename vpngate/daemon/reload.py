@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reloading: a changed file becomes a new snapshot, or nothing happens.
+
+Knows what is read again, in which order, and what a failure leaves as it was: a
+configuration that is not taken changes nothing; a registry that is not taken leaves
+the old one in force, while a sound configuration counts (an operator who turns
+enforcing off must not wait for a registry to be mended). Does not know how the
+kernel is changed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from vpngate.config import Config, Reload, changes
+from vpngate.daemon.current import Current
+from vpngate.daemon.keeper import Delivery, Keeper
+from vpngate.daemon.report import registry_facts
+from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.errors import InvalidConfig, VpngateError
+from vpngate.feed import next_fetch, reason_of
+from vpngate.metrics import Metrics
+from vpngate.registry import When
+
+_log = logging.getLogger(__name__)
+
+
+class Reloader:
+    """Reloads on request, and fetches the registry when it is time. One at a time."""
+
+    def __init__(  # noqa: PLR0913 - what a reload reads, and whom it tells
+        self,
+        current: Current,
+        keeper: Keeper,
+        metrics: Metrics,
+        clock: Callable[[], When],
+        *,
+        read_config: Callable[[str], Config],
+        path: str,
+        look: Callable[[Config], Machine],
+        delivery: Delivery,
+    ) -> None:
+        """`delivery` is the registry that the daemon starts with."""
+        self._current = current
+        self._keeper = keeper
+        self._metrics = metrics
+        self._clock = clock
+        self._read_config = read_config
+        self._path = path
+        self._look = look
+        self._rejected = delivery.rejected
+        self._turn = asyncio.Lock()
+        self._failures = 0
+        self.failure = ""  # why the last registry was not taken
+        self._announce(registry_taken=True)
+
+    async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
+        """Read everything again; what came of it, or the error that stopped it."""
+        async with self._turn:
+            config = await self._next_config()
+            if config.registry != self._current.snapshot.config.registry:
+                keeper = Keeper(config.registry, self._clock, self._keeper.validators)
+                self._keeper.cancel()
+                self._keeper = keeper
+            delivery, refusal = await self._next_registry(
+                accept_removals=accept_removals
+            )
+            await self._put_in_force(config, delivery)
+            if refusal is not None:
+                raise refusal
+        return self._outcome(delivery)
+
+    async def refresh(self) -> None:
+        """Fetch the registry again and again, at the pace that is configured."""
+        random = Random()  # noqa: S311 - spreads a fleet, no secret
+        while True:
+            refresh = self._current.snapshot.config.registry.refresh
+            await asyncio.sleep(next_fetch(refresh, self._failures, random))
+            try:
+                await self._refresh_once()
+            except VpngateError as refusal:
+                for line in refusal.lines:
+                    _log.warning("%s; the registry in force stays", line)
+
+    async def _refresh_once(self) -> None:
+        async with self._turn:
+            delivery, refusal = await self._next_registry(accept_removals=False)
+            if refusal is not None:
+                raise refusal
+            if delivery is not None:
+                await self._put_in_force(self._current.snapshot.config, delivery)
+
+    async def age(self) -> None:
+        """Let time pass: registrations begin, end, and use up their grace."""
+        await self._current.change(lambda snapshot: snapshot)
+        registry = self._current.snapshot.registry
+        facts = registry_facts(registry, self._rejected, self._clock())
+        self._metrics.registry_aged(facts)
+
+    async def look_again(self) -> None:
+        """Follow interfaces and addresses as they come and go."""
+        config = self._current.snapshot.config
+        machine = await asyncio.to_thread(self._look, config)
+        if machine != self._current.snapshot.machine:
+            await self._current.change(lambda old: replace(old, machine=machine))
+            _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
+
+    def cancel(self) -> None:
+        """End a fetch that is running; for the daemon's stop."""
+        self._keeper.cancel()
+
+    async def _next_config(self) -> Config:
+        """The configuration as it stands in its file now, if it may be taken."""
+        old = self._current.snapshot.config
+        try:
+            config = await asyncio.to_thread(self._read_config, self._path)
+            found = changes(old, config)
+            if found.reload is Reload.COLD:
+                raise InvalidConfig(found.problems(self._path))
+        except VpngateError:
+            self._metrics.config_refused()
+            raise
+        return config
+
+    async def _next_registry(
+        self, *, accept_removals: bool
+    ) -> tuple[Delivery | None, VpngateError | None]:
+        try:
+            delivery = await asyncio.to_thread(
+                self._keeper.fetch,
+                self._current.snapshot.registry,
+                accept_removals=accept_removals,
+            )
+        except VpngateError as refusal:
+            self._failures += 1
+            self.failure = refusal.lines[0]
+            self._metrics.registry_refused(reason_of(refusal))
+            return None, refusal
+        self._failures, self.failure = 0, ""
+        return delivery, None
+
+    async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
+        machine = await asyncio.to_thread(self._look, config)
+
+        def successor(snapshot: Snapshot) -> Snapshot:
+            registry = delivery.registry if delivery else snapshot.registry
+            grace = config.registry.removal_grace
+            registry = replace(registry, grace=grace)
+            return Snapshot(config, enabled_tunnels(config), registry, machine)
+
+        await self._current.change(successor)
+        if delivery is not None:
+            self._rejected = delivery.rejected
+        self._announce(registry_taken=not self.failure)
+
+    def _announce(self, *, registry_taken: bool) -> None:
+        """Tell the metrics what is in force."""
+        snapshot, now = self._current.snapshot, time.time()
+        gateway = snapshot.config.gateway
+        self._metrics.config_taken(now)
+        self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
+        if registry_taken:
+            facts = registry_facts(snapshot.registry, self._rejected, self._clock())
+            self._metrics.registry_taken(facts, now)
+
+    def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
+        snapshot = self._current.snapshot
+        prefixes = {f.label: n for f, n in snapshot.registry.prefixes.items()}
+        return {
+            "registry": f"taken from {delivery.source}" if delivery else "unchanged",
+            "prefixes": prefixes,
+            "rejected_rows": self._rejected,
+            "mode": snapshot.config.gateway.mode.value,
+        }

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon acts on at one moment: configuration, registry, machine.
+
+Knows how the three together answer "is this address left alone" and what the
+kernel should hold; immutable, and replaced whole. Does not know where any of them
+came from.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from vpngate.config import Config, Confirm, Mode, Side
+from vpngate.packets import Direction, Family, format_address
+from vpngate.recognition import Tunnel
+from vpngate.registry import Registration, Registry
+from vpngate.registry.intervals import Intervals
+from vpngate.registry.moments import When
+from vpngate.ruleset import Ruleset
+from vpngate.tunnels import all_tunnels
+
+
+def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
+    """The tunnels that the configuration has recognised."""
+    return tuple(t for t in all_tunnels() if t.name in config.tunnels.enabled)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine as far as it matters: where to attach, and its own addresses."""
+
+    interfaces: tuple[str, ...] = ()
+    addresses: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Configuration, registry and machine; a `policy.Standing`."""
+
+    config: Config
+    tunnels: tuple[Tunnel, ...]  # the enabled ones
+    registry: Registry
+    machine: Machine
+
+    @cached_property
+    def protected(self) -> Intervals:
+        """What is never throttled, whatever the registry says."""
+        listed = Intervals.of_prefixes(map(str, self.config.protect.prefixes))
+        own = Intervals.of_prefixes(map(format_address, self.machine.addresses))
+        return listed.union(own)
+
+    @property
+    def enforcing(self) -> bool:
+        """Whether verdicts are acted on at all."""
+        return self.config.gateway.mode is Mode.ENFORCE
+
+    @property
+    def one_way(self) -> bool:
+        """Whether a first message alone may be enough."""
+        return self.config.tunnels.confirm is Confirm.ONE_WAY
+
+    @cached_property
+    def subscriber_prefix(self) -> dict[Family, int]:
+        """Bits of an address that name a subscriber."""
+        lengths = self.config.throttle.subscriber_prefix
+        return {family: lengths.of(family) for family in Family}
+
+    def lookup(self, address: bytes, now: When) -> Registration | None:
+        """The longest registration of an address that stands, None if none does."""
+        return self.registry.lookup(address, now)
+
+    def protects(self, address: bytes) -> bool:
+        """Whether an address is protected, or the gateway's own."""
+        return self.protected.contains(address)
+
+    def direction(self, *, ingress: bool) -> Direction:
+        """Which way a packet goes that came in (or went out) by our interfaces."""
+        facing_subscribers = self.config.gateway.side is Side.SUBSCRIBER
+        return Direction.UPLOAD if ingress is facing_subscribers else Direction.DOWNLOAD
+
+    def ruleset(self, now: When) -> Ruleset:
+        """What the kernel should hold at `now`."""
+        gateway, capture = self.config.gateway, self.config.capture
+        return Ruleset(
+            table=gateway.table,
+            interfaces=self.machine.interfaces,
+            subscriber_side=gateway.side is Side.SUBSCRIBER,
+            hook_priority=gateway.hook_priority,
+            mark=gateway.mark,
+            enforce=self.enforcing,
+            deadman=gateway.deadman,
+            rate=self.config.throttle.rate,
+            max_flows=self.config.throttle.max_flows,
+            signatures=tuple(s for tunnel in self.tunnels for s in tunnel.signatures),
+            nflog_group=capture.nflog_group,
+            packets_per_second=capture.packets_per_second,
+            spared=self.registry.covered(now).union(self.protected),
+        )
