@@ -10,13 +10,13 @@ program is put behind each layout of a link layer with its offsets moved.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import cypcap
 
 from vpngate.capture.first_look import first_look
 from vpngate.errors import MissingFeature
 from vpngate.links import LAYOUTS, Check, Layout, LinkType
-from vpngate.packets import Transport
 from vpngate.signatures import Signature
 from vpngate.signatures.pcap import filter_for
 
@@ -31,31 +31,36 @@ _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
 _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
 _REJECT: Instruction = (0x06, 0, 0, 0)
 
-_KERNEL_MOST = 4096  # BPF_MAXINSNS: instructions of a program attached to a socket
-_WHOLE_PACKET = 65535  # bytes to keep of a match
+_WHOLE_PACKET = 256 << 10  # bytes to keep of a match: more than any packet has
+
+
+class KernelFilter(NamedTuple):
+    """Programs for sockets that together pass a filter's frames.
+
+    Each is for a socket of its own; a frame passes one of them at most, save where
+    it cannot be told what transport it holds. If not `exact` they pass more.
+    """
+
+    programs: Sequence[Program]
+    exact: bool
 
 
 class CandidateFilter:
     """What passes one of several libpcap expressions, for each link type.
 
-    The expressions are about IP packets (`ip`, `ip6` and what is in them); they
-    name neither link layers nor the frame's length. Several short ones compile much
+    `looks` are cheaper expressions, passed by all that passes one of `expressions`.
+    All are about IP packets (`ip`, `ip6` and what is in them) and name neither link
+    layers nor the frame's length. Several short ones compile much
     faster than one long one, since libpcap's optimiser takes its time; what runs
     out of bytes in one is not looked at by those behind it. Raises MissingFeature
     if libpcap rejects one.
     """
 
-    def __init__(self, expressions: Iterable[str]) -> None:
-        dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)
-        try:
-            self._programs: list[Program] = [
-                list(dead.compile(expression)) for expression in expressions
-            ]
-        except cypcap.Error as error:
-            raise MissingFeature(
-                f"libpcap: cannot compile the candidates' filter ({error}); "
-                "install the version of cypcap that vpngate asks for"
-            ) from error
+    def __init__(
+        self, expressions: Iterable[str], looks: Iterable[str] | None = None
+    ) -> None:
+        self._programs = _compiled(expressions)
+        self._looks = None if looks is None else _compiled(looks)
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
 
@@ -64,8 +69,14 @@ class CandidateFilter:
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
         transports = sorted({signature.transport for signature in chosen})
-        groups = {t: [s for s in chosen if s.transport is t] for t in transports}
-        return cls(_expression(*group) for group in groups.items())
+        groups = [[s for s in chosen if s.transport is each] for each in transports]
+        wholes = [filter_for(group) for group in groups]
+        looks = list(map(first_look, transports, groups))
+        pairs = list(zip(looks, wholes, strict=True))
+        return cls(
+            [f"({look}) and ({whole})" if look else whole for look, whole in pairs],
+            [look or whole for look, whole in pairs],
+        )
 
     def _program(self, link_type: int) -> "cypcap.BpfProgram | None":
         """The filter as libpcap takes it; None where it cannot be written."""
@@ -90,29 +101,45 @@ class CandidateFilter:
 
         return matches
 
-    def kernel_programs(self, link_type: int) -> list[Program]:
-        """The filter in as many programs as the kernel's limit asks for.
+    def kernel_filter(self, link_type: int, most: int) -> KernelFilter:
+        """The filter in programs of at most `most` instructions (but see below).
 
-        Each for a socket of its own; a frame passes one of them at most, save where
-        it cannot be told what transport it holds.
+        If an expression alone is longer than that, its cheap look takes its place,
+        and if there is none it stays, for the kernel to refuse.
         """
-        bins: list[dict[Layout, list[Program]]] = []
-        size = _KERNEL_MOST
-        for layout in LAYOUTS.get(link_type, ()):
-            for program in self._programs:
-                needed = len(_assembled([(layout, [program])]))
-                size += needed
-                if size > _KERNEL_MOST:
-                    bins.append({})
-                    size = needed
-                bins[-1].setdefault(layout, []).append(program)
-        return [_assembled(parts.items()) for parts in bins]
+        layouts = LAYOUTS.get(link_type, ())
+        whole = _packed(layouts, self._programs, most)
+        if self._looks is None or all(len(program) <= most for program in whole):
+            return KernelFilter(whole, exact=True)
+        return KernelFilter(_packed(layouts, self._looks, most), exact=False)
 
 
-def _expression(transport: Transport, signatures: Sequence[Signature]) -> str:
-    whole = filter_for(signatures)
-    look = first_look(transport, signatures)
-    return f"({look}) and ({whole})" if look else whole
+def _compiled(expressions: Iterable[str]) -> list[Program]:
+    dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)
+    try:
+        return [list(dead.compile(expression)) for expression in expressions]
+    except cypcap.Error as error:
+        raise MissingFeature(
+            f"libpcap: cannot compile the candidates' filter ({error}); "
+            "install the version of cypcap that vpngate asks for"
+        ) from error
+
+
+def _packed(
+    layouts: Iterable[Layout], programs: Sequence[Program], most: int
+) -> list[Program]:
+    """Every program in every layout, in as few programs as order and size allow."""
+    bins: list[dict[Layout, list[Program]]] = []
+    size = most
+    for layout in layouts:
+        for program in programs:
+            needed = len(_assembled([(layout, [program])]))
+            size += needed
+            if size > most:
+                bins.append({})
+                size = needed
+            bins[-1].setdefault(layout, []).append(program)
+    return [_assembled(parts.items()) for parts in bins]
 
 
 def _assembled(parts: Iterable[tuple[Layout, Sequence[Program]]]) -> Program:

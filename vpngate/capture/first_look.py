@@ -15,14 +15,15 @@ from vpngate.signatures import Shape, Signature
 _BYTES = range(256)
 _IPV4_HEADER = "((ip[0] & 0xf) << 2)"
 _TCP_HEADER = "((tcp[12] & 0xf0) >> 2)"
+_IPV6_PASSED_OVER = (0, 43, 60)  # RFC 8200: hop-by-hop, routing, destination options
 _TCP_HEADER_IPV6 = "((ip6[52] & 0xf0) >> 2)"
 
 
 def first_look(transport: Transport, signatures: Sequence[Signature]) -> str | None:
     """An expression that every match passes; None where one would not help.
 
-    An IPv6 packet with extension headers always passes. An empty TCP segment never
-    does, whatever Ethernet's padding behind it looks like.
+    An IPv6 packet that begins with extension headers always passes. An empty TCP
+    segment never does, whatever Ethernet's padding behind it looks like.
     """
     if not transport.has_ports:
         return None
@@ -48,9 +49,10 @@ def first_look(transport: Transport, signatures: Sequence[Signature]) -> str | N
             f"ip6[4:2] > {_TCP_HEADER_IPV6} and "
             f"{one_of(f'ip6[40 + {_TCP_HEADER_IPV6}]', 'ip6[40:2]', 'ip6[42:2]')}"
         )
+    chained = " or ".join(f"ip6[6] = {header}" for header in _IPV6_PASSED_OVER)
     return (
         f"(ip and ip[9] = {transport:d} and {ipv4}) or "
-        f"(ip6 and (ip6[6] != {transport:d} or ({ipv6})))"
+        f"(ip6 and ({chained} or (ip6[6] = {transport:d} and {ipv6})))"
     )
 
 
