@@ -71,7 +71,9 @@ def answer(registry: Registry, address: bytes, now: float) -> dict[str, Any]:
 def _table(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = [_HEADING]
     for each in answers:
-        until = each["stands_until"] or ("-" if each["registered"] else "")
+        until = each["valid_until"] or ("-" if each["registered"] else "")
+        if each["in_grace"]:
+            until = f"{each['stands_until']} (in grace)"
         rows.append(
             (
                 each["address"],
@@ -79,7 +81,7 @@ def _table(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 each["registration"] or "",
                 each["prefix"] or "",
                 "+".join(each["tunnels"] or ()),
-                f"{until} (in grace)" if each["in_grace"] else until,
+                until,
             )
         )
     yield from aligned(rows)

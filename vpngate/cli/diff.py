@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`vpngate diff`: what changed between two registries.
+
+Knows how differences are printed, and that the guard is asked what it would say of
+the new one after the old; the registry knows both answers.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vpngate.cli import inputs, options
+from vpngate.cli.tables import aligned
+from vpngate.registry import (
+    Comparison,
+    GuardSettings,
+    Objection,
+    compare,
+    objections,
+)
+from vpngate.registry.entries import Row
+from vpngate.registry.moments import ALWAYS, NEVER, format_moment
+
+if TYPE_CHECKING:
+    from vpngate.cli import Subparsers
+
+
+def add_parser(commands: "Subparsers") -> None:
+    """Declare the command."""
+    parser = commands.add_parser("diff", help="what changed between two registries")
+    parser.add_argument("old", metavar="OLD")
+    parser.add_argument("new", metavar="NEW")
+    options.add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the differences; 1 if the guard would not let NEW follow OLD."""
+    now = time.time()
+    old = inputs.read_registry(args.old, now).registry
+    new = inputs.read_registry(args.new, now).registry
+    difference = compare(old, new, now)
+    against = objections(old, new, GuardSettings(), now)
+    options.show(
+        args.format,
+        _object(difference, against),
+        lambda: _table(difference, against),
+    )
+    return 1 if against else 0
+
+
+def _object(difference: Comparison, against: Sequence[Objection]) -> dict[str, Any]:
+    return {
+        "added": [_row(row) for row in difference.added],
+        "removed": [_row(row) for row in difference.removed],
+        "changed": [
+            {"old": _row(change.old), "new": _row(change.new)}
+            for change in difference.changed
+        ],
+        "guard": [
+            {
+                "reason": objection.reason.value,
+                "problem": str(objection.problem),
+                "overridable": objection.reason.overridable,
+            }
+            for objection in against
+        ],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "prefix": str(row.prefix),
+        "registration": row.id,
+        "tunnels": list(row.terms.tunnels),
+        "valid_from": _moment(row.terms.valid_from),
+        "valid_until": _moment(row.terms.valid_until),
+    }
+
+
+def _table(difference: Comparison, against: Sequence[Objection]) -> Iterator[str]:
+    rows = [("+", row) for row in difference.added]
+    rows += [("-", row) for row in difference.removed]
+    for change in difference.changed:
+        rows += [("<", change.old), (">", change.new)]
+    yield from aligned([_cells(sign, row) for sign, row in rows])
+    yield (
+        f"{len(difference.added)} added, {len(difference.removed)} removed,"
+        f" {len(difference.changed)} changed"
+    )
+    for objection in against:
+        yield f"the guard would refuse it: {objection.problem}"
+    if not against:
+        yield "the guard would take it"
+
+
+def _cells(sign: str, row: Row) -> tuple[str, ...]:
+    since, until = _moment(row.terms.valid_from), _moment(row.terms.valid_until)
+    return (
+        sign,
+        str(row.prefix),
+        row.id,
+        "+".join(row.terms.tunnels),
+        f"from {since}" if since else "",
+        f"until {until}" if until else "",
+    )
+
+
+def _moment(seconds: float) -> str | None:
+    return None if seconds in (ALWAYS, NEVER) else format_moment(seconds)
