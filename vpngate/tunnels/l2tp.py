@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """L2TP over UDP: version 2 (RFC 2661) and version 3 (RFC 3931).
 
-Knows how a control connection opens: SCCRQ, SCCRP, SCCCN, with every AVP in them.
-Does not know sessions, data messages, hidden AVPs' content, or L2TPv3 straight over
-IP.
+Knows how a control connection opens: SCCRQ, SCCRP, SCCCN, and every AVP in them.
+Does not know sessions, data messages, what is in a hidden AVP, or L2TPv3 straight
+over IP. A tunnel id that is hidden, or was not captured, can be repeated by nobody:
+its request opens a conversation, and nothing confirms it.
+
+scapy describes the header of version 2 in `scapy.layers.l2tp`, and no AVPs; what is
+checked is checked here.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whole conversations of IPsec, L2TP and PPTP: what confirms a flow, and what not.
+
+Packets pass `decode`, `recognise` and the flow table, as they do in the daemon; some
+are lost, late, repeated or answered from elsewhere.
+"""
+
+from dataclasses import dataclass
+from struct import pack
+
+import pytest
+from scapy.layers.l2 import GRE_PPTP
+from scapy.layers.pptp import (
+    PPTPStartControlConnectionReply,
+    PPTPStartControlConnectionRequest,
+)
+
+from tests.unit.tunnels.crafting import network
+from tests.unit.tunnels.test_ipsec import (
+    COOKIE,
+    IKE_AUTH,
+    IKE_AUTH_ANSWER,
+    KEY_EXCHANGE_1,
+    MAIN,
+    MAIN_ANSWER,
+    MARKER,
+    NONE,
+    QUICK_MODE,
+    REFUSAL,
+    SA_INIT,
+    SA_INIT_ANSWER,
+    SA_KE_NONCE,
+    ike,
+)
+from tests.unit.tunnels.test_l2tp import (
+    CONNECTED,
+    HIDDEN,
+    HOST,
+    PROTOCOL,
+    REPLY,
+    REPLY_3,
+    REQUEST,
+    REQUEST_3,
+    avp,
+    control,
+)
+from vpngate.flows import FlowTable
+from vpngate.packets import Transport, decode
+from vpngate.recognition import Evidence
+from vpngate.tunnels import all_tunnels, recognise
+
+UDP, TCP, GRE, ESP = Transport.UDP, Transport.TCP, Transport.GRE, Transport.ESP
+IKE, NATT, BARE = (500, 500), (14500, 4500), (0, 0)
+L2TP, ELSEWHERE = (49152, 1701), (49152, 50001)
+PPTP = (49152, 1723)
+NOTHING, OPENED, CONFIRMED = None, Evidence.INITIATION, Evidence.CONFIRMED
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What each end sends, in order: `>` from client to server, `<` back."""
+
+    name: str
+    transport: Transport
+    ports: tuple[int, int]
+    said: tuple[tuple[str, bytes], ...]
+    evidence: Evidence | None
+
+
+def esp(spi: int, *sequence: int) -> list[bytes]:
+    return [pack(">II", spi, number) + bytes(24) for number in sequence]
+
+
+def each_way(up: list[bytes], down: list[bytes]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((">", p) for p in up) + tuple(("<", p) for p in down)
+
+
+def marked(*messages: tuple[str, bytes]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((way, MARKER + message) for way, message in messages)
+
+
+INVALID_KE = ike(pack(">BBHI", 0, 0, 10, 17) + b"\0\x13", 41, 34, 0x20, responder=NONE)
+ASKED = ike(b"\0" + COOKIE[1:], 41, 34, 0x20, responder=NONE)
+AGAIN = ike(COOKIE + SA_KE_NONCE, 41, 34, 0x08, responder=NONE)
+OTHER_ANSWER = b"\x33" * 8 + SA_INIT_ANSWER[8:]
+OTHER_AUTH = IKE_AUTH_ANSWER[:8] + b"\x44" * 8 + IKE_AUTH_ANSWER[16:]
+KEEPALIVE = b"\xff"
+
+SCCRQ = bytes(PPTPStartControlConnectionRequest())
+SCCRP = bytes(PPTPStartControlConnectionReply())
+HIDDEN_ID = control(
+    1, PROTOCOL, HOST, avp(36, bytes(16)), avp(9, bytes(20), flags=HIDDEN)
+)
+
+
+def gre(**fields: int) -> bytes:
+    data = b"\xff\x03\0\x21" if "sequence_number" in fields else b""
+    return bytes(GRE_PPTP(call_id=7, **fields) / data)
+
+
+DATA = [gre(seqnum_present=1, sequence_number=n) for n in range(3)]
+ACKS = [gre(acknum_present=1, ack_number=n) for n in range(3)]
+
+CONVERSATIONS = [
+    Conversation("IKEv2", UDP, IKE, ((">", SA_INIT), ("<", SA_INIT_ANSWER)), CONFIRMED),
+    Conversation("IKEv2 alone", UDP, IKE, ((">", SA_INIT), (">", SA_INIT)), OPENED),
+    Conversation("an answer alone", UDP, IKE, (("<", SA_INIT_ANSWER),), NOTHING),
+    Conversation(
+        "an answer first", UDP, IKE, (("<", SA_INIT_ANSWER), (">", SA_INIT)), OPENED
+    ),
+    Conversation(
+        "another's answer", UDP, IKE, ((">", SA_INIT), ("<", OTHER_ANSWER)), OPENED
+    ),
+    Conversation("an echo", UDP, IKE, ((">", SA_INIT), ("<", SA_INIT)), OPENED),
+    Conversation("a refusal", UDP, IKE, ((">", SA_INIT), ("<", REFUSAL)), OPENED),
+    Conversation(
+        "a cookie asked for",
+        *(UDP, IKE),
+        ((">", SA_INIT), ("<", ASKED), (">", AGAIN), ("<", SA_INIT_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "another group asked for",
+        *(UDP, IKE),
+        ((">", SA_INIT), ("<", INVALID_KE), (">", SA_INIT), ("<", SA_INIT_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2 on 4500 from the start",
+        *(UDP, NATT),
+        marked((">", SA_INIT), ("<", SA_INIT_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2 moved to 4500",
+        *(UDP, NATT),
+        marked((">", IKE_AUTH), (">", IKE_AUTH), ("<", IKE_AUTH_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2 moved to 4500, unanswered",
+        *(UDP, NATT),
+        marked((">", IKE_AUTH), (">", IKE_AUTH)),
+        OPENED,
+    ),
+    Conversation(
+        "two halves of two exchanges",
+        *(UDP, NATT),
+        marked((">", IKE_AUTH), ("<", OTHER_AUTH)),
+        OPENED,
+    ),
+    Conversation("IKEv1", UDP, IKE, ((">", MAIN), ("<", MAIN_ANSWER)), CONFIRMED),
+    Conversation(
+        "IKEv1 seen late",
+        *(UDP, IKE),
+        ((">", KEY_EXCHANGE_1), ("<", KEY_EXCHANGE_1)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv1 moved to 4500",
+        *(UDP, NATT),
+        ((">", KEEPALIVE), *marked((">", QUICK_MODE), ("<", QUICK_MODE))),
+        CONFIRMED,
+    ),
+    Conversation(
+        "ESP", ESP, BARE, each_way(esp(0x1001, 1, 2), esp(0x2002, 8, 9)), CONFIRMED
+    ),
+    Conversation(
+        "ESP in UDP, some lost, some late",
+        *(UDP, NATT),
+        each_way(esp(0x1001, 1, 5, 3), [KEEPALIVE, *esp(0x2002, 900, 70_000)]),
+        CONFIRMED,
+    ),
+    Conversation(
+        "ESP around the end of its numbers",
+        *(ESP, BARE),
+        each_way(esp(0x1001, 0xFFFFFFFF, 0), esp(0x2002, 0xFFFFFFF0, 4)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "ESP in two security associations each way",
+        *(ESP, BARE),
+        each_way(
+            [p for n in (1, 2) for spi in (0x1001, 0x1002) for p in esp(spi, n)],
+            [p for n in (1, 2) for spi in (0x2001, 0x2002) for p in esp(spi, n)],
+        ),
+        CONFIRMED,
+    ),
+    Conversation(
+        "ESP one way", ESP, BARE, each_way(esp(0x1001, 1, 2, 3, 4), []), OPENED
+    ),
+    Conversation(
+        "ESP, one packet back",
+        ESP,
+        BARE,
+        each_way(esp(0x1001, 1, 2), esp(2**9, 1)),
+        OPENED,
+    ),
+    Conversation(
+        "ESP repeated",
+        ESP,
+        BARE,
+        each_way(esp(0x1001, 5, 5), esp(0x2002, 5, 5)),
+        OPENED,
+    ),
+    Conversation(
+        "no two packets of one SPI",
+        *(UDP, NATT),
+        each_way(
+            [p for n in range(50) for p in esp(0x1000 + n, n)],
+            [p for n in range(50) for p in esp(0x2000 + n, n)],
+        ),
+        OPENED,
+    ),
+    Conversation("L2TP", UDP, L2TP, ((">", REQUEST), ("<", REPLY)), CONFIRMED),
+    Conversation("L2TPv3", UDP, L2TP, ((">", REQUEST_3), ("<", REPLY_3)), CONFIRMED),
+    Conversation(
+        "L2TP repeated",
+        *(UDP, L2TP),
+        ((">", REQUEST), (">", REQUEST), ("<", REPLY), (">", CONNECTED)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "L2TP for another tunnel",
+        *(UDP, L2TP),
+        ((">", REQUEST), ("<", REPLY[:4] + b"\x99\x99" + REPLY[6:])),
+        OPENED,
+    ),
+    Conversation(
+        "L2TP, connected by the wrong end",
+        UDP,
+        L2TP,
+        ((">", REQUEST), ("<", CONNECTED)),
+        OPENED,
+    ),
+    Conversation(
+        "L2TP answered from another port",
+        *(UDP, ELSEWHERE),
+        (("<", REPLY), (">", CONNECTED)),
+        CONFIRMED,
+    ),
+    Conversation("L2TP not connected", UDP, ELSEWHERE, (("<", REPLY),), OPENED),
+    # Nobody can tell whom the reply answers: left alone.
+    Conversation(
+        "L2TP with a hidden id", UDP, L2TP, ((">", HIDDEN_ID), ("<", REPLY)), OPENED
+    ),
+    Conversation(
+        "PPTP", TCP, PPTP, ((">", SCCRQ), (">", SCCRQ), ("<", SCCRP)), CONFIRMED
+    ),
+    Conversation("PPTP, two requests", TCP, PPTP, ((">", SCCRQ), ("<", SCCRQ)), OPENED),
+    Conversation(
+        "enhanced GRE, one end only acknowledges",
+        *(GRE, BARE),
+        each_way(DATA, ACKS),
+        CONFIRMED,
+    ),
+    Conversation("enhanced GRE one way", GRE, BARE, each_way(DATA, []), OPENED),
+]
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
+def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) -> None:
+    table = FlowTable(10)
+    for now, (way, payload) in enumerate(conversation.said):
+        raw = network(
+            conversation.transport,
+            payload,
+            conversation.ports,
+            back=way == "<",
+            ipv6=ipv6,
+        )
+        packet = decode(raw)
+        assert packet is not None
+        found = recognise(packet, all_tunnels())
+        if found is not None:
+            table.observe(packet, *found, now / 10)
+    seen = [sighting.evidence for sighting in table.sightings()]
+    assert seen == ([conversation.evidence] if conversation.evidence else [])
