@@ -45,7 +45,10 @@ class Snapshot:
     def protected(self) -> Intervals:
         """What is never throttled, whatever the registry says."""
         listed = Intervals.of_prefixes(map(str, self.config.protect.prefixes))
-        own = Intervals.of_prefixes(map(format_address, self.machine.addresses))
+        own = Intervals.of_prefixes(
+            f"{format_address(address)}/{8 * len(address)}"
+            for address in self.machine.addresses
+        )
         return listed.union(own)
 
     @property
