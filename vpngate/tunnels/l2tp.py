@@ -6,8 +6,7 @@ Does not know sessions, data messages, what is in a hidden AVP, or L2TPv3 straig
 over IP. A tunnel id that is hidden, or was not captured, can be repeated by nobody:
 its request opens a conversation, and nothing confirms it.
 
-scapy describes the header of version 2 in `scapy.layers.l2tp`, and no AVPs; what is
-checked is checked here.
+scapy's description of these messages is in `vpngate.tunnels.messages.l2tp`.
 """
 
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from tests.unit.tunnels.crafting import cut, ends, flipped, packet, read
 from vpngate.packets import FlowKey, Transport
 from vpngate.recognition import Message, Role
 from vpngate.tunnels.l2tp import TUNNEL
+from vpngate.tunnels.messages import l2tp as wire
 
 PORTS = (1701, 1701)
 ODD = (49152, 1701)
@@ -114,10 +115,41 @@ def test_a_server_may_answer_from_a_port_of_its_choice(version: int) -> None:
 
 
 def test_scapy_agrees_on_the_header() -> None:
-    seen = L2TP(REPLY)
-    assert (seen.version, seen.len, seen.tunnel_id) == (2, len(REPLY), CLIENT_ID)
-    assert (seen.session_id, seen.ns, seen.nr) == (0, 0, 1)
-    assert str(seen.hdr) == "sequence+length+control"
+    for seen in (L2TP(REPLY), wire.Control(REPLY)):
+        assert (seen.version, seen.tunnel_id, seen.session_id) == (2, CLIENT_ID, 0)
+        assert (seen.ns, seen.nr) == (0, 1)
+    assert str(L2TP(REPLY).hdr) == "sequence+length+control"
+
+
+@pytest.mark.parametrize(
+    "message", [REQUEST, REPLY, CONNECTED, REQUEST_3, REPLY_3, CONNECTED_3]
+)
+def test_the_classes_describe_every_byte(message: bytes) -> None:
+    seen = wire.Control(message)
+    assert seen.length == len(message)
+    assert seen.avps[0].sprintf("%attribute%") == "Message Type"
+    assert sum(a.length for a in seen.avps) == len(message) - 12
+    seen.length = None
+    for each in seen.avps:
+        each.length = None
+    rebuilt = seen.copy()
+    rebuilt.raw_packet_cache = None
+    assert bytes(rebuilt) == message
+
+
+def test_a_wrong_length_can_be_built() -> None:
+    wrong = bytes(wire.Control(length=99, avps=[wire.AVP(length=5)]))
+    assert wrong[2:4] == b"\0\x63"
+    assert wrong[12:14] == b"\x80\x05"
+    assert to_server(wrong) is None
+
+
+def test_what_scapy_builds_is_read() -> None:
+    values = {0: b"\0\x01", 2: b"\x01\0", 7: b"lac", 9: b"\x12\x34"}
+    avps = [wire.AVP(attribute=number, value=value) for number, value in values.items()]
+    message = to_server(bytes(wire.Control(avps=avps)))
+    assert message is not None
+    assert message.token == CLIENT_ID.to_bytes(4)
 
 
 def test_avps_come_in_any_order_behind_the_message_type() -> None:
