@@ -29,6 +29,7 @@ _RESERVED = {_VERSION_1: 0xFF, _VERSION_2: 0x7F}
 # Version 1: phase 1 is main or aggressive mode (RFC 2409 section 5), and its first
 # payload SA, which begins with the domain of interpretation (RFC 2407 section 4.6.1).
 _SA_1 = 1
+_FRAGMENT_1 = 132  # of vendors: in clear, though what it is a part of may be encrypted
 _MAIN, _AGGRESSIVE = 2, 4
 _MODES = {_MAIN: "main mode", _AGGRESSIVE: "aggressive mode"}
 _AT_DOI = HEADER.size + _PAYLOAD.size
@@ -79,7 +80,7 @@ def _read_1(message: bytes, length: int) -> Message | None:
     initiator, responder, first, version, exchange, flags, message_id, _ = header
     if exchange not in _EXCHANGES_1 or flags & ~_FLAGS_1:
         return None
-    if flags & _ENCRYPTED:
+    if flags & _ENCRYPTED and first != _FRAGMENT_1:
         body = length - HEADER.size
         closes = body > 0 and body % _BLOCK == 0
     else:

@@ -139,7 +139,8 @@ def test_an_answer_repeats_the_initiators_spi(
         ike(bytes(24), 8, 6, 0x01, version=1, message_id=1),
         ike(bytes(24), 5, 2, 0x03, version=1),
         ike(payload(0, bytes(20)), 8, 4, version=1),
-        ike(payload(0, bytes(20)), 132, 2, version=1),  # a vendor's fragment
+        ike(payload(0, bytes(21)), 132, 2, version=1),  # a vendor's fragment
+        ike(payload(0, bytes(21)), 132, 2, 0x01, version=1),
     ],
 )
 def test_past_the_opening_a_message_names_both_spis(message: bytes) -> None:
@@ -196,6 +197,7 @@ def test_a_request_for_a_cookie_confirms_nothing_and_the_retry_opens() -> None:
         ike(payload(0, bytes(20)), 4, 2, version=1, responder=NONE),
         ike(bytes(60), 8, 32, 0x01, version=1, message_id=1),  # no whole blocks
         ike(b"", 8, 32, 0x01, version=1, message_id=1),
+        ike(payload(0, bytes(21)) + b"\0", 132, 2, 0x01, version=1),
         ike(bytes(64), 8, 32, 0x01, version=1, responder=NONE, message_id=1),
         ike(SA_1, 1, 34, version=1, responder=NONE),
         SA_INIT + b"\0",
