@@ -16,18 +16,20 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from vpngate import __version__
-from vpngate.capture.nflog import NflogCapture
 from vpngate.config import Config
-from vpngate.daemon import logs, report
+from vpngate.daemon import logs
 from vpngate.daemon.clock import Clock
 from vpngate.daemon.control import ControlServer, Handler
 from vpngate.daemon.current import Current
 from vpngate.daemon.deadman import DeadMan
+from vpngate.daemon.health import Health
 from vpngate.daemon.intake import Intake
 from vpngate.daemon.keeper import Keeper
 from vpngate.daemon.machine import insist, look
+from vpngate.daemon.opening import data_plane, open_capture
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.reload import Reloader
+from vpngate.daemon.report import Report
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
@@ -35,7 +37,6 @@ from vpngate.errors import VpngateError
 from vpngate.http.pages import health_page, metrics_page
 from vpngate.http.server import HttpServer
 from vpngate.kernel.links import changes as link_changes
-from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
 from vpngate.tunnels import all_tunnels
@@ -43,7 +44,6 @@ from vpngate.tunnels import all_tunnels
 VERIFY_EVERY = 30.0  # seconds
 TIDY_EVERY = 5.0
 AGE_EVERY = 60.0  # registrations begin and end
-SILENCE = 10.0  # a capture is asked every second, so that it lives is known
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +65,7 @@ class Gateway:
         self._stop = asyncio.Event()
         self._manager = ServiceManager()
         self._reloads: set[asyncio.Task[None]] = set()
-        self._in_sync = True
-        self.plane: DataPlane = LiveDataPlane()
+        self.plane: DataPlane
         self.verbs: dict[str, Handler] = {
             "status": self._status,
             "reload": self._reload,
@@ -97,12 +96,13 @@ class Gateway:
         self._clock = Clock(config.registry.removal_grace)
         keeper = Keeper(config.registry, self._clock.now)
         delivery = await asyncio.to_thread(keeper.boot)
+        self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         self._pipeline = Pipeline(snapshot, self._metrics, secrets.token_bytes(16))
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)
-        capture = stack.enter_context(NflogCapture(config.capture.nflog_group))
+        capture = stack.enter_context(open_capture(snapshot))
         self._intake = Intake(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
@@ -117,6 +117,17 @@ class Gateway:
             path=self._path,
             look=look,
             delivery=delivery,
+        )
+        self._health = Health(
+            self._current, self._intake, self._deadman, self.plane, self._metrics
+        )
+        self._report = Report(
+            self._current,
+            self._reloader,
+            self._pipeline,
+            self._intake,
+            self._totals,
+            self._health,
         )
         await self._listen(stack, config)
 
@@ -135,7 +146,7 @@ class Gateway:
             config.http.listen.host,
             config.http.listen.port,
             {
-                ("GET", "/healthz"): health_page(self._health),
+                ("GET", "/healthz"): health_page(self._health.reasons),
                 ("GET", "/metrics"): metrics_page(self._metrics.exposition, refresh),
             },
         )
@@ -152,7 +163,7 @@ class Gateway:
             self._follow_links(),
             _every(AGE_EVERY, self._reloader.age),
             _every(TIDY_EVERY, self._tidy),
-            _every(VERIFY_EVERY, self._verify),
+            _every(VERIFY_EVERY, self._health.verify),
         ]
         if self._manager.watchdog is not None:
             jobs.append(_every(self._manager.watchdog / 3, self._tell_watchdog))
@@ -186,21 +197,6 @@ class Gateway:
         # A new address comes without an announcement about its link.
         await self._look_again()
 
-    async def _verify(self) -> None:
-        try:
-            repaired = await self.plane.verify()
-        except VpngateError as error:
-            self._in_sync = False
-            self._metrics.in_sync(False)
-            for line in error.lines:
-                _log.error("the kernel cannot be put right: %s", line)
-            return
-        for what in repaired:
-            _log.warning("put right in the kernel: %s", what)
-            self._metrics.repaired(what)
-        self._in_sync = True
-        self._metrics.in_sync(True)
-
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
@@ -231,40 +227,9 @@ class Gateway:
         _log.info("reloaded: registry %s", outcome["registry"])
         return outcome
 
-    def _health(self) -> list[str]:
-        """What is wrong, from any thread; nothing if all is well."""
-        reasons = []
-        silent = time.monotonic() - self._intake.heard
-        if silent > SILENCE:
-            reasons.append(f"nothing heard of the capture for {silent:.0f} s")
-        if self._current.snapshot.enforcing and not self._deadman.armed:
-            reasons.append("enforcing, but the dead man's switch is not armed")
-        if not self._in_sync:
-            reasons.append("the kernel does not hold what it should")
-        return reasons
-
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         await self._totals.refresh()
-        snapshot = self._current.snapshot
-        reasons = self._health()
-        return {
-            "healthy": not reasons,
-            "reasons": reasons,
-            "version": __version__,
-            "mode": snapshot.config.gateway.mode.value,
-            "enforce_share": snapshot.config.gateway.enforce_share,
-            "interfaces": list(snapshot.machine.interfaces),
-            "registry": {
-                **report.describe_registry(snapshot.registry),
-                "last_refusal": self._reloader.failure or None,
-            },
-            "flows": report.describe_flows(
-                self._pipeline.flows, self._pipeline.verdicts
-            ),
-            "throttled": report.describe_throttling(snapshot, self._totals),
-            "capture": dict(self._intake.losses),
-            "kernel": {"armed": self._deadman.armed, "in_sync": self._in_sync},
-        }
+        return self._report.status()
 
     def _one_line(self) -> str:
         snapshot = self._current.snapshot

@@ -43,6 +43,7 @@ class Intake:
         self._something_due = asyncio.Event()
         self._failure: OSError | None = None
         self.losses: Mapping[str, int] = {}
+        self.captured = 0
         self.heard = time.monotonic()  # when the capture last answered
 
     async def listen(self) -> None:
@@ -91,6 +92,7 @@ class Intake:
             self._something_due.set()
 
     def _count(self, captured: int) -> None:
+        self.captured += captured
         self._metrics.captured(captured)
         losses = self._source.losses
         for reason, total in losses.items():

@@ -19,14 +19,16 @@ from typing import Any
 from vpngate.config import Config, Reload, changes
 from vpngate.daemon.current import Current
 from vpngate.daemon.keeper import Delivery, Keeper
-from vpngate.daemon.report import registry_facts
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
 from vpngate.feed import next_fetch, reason_of
-from vpngate.metrics import Metrics
-from vpngate.registry import When
+from vpngate.metrics import Metrics, RegistryFacts
+from vpngate.registry import Registry, When
 
 _log = logging.getLogger(__name__)
+
+
+EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
 
 
 class Reloader:
@@ -98,7 +100,7 @@ class Reloader:
         """Let time pass: registrations begin, end, and use up their grace."""
         await self._current.change(lambda snapshot: snapshot)
         registry = self._current.snapshot.registry
-        facts = registry_facts(registry, self._rejected, self._clock())
+        facts = _facts(registry, self._rejected, self._clock())
         self._metrics.registry_aged(facts)
 
     async def look_again(self) -> None:
@@ -164,7 +166,7 @@ class Reloader:
         self._metrics.config_taken(now)
         self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
         if registry_taken:
-            facts = registry_facts(snapshot.registry, self._rejected, self._clock())
+            facts = _facts(snapshot.registry, self._rejected, self._clock())
             self._metrics.registry_taken(facts, now)
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
@@ -176,3 +178,17 @@ class Reloader:
             "rejected_rows": self._rejected,
             "mode": snapshot.config.gateway.mode.value,
         }
+
+
+def _facts(registry: Registry, rejected: int, now: When) -> RegistryFacts:
+    """What the metrics show of a registry."""
+    return RegistryFacts(
+        prefixes=registry.prefixes,
+        rejected_rows=rejected,
+        serial=registry.serial,
+        generated=registry.generated,
+        expiring={
+            name: registry.expiring(now, within)
+            for name, within in EXPIRING_WITHIN.items()
+        },
+    )

@@ -1,74 +1,96 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon says of itself: `status`, and the registry's facts for the metrics.
+"""What the daemon says of itself: the answer to `status`.
 
 Knows how the state is put into words and numbers; changes nothing. No address and
 no prefix of anyone is in it.
 """
 
-from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
+from vpngate import __version__
+from vpngate.daemon.current import Current
+from vpngate.daemon.health import Health
+from vpngate.daemon.intake import Intake
+from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.reload import Reloader
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.daemon.totals import Totals
-from vpngate.flows import FlowTable
-from vpngate.metrics import RegistryFacts
 from vpngate.recognition import Evidence
-from vpngate.registry import Registry, When
+from vpngate.registry import Registry
 from vpngate.registry.moments import format_moment
 from vpngate.units import format_rate
 
-EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
 
+class Report:
+    """The answer to `status`; whoever asks has refreshed the totals first."""
 
-def registry_facts(registry: Registry, rejected: int, now: When) -> RegistryFacts:
-    """What the metrics show of a registry."""
-    return RegistryFacts(
-        prefixes=registry.prefixes,
-        rejected_rows=rejected,
-        serial=registry.serial,
-        generated=registry.generated,
-        expiring={
-            name: registry.expiring(now, within)
-            for name, within in EXPIRING_WITHIN.items()
-        },
-    )
+    def __init__(  # noqa: PLR0913, PLR0917 - it speaks of all of them
+        self,
+        current: Current,
+        reloader: Reloader,
+        pipeline: Pipeline,
+        intake: Intake,
+        totals: Totals,
+        health: Health,
+    ) -> None:
+        self._current = current
+        self._reloader = reloader
+        self._pipeline = pipeline
+        self._intake = intake
+        self._totals = totals
+        self._health = health
 
-
-def describe_registry(registry: Registry) -> dict[str, Any]:
-    """The registry in force: which one, and how large."""
-    moments = {"generated": registry.generated, "loaded": registry.loaded}
-    return {
-        "name": registry.name,
-        "serial": registry.serial,
-        **{
-            name: None if moment is None else format_moment(round(moment))
-            for name, moment in moments.items()
-        },
-        "prefixes": {f.label: n for f, n in registry.prefixes.items()},
-    }
-
-
-def describe_flows(flows: FlowTable, verdicts: Mapping[str, Counter[str]]) -> Any:
-    """By tunnel: the flows that are followed, and the verdicts reached since start."""
-    counts = flows.counts()
-    return {
-        tunnel: {
-            **{e.label: counts.get((tunnel, e), 0) for e in Evidence},
-            "verdicts": dict(reached),
+    def status(self) -> dict[str, Any]:
+        """The state, in words and numbers fit for JSON."""
+        snapshot = self._current.snapshot
+        reasons = self._health.reasons()
+        return {
+            "healthy": not reasons,
+            "reasons": reasons,
+            "version": __version__,
+            "mode": snapshot.config.gateway.mode.value,
+            "enforced_share": snapshot.config.gateway.enforce_share,
+            "interfaces": list(snapshot.machine.interfaces),
+            "registry": self._registry(snapshot.registry),
+            "flows": self._flows(),
+            "throttled": self._throttled(snapshot),
+            "capture": {"captured": self._intake.captured, **self._intake.losses},
+            "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }
-        for tunnel, reached in verdicts.items()
-    }
 
+    def _registry(self, registry: Registry) -> dict[str, Any]:
+        moments = {"generated": registry.generated, "loaded": registry.loaded}
+        return {
+            "name": registry.name,
+            "serial": registry.serial,
+            **{
+                name: None if moment is None else format_moment(round(moment))
+                for name, moment in moments.items()
+            },
+            "prefixes": {f.label: n for f, n in registry.prefixes.items()},
+            "last_refusal": self._reloader.failure or None,
+        }
 
-def describe_throttling(snapshot: Snapshot, totals: Totals) -> dict[str, Any]:
-    """The slower class: its limit, who is in it, and what it passes now."""
-    latest = totals.latest
-    return {
-        "limit": format_rate(snapshot.config.throttle.rate),
-        "flows": latest.throttled_flows if latest else {},
-        "rate": {d: format_rate(round(r)) for d, r in totals.rate.items()},
-        "packets": latest.throttled_packets if latest else {},
-        "dropped": latest.dropped_packets if latest else {},
-        "spared": latest.spared_packets if latest else {},
-    }
+    def _flows(self) -> dict[str, Any]:
+        """By tunnel: the flows that are followed, and the verdicts since the start."""
+        counts = self._pipeline.flows.counts()
+        return {
+            tunnel: {
+                **{e.label: counts.get((tunnel, e), 0) for e in Evidence},
+                "verdicts": dict(reached),
+            }
+            for tunnel, reached in self._pipeline.verdicts.items()
+        }
+
+    def _throttled(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The slower class: its limit, who is in it, and what it passes now."""
+        rates = {d: format_rate(round(rate)) for d, rate in self._totals.rate.items()}
+        latest = self._totals.latest
+        counted = latest and {
+            "flows": latest.throttled_flows,
+            "packets": latest.throttled_packets,
+            "dropped": latest.dropped_packets,
+            "spared": latest.spared_packets,
+        }
+        limit = format_rate(snapshot.config.throttle.rate)
+        return {"limit": limit, "rate": rates, **(counted or {})}

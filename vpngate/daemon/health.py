@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether all is well, and if not, why.
+
+Knows which signs of life have to be fresh, and has the kernel compared with what it
+should hold; does not know how anything is mended.
+"""
+
+import logging
+import time
+
+from vpngate.daemon.current import Current
+from vpngate.daemon.deadman import DeadMan
+from vpngate.daemon.intake import Intake
+from vpngate.errors import VpngateError
+from vpngate.kernel.plane import DataPlane
+from vpngate.metrics import Metrics
+
+SILENCE = 10.0  # seconds; a capture is asked every second, whether packets come or not
+
+_log = logging.getLogger(__name__)
+
+
+class Health:
+    """The daemon's opinion of itself; `reasons` may be asked from any thread."""
+
+    def __init__(
+        self,
+        current: Current,
+        intake: Intake,
+        deadman: DeadMan,
+        plane: DataPlane,
+        metrics: Metrics,
+    ) -> None:
+        self._current = current
+        self._intake = intake
+        self._deadman = deadman
+        self._plane = plane
+        self._metrics = metrics
+        self._in_sync = True
+        metrics.in_sync(True)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the kernel held what it should at the last look, or does again."""
+        return self._in_sync
+
+    @property
+    def armed(self) -> bool:
+        """Whether throttling may happen."""
+        return self._deadman.armed
+
+    def reasons(self) -> list[str]:
+        """What is wrong; nothing if all is well."""
+        reasons = []
+        silent = time.monotonic() - self._intake.heard
+        if silent > SILENCE:
+            reasons.append(f"nothing heard of the capture for {silent:.0f} s")
+        if self._current.snapshot.enforcing and not self._deadman.armed:
+            reasons.append("enforcing, but the dead man's switch is not armed")
+        if not self._in_sync:
+            reasons.append("the kernel does not hold what it should")
+        return reasons
+
+    async def verify(self) -> None:
+        """Compare the kernel with what it should hold, and have it put right."""
+        try:
+            repaired = await self._plane.verify()
+        except VpngateError as error:
+            self._in_sync = False
+            self._metrics.in_sync(False)
+            for line in error.lines:
+                _log.error("the kernel cannot be put right: %s", line)
+            return
+        for what in repaired:
+            _log.warning("put right in the kernel: %s", what)
+            self._metrics.repaired(what)
+        self._in_sync = True
+        self._metrics.in_sync(True)
