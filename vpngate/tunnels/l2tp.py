@@ -16,6 +16,7 @@ from struct import Struct
 from vpngate.packets import FlowKey, Packet, Transport
 from vpngate.recognition import Message, Role, Tunnel
 from vpngate.signatures import Field, Shape, Signature
+from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
 
 _PORT = 1701  # RFC 2661 section 8.1, RFC 3931 section 4.1.2.1
 
@@ -100,7 +101,7 @@ def _shape(step: _Step, version: int) -> Shape:
         fields += [Field(4, bytes(2), differs=True), Field(6, bytes(2))]
     else:
         fields.append(Field(4, bytes(4), differs=True))
-    return Shape(tuple(fields), lengths=((_HEADER.size + 8, 0xFFFF - 8),))
+    return Shape(tuple(fields), lengths=((_HEADER.size + 8, UDP_MAX_PAYLOAD),))
 
 
 def _shapes(*message_types: int) -> tuple[Shape, ...]:
