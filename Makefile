@@ -62,8 +62,18 @@ netns: setup
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns
 
+# What takes turns on one machine is compared; figures depend on the machine.
 bench: setup
-	@$(BIN)/python -m bench
+	@echo '== registry: parse, tree, look-up'
+	@$(BIN)/python -m bench.registry
+	@if [ "$$(id -u)" -eq 0 ]; then \
+	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
+	else echo 'make bench: without root the kernel is left out'; fi
+	@echo '== classify, beside ndpiReader'
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  $(BIN)/python -m bench.make_capture "$$folder/large.pcap" && \
+	  $(BIN)/python -m bench.make_capture "$$folder/small.pcap" --packets 200 && \
+	  $(BIN)/python -m bench.classify "$$folder/large.pcap" "$$folder/small.pcap"
 
 SECONDS ?= 300
 fuzz: .venv/.done

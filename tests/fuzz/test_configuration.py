@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Configurations that somebody's hand slipped in."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.house import ROOT
+from vpngate.config import examine_config
+
+SHIPPED = (ROOT / "config" / "vpngate.toml").read_text()
+TUNNELS = ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
+
+_SLIPS = st.lists(
+    st.tuples(
+        st.integers(0, len(SHIPPED)),
+        st.integers(0, 20),
+        st.text(max_size=10)
+        | st.sampled_from(['"', "[", "]", "{", "=", "\n", "-1", "1e999", "nan", "''"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(_SLIPS)
+def test_a_slip_is_harmless_or_told(slips: list[tuple[int, int, str]]) -> None:
+    text = SHIPPED
+    for place, gone, put in slips:
+        text = text[:place] + put + text[place + gone :]
+    found = examine_config(text, where="f.toml", known_tunnels=TUNNELS)
+    assert all(str(problem).startswith("f.toml: ") for problem in found.problems)
+    if found.config is None:
+        assert found.problems
+        return
+    # Whatever was typed, the promises hold.
+    assert found.config.throttle.rate >= 512_000
+    assert found.config.gateway.deadman >= 10
+    assert found.config.gateway.mark.bit_count() == 1
