@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
             problems += more
         except VpngateError as error:
             problems += error.lines
-            unreadable = isinstance(error, UnreadableInput)
+            unreadable = error.exit_status == UnreadableInput.exit_status
     complain(*problems)
     if not found.problems:
         print(f"configuration  {args.config}: sound")

@@ -31,7 +31,7 @@ from vpngate.tunnels import all_tunnels
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
-    from vpngate.registry import Registration
+    from vpngate.registry import Registration, When
 
 _COLUMNS = {  # with the width that is enough most times
     "TUNNEL": 9,
@@ -130,10 +130,10 @@ def _interrupted_at_once() -> Iterator[None]:
 class _Nobody:
     """No registry: nobody is registered, nobody protected."""
 
-    def lookup(self, _address: bytes, _now: float) -> None:
+    def lookup(self, address: bytes, now: "When") -> None:  # noqa: ARG002
         return None
 
-    def protects(self, _address: bytes) -> bool:
+    def protects(self, address: bytes) -> bool:  # noqa: ARG002
         return False
 
 
@@ -150,7 +150,7 @@ class _Registered:
             complain(f"{path}: {loaded.rejected} rows rejected in all")
         self._registry = loaded.registry
 
-    def lookup(self, address: bytes, now: float) -> "Registration | None":
+    def lookup(self, address: bytes, now: "When") -> "Registration | None":
         return self._registry.lookup(address, now)
 
     def protects(self, _address: bytes) -> bool:

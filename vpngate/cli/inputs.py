@@ -17,12 +17,9 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, FeedSettings, Fetched, NoSourceAnswered, reason_of
+from vpngate.feed import Feed, FeedSettings, Fetched
 from vpngate.registry import Limits, Loaded, load
 from vpngate.tunnels import all_tunnels
-
-# Content can be mended by its author; anything else could not even be read.
-_ABOUT_CONTENT = ("invalid", "signature")
 
 
 def read_bytes(path: str) -> bytes:
@@ -97,17 +94,12 @@ class Sources:
         self.faults: tuple[VpngateError, ...] = ()
 
     def read(self, now: float) -> Loaded:
-        """The registry; raises what stands against each source if none is usable."""
+        """The registry; NoSourceAnswered with what stands against each source."""
         found: list[Loaded] = []
 
         def examine(answer: Fetched) -> None:
             found[:] = [_load(answer.data, answer.source, self._limits, now)]
 
-        try:
-            answer = self._feed.fetch(examine=examine)
-        except NoSourceAnswered as none:
-            if any(reason_of(f).startswith(_ABOUT_CONTENT) for f in none.faults):
-                raise
-            raise UnreadableInput(*none.lines) from None
+        answer = self._feed.fetch(examine=examine)
         self.source, self.faults = answer.source, answer.faults
         return found[0]

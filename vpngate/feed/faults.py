@@ -9,7 +9,7 @@ they come about.
 from collections.abc import Iterable
 from enum import StrEnum
 
-from vpngate.errors import FeedFault, Problem, VpngateError
+from vpngate.errors import FeedFault, Problem, UnreadableInput, VpngateError
 
 
 class Reason(StrEnum):
@@ -60,15 +60,22 @@ TRANSIENT = frozenset(
 )
 
 
+# What is about a registry that has not been seen, rather than about its content.
+_UNREAD = frozenset(r.value for r in Reason if not r.value.startswith("signature"))
+
+
 class NoSourceAnswered(FeedFault):
     """No source delivered; one line for each, in the order they were asked.
 
     `faults` are what each said; `reason` is that of the first, the one an operator
-    wrote first because it matters most.
+    wrote first because it matters most. Content that is wrong can be mended by its
+    author (exit status 1); anything else could not even be read (2).
     """
 
     def __init__(self, faults: Iterable[VpngateError]) -> None:
         self.faults = tuple(faults)
+        unread = all(reason_of(each) in _UNREAD for each in self.faults)
+        self.exit_status = UnreadableInput.exit_status if unread else 1
         first = self.faults[0] if self.faults else None
         super().__init__(reason_of(first), "\n".join(map(str, self.faults)))
 

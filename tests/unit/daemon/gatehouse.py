@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A daemon's parts on the dry-run data plane, for the tests beside this file.
+
+Knows how to make a configuration, a snapshot and WireGuard's handshake packets; no
+kernel, no clock.
+"""
+
+from dataclasses import dataclass, field
+from struct import pack
+from typing import Any
+
+from vpngate.capture.source import Captured
+from vpngate.config import Config, parse_config
+from vpngate.daemon.current import Current
+from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.metrics import Metrics
+from vpngate.packets import Endpoint, Packet, Transport, parse_address
+from vpngate.registry import Limits, Registry, load
+from vpngate.tunnels import all_tunnels
+
+NOW = 1_800_000_000.0
+SUBSCRIBER = Endpoint(parse_address("100.64.1.2"), 40000)
+STRANGER = Endpoint(parse_address("198.51.100.10"), 51820)
+MEMBER = Endpoint(parse_address("203.0.113.10"), 51820)
+
+REGISTRY = "prefix,registration\n203.0.113.0/24,R-1\n"
+CONFIG = '[gateway]\ninterfaces = ["lan0"]\nmode = "enforce"\n'
+
+
+def config(text: str = CONFIG) -> Config:
+    names = [tunnel.name for tunnel in all_tunnels()]
+    return parse_config(text, where="vpngate.toml", known_tunnels=names)
+
+
+def registry(text: str = REGISTRY) -> Registry:
+    return load(text.encode(), limits=Limits(), now=NOW).registry
+
+
+def snapshot(text: str = CONFIG, rows: str = REGISTRY) -> Snapshot:
+    settings = config(text)
+    gateway = frozenset({parse_address("100.64.1.1"), parse_address("fe80::1")})
+    machine = Machine(("lan0",), gateway)
+    return Snapshot(settings, enabled_tunnels(settings), registry(rows), machine)
+
+
+def _captured(payload: bytes, source: Endpoint, to: Endpoint, *, up: bool) -> Captured:
+    packet = Packet(Transport.UDP, source, to, payload, len(payload))
+    return Captured(packet, up, 2, NOW - 0.004)
+
+
+def handshake(
+    remote: Endpoint = STRANGER, *, index: int = 7, subscriber: Endpoint = SUBSCRIBER
+) -> list[Captured]:
+    """Initiation and response (WireGuard, 5.4.2 and 5.4.3) as they cross lan0."""
+    initiation = pack("<II", 1, index) + bytes(140)
+    response = pack("<III", 2, 99, index) + bytes(80)
+    return [
+        _captured(initiation, subscriber, remote, up=True),
+        _captured(response, remote, subscriber, up=False),
+    ]
+
+
+@dataclass
+class Gatehouse:
+    """Everything between the capture and the kernel."""
+
+    snapshot: Snapshot = field(default_factory=snapshot)
+    plane: DryRunDataPlane = field(default_factory=DryRunDataPlane)
+    now: float = NOW
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
+        self.pipeline = Pipeline(self.snapshot, self.metrics, b"key")
+        self.current = Current(
+            self.snapshot, self.plane, self.pipeline, lambda: self.now
+        )
+
+    def metric(self, name: str, **labels: str) -> Any:
+        return self.metrics.registry.get_sample_value(f"vpngate_{name}", labels)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A change reaches the kernel first, then everyone; or nobody at all."""
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from tests.unit.daemon.gatehouse import (
+    NOW,
+    REGISTRY,
+    STRANGER,
+    Gatehouse,
+    handshake,
+    registry,
+)
+from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.errors import KernelRefused
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.ruleset import Ruleset
+
+
+def with_stranger(old: Snapshot) -> Snapshot:
+    return replace(old, registry=registry(REGISTRY + "198.51.100.0/24,R-9\n"))
+
+
+async def throttling(gatehouse: Gatehouse) -> None:
+    """Start, and have the stranger throttled."""
+    await gatehouse.current.install()
+    (due,) = gatehouse.pipeline.take(handshake(), 1.0, NOW)
+    await gatehouse.plane.throttle(due.flows)
+    assert len(gatehouse.plane.flows) == 1
+
+
+def test_registering_ends_the_verdict_and_is_decided_by_at_once() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await throttling(gatehouse)
+        assert await gatehouse.current.change(with_stranger)
+        assert gatehouse.plane.flows == []
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
+        assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) == []
+
+    asyncio.run(scenario())
+
+
+def test_what_the_kernel_refuses_is_in_force_nowhere() -> None:
+    class Refusing(DryRunDataPlane):
+        async def replace(self, ruleset: Ruleset) -> None:
+            raise KernelRefused(f"table {ruleset.table}: no memory")
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse(plane=Refusing())
+        await throttling(gatehouse)
+        before = gatehouse.current.snapshot
+        with pytest.raises(KernelRefused, match="no memory"):
+            await gatehouse.current.change(with_stranger)
+        assert gatehouse.current.snapshot is before
+        assert len(gatehouse.plane.flows) == 1
+        assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) != []
+
+    asyncio.run(scenario())
+
+
+def test_the_kernel_is_left_alone_where_nothing_differs_for_it() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await throttling(gatehouse)
+        assert not await gatehouse.current.change(replace)
+        assert len(gatehouse.plane.flows) == 1
+
+    asyncio.run(scenario())
+
+
+def test_time_alone_can_change_what_the_kernel_holds() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        rows = "prefix,registration,tunnels,valid_from,valid_until\n"
+        rows += "198.51.100.0/24,R-9,,2027-01-16T00:00:00Z,\n"
+        await gatehouse.current.install()
+        await gatehouse.current.change(
+            lambda old: replace(old, registry=registry(rows))
+        )
+        assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        gatehouse.now += 86400
+        assert await gatehouse.current.change(lambda old: old)
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+
+    asyncio.run(scenario())
+
+
+def test_changes_are_made_one_at_a_time() -> None:
+    """Each builds on the one before, however they are asked for."""
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await gatehouse.current.install()
+
+        def attached(name: str, old: Snapshot) -> Snapshot:
+            interfaces = (*old.machine.interfaces, name)
+            return replace(old, machine=Machine(interfaces, old.machine.addresses))
+
+        names = [f"lan{n}" for n in range(1, 9)]
+        await asyncio.gather(
+            *(gatehouse.current.change(partial(attached, name)) for name in names)
+        )
+        assert gatehouse.plane.ruleset.interfaces == ("lan0", *names)
+
+    asyncio.run(scenario())

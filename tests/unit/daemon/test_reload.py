@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A reload happens whole or not at all, and says which."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.daemon.gatehouse import (
+    CONFIG,
+    NOW,
+    REGISTRY,
+    STRANGER,
+    Gatehouse,
+    config,
+    handshake,
+    snapshot,
+)
+from vpngate.config import Config, Mode
+from vpngate.daemon.keeper import Keeper
+from vpngate.daemon.reload import Reloader
+from vpngate.daemon.snapshot import Machine
+from vpngate.errors import InvalidConfig, UnreadableInput, VpngateError
+from vpngate.feed import NoSourceAnswered
+
+MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
+
+
+class Desk:
+    """Files as an operator edits them, and the reloader that reads them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.registry = folder / "registry.csv"
+        self.config = folder / "vpngate.toml"
+        self.registry.write_text(REGISTRY)
+        self.write()
+        self.machine = Machine(("lan0",), frozenset())
+
+    def write(self, gateway: str = "", registry: str = "", rest: str = "") -> None:
+        where = f'sources = ["{self.registry}"]\nstate = "{self.folder / "state"}"\n'
+        self.config.write_text(
+            f"{CONFIG}{gateway}\n[registry]\n{where}{registry}\n{rest}"
+        )
+
+    def read(self, path: str) -> Config:
+        assert path == str(self.config)
+        return config(Path(path).read_text())
+
+    async def open(self) -> Gatehouse:
+        """The parts of a daemon that has started."""
+        settings = self.read(str(self.config))
+        keeper = Keeper(settings.registry, lambda: NOW)
+        delivery = await asyncio.to_thread(keeper.boot)
+        start = snapshot(self.config.read_text())
+        self.gatehouse = Gatehouse(
+            type(start)(settings, start.tunnels, delivery.registry, self.machine)
+        )
+        await self.gatehouse.current.install()
+        self.reloader = Reloader(
+            self.gatehouse.current,
+            keeper,
+            self.gatehouse.metrics,
+            lambda: NOW,
+            read_config=self.read,
+            path=str(self.config),
+            look=lambda _: self.machine,
+            delivery=delivery,
+        )
+        return self.gatehouse
+
+    async def refused(self, kind: type[VpngateError], **options: Any) -> str:
+        """Reload, which must fail and leave everything in force as it was."""
+        before = self.gatehouse.current.snapshot
+        ruleset = self.gatehouse.plane.ruleset
+        with pytest.raises(kind) as caught:
+            await self.reloader.reload(**options)
+        after = self.gatehouse.current.snapshot
+        assert after.config == before.config
+        assert after.registry.digest == before.registry.digest
+        assert self.gatehouse.plane.ruleset == ruleset
+        return str(caught.value)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_the_start_is_told_to_the_metrics(desk: Desk) -> None:
+    gatehouse = asyncio.run(desk.open())
+    assert gatehouse.metric("config_last_reload_successful") == 1
+    assert gatehouse.metric("registry_last_load_successful") == 1
+    assert gatehouse.metric("registry_prefixes", family="ipv4") == 1
+    assert gatehouse.metric("mode", mode="enforce") == 1
+
+
+def test_a_new_registration_is_taken_and_ends_the_verdict(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        (due,) = gatehouse.pipeline.take(handshake(), 1.0, NOW)
+        await gatehouse.plane.throttle(due.flows)
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        outcome = await desk.reloader.reload()
+        assert outcome["registry"] == f"taken from {desk.registry}"
+        assert outcome["prefixes"] == {"ipv4": 2, "ipv6": 0}
+        assert gatehouse.plane.flows == []
+        assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
+
+    asyncio.run(scenario())
+
+
+def test_nothing_new_is_unchanged(desk: Desk) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        assert (await desk.reloader.reload())["registry"] == "unchanged"
+
+    asyncio.run(scenario())
+
+
+def test_warm_keys_are_taken(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.write(rest='[throttle]\nrate = "2mbit"\n')
+        await desk.reloader.reload()
+        assert gatehouse.plane.ruleset.rate == 2_000_000
+
+    asyncio.run(scenario())
+
+
+def test_cold_keys_are_refused_each_by_name(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.write(gateway='mark = "0x8000"\ntable = "other"', rest="")
+        text = await desk.refused(InvalidConfig)
+        assert f"{desk.config}: gateway.mark" in text
+        assert f"{desk.config}: gateway.table" in text
+        assert gatehouse.metric("config_last_reload_successful") == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_broken_configuration_changes_nothing_and_is_told(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        desk.write(rest='[throttle]\nrate = "1kbit"\n')
+        assert "rate" in await desk.refused(InvalidConfig)
+        assert gatehouse.metric("config_last_reload_successful") == 0
+        desk.write()
+        await desk.reloader.reload()
+        assert gatehouse.metric("config_last_reload_successful") == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\x00\x01 no registry", "invalid"),
+        (b"prefix,registration\n", "empty"),
+        (b"prefix,registration\n0.0.0.0/0,R-1\n", "default_route"),
+    ],
+)
+def test_a_registry_that_is_not_taken_leaves_the_old_one(
+    desk: Desk, content: bytes, reason: str
+) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.registry.write_bytes(content)
+        await desk.refused(NoSourceAnswered)
+        assert gatehouse.metric("registry_last_load_successful") == 0
+        assert gatehouse.metric("registry_loads_refused_total", reason=reason) == 1
+        assert desk.reloader.failure
+        desk.registry.write_text(REGISTRY)
+        await desk.reloader.reload()
+        assert gatehouse.metric("registry_last_load_successful") == 1
+        assert not desk.reloader.failure
+
+    asyncio.run(scenario())
+
+
+def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.registry.write_text("")
+        desk.config.write_text(desk.config.read_text().replace("enforce", "observe"))
+        with pytest.raises(NoSourceAnswered):
+            await desk.reloader.reload()
+        assert gatehouse.current.snapshot.config.gateway.mode is Mode.OBSERVE
+        assert not gatehouse.plane.ruleset.enforce
+        assert gatehouse.metric("registry_last_load_successful") == 0
+
+    asyncio.run(scenario())
+
+
+def test_many_removals_wait_for_a_persons_word_and_have_their_grace(desk: Desk) -> None:
+    async def scenario() -> None:
+        desk.registry.write_text(REGISTRY + MANY)
+        gatehouse = await desk.open()
+        desk.registry.write_text(REGISTRY)
+        await desk.refused(NoSourceAnswered)
+        assert gatehouse.metric(
+            "registry_loads_refused_total", reason="removed_too_many"
+        )
+        spared = gatehouse.plane.ruleset.spared
+        await desk.reloader.reload(accept_removals=True)
+        registry = gatehouse.current.snapshot.registry
+        assert len(registry) == 1
+        assert gatehouse.plane.ruleset.spared == spared
+        assert registry.lookup(b"\x0a\x05\0\1", NOW + 71 * 3600) is not None
+        assert registry.lookup(b"\x0a\x05\0\1", NOW + 73 * 3600) is None
+
+    asyncio.run(scenario())
+
+
+def test_the_last_good_registry_starts_a_daemon_whose_sources_are_gone(
+    desk: Desk,
+) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        desk.registry.unlink()
+        gatehouse = await desk.open()
+        assert gatehouse.current.snapshot.registry.prefixes
+        assert gatehouse.metric("registry_prefixes", family="ipv4") == 1
+
+    asyncio.run(scenario())
+
+
+def test_without_source_and_last_good_registry_there_is_no_start(desk: Desk) -> None:
+    desk.registry.unlink()
+    with pytest.raises(VpngateError, match=str(desk.registry)) as caught:
+        asyncio.run(desk.open())
+    assert caught.value.exit_status == UnreadableInput.exit_status
+
+
+def test_interfaces_are_followed(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.machine = Machine(("lan0", "lan7"), frozenset({b"\x0a\0\0\1"}))
+        await desk.reloader.look_again()
+        assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
+        assert gatehouse.plane.ruleset.spared.contains(b"\x0a\0\0\1")
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_leaves_everything_as_it_was(desk: Desk) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        state = desk.folder / "state"
+        for each in state.iterdir():
+            each.unlink()
+        state.rmdir()
+        state.write_text("in the way")
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        assert str(state) in await desk.refused(VpngateError)
+
+    asyncio.run(scenario())
