@@ -9,8 +9,7 @@ one never stands in memory as objects.
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from vpngate.errors import InvalidRegistry, Problem
@@ -67,12 +66,12 @@ def read_envelope(content: bytes, intake: Intake) -> Envelope:
 
 
 def _read(reader: "_Reader", intake: Intake) -> list[tuple[str, Any]]:
-    keys = []
+    keys: list[tuple[str, Any]] = []
     for key in reader.members():
         if key == _REGISTRATIONS and reader.at_list():
             for item, value in enumerate(reader.items()):
                 _take(intake, item, value)
-            keys.append((key, None))
+            keys.append((key, []))
         else:
             keys.append((key, reader.value()))
     reader.end()
@@ -111,18 +110,15 @@ def _envelope(keys: list[tuple[str, Any]]) -> Envelope:
         problems.append(Problem(_REGISTRATIONS, "is missing", "it holds the registry"))
     found: dict[str, Any] = {}
     for key, value in keys:
-        if key == _REGISTRATIONS and value is None:
-            continue
         kind = _ENVELOPE.get(key)
         if kind is None:
-            known = ", ".join([*_ENVELOPE, _REGISTRATIONS])
-            problems.append(
-                Problem(shorten(repr(key)), "is not known", f"known: {known}")
-            )
-        elif value is not None and not kind.fits(value):
+            known = ", ".join(_ENVELOPE)
+            what = f"known: {known}"
+            problems.append(Problem(shorten(repr(key)), "is not known", what))
+        elif not kind.fits(value) and (value is not None or key == _REGISTRATIONS):
             problems.append(Problem(key, f"is not {kind.wanted}"))
-        elif value is not None:
-            found[_ATTRIBUTES.get(key, key)] = kind.read(value)
+        elif kind.attribute and value is not None:
+            found[kind.attribute] = kind.read(value)
     if problems:
         raise InvalidRegistry(problems)
     return Envelope(**found)
@@ -195,51 +191,57 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What a key may hold: in words, as a check, and how it is read."""
+    """What a key may hold: in words, as a check, how it is read, and into what."""
 
     wanted: str
     fits: Callable[[Any], bool]
     read: Callable[[Any], Any] = lambda value: value
+    attribute: str = ""  # of `Envelope`
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
 def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
+    return _is_list(value) and all(map(_is_text, value))
+
+
+def _is_prefixes(value: Any) -> bool:
+    return _is_texts(value) and all(_parses(parse_prefix, text) for text in value)
+
+
+def _is_moment(value: Any) -> bool:
+    return _is_text(value) and _parses(parse_moment, value)
 
 
 def _is_serial(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _parses(parse: Callable[[str], object], value: Any) -> bool:
+def _parses(parse: Callable[[str], object], text: str) -> bool:
     try:
-        return _is_text(value) and parse(value) is not None
+        parse(text)
     except ValueError:
         return False
+    return True
 
 
-_TEXT = _Kind("a text", _is_text)
-_MOMENT = _Kind(
-    "a date like 2026-12-31T18:00:00Z", partial(_parses, parse_moment), parse_moment
-)
-_SENTINELS = _Kind(
-    "a list of prefixes",
-    lambda value: _is_texts(value) and all(_parses(parse_prefix, v) for v in value),
-    tuple,
-)
 _REGISTRATIONS = "registrations"
+_MOMENT = _Kind("a date like 2026-12-31T18:00:00Z", _is_moment, parse_moment)
 _ENVELOPE = {
-    "registry": _TEXT,
-    "serial": _Kind("a whole number from 0", _is_serial),
-    "generated": _MOMENT,
-    "expires": _MOMENT,
-    "sentinels": _SENTINELS,
+    "registry": _Kind("a text", _is_text, attribute="name"),
+    "serial": _Kind("a whole number from 0", _is_serial, attribute="serial"),
+    "generated": replace(_MOMENT, attribute="generated"),
+    "expires": replace(_MOMENT, attribute="expires"),
+    "sentinels": _Kind("a list of prefixes", _is_prefixes, tuple, "sentinels"),
+    _REGISTRATIONS: _Kind("a list", _is_list),
 }
-_ATTRIBUTES = {"registry": "name"}
-_ITEM = dict.fromkeys(Fields._fields, _TEXT) | {
+_ITEM = dict.fromkeys(Fields._fields, _Kind("a text", _is_text)) | {
     "tunnels": _Kind("a list of texts", _is_texts)
 }
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -73,10 +73,7 @@ class Intake:
 
     def _pack(self, rest: Sequence[str]) -> bytes:
         tunnels, since, until = Fields("", "", *rest)[2:]
-        begin = parse_moment(since) if since else ALWAYS
-        end = parse_moment(until) if until else NEVER
-        if begin >= end:
-            raise ValueError(f"{until} is not after valid_from, {since}")
+        begin, end = _parse_validity(since, until)
         if len(self._endings) >= _MAX_ENDINGS:
             self._endings.clear()
         ending = self._draft.pack(Terms(parse_tunnels(tunnels), begin, end))
@@ -107,11 +104,15 @@ class Intake:
                 check(text)
             except ValueError as error:
                 reasons[name] = str(error)
-        if not reasons:  # each field is right by itself, and still
+        # Each field may be right by itself, and still:
+        if not reasons:
             try:
+                name = "valid_until"
+                _parse_validity(fields.valid_from, fields.valid_until)
+                name = "tunnels"
                 self._pack(fields[2:])
             except ValueError as error:
-                reasons["valid_until"] = str(error)
+                reasons[name] = str(error)
         self._reject(number, reasons, fields)
 
     def _reject(
@@ -160,6 +161,14 @@ def parse_tunnels(text: str) -> tuple[str, ...]:
 def shorten(text: str) -> str:
     """A text that may quote an endless field, short enough for one line."""
     return text if len(text) <= 2 * _MAX_FIELD else f"{text[: 2 * _MAX_FIELD]}..."
+
+
+def _parse_validity(since: str, until: str) -> tuple[float, float]:
+    begin = parse_moment(since) if since else ALWAYS
+    end = parse_moment(until) if until else NEVER
+    if begin >= end:
+        raise ValueError(f"{until} is not after valid_from, {since}")
+    return begin, end
 
 
 def _check_moment(text: str) -> None:

@@ -193,12 +193,13 @@ class Intervals:
             beyond, none_left = following(last)
             seams += [first, beyond[~none_left]]
         starts = sort_rows(np.concatenate(seams))
+        fresh = np.ones(len(starts), dtype=np.bool_)
+        fresh[1:] = keys(starts)[1:] != keys(starts)[:-1]
+        starts = starts[fresh]
         ends = np.full_like(starts, 0xFF)
         ends[:-1] = preceding(starts[1:])
         chosen = self.contains_each(starts)
         chosen &= other.contains_each(starts) == wanted
-        # Equal seams leave an empty stretch behind, whose end stands before it.
-        chosen &= keys(starts) <= keys(ends)
         return Bounds(starts[chosen], ends[chosen])
 
 

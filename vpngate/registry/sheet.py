@@ -76,15 +76,15 @@ def _columns(number: int, header: str) -> list[int]:
     except csv.Error:
         names = [header]
     known = Fields._fields
+    remedy = f"the header has {','.join(known)}, of which only the first two must be"
+    if not set(names) & set(known):
+        raise InvalidRegistry([Problem(place_of(number, ""), "is no header", remedy)])
     wrong = [f"column {name!r} is not known" for name in names if name not in known]
     wrong += [f"column {name!r} is missing" for name in _REQUIRED if name not in names]
     wrong += [
         f"column {name!r} is there twice" for name in known if names.count(name) > 1
     ]
     if wrong:
-        remedy = (
-            f"the header has {','.join(known)}, of which only the first two must be"
-        )
         raise InvalidRegistry(
             Problem(place_of(number, ""), shorten(what), remedy) for what in wrong
         )
