@@ -21,7 +21,7 @@ they look: where one ran out of bytes, the later ones would as well.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from vpngate.packets import Transport
+from vpngate.packets import Family, Transport
 from vpngate.signatures.declaration import Field, Shape, Signature
 
 # Writes a load of `size` bytes at an offset from the transport header.
@@ -34,16 +34,21 @@ _IPV6_HEADER = 40
 _IPV6_PASSED_OVER = (0, 43, 60)  # RFC 8200: hop-by-hop, routing, destination options
 
 
-def filter_for(signatures: Iterable[Signature], link_header: int | None = None) -> str:
+def filter_for(
+    signatures: Iterable[Signature],
+    link_header: int | None = None,
+    families: Iterable[Family] = tuple(Family),
+) -> str:
     """The text of a filter that passes what matches any of the signatures.
 
     `link_header` is the number of bytes before the IP header, if it is known and
-    constant: 14 for Ethernet, 0 for raw IP.
+    constant: 14 for Ethernet, 0 for raw IP. `families` are those that may pass.
     """
     chosen = tuple(signatures)
     if not chosen:
         raise ValueError("a filter needs a signature")
-    return f"({_ipv4(chosen, link_header)}) or ({_ipv6(chosen, link_header)})"
+    texts = {Family.IPV4: _ipv4, Family.IPV6: _ipv6}
+    return " or ".join(f"({texts[each](chosen, link_header)})" for each in families)
 
 
 def _ipv4(signatures: Sequence[Signature], link_header: int | None) -> str:
