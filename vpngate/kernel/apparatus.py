@@ -9,29 +9,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 from pyroute2 import IPRoute
 
-from vpngate.errors import MissingInterface, Problem
-from vpngate.kernel.links import Announcement, Link, What, current_links
+from vpngate.kernel.links import Announcement, What, current_links, require
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.kernel.plane import Counters
+from vpngate.kernel.readback import spares_alike
 from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper, free_major
-from vpngate.kernel.throttled import Throttled
+from vpngate.kernel.throttled import Throttled, ends_among
 from vpngate.packets import Direction, Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals, Rows, rows_of
 from vpngate.ruleset import Ruleset, names
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
-_SAMPLE = 1000  # addresses read back each time
 
 
 class Apparatus:
@@ -52,15 +49,13 @@ class Apparatus:
         self._taken = False
         self._broken = False  # the ifb is not what it should be: stay disarmed
         self._armed_until = 0.0
-        self._random = np.random.default_rng()
 
     # ------------------------------------------------------------- putting up
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
         self.ruleset = ruleset
-        links = current_links()
-        self._require(ruleset, links)
+        require(ruleset.interfaces)
         owner, route = Channel(NETFILTER), Channel(ROUTE)
         self._channels = [owner, route]
         self._route = IPRoute()
@@ -97,7 +92,7 @@ class Apparatus:
 
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
-        self._require(ruleset, current_links())
+        require(ruleset.interfaces)
         if steps.build:
             self._shaper.build(ruleset.rate)
             self._throttled.rebuilt()
@@ -133,7 +128,7 @@ class Apparatus:
     def finish(self, steps: Plan) -> None:
         """Take down what nothing uses any more."""
         if steps.rate:
-            self._throttled.change_rate(self.ruleset.rate)
+            self._throttled.classes.change_rate(self.ruleset.rate)
         self._detach(steps.detach)
         if steps.dismantle:
             self._drain()
@@ -165,10 +160,17 @@ class Apparatus:
     # --------------------------------------------------------------- verdicts
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
-        """Hand over verdicts whose ends are not spared at this moment."""
-        if self.ruleset.enforce and flows:
-            wanted = _without_spared(flows, self.ruleset.spared)
+        """Hand over a few verdicts whose ends are not spared at this moment."""
+        if self.ruleset.enforce:
+            spared = ends_among(flows, self.ruleset.spared)
+            wanted = [
+                flow for flow, skip in zip(flows, spared, strict=True) if not skip
+            ]
             self._throttled.throttle(wanted, time.monotonic())
+
+    def advance(self) -> bool:
+        """Make or change a few of the classes that wait for it; whether more wait."""
+        return self._throttled.classes.advance()
 
     def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that a predicate picks."""
@@ -249,19 +251,13 @@ class Apparatus:
 
     def spared_in_sync(self) -> bool:
         """Ask the kernel about boundaries and random addresses; True if it agrees."""
-        for family in Family:
-            addresses = self._sample(family)
-            expected = self.ruleset.spared.contains_each(addresses)
-            found = self._table.spares(self._generation, family, addresses)
-            if not np.array_equal(found, expected):
-                return False
-        return True
+        return spares_alike(self._table, self._generation, self.ruleset.spared)
 
     def counters(self) -> Counters:
         """Current totals."""
         counted = self._table.counters()
         throttled = {d: counted[names.throttled_counter(d)] for d in Direction}
-        drops = self._throttled.drops()
+        drops = self._throttled.classes.drops()
         return Counters(
             throttled_packets={d.value: throttled[d][0] for d in Direction},
             throttled_bytes={d.value: throttled[d][1] for d in Direction},
@@ -294,7 +290,7 @@ class Apparatus:
     def _drain(self) -> None:
         """Let what waits on the ifb go on its way."""
         deadline = time.monotonic() + _DRAIN
-        while self._throttled.backlog() and time.monotonic() < deadline:
+        while self._throttled.classes.backlog() and time.monotonic() < deadline:
             time.sleep(_DRAIN_STEP)
 
     def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
@@ -325,43 +321,3 @@ class Apparatus:
     def _is_hooked(self, interfaces: Sequence[str]) -> bool:
         hooked = self._table.hooked_interfaces()
         return all(set(interfaces) <= devices for devices in hooked)
-
-    def _sample(self, family: Family) -> Rows:
-        bounds = self.ruleset.spared.of(family)
-        chance = self._random.integers(
-            0, 256, (_SAMPLE // 2, family.width), dtype=np.uint8
-        )
-        if not len(bounds):
-            return chance
-        picked = self._random.integers(0, len(bounds), _SAMPLE // 4)
-        return np.concatenate([chance, bounds.first[picked], bounds.last[picked]])
-
-    @staticmethod
-    def _require(ruleset: Ruleset, links: dict[str, Link]) -> None:
-        missing = [name for name in ruleset.interfaces if name not in links]
-        if missing:
-            raise MissingInterface(
-                *(
-                    Problem(
-                        f"interface {name}",
-                        "does not exist",
-                        "check gateway.interfaces",
-                    )
-                    for name in missing
-                )
-            )
-
-
-def _without_spared(flows: Sequence[Throttle], spared: Intervals) -> Iterator[Throttle]:
-    """The flows with neither end among the spared addresses."""
-    for family in Family:
-        ours = [flow for flow in flows if flow.subscriber.family is family]
-        if not ours:
-            continue
-        left_alone = np.zeros(len(ours), dtype=np.bool_)
-        for ends in (
-            b"".join(flow.subscriber.address for flow in ours),
-            b"".join(flow.remote.address for flow in ours),
-        ):
-            left_alone |= spared.contains_each(rows_of(ends, family))
-        yield from (f for f, skip in zip(ours, left_alone, strict=True) if not skip)

@@ -12,10 +12,11 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from vpngate.errors import MissingInterface, Problem
 from vpngate.kernel.messages import DUMP, REQUEST
 from vpngate.kernel.netlink import HEADER, ROUTE, Channel, attributes
 
@@ -77,6 +78,18 @@ def current_links() -> dict[str, Link]:
     finally:
         channel.close()
     return {link.name: link for link in links}
+
+
+def require(names: Iterable[str]) -> None:
+    """MissingInterface, with a line for each name that no interface has."""
+    links = current_links()
+    missing = [
+        Problem(f"interface {name}", "does not exist", "check gateway.interfaces")
+        for name in names
+        if name not in links
+    ]
+    if missing:
+        raise MissingInterface(*missing)
 
 
 class Watcher:

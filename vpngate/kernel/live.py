@@ -23,6 +23,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.links import Announcement, Watcher
 from vpngate.kernel.plane import Counters
+from vpngate.kernel.throttled import FLOWS_A_STEP
 from vpngate.plan import plan
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
@@ -76,10 +77,13 @@ class LiveDataPlane:
                 await self._do(self._apparatus.abandon, steps)
                 raise
             await self._do(self._apparatus.finish, steps)
+            await self._advance()
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
-        await self._do(self._apparatus.throttle, list(flows))
+        for start in range(0, len(flows), FLOWS_A_STEP):
+            few = flows[start : start + FLOWS_A_STEP]
+            await self._do(self._apparatus.throttle, few)
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks; returns how many."""
@@ -101,6 +105,7 @@ class LiveDataPlane:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
             repaired = list(await self._do(self._apparatus.repair))
+            await self._advance()
             if not await self._do(self._apparatus.spared_in_sync):
                 await self._refill()
                 repaired.append("spared")
@@ -131,6 +136,11 @@ class LiveDataPlane:
         """Fill spared sets that no rule names yet, step by step."""
         for changes in self._apparatus.filling(ruleset):
             await self._do(self._apparatus.commit, changes)
+
+    async def _advance(self) -> None:
+        """Make the classes that wait for it, step by step."""
+        while await self._do(self._apparatus.advance):
+            pass
 
     async def _refill(self) -> None:
         """Put fresh spared sets in the place of those that differ."""
@@ -166,6 +176,7 @@ class LiveDataPlane:
             try:
                 async with self._changing:
                     repaired = await self._do(self._apparatus.repair)
+                    await self._advance()
                 if repaired:
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
             except VpngateError as error:
@@ -176,5 +187,6 @@ class LiveDataPlane:
             await asyncio.sleep(_LOOK_AFTER)
             try:
                 await self._do(self._apparatus.look_after, time.monotonic())
+                await self._advance()
             except VpngateError as error:
                 logger.error("cannot look after verdicts: %s", error)  # noqa: TRY400

@@ -9,6 +9,7 @@ The bytes of a change carry no sequence number yet; whoever sends them gives one
 """
 
 import struct
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -166,6 +167,7 @@ def get_chains() -> bytes:
     return _encoded(nft_chain_msg, GET_CHAIN, [], DUMP)
 
 
+@lru_cache(maxsize=2048)  # rules are built anew at each change, and few differ
 def new_rule(table: str, chain: str, line: Line) -> Change:
     """A rule, behind those that the chain has."""
     attributes = [

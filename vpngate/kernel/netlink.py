@@ -73,12 +73,25 @@ def each_attribute(
 ) -> Iterator[tuple[int, memoryview]]:
     """The attributes from `offset` on, in order; ends at the first damaged one."""
     view = memoryview(data)
-    while offset + _ATTRIBUTE.size <= len(view):
-        length, kind = _ATTRIBUTE.unpack_from(view, offset)
-        if length < _ATTRIBUTE.size or offset + length > len(view):
+    for kind, start, end in _spans(view, offset, len(view)):
+        yield kind, view[start:end]
+
+
+def located(
+    data: bytes, start: int = 0, end: int | None = None
+) -> dict[int, tuple[int, int]]:
+    """Where the attributes between two offsets have their values, by type."""
+    spans = _spans(memoryview(data), start, len(data) if end is None else end)
+    return {kind: (first, behind) for kind, first, behind in spans}
+
+
+def _spans(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    while start + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(view, start)
+        if length < _ATTRIBUTE.size or start + length > end:
             return
-        yield kind & _TYPE, view[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
+        yield kind & _TYPE, start + _ATTRIBUTE.size, start + length
+        start += (length + 3) & ~3
 
 
 def attribute(kind: int, data: bytes, *, nested: bool = False) -> bytes:

@@ -17,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.messages import CREATE, DUMP, REQUEST, Change
-from vpngate.kernel.netlink import HEADER, Channel, attribute, attributes
+from vpngate.kernel.netlink import HEADER, Channel, attribute, located
 
 _NAME_LENGTH = 15  # IFNAMSIZ without the terminator
 _ROOT = 0xFFFFFFFF
@@ -32,6 +32,8 @@ _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _KIND, _OPTIONS, _STATS2 = 1, 2, 7  # TCA_*
 _HTB_PARMS, _HTB_RATE64, _HTB_CEIL64 = 1, 6, 7
 _STATS_BASIC, _STATS_QUEUE = 1, 3
+_BASIC = struct.Struct("=QI")  # gnet_stats_basic: bytes, packets
+_QUEUE = struct.Struct("=4xII")  # gnet_stats_queue: (length), backlog, drops
 _ETHERNET = 1  # TC_LINKLAYER_ETHERNET
 _TICK = 64  # nanoseconds: PSCHED_SHIFT of the kernel
 _RATE_MOST = 0xFFFFFFFF
@@ -159,17 +161,19 @@ class Shaper:
             return {}
         head = _TC.pack(0, self.index, 0, 0, 0)
         request = HEADER.pack(HEADER.size + len(head), _GET_CLASS, REQUEST | DUMP, 0, 0)
-        answers = self._channel.dump(request + head)
-        return dict(filter(None, map(self._read_class, answers)))
-
-    def _read_class(self, answer: bytes) -> tuple[int, ClassStatistics] | None:
-        _, _, handle, _, _ = _TC.unpack_from(answer)
-        stats = attributes(attributes(answer, _TC.size).get(_STATS2, b""))
-        if handle >> 16 != self.major or not {_STATS_BASIC, _STATS_QUEUE} <= set(stats):
-            return None
-        passed, packets = struct.unpack_from("=QI", stats[_STATS_BASIC])
-        _, backlog, drops = struct.unpack_from("=III", stats[_STATS_QUEUE])
-        return handle & 0xFFFF, ClassStatistics(passed, packets, drops, backlog)
+        found = {}
+        places: dict[int, tuple[int, int]] = {}  # by length: all answers are alike
+        for answer in self._channel.dump(request + head):
+            _, _, handle, _, _ = _TC.unpack_from(answer)
+            if handle >> 16 != self.major:
+                continue
+            if len(answer) not in places:
+                places[len(answer)] = _statistics_at(answer)
+            basic, queue = places[len(answer)]
+            passed, packets = _BASIC.unpack_from(answer, basic)
+            backlog, drops = _QUEUE.unpack_from(answer, queue)
+            found[handle & 0xFFFF] = ClassStatistics(passed, packets, drops, backlog)
+        return found
 
     def _additions(self, minors: list[int]) -> Iterator[Change]:
         """Class and queue of each: to the kernel a change if they exist."""
@@ -213,6 +217,13 @@ class Shaper:
                 )
             )
         return True
+
+
+def _statistics_at(answer: bytes) -> tuple[int, int]:
+    """Where the basic and the queue statistics begin in an answer about a class."""
+    start, end = located(answer, _TC.size)[_STATS2]
+    inner = located(answer, start, end)
+    return inner[_STATS_BASIC][0], inner[_STATS_QUEUE][0]
 
 
 def free_major(route: IPRoute) -> int:

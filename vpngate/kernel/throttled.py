@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from vpngate.kernel import elements
+from vpngate.kernel.classes import Classes
 from vpngate.kernel.elements import Element
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import Rejected
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.kernel.shaper import Shaper
-from vpngate.kernel.verdicts import FlowId, Held, Verdicts, minor
+from vpngate.kernel.verdicts import FlowId, Held, Verdicts, identity, minor
 from vpngate.packets import Direction, Family
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals, rows_of
+from vpngate.registry.intervals import Flags, Intervals, rows_of
 from vpngate.ruleset import names
 
-_AT_ONCE = 2000  # flows a transaction
-# After its last verdict a class is kept so long: packets may still be on their way.
-_REST = 2.0
+# Each may need a class, which takes its time: others must have their turn, too.
+FLOWS_A_STEP = 50
+_AT_ONCE = 2000  # flows a transaction where no class is made
 
 
 class Throttled:
@@ -39,9 +40,7 @@ class Throttled:
         self._shaper = shaper
         # The root's own number must not be a queue's.
         self._verdicts = Verdicts(reserved=[shaper.major // 2])
-        self._classes: dict[int, float | None] = {}  # place: idle since
-        self._drops = dict.fromkeys(Direction, 0)  # of classes that are gone
-        self._drops_seen: dict[int, int] = {}
+        self.classes = Classes(shaper)
 
     @property
     def live(self) -> dict[Family, int]:
@@ -54,36 +53,35 @@ class Throttled:
         return self._verdicts.shared
 
     def throttle(self, flows: Iterable[Throttle], now: float) -> None:
-        """Hand verdicts to the kernel; known ones start their time anew."""
-        wanted = list(flows)
-        for start in range(0, len(wanted), _AT_ONCE):
-            self._throttle(wanted[start : start + _AT_ONCE], now)
+        """Hand verdicts to the kernel; those that it has start their time anew.
 
-    def _throttle(self, flows: Sequence[Throttle], now: float) -> None:
+        No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
+        """
         changes: list[Change] = []
         noted: list[FlowId] = []
-        places: list[int] = []
+        fresh: list[FlowId] = []
         for flow in flows:
-            key = FlowId(flow.transport, flow.subscriber, flow.remote)
+            key = identity(flow)
             old = self._verdicts.get(key)
-            if old is None and len(self._verdicts) >= self._most:
-                self.refused += 1
-                continue
             if old is not None:
                 changes += self._ending(old)
-            held = self._verdicts.add(flow, now)
+            elif len(self._verdicts) < self._most:
+                fresh.append(key)
+            else:
+                self.refused += 1
+                continue
             noted.append(key)
-            places.append(held.place)
-            changes += self._adding(held)
-        self._make_classes(places)
+            changes += self._adding(self._verdicts.add(flow, now))
+        self.classes.make(self._verdicts.take_fresh())
         try:
             self._table.commit(changes)
         except Rejected as error:
-            if error.number not in (errno.EEXIST, errno.EBUSY):
-                for key in noted:
-                    self._verdicts.forget(key)
-                raise
-            self._throttle_slowly(noted)
+            if error.number in (errno.EEXIST, errno.EBUSY):
+                self._throttle_slowly(noted)
+                return
+            for key in fresh:
+                self._verdicts.forget(key)
+            raise
 
     def _throttle_slowly(self, keys: Sequence[FlowId]) -> None:
         """One by one, deleting first what the kernel has and we did not know of."""
@@ -97,9 +95,7 @@ class Throttled:
                 self._elements(held), there, strict=True
             ):
                 if answer is not None:
-                    changes += elements.delete(
-                        self._table.name, name, [Element(element.key)]
-                    )
+                    changes += self._deleting(name, element)
             self._table.commit([*changes, *self._adding(held)])
 
     def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
@@ -113,19 +109,9 @@ class Throttled:
 
     def covered(self, spared: Intervals) -> list[FlowId]:
         """The flows in force that have an end among these addresses."""
-        found = []
-        for family in Family:
-            keys = self._verdicts.chosen(lambda f, v=family: f.subscriber.family is v)  # type: ignore[misc]
-            if not keys:
-                continue
-            hit = np.zeros(len(keys), dtype=np.bool_)
-            for end in (
-                b"".join(key.subscriber.address for key in keys),
-                b"".join(key.remote.address for key in keys),
-            ):
-                hit |= spared.contains_each(rows_of(end, family))
-            found += [keys[index] for index in np.flatnonzero(hit)]
-        return found
+        flows = [held.flow for held in self._verdicts if not held.ended]
+        hit = ends_among(flows, spared)
+        return [identity(flows[index]) for index in np.flatnonzero(hit)]
 
     def everything(self) -> list[FlowId]:
         """All flows in force."""
@@ -146,95 +132,60 @@ class Throttled:
             self._verdicts.end(key, now)
 
     def rebuilt(self) -> None:
-        """Make all classes again, on an ifb that is new."""
-        self._retire_statistics()
-        self._classes.clear()
-        self._make_classes(self._verdicts.places)
-
-    def change_rate(self, rate: int) -> None:
-        """Give all classes another rate, in bit/s."""
-        self._shaper.set_rate(rate)
-        self._shaper.add_classes(_minors(self._classes))
+        """Have the classes of all verdicts made again, on an ifb that is new."""
+        self.classes.rebuild(self._verdicts.places)
 
     def look_after(self, now: float) -> None:
         """Learn which verdicts have ended, and remove classes nobody needs."""
         keys = self._verdicts.due(now)
         for start in range(0, len(keys), _AT_ONCE):
             self._look_after(keys[start : start + _AT_ONCE], now)
-        self._remove_idle_classes(now)
+        self.classes.remove_idle(set(self._verdicts.places), now)
 
     def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
-        places = []
+        places = [
+            [(name, element.key) for name, element in self._elements(held)]
+            for key in keys
+            if (held := self._verdicts.get(key))
+        ]
+        answers = iter(self._table.find([place for pair in places for place in pair]))
+        mending: list[Change] = []
+        mended: list[FlowId] = []
         for key in keys:
             held = self._verdicts.get(key)
             if held is not None:
-                places += [(name, e.key) for name, e in self._elements(held)]
-        answers = iter(self._table.find(places))
-        mending: list[Change] = []
-        for key in keys:
-            held = self._verdicts.get(key)
-            if held is None:
-                continue
-            both = [next(answers), next(answers)]
-            alive = [answer for answer in both if answer is not None]
-            if not alive:
-                self._verdicts.forget(key)
-            elif held.ended:
-                mending += self._ending(held)
+                both = [next(answers) for _ in Direction]
+                if changes := self._settle(key, held, both, now):
+                    mending += changes
+                    mended.append(key)
+        try:
+            self._table.commit(mending)
+        except Rejected:  # one of them ended this very moment
+            for key in mended:
                 self._verdicts.postpone(key, now)
-            else:
-                left = max(elements.remaining(answer) or 0.0 for answer in alive)
-                self._verdicts.postpone(key, now + left)
-                if len(alive) == 1:  # packets came one way only, for a while
-                    mending += self._ending(held) + self._adding(held)
-        self._table.commit(mending)
 
-    def drops(self) -> dict[Direction, int]:
-        """Packets that the queues had no room for, by direction, since the start."""
-        totals = dict(self._drops)
-        for number, statistics in self._shaper.statistics().items():
-            self._drops_seen[number] = statistics.drops
-            totals[_direction(number)] += statistics.drops
-        return totals
+    def _settle(
+        self, key: FlowId, held: Held, answers: Sequence[bytes | None], now: float
+    ) -> list[Change]:
+        """Take in what the kernel still has of a verdict; the changes that mend it.
 
-    def backlog(self) -> int:
-        """Bytes that wait in all queues."""
-        return sum(one.backlog for one in self._shaper.statistics().values())
-
-    def _make_classes(self, places: Iterable[int]) -> None:
-        fresh = [place for place in dict.fromkeys(places) if place not in self._classes]
-        self._shaper.add_classes(_minors(fresh))
-        self._classes |= dict.fromkeys(fresh)
-
-    def _remove_idle_classes(self, now: float) -> None:
-        used = set(self._verdicts.places)
-        gone = []
-        for place, since in self._classes.items():
-            if place in used:
-                self._classes[place] = None
-            elif since is None:
-                self._classes[place] = now
-            elif now - since >= _REST:
-                gone.append(place)
-        if not gone:
-            return
-        statistics = self._shaper.statistics()
-        for place in gone:
-            pair = [statistics.get(number) for number in _minors([place])]
-            if any(one is not None and one.backlog for one in pair):
-                continue
-            for number in _minors([place]):
-                if (one := statistics.get(number)) is not None:
-                    self._drops[_direction(number)] += one.drops
-                self._drops_seen.pop(number, None)
-            del self._classes[place]
-            self._shaper.remove_classes(_minors([place]))
-
-    def _retire_statistics(self) -> None:
-        """Keep what was last seen of classes that went away with their ifb."""
-        for number, drops in self._drops_seen.items():
-            self._drops[_direction(number)] += drops
-        self._drops_seen.clear()
+        There is something to mend when packets came one way only for a while, or
+        when one was in flight as the verdict was ended.
+        """
+        pairs = zip(self._elements(held), answers, strict=True)
+        alive = [(place, answer) for place, answer in pairs if answer is not None]
+        if not alive:
+            self._verdicts.forget(key)
+            return []
+        if not held.ended:
+            left = [elements.remaining(answer) or 0.0 for _, answer in alive]
+            self._verdicts.postpone(key, now + max(left))
+            if len(alive) == len(answers):
+                return []
+        changes: list[Change] = []
+        for (name, element), _ in alive:
+            changes += self._deleting(name, element)
+        return changes if held.ended else changes + self._adding(held)
 
     def _adding(self, held: Held) -> list[Change]:
         changes: list[Change] = []
@@ -246,8 +197,11 @@ class Throttled:
         """Add, then delete: deleting alone fails if the kernel was faster."""
         changes = self._adding(held)
         for name, element in self._elements(held):
-            changes += elements.delete(self._table.name, name, [Element(element.key)])
+            changes += self._deleting(name, element)
         return changes
+
+    def _deleting(self, name: str, element: Element) -> list[Change]:
+        return elements.delete(self._table.name, name, [Element(element.key)])
 
     def _elements(self, held: Held) -> list[tuple[str, Element]]:
         """The two elements of a verdict, and the maps they are in."""
@@ -267,9 +221,14 @@ class Throttled:
         return found
 
 
-def _minors(places: Iterable[int]) -> list[int]:
-    return [minor(place, direction) for place in places for direction in Direction]
-
-
-def _direction(number: int) -> Direction:
-    return Direction.DOWNLOAD if number % 2 else Direction.UPLOAD
+def ends_among(flows: Sequence[Throttle], addresses: Intervals) -> Flags:
+    """For each flow, whether either of its ends is among the addresses."""
+    among = np.zeros(len(flows), dtype=np.bool_)
+    for family in Family:
+        mine = [n for n, flow in enumerate(flows) if flow.subscriber.family is family]
+        for ends in (
+            b"".join(flows[n].subscriber.address for n in mine),
+            b"".join(flows[n].remote.address for n in mine),
+        ):
+            among[mine] |= addresses.contains_each(rows_of(ends, family))
+    return among

@@ -60,6 +60,7 @@ class Verdicts:
         self._buckets: dict[int, dict[bytes, int]] = {}
         # First freed is first used again: an id rests as long as possible.
         self._free = deque(place for place in _PLACES if place not in kept)
+        self._fresh: list[int] = []
         self._live = dict.fromkeys(Family, 0)
 
     def __len__(self) -> int:
@@ -83,6 +84,12 @@ class Verdicts:
         """The places that verdicts lead to."""
         return iter(self._buckets)
 
+    def take_fresh(self) -> list[int]:
+        """The places that came into use since this was last asked."""
+        fresh = [place for place in self._fresh if place in self._buckets]
+        self._fresh.clear()
+        return fresh
+
     def get(self, key: FlowId) -> Held | None:
         """The verdict on a flow, ended or not."""
         return self._held.get(key)
@@ -102,17 +109,18 @@ class Verdicts:
         """Note a verdict that is about to be handed to the kernel, or given anew."""
         key = identity(flow)
         old = self._held.get(key)
-        if old is not None:
-            self._leave(old)
         place = self.place_of(flow.bucket)
         if self._free and place == self._free[0]:
             self._free.popleft()
+            self._fresh.append(place)
         owners = self._buckets.setdefault(place, {})
         owners[flow.bucket] = owners.get(flow.bucket, 0) + 1
         self._places[flow.bucket] = place
+        self._live[flow.subscriber.family] += 1
+        if old is not None:  # only now, lest its bucket empties and moves
+            self._leave(old)
         held = Held(flow, place)
         self._held[key] = held
-        self._live[flow.subscriber.family] += 1
         self._ask_at(key, now + flow.idle)
         return held
 
