@@ -206,7 +206,8 @@ def test_the_departed_are_remembered_across_runs() -> None:
     rows = [
         f"10.{rng.randrange(256)}.{rng.randrange(256)}.0/{rng.randint(24, 30)},R-{at},"
         f"{'+'.join(rng.sample(['wireguard', 'openvpn', 'l2tp'], rng.randrange(3)))},"
-        f"{rng.choice(['', '2026-01-01'])},{rng.choice(['', '2027-01-16T09:30:00.5Z'])}\n"
+        f"{rng.choice(['', '2026-01-01'])},{rng.choice(['', '2027-01-16T09:30:00.5Z'])}"
+        "\n"
         for at in range(200)
     ]
     old = registry("".join(rows) + "2001:db8::/32,R-6\n")
