@@ -17,6 +17,7 @@ help:
 	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
 
 setup: .apt-done .venv/.done
+	@true
 
 # Stamped only if nothing is missing: without root the next call asks again.
 .apt-done: tests/packages.txt tests/install-packages

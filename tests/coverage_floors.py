@@ -31,7 +31,7 @@ def main(report: str) -> int:
         branches = _share(rooms, "covered_branches", "num_branches")
         low = floor in PURE and min(lines, branches) <= LEAST
         enough = enough and not low
-        print(
+        print(  # noqa: T201 - a program
             f"{floor:<7} {lines:7.2%} of lines  {branches:7.2%} of branches"
             + (f"  at most {LEAST:.0%} is not enough" if low else "")
         )

@@ -22,7 +22,7 @@ def main(seconds: float = 300.0) -> int:
     rounds = 0
     while (left := end - time.monotonic()) > 0:
         seed = random.SystemRandom().getrandbits(32)
-        print(f"fuzz: round {rounds + 1}, seed {seed}, {left:.0f} s left", flush=True)
+        print(f"fuzz: round {rounds + 1}, seed {seed}, {left:.0f} s left", flush=True)  # noqa: T201 - a program
         options = ["--hypothesis-profile=long", f"--hypothesis-seed={seed}"]
         try:
             done = subprocess.run(
@@ -36,7 +36,7 @@ def main(seconds: float = 300.0) -> int:
         if done.returncode:
             return done.returncode
         rounds += 1
-    print("fuzz: nothing found")
+    print("fuzz: nothing found")  # noqa: T201
     return 0
 
 
