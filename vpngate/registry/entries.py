@@ -167,6 +167,13 @@ class Entries:
         flags: Flags = (moments["since"] <= span.latest) & (ends > span.earliest)
         return flags
 
+    def next_change(self, span: Span, grace: float) -> float:
+        """The first moment after a span at which a row begins to stand, or ceases."""
+        moments = self._moments
+        ends = np.minimum(moments["until"], moments["gone"]) + grace
+        turns = np.concatenate((moments["since"], ends))
+        return float(np.min(turns[turns > span.latest], initial=NEVER))
+
     def ending(self, span: Span, within: float) -> int:
         """How many rows are in force now and end in the next `within` seconds."""
         soon = self._moments["until"] <= span.latest + within

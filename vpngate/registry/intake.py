@@ -126,15 +126,17 @@ class Intake:
         self._hold(about)
 
     def _hold(self, about: Fields | None) -> None:
-        prefix = _prefix_or_none(about.prefix) if about else None
-        if len(self._prefixes) + len(self._registrations) >= _MAX_UNREAD:
+        about = about or Fields()
+        prefix = _prefix_or_none(about.prefix)
+        named = _REGISTRATION.fullmatch(about.registration) is not None
+        full = len(self._prefixes) + len(self._registrations) >= _MAX_UNREAD
+        if full or not (prefix or named):
             self._anyone = True
-        elif prefix is not None:
+            return
+        if prefix:
             self._prefixes.add(prefix)
-        elif about and _REGISTRATION.fullmatch(about.registration):
+        if named:
             self._registrations.add(about.registration)
-        else:
-            self._anyone = True
 
 
 def check_registration(text: str) -> None:

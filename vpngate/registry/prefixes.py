@@ -5,6 +5,7 @@ Knows how prefixes are written (RFC 4632, RFC 4291) and what a registry does not
 take: host bits, missing lengths, IPv4 in IPv6's clothes. Does not know registries.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import NamedTuple
@@ -43,6 +44,14 @@ class Prefix(NamedTuple):
     def packed(self) -> bytes:
         """The network, then the length in a byte."""
         return self.network + bytes([self.length])
+
+    def enclosing(self) -> "Iterator[Prefix]":
+        """The prefix itself and all around it, the longest first."""
+        bits = 8 * len(self.network)
+        number = int.from_bytes(self.network, "big")
+        for length in range(self.length, -1, -1):
+            number = number >> (bits - length) << (bits - length)
+            yield Prefix(number.to_bytes(len(self.network), "big"), length)
 
     def __str__(self) -> str:
         return f"{format_address(self.network)}/{self.length}"

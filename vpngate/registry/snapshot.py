@@ -3,7 +3,7 @@
 
 Knows the registrations of one load, those that an earlier load had and that still
 stand, and the envelope around them; does not know how it was read, whether it may
-be used (`guard.py`), or what came before it (`grace.py`).
+be used (`guard.py`), or what came before it (`departures.py`).
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from functools import cached_property
 from vpngate.packets import Family
 from vpngate.registry.entries import Roll, draw_up
 from vpngate.registry.intervals import Intervals
-from vpngate.registry.moments import EVER, Span, When, span_of
+from vpngate.registry.moments import EVER, NEVER, Span, When, span_of
 from vpngate.registry.prefixes import Prefix
 from vpngate.registry.registration import Registration, point_at
 
@@ -21,8 +21,8 @@ from vpngate.registry.registration import Registration, point_at
 class Unread:
     """Whom the rejected rows of a registry were about, as far as it can be told.
 
-    A row that cannot be read must not end what an earlier load said of its prefix,
-    or of its registration if not even the prefix can be read, or of anyone.
+    A row that cannot be read must not end what an earlier load said of its prefix
+    and of its registration; if neither can be told, of anyone.
     """
 
     prefixes: frozenset[Prefix] = frozenset()
@@ -32,7 +32,9 @@ class Unread:
     def holds(self, prefix: Prefix, registration: str) -> bool:
         """Whether a rejected row may have been about this one."""
         return (
-            self.anyone or prefix in self.prefixes or registration in self.registrations
+            self.anyone
+            or registration in self.registrations
+            or not self.prefixes.isdisjoint(prefix.enclosing())
         )
 
 
@@ -131,6 +133,20 @@ class Registry:
         """How many registrations in force end in the next `within` seconds."""
         span = span_of(now)
         return sum(entries.ending(span, within) for entries in self.current)
+
+    def next_change(self, now: When) -> float | None:
+        """When `covered` will be another set without a load; None for never.
+
+        A moment after the latest that now may be.
+        """
+        span = span_of(now)
+        changes = [
+            entries.next_change(span, self.grace)
+            for roll in (self.current, self.kept)
+            for entries in roll
+        ]
+        soonest = min(changes)
+        return None if soonest == NEVER else soonest
 
 
 def _intervals(roll: Roll, span: Span, grace: float) -> Intervals:

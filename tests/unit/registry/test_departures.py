@@ -252,3 +252,23 @@ def test_expiring_registrations_are_counted() -> None:
     assert some.expiring(NOW, DAY) == 1
     assert some.expiring(NOW, 7 * DAY) == 2
     assert some.expiring(NOW, 365 * DAY) == 3
+
+
+def test_the_next_change_of_coverage_is_known() -> None:
+    rows = (
+        "10.0.0.0/24,R-1,,,2027-01-20\n"
+        "10.0.1.0/24,R-2,,2027-01-16,2027-01-17\n"
+        "2001:db8::/32,R-3,,2027-03-01\n"
+    )
+    merged = carry_over(R1, registry(rows), GRACE, NOW)
+    changes, now = [], NOW
+    while (change := merged.next_change(now)) is not None:
+        assert merged.covered(change - 1) == merged.covered(now)
+        assert merged.covered(change) != merged.covered(now)
+        changes.append((change - NOW) / HOUR)
+        now = change
+    # R-2 begins, R-1 of before is over, R-2 is, R-1 is, R-3 begins.
+    assert changes == [16, 72, 16 + 24 + 72, 16 + 96 + 72, 16 + 44 * 24]
+    assert NONE.next_change(NOW) is None
+    assert empty_registry().next_change(NOW) is None
+    assert merged.next_change(Span(0.0, NOW)) == NOW + 16 * HOUR

@@ -126,7 +126,7 @@ def test_a_rejected_item_holds_whom_it_names() -> None:
     items = [ITEM | {"name": "Alice"}, {"registration": "R-2", "prefix": 3}]
     unread = read({"registrations": items}).registry.unread
     assert unread.prefixes == {parse_prefix("203.0.113.0/24")}
-    assert unread.registrations == {"R-2"}
+    assert unread.registrations == {"R-1001", "R-2"}
     assert not unread.anyone
     assert read({"registrations": [7]}).registry.unread.anyone
 

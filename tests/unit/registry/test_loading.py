@@ -247,8 +247,13 @@ def test_equal_prefixes_are_all_kept() -> None:
 def test_what_a_rejected_row_may_have_been_about_is_remembered() -> None:
     unread = read(HEADER + "203.0.113.0/24,R 1\n192.0.2.1/24,R-2\n").registry.unread
     assert unread.holds(parse_prefix("203.0.113.0/24"), "R-9")
+    assert unread.holds(parse_prefix("203.0.113.64/26"), "R-9")
+    assert not unread.holds(parse_prefix("203.0.112.0/23"), "R-9")
     assert unread.holds(parse_prefix("192.0.2.0/24"), "R-2")
     assert not unread.holds(parse_prefix("192.0.2.0/24"), "R-3")
+    unread = read(HEADER + "203.0.112.0/23,R-1,?\n").registry.unread
+    assert unread.holds(parse_prefix("203.0.113.0/24"), "R-9")
+    assert unread.holds(parse_prefix("198.51.100.0/24"), "R-1")
     assert not unread.anyone
     assert read(HEADER + "?,?\n").registry.unread.anyone
     assert read(HEADER + '"\n').registry.unread.anyone
