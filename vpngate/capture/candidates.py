@@ -10,6 +10,7 @@ program is put behind each layout of a link layer with its offsets moved.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import cypcap
@@ -17,6 +18,7 @@ import cypcap
 from vpngate.capture.first_look import first_look
 from vpngate.errors import MissingFeature
 from vpngate.links import LAYOUTS, Check, Layout, LinkType
+from vpngate.packets import Family, Transport
 from vpngate.signatures import Signature
 from vpngate.signatures.pcap import filter_for
 
@@ -68,24 +70,23 @@ class CandidateFilter:
     def of(cls, signatures: Iterable[Signature]) -> "CandidateFilter":
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
-        transports = sorted({signature.transport for signature in chosen})
-        groups = [[s for s in chosen if s.transport is each] for each in transports]
-        wholes = [filter_for(group) for group in groups]
-        looks = list(map(first_look, transports, groups))
-        pairs = list(zip(looks, wholes, strict=True))
-        return cls(
-            [f"({look}) and ({whole})" if look else whole for look, whole in pairs],
-            [look or whole for look, whole in pairs],
-        )
+        expressions, looks = [], []
+        for family, transport in product(Family, Transport):
+            group = [s for s in chosen if s.transport is transport]
+            if group:
+                whole = filter_for(group, families=[family])
+                look = first_look(family, transport, group)
+                expressions.append(f"({look}) and ({whole})" if look else whole)
+                looks.append(look or whole)
+        return cls(expressions, looks)
 
     def _program(self, link_type: int) -> "cypcap.BpfProgram | None":
         """The filter as libpcap takes it; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
-        program = _assembled([(layout, self._programs) for layout in layouts])
-        lines = (" ".join(map(str, instruction)) for instruction in program)
-        return cypcap.BpfProgram.loads(",".join([str(len(program)), *lines]))
+        parts = [(layout, self._programs) for layout in layouts]
+        return cypcap.BpfProgram(_assembled(parts))
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -142,7 +143,9 @@ def _packed(
     return [_assembled(parts.items()) for parts in bins]
 
 
-def _assembled(parts: Iterable[tuple[Layout, Sequence[Program]]]) -> Program:
+def _assembled(
+    parts: Iterable[tuple[Layout, Sequence[Program]]],
+) -> list[Instruction]:
     """One program that passes what one of the programs passes in its layout."""
     assembled: list[Instruction] = []
     for (checks, start), programs in parts:

@@ -9,7 +9,7 @@ capture of millions of packets quick to search.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from vpngate.packets import Transport
+from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
 
 _BYTES = range(256)
@@ -19,8 +19,10 @@ _IPV6_PASSED_OVER = (0, 43, 60)  # RFC 8200: hop-by-hop, routing, destination op
 _TCP_HEADER_IPV6 = "((ip6[52] & 0xf0) >> 2)"
 
 
-def first_look(transport: Transport, signatures: Sequence[Signature]) -> str | None:
-    """An expression that every match passes; None where one would not help.
+def first_look(
+    family: Family, transport: Transport, signatures: Sequence[Signature]
+) -> str | None:
+    """An expression that every match of a family passes; None where none would help.
 
     An IPv6 packet that begins with extension headers always passes. An empty TCP
     segment never does, whatever Ethernet's padding behind it looks like.
@@ -37,23 +39,24 @@ def first_look(transport: Transport, signatures: Sequence[Signature]) -> str | N
         tests += [_within(p, *run) for run in ports for p in (source, destination)]
         return f"({' or '.join(tests)})"
 
+    if family is Family.IPV4:
+        if transport is Transport.UDP:
+            test = one_of("udp[8]", "udp[0:2]", "udp[2:2]")
+        else:
+            test = (
+                f"ip[2:2] > {_IPV4_HEADER} + {_TCP_HEADER} and "
+                f"{one_of(f'tcp[{_TCP_HEADER}]', 'tcp[0:2]', 'tcp[2:2]')}"
+            )
+        return f"ip and ip[9] = {transport:d} and {test}"
     if transport is Transport.UDP:
-        ipv4 = one_of("udp[8]", "udp[0:2]", "udp[2:2]")
-        ipv6 = one_of("ip6[48]", "ip6[40:2]", "ip6[42:2]")
+        test = one_of("ip6[48]", "ip6[40:2]", "ip6[42:2]")
     else:
-        ipv4 = (
-            f"ip[2:2] > {_IPV4_HEADER} + {_TCP_HEADER} and "
-            f"{one_of(f'tcp[{_TCP_HEADER}]', 'tcp[0:2]', 'tcp[2:2]')}"
-        )
-        ipv6 = (
+        test = (
             f"ip6[4:2] > {_TCP_HEADER_IPV6} and "
             f"{one_of(f'ip6[40 + {_TCP_HEADER_IPV6}]', 'ip6[40:2]', 'ip6[42:2]')}"
         )
     chained = " or ".join(f"ip6[6] = {header}" for header in _IPV6_PASSED_OVER)
-    return (
-        f"(ip and ip[9] = {transport:d} and {ipv4}) or "
-        f"(ip6 and ({chained} or (ip6[6] = {transport:d} and {ipv6})))"
-    )
+    return f"ip6 and ({chained} or (ip6[6] = {transport:d} and {test}))"
 
 
 def _first_bytes(signatures: Iterable[Signature]) -> set[int]:
