@@ -37,8 +37,8 @@ def records(head: bytes, read: Read, wanted: Wanted) -> Iterator[Record]:
     """
     order, units, header_size = _MAGICS[head[:_MAGIC_SIZE]]
     data = head
-    if len(data) < _FILE_HEADER:
-        data += read(CHUNK)
+    while len(data) < _FILE_HEADER and (more := read(CHUNK)):
+        data += more
     if len(data) < _FILE_HEADER:
         raise Damage("the file header is cut short")
     (word,) = Struct(f"{order}I").unpack_from(data, _LINK_TYPE)
