@@ -52,8 +52,8 @@ types: .venv/.done
 unit: .venv/.done
 	@echo '== unit tests'
 	@$(PYTEST) tests/unit --cov --cov-report= --no-cov-on-fail
-	@$(BIN)/coverage json --quiet -o .coverage.json
-	@$(BIN)/python -m tests.coverage_floors .coverage.json
+	@$(BIN)/coverage json --quiet -o .venv/coverage.json
+	@$(BIN)/python -m tests.coverage_floors .venv/coverage.json
 
 faults: setup
 	@echo '== faults'
@@ -95,5 +95,5 @@ corpus-if-there: setup
 	fi
 
 clean:
-	rm -rf .venv .apt-done .coverage .coverage.json .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist

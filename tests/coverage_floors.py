@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether the pure floors are covered: more than 95 % of lines and of branches.
 
-    python -m tests.coverage_floors .coverage.json
+    python -m tests.coverage_floors coverage.json
 
 Knows the floors and how coverage.py writes its JSON; measures nothing.
 """

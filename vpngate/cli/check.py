@@ -7,13 +7,15 @@ kernel, no state, no daemon. Does not know what would be wrong.
 
 import argparse
 import time
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vpngate.cli import complain, inputs, options
 from vpngate.config import Config, examine_config
+from vpngate.daemon.keeper import guard_settings
 from vpngate.errors import UnreadableInput, VpngateError
 from vpngate.packets import Family
-from vpngate.registry import GuardSettings, Loaded, objections
+from vpngate.registry import Registry, impact, objections
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     )
     problems = [str(problem) for problem in found.problems]
     unreadable = False
-    summary = ""
+    summary: list[str] = []
     if found.config is not None and "registry" not in found.faulty:
         try:
             summary, more = _registry(found.config, args.config)
@@ -47,37 +49,55 @@ def run(args: argparse.Namespace) -> int:
     complain(*problems)
     if not found.problems:
         print(f"configuration  {args.config}: sound")
-    if summary:
-        print(f"registry       {summary}")
+    for line in summary:
+        print(line)
     if unreadable:
         return UnreadableInput.exit_status
     return 1 if problems else 0
 
 
-def _registry(config: Config, where: str) -> tuple[str, list[str]]:
-    """What the configured registry holds, in one line, and all that is wrong in it."""
+def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
+    """What the configured registry would mean, and all that is wrong in it."""
     now = time.time()
     sources = inputs.Sources(config, where)
     loaded = sources.read(now)
     complain(*(f"warning: {line}" for fault in sources.faults for line in fault.lines))
-    settings = GuardSettings(
-        min_prefix_length={
-            family: config.registry.min_prefix_length.of(family) for family in Family
-        },
-        max_removed=config.registry.max_removed,
-        sentinels=tuple(map(str, config.registry.sentinels)),
-    )
-    against = objections(None, loaded.registry, settings, now)
+    last = _last_good(sources, now)
     problems = [str(problem) for problem in loaded.problems]
     if loaded.rejected > len(loaded.problems):
         total = f"{loaded.rejected} of {loaded.rows} rows cannot be used"
         problems.append(f"{sources.source}: {total}")
+    settings = guard_settings(config.registry)
+    against = objections(last, loaded.registry, settings, now)
     problems += [f"{sources.source}: {objection.problem}" for objection in against]
-    return f"{sources.source}: {_summary(loaded)}", problems
+    return list(_summary(sources.source, loaded.registry, last, now)), problems
 
 
-def _summary(loaded: Loaded) -> str:
-    registry = loaded.registry
+def _last_good(sources: inputs.Sources, now: float) -> Registry | None:
+    try:
+        return sources.last_good(now)
+    except VpngateError as error:
+        complain(*(f"warning: {line}; not compared with it" for line in error.lines))
+        return None
+
+
+def _summary(
+    source: str, registry: Registry, last: Registry | None, now: float
+) -> Iterator[str]:
     counts = ", ".join(f"{n} {f.label}" for f, n in registry.prefixes.items())
     serial = f", serial {registry.serial}" if registry.serial is not None else ""
-    return f"{len(registry)} registrations ({counts}){serial}"
+    yield f"registry       {source}: {len(registry)} registrations ({counts}){serial}"
+    found = impact(last, registry, now)
+    yield f"covers         {_addresses(found.covered)}"
+    if last is not None:
+        yield (
+            f"since last     {_addresses(found.gained)} more,"
+            f" {_addresses(found.lost)} fewer"
+        )
+
+
+def _addresses(counts: Mapping[Family, int]) -> str:
+    """Addresses by family: of IPv6, networks of a subscriber's usual size."""
+    networks = counts[Family.IPV6] / 2**64
+    spelled = f"{networks:.0f}" if networks.is_integer() else f"{networks:.3g}"
+    return f"{counts[Family.IPV4]} ipv4 addresses and {spelled} ipv6 /64"

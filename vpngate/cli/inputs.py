@@ -17,8 +17,8 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, FeedSettings, Fetched
-from vpngate.registry import Limits, Loaded, load
+from vpngate.feed import Feed, FeedSettings, Fetched, Store
+from vpngate.registry import Limits, Loaded, Registry, load, recall_departed
 from vpngate.tunnels import all_tunnels
 
 
@@ -69,10 +69,10 @@ def _at(where: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 
 class Sources:
-    """The registry that a configuration names, fetched as the daemon would.
+    """The registry that a configuration names, and the last good one; nothing is kept.
 
-    After `read`, `source` says which one answered, and `faults` why those before it
-    did not.
+    After `read`, `source` says which source answered, and `faults` why those before
+    it did not.
     """
 
     def __init__(self, config: Config, where: str) -> None:
@@ -90,6 +90,7 @@ class Sources:
             problem = Problem(f"{where}: registry", str(error))
             raise InvalidConfig([problem]) from None
         self._feed = Feed(settings)
+        self._store = Store(Path(registry.state), settings.public_key)
         self.source = ""
         self.faults: tuple[VpngateError, ...] = ()
 
@@ -103,3 +104,11 @@ class Sources:
         answer = self._feed.fetch(examine=examine)
         self.source, self.faults = answer.source, answer.faults
         return found[0]
+
+    def last_good(self, now: float) -> Registry | None:
+        """What the daemon would fall back to; FeedFault if it cannot be had."""
+        kept = self._store.load()
+        if kept is None:
+            return None
+        loaded = _load(kept.data, "the last good registry", self._limits, now)
+        return recall_departed(loaded.registry, kept.memory)

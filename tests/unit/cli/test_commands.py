@@ -14,6 +14,7 @@ import pytest
 from vpngate.cli import main
 from vpngate.daemon.control import ControlServer
 from vpngate.errors import Problem, RegistryRefused
+from vpngate.feed import LastGood, Store, Validators
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -68,6 +69,7 @@ def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
     assert out.splitlines() == [
         f"configuration  {config}: sound",
         f"registry       {registry}: 4 registrations (3 ipv4, 1 ipv6)",
+        "covers         256 ipv4 addresses and 4294967296 ipv6 /64",
     ]
     assert sorted(path.name for path in config.parent.iterdir()) == [
         "registry.csv",
@@ -88,6 +90,47 @@ def test_check_tells_everything_at_once(run: Run, config: Path, registry: Path) 
         f"{config}: lgo: there is no such key; is 'log' meant?",
         f"{registry}: line 6, prefix: " + HOST_BITS,
     ]
+
+
+def keep(config: Path, text: bytes) -> Path:
+    """Have a daemon's state hold a last good registry."""
+    state = config.parent / "state"
+    Store(state).save(LastGood(text, None, Validators()))
+    return state
+
+
+def test_check_against_the_last_good_registry(
+    run: Run, config: Path, registry: Path
+) -> None:
+    keep(config, b"prefix,registration\n192.0.2.0/23,R-1\n2001:db8::/48,R-3\n")
+    registry.write_text(
+        "prefix,registration\n192.0.2.0/25,R-1\n2001:db8::/47,R-3\n2001:db9::/65,R-3\n"
+    )
+    status, out, err = run("check", "--config", config)
+    more = "0 ipv4 addresses and 6.55e+04 ipv6 /64 more"
+    fewer = "384 ipv4 addresses and 0 ipv6 /64 fewer"
+    assert out.splitlines()[2:] == [
+        "covers         128 ipv4 addresses and 1.31e+05 ipv6 /64",
+        f"since last     {more}, {fewer}",
+    ]
+    assert status == 1
+    (line,) = err
+    assert line.startswith(f"{registry}: ")
+    assert "--accept-removals" in line
+
+
+def test_check_where_the_last_good_registry_is_damaged(
+    run: Run, config: Path, registry: Path
+) -> None:
+    state = keep(config, REGISTRY.encode())
+    for file in state.glob("registry-*"):
+        file.write_bytes(b"?")
+    status, out, err = run("check", "--config", config)
+    assert status == 0
+    assert f"registry       {registry}: 4 registrations" in out
+    (line,) = err
+    assert line.startswith("warning: ")
+    assert line.endswith("; not compared with it")
 
 
 def test_check_of_an_empty_registry(run: Run, config: Path, registry: Path) -> None:
@@ -115,6 +158,17 @@ def test_check_counts_what_it_does_not_show(
     status, _, err = run("check", "--config", config)
     assert status == 1
     assert err[-1] == f"{registry}: 100 of 104 rows cannot be used"
+
+
+def test_check_of_a_source_that_must_not_be_used(run: Run, config: Path) -> None:
+    key = "RWQ" + "A" * 53
+    text = config.read_text().replace(
+        "sources = [", f'public_key = "{key}"\nsources = ["https://[::1]:0/r", '
+    )
+    config.write_text(text)
+    status, _, err = run("check", "--config", config)
+    assert status == 1
+    assert "https://[::1]:0/r" in err[0]
 
 
 def test_check_of_unreadable_input(run: Run, config: Path, registry: Path) -> None:
