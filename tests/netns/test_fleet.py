@@ -40,8 +40,14 @@ SERVER = "192.0.2.1"
 # Three sources with three attempts each, one second and two between them: what a
 # gateway needs for one round when nothing answers, three times over.
 PATIENCE = 45.0  # seconds
-TOKENS = ("203.0.113.0/24", "2001:db8:a::/48", "198.51.100.0/25", "2001:db8:b::/48")
-TOKENS += ("198.51.100.128/25", "2001:db8:c::/48")
+PREFIXES = (
+    "203.0.113.0/24",
+    "2001:db8:a::/48",
+    "198.51.100.0/25",
+    "2001:db8:b::/48",
+    "198.51.100.128/25",
+    "2001:db8:c::/48",
+)
 
 _NGINX = """
 daemon off; master_process off; user root; pid {folder}/pid; error_log stderr;
@@ -93,7 +99,7 @@ class Publisher:
         folder.mkdir()
         registrations = [
             {"prefix": prefix, "registration": f"R-{1000 + place}"}
-            for place, prefix in enumerate(TOKENS[: serial + 1])
+            for place, prefix in enumerate(PREFIXES[: serial + 1])
         ]
         page = {"registry": "fleet", "serial": serial, "registrations": registrations}
         (folder / "registry.json").write_text(json.dumps(page, indent=1))
@@ -243,7 +249,7 @@ def fleet() -> Iterator[Fleet]:
             f"addr add {SERVER}/24 dev hub",
             "link set hub up",
         )
-        mirrors = [
+        primary, mirror, archive = mirrors = [
             Mirror(hub, folder / f"nginx-{port}", port, authority)
             for port in (8441, 8442, 8443)
         ]
@@ -266,16 +272,18 @@ def fleet() -> Iterator[Fleet]:
             files.change(
                 gateway={"mode": "enforce", "interfaces": ["lan0"]},
                 registry={
-                    "sources": [mirror.url for mirror in mirrors],
+                    "sources": [each.url for each in mirrors],
                     "public_key": publisher.public_key,
                     "refresh": "1s",
                 },
             )
             namespaces.append(gateway)
             settings.append(files)
-        for mirror in mirrors:
-            stack.callback(mirror.stop)
-        yield Fleet(publisher, *mirrors, settings, namespaces, authority)
+        for each in mirrors:
+            stack.callback(each.stop)
+        yield Fleet(
+            publisher, primary, mirror, archive, settings, namespaces, authority
+        )
 
 
 def serial(gateway: Daemon) -> float:
@@ -290,7 +298,7 @@ def wait_for_serial(gateways: list[Daemon], expected: int) -> None:
             f"serial {expected}",
             PATIENCE,
         )
-        for prefix in TOKENS[: expected + 1]:
+        for prefix in PREFIXES[: expected + 1]:
             address = prefix.split("/")[0]
             address += "5" if ":" in address else ""
             assert spared(gateway, address), prefix

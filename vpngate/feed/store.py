@@ -80,7 +80,8 @@ class Store:
         """Keeps this one instead; FeedFault if it cannot, then the old one stays."""
         # One name for registry and signature, so that minisign finds its file; and
         # another where the same registry was signed anew.
-        pair = _REGISTRY + digest(last_good.data + (last_good.signature or b""))[:16]
+        both = digest(last_good.data).encode() + (last_good.signature or b"")
+        pair = _REGISTRY + digest(both)[:16]
         registry = FileRecord.of(pair, last_good.data)
         contents = {registry: last_good.data}
         signature = None

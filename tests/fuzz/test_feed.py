@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a feed reads before it trusts anything: signatures, keys, addresses, state."""
+
+import contextlib
+import gzip
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.faults.signing import Signer
+from vpngate.errors import FeedFault
+from vpngate.feed.answer import Validators
+from vpngate.feed.expand import check_expansion, gunzip
+from vpngate.feed.manifest import FileRecord, Manifest
+from vpngate.feed.minisign import PublicKey, Signature, verify
+from vpngate.feed.settings import HttpsAddress, parse_source
+
+_SIGNER = Signer()
+_DATA = b"prefix,registration\n192.0.2.0/24,R-1\n"
+_SIGNATURE = _SIGNER.sign(_DATA)
+_MANIFEST = Manifest(
+    FileRecord.of("registry-1", _DATA),
+    None,
+    FileRecord.of("memory-1", b""),
+    Validators(),
+).encode()
+
+
+@st.composite
+def slips(draw: st.DrawFn, content: bytes) -> bytes:
+    """The content with up to four places overwritten, cut or repeated."""
+    damaged = content
+    for _ in range(draw(st.integers(1, 4))):
+        begin = draw(st.integers(0, len(damaged)))
+        end = draw(st.integers(begin, min(len(damaged), begin + 100)))
+        damaged = damaged[:begin] + draw(st.binary(max_size=40)) + damaged[end:]
+    return damaged
+
+
+@given(st.binary(max_size=400) | slips(_SIGNATURE))
+@example(b"")
+def test_signature(content: bytes) -> None:
+    """Taken apart or refused; and never accepted if it says anything else."""
+    with contextlib.suppress(FeedFault):
+        found = verify(_DATA, content, PublicKey.parse(_SIGNER.public), "here")
+        assert found == Signature.parse(_SIGNATURE, "here")
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9+/]{56}", fullmatch=True))
+def test_public_key(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert len(PublicKey.parse(text).key) == 32
+
+
+@given(
+    st.text(max_size=60)
+    | st.builds(
+        "https://{}".format,
+        st.text(alphabet="abc.:/@[]?#%\\ \t\u00fc0123", max_size=30),
+    )
+)
+def test_source(text: str) -> None:
+    """Whatever is accepted has a host, and a signature beside it."""
+    try:
+        source = parse_source(text)
+    except ValueError:
+        return
+    if isinstance(source, HttpsAddress):
+        assert source.url.startswith("https://")
+        assert parse_source(source.signature.url) == source.signature
+        assert "@" not in source.url.split("/")[2]
+
+
+@given(st.binary(max_size=400) | slips(_MANIFEST))
+def test_manifest(content: bytes) -> None:
+    try:
+        found = Manifest.decode(content)
+    except ValueError:
+        return
+    assert found == Manifest.decode(_MANIFEST)
+
+
+@given(slips(gzip.compress(_DATA * 50, mtime=0)))
+def test_gzip(packed: bytes) -> None:
+    limit = 10_000
+    try:
+        check_expansion(packed, limit, "here")
+    except FeedFault:
+        with pytest.raises(FeedFault):
+            gunzip(packed, limit, "here")
+        return
+    if packed.startswith(b"\x1f\x8b"):
+        assert len(gunzip(packed, limit, "here")) <= limit
