@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The candidates' filter: one selection behind every link layer, however packed."""
+
+import random
+from collections.abc import Iterator
+
+import cypcap
+import pytest
+
+from tests.unit.capture.crafted import DATA, INITIATION, RESPONSE, udp
+from tests.unit.signatures import traffic
+from vpngate.capture.candidates import CandidateFilter, Program
+from vpngate.capture.first_look import first_look
+from vpngate.errors import MissingFeature
+from vpngate.links import LAYOUTS, Layout, LinkType, network_layer
+from vpngate.packets import Family, Transport
+from vpngate.signatures import Field, Shape, Signature
+from vpngate.signatures.pcap import filter_for
+from vpngate.tunnels import all_tunnels
+
+SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
+SEED = 20265
+EACH = 60
+DEBIAN_12 = 400  # instructions, about what its kernel's memory for filters holds
+
+
+@pytest.fixture(scope="module")
+def candidates() -> CandidateFilter:
+    return CandidateFilter.of(SIGNATURES)
+
+
+def packets() -> Iterator[bytes]:
+    """IP packets around every signature, and random ones of ordinary ports."""
+    for signature in SIGNATURES:
+        for frame in traffic.frames(signature, EACH, SEED):
+            network = network_layer(LinkType.ETHERNET, frame)
+            if network:
+                yield network
+    rng = random.Random(SEED)
+    for _ in range(300):
+        yield udp(rng.randbytes(rng.randrange(200)), port=rng.randrange(1024, 65536))
+
+
+def framed(layout: Layout, network: bytes) -> bytes:
+    """A frame of a layout around a packet; values of its checks are the lowest."""
+    head = bytearray(layout.start)
+    for at, size, values in layout.checks:
+        is_ip = {b"\x08\0", b"\x86\xdd"} == values
+        head[at : at + size] = (
+            (b"\x86\xdd" if network[0] >> 4 == 6 else b"\x08\0")
+            if is_ip
+            else min(values)
+        )
+    return bytes(head) + network
+
+
+def passes(program: Program, frame: bytes) -> bool:
+    header = cypcap.Pkthdr()
+    header.caplen = header.len = len(frame)
+    return bool(cypcap.BpfProgram(list(program)).offline_filter(header, frame))
+
+
+@pytest.mark.parametrize("link_type", LAYOUTS, ids=lambda number: LinkType(number).name)
+def test_every_layout_selects_as_bare_ip_does(
+    candidates: CandidateFilter, link_type: int
+) -> None:
+    bare, here = candidates.matcher(LinkType.RAW), candidates.matcher(link_type)
+    selected = 0
+    for network in packets():
+        expected = bare(network)
+        selected += expected
+        for layout in LAYOUTS[link_type]:
+            assert here(framed(layout, network)) is expected, (layout, network.hex())
+    assert selected > len(SIGNATURES)
+
+
+def test_looks_and_parts_lose_nothing_that_one_text_finds(
+    candidates: CandidateFilter,
+) -> None:
+    """But for segments that are empty: their bytes are Ethernet's padding."""
+    whole = CandidateFilter([filter_for(SIGNATURES)]).matcher(LinkType.RAW)
+    quick = candidates.matcher(LinkType.RAW)
+    for network in packets():
+        if quick(network):
+            assert whole(network)
+        elif whole(network):
+            assert is_empty_segment(network), network.hex()
+
+
+def is_empty_segment(network: bytes) -> bool:
+    if network[0] >> 4 == 4:
+        start, size = (network[0] & 15) * 4, int.from_bytes(network[2:4])
+        is_tcp = network[9] == Transport.TCP
+    else:
+        start, size = 40, 40 + int.from_bytes(network[4:6])
+        is_tcp = network[6] == Transport.TCP
+    return is_tcp and size <= start + (network[start + 12] >> 4) * 4
+
+
+@pytest.mark.parametrize("most", [4096, 2730, 1800])
+def test_kernel_programs_together_are_the_filter(
+    candidates: CandidateFilter, most: int
+) -> None:
+    programs, exact = candidates.kernel_filter(LinkType.ETHERNET, most)
+    assert exact
+    assert all(len(program) <= most for program in programs)
+    whole = candidates.matcher(LinkType.ETHERNET)
+    layouts = LAYOUTS[LinkType.ETHERNET]
+    rng = random.Random(SEED)
+    for network in rng.sample(list(packets()), 300):
+        frame = framed(rng.choice(layouts), network)
+        assert any(passes(program, frame) for program in programs) is whole(frame)
+
+
+def test_a_small_kernel_gets_a_look_that_loses_nothing(
+    candidates: CandidateFilter,
+) -> None:
+    programs, exact = candidates.kernel_filter(LinkType.ETHERNET, DEBIAN_12)
+    assert not exact
+    assert all(len(program) <= DEBIAN_12 for program in programs)
+    whole = candidates.matcher(LinkType.ETHERNET)
+    passed = seen = 0
+    for network in packets():
+        frame = framed(LAYOUTS[LinkType.ETHERNET][0], network)
+        look = any(passes(program, frame) for program in programs)
+        assert look or not whole(frame), network.hex()
+        passed, seen = passed + look, seen + 1
+    assert passed < seen
+
+
+def test_without_looks_the_kernel_may_refuse() -> None:
+    plain = CandidateFilter(["udp port 7"])
+    programs, exact = plain.kernel_filter(LinkType.RAW, 5)
+    assert exact
+    assert len(programs[0]) > 5
+
+
+def test_messages_of_a_tunnel_pass_and_its_data_does_not(
+    candidates: CandidateFilter,
+) -> None:
+    matches = candidates.matcher(LinkType.RAW)
+    assert matches(udp(INITIATION))
+    assert matches(udp(RESPONSE, back=True))
+    assert not matches(udp(DATA))
+
+
+def test_where_no_filter_can_be_written_everything_passes() -> None:
+    candidates = CandidateFilter(["udp port 7"])
+    assert candidates.program(LinkType.NFLOG) is None
+    assert candidates.matcher(LinkType.NFLOG)(b"anything")
+    assert candidates.kernel_filter(LinkType.NFLOG, 100).programs == []
+
+
+def test_an_expression_that_libpcap_rejects_is_one_line() -> None:
+    with pytest.raises(MissingFeature, match=r"libpcap: cannot compile .*; install"):
+        CandidateFilter(["udp porto 7"])
+
+
+class TestFirstLook:
+    @pytest.mark.parametrize("family", Family)
+    def test_none_where_it_would_not_help(self, family: Family) -> None:
+        anything = Shape((Field(4, b"\x07"),))
+        udp_signature = Signature("anything", Transport.UDP, (anything,))
+        assert first_look(family, Transport.UDP, [udp_signature]) is None
+        esp = Signature("esp", Transport.ESP, (anything,))
+        assert first_look(family, Transport.ESP, [esp]) is None
+
+    def test_ranges_of_bytes_and_ports(self) -> None:
+        low = Shape((Field(0, b"\x00", b"\xfc"),))
+        high = Shape((Field(0, b"\x10"), Field(0, b"\x11", differs=True)))
+        signatures = [
+            Signature("bytes", Transport.UDP, (low, high)),
+            Signature("ports", Transport.UDP, (low,), frozenset({7, 8, 10})),
+        ]
+        assert first_look(Family.IPV4, Transport.UDP, signatures) == (
+            "ip and ip[9] = 17 and (udp[8] <= 3 or udp[8] = 16 or "
+            "(udp[0:2] >= 7 and udp[0:2] <= 8) or (udp[2:2] >= 7 and udp[2:2] <= 8) "
+            "or udp[0:2] = 10 or udp[2:2] = 10)"
+        )
