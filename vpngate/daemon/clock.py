@@ -1,53 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What time it is, as far as it can be told.
+"""Reads the machine's clocks, and remembers what they have shown.
 
-Knows that a wall clock can jump and that a registration must not end by that; does
-not know registrations. A jump puts the time in doubt: until the clock has agreed
-with itself for `settle` seconds, the present is any moment between what the clock
-says now and what it would say had it not jumped.
+Knows which clocks there are (clock_gettime(2), and the boot id of random(4)); does
+not know what a jump means (`registry/clock.py`).
 """
 
+import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from vpngate.registry.moments import Span, When
+from vpngate.registry import When
+from vpngate.registry.clock import Reading, read_clock, restore_clock
 
-TOLERANCE = 60.0  # seconds; a clock that is slewed or slept a little has not jumped
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
-
-def elapsed_since_boot() -> float:
-    """Seconds on a clock that never jumps, and goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+_log = logging.getLogger(__name__)
 
 
-class Clock:
-    """A wall clock that is watched by a steady one."""
+def read_machine() -> Reading:
+    """The machine's clocks at this instant."""
+    uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return Reading(time.time(), uptime, _BOOT_ID.read_text("ascii").strip())
+
+
+class WallClock:
+    """The present, as far as it can be told.
+
+    `patience` is how many seconds a new time has to stand before an old one is
+    forgotten. May be asked from any thread.
+    """
 
     def __init__(
-        self,
-        settle: float,
-        wall: Callable[[], float] = time.time,
-        steady: Callable[[], float] = elapsed_since_boot,
+        self, patience: float, read: Callable[[], Reading] = read_machine
     ) -> None:
-        self._settle = settle
-        self._wall = wall
-        self._steady = steady
-        self._offset = wall() - steady()  # the one believed
-        self._rival = self._offset
-        self._rival_since = steady()
+        self._patience = patience
+        self._read = read
+        self._clock = read_clock(None, read(), patience)
 
     def now(self) -> When:
-        """A moment in seconds since the epoch, or the span it lies in."""
-        wall, steady = self._wall(), self._steady()
-        offset = wall - steady
-        if abs(offset - self._offset) <= TOLERANCE:
-            self._offset = offset
-            return wall
-        if abs(offset - self._rival) > TOLERANCE:
-            self._rival_since = steady
-        self._rival = offset
-        if steady - self._rival_since >= self._settle:
-            self._offset = offset
-            return wall
-        believed = steady + self._offset
-        return Span(min(wall, believed), max(wall, believed))
+        """A moment in seconds since the epoch; a span of them if the clock jumped."""
+        doubtful = self._clock.jumped
+        self._clock = clock = read_clock(self._clock, self._read(), self._patience)
+        if clock.jumped and not doubtful:
+            _log.warning("the clock has jumped: until that is settled, nobody expires")
+        return clock.span if clock.jumped else clock.span.latest
+
+    def restore(self, text: str) -> None:
+        """Go on from what an earlier run remembered; ValueError if it is damaged."""
+        self._clock = read_clock(restore_clock(text), self._read(), self._patience)
+
+    def dump(self) -> str:
+        """What to remember, in one line."""
+        return self._clock.dump()

@@ -18,7 +18,7 @@ from typing import Any
 from vpngate import __version__
 from vpngate.config import Config
 from vpngate.daemon import logs
-from vpngate.daemon.clock import Clock
+from vpngate.daemon.clock import WallClock
 from vpngate.daemon.control import ControlServer, Handler
 from vpngate.daemon.current import Current
 from vpngate.daemon.deadman import DeadMan
@@ -93,8 +93,8 @@ class Gateway:
         machine = await asyncio.to_thread(look, config)
         insist(config, machine)
         self._metrics = Metrics(__version__, (t.name for t in all_tunnels()))
-        self._clock = Clock(config.registry.removal_grace)
-        keeper = Keeper(config.registry, self._clock.now)
+        self._clock = WallClock(config.registry.removal_grace)
+        keeper = Keeper(config.registry, self._clock)
         delivery = await asyncio.to_thread(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
@@ -112,7 +112,7 @@ class Gateway:
             self._current,
             keeper,
             self._metrics,
-            self._clock.now,
+            self._clock,
             read_config=self._read_config,
             path=self._path,
             look=look,

@@ -6,13 +6,20 @@ and that a failure at any step means that nothing has happened; does not know wh
 becomes of a registry afterwards. Blocking: the daemon gives it a thread.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpngate.config.sections import Registry as RegistrySettings
-from vpngate.errors import FeedFault, InvalidConfig, InvalidRegistry, Problem
+from vpngate.daemon.clock import WallClock
+from vpngate.errors import (
+    FeedFault,
+    InvalidConfig,
+    InvalidRegistry,
+    Problem,
+    RegistryRefused,
+)
 from vpngate.feed import (
     Feed,
     FeedSettings,
@@ -28,7 +35,6 @@ from vpngate.registry import (
     Limits,
     Loaded,
     Registry,
-    When,
     carry_over,
     guard,
     load,
@@ -61,13 +67,14 @@ def guard_settings(settings: RegistrySettings) -> GuardSettings:
 class Keeper:
     """Fetches registries, and remembers the last good one.
 
-    `clock` tells the time when it is needed: a fetch may take minutes.
+    `clock` tells the time when it is needed (a fetch may take minutes), and is
+    remembered beside the registry.
     """
 
     def __init__(
         self,
         settings: RegistrySettings,
-        clock: Callable[[], When],
+        clock: WallClock,
         validators: Validators | None = None,
     ) -> None:
         """InvalidConfig if the sources cannot be used.
@@ -130,7 +137,18 @@ class Keeper:
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
             settings = guard_settings(self._settings)
-            guard(current, loaded.registry, settings, self._clock(), accept_removals)
+            try:
+                guard(
+                    current,
+                    loaded.registry,
+                    settings,
+                    self._clock.now(),
+                    accept_removals,
+                )
+            except RegistryRefused as refused:
+                raise RegistryRefused(
+                    refused.reason, f"{answer.source}: {refused}"
+                ) from None
             accepted[:] = [loaded]
 
         answer = self._feed.fetch(None if accept_removals else self.validators, examine)
@@ -139,6 +157,7 @@ class Keeper:
                 _log.warning("%s; asking the next source", line)
         if not isinstance(answer, Fetched):
             self.validators = answer.validators
+            self._remember_again(current)
             return None
         return self._accept(answer, accepted[0], current, keep=keep)
 
@@ -148,8 +167,8 @@ class Keeper:
         registry = loaded.registry
         if current is not None:
             grace = self._settings.removal_grace
-            registry = carry_over(current, registry, grace, self._clock())
-        memory = remember_departed(registry)
+            registry = carry_over(current, registry, grace, self._clock.now())
+        memory = self._memory(registry)
         try:
             self._store.save(
                 LastGood(answer.data, answer.signature, answer.validators, memory)
@@ -169,12 +188,24 @@ class Keeper:
             if last is None:
                 return None
             loaded = self._load(last.data, "the last good registry")
-            registry = recall_departed(loaded.registry, last.memory)
+            clock, _, departed = last.memory.partition(b"\n")
+            self._clock.restore(clock.decode())
+            registry = recall_departed(loaded.registry, departed)
         except (FeedFault, InvalidRegistry, ValueError) as fault:
             _log.warning("%s", fault)
             return None
         self.validators = last.validators
         return Delivery(registry, last.validators.source, loaded.rejected)
+
+    def _memory(self, registry: Registry) -> bytes:
+        """What a later run has to know: the clock in one line, then the departed."""
+        return self._clock.dump().encode() + b"\n" + remember_departed(registry)
+
+    def _remember_again(self, registry: Registry | None) -> None:
+        """Bring the clock in the memory up to date; to fail costs nothing now."""
+        if registry is not None:
+            with contextlib.suppress(FeedFault):
+                self._store.remember(self._memory(registry), self.validators)
 
     def _load(self, data: bytes, source: str) -> Loaded:
         limits = Limits(
@@ -182,7 +213,7 @@ class Keeper:
             grace=self._settings.removal_grace,
         )
         try:
-            return load(data, limits=limits, now=span_of(self._clock()).latest)
+            return load(data, limits=limits, now=span_of(self._clock.now()).latest)
         except InvalidRegistry as invalid:
             raise InvalidRegistry(
                 replace(each, where=f"{source}: {each.where}")

@@ -17,11 +17,12 @@ from random import Random
 from typing import Any
 
 from vpngate.config import Config, Reload, changes
+from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
 from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
-from vpngate.feed import next_fetch, reason_of
+from vpngate.feed import NoSourceAnswered, next_fetch, reason_of
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry, When
 
@@ -39,7 +40,7 @@ class Reloader:
         current: Current,
         keeper: Keeper,
         metrics: Metrics,
-        clock: Callable[[], When],
+        clock: WallClock,
         *,
         read_config: Callable[[str], Config],
         path: str,
@@ -100,7 +101,7 @@ class Reloader:
         """Let time pass: registrations begin, end, and use up their grace."""
         await self._current.change(lambda snapshot: snapshot)
         registry = self._current.snapshot.registry
-        facts = _facts(registry, self._rejected, self._clock())
+        facts = _facts(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)
 
     async def look_again(self) -> None:
@@ -140,7 +141,8 @@ class Reloader:
         except VpngateError as refusal:
             self._failures += 1
             self.failure = refusal.lines[0]
-            self._metrics.registry_refused(reason_of(refusal))
+            for fault in _faults(refusal):
+                self._metrics.registry_refused(reason_of(fault))
             return None, refusal
         self._failures, self.failure = 0, ""
         return delivery, None
@@ -166,7 +168,7 @@ class Reloader:
         self._metrics.config_taken(now)
         self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
         if registry_taken:
-            facts = _facts(snapshot.registry, self._rejected, self._clock())
+            facts = _facts(snapshot.registry, self._rejected, self._clock.now())
             self._metrics.registry_taken(facts, now)
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
@@ -178,6 +180,11 @@ class Reloader:
             "rejected_rows": self._rejected,
             "mode": snapshot.config.gateway.mode.value,
         }
+
+
+def _faults(refusal: VpngateError) -> tuple[VpngateError, ...]:
+    """What each source had against it, or the one thing that was."""
+    return refusal.faults if isinstance(refusal, NoSourceAnswered) else (refusal,)
 
 
 def _facts(registry: Registry, rejected: int, now: When) -> RegistryFacts:

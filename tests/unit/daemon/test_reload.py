@@ -18,11 +18,13 @@ from tests.unit.daemon.gatehouse import (
     snapshot,
 )
 from vpngate.config import Config, Mode
+from vpngate.daemon.clock import WallClock
 from vpngate.daemon.keeper import Keeper
 from vpngate.daemon.reload import Reloader
 from vpngate.daemon.snapshot import Machine
 from vpngate.errors import InvalidConfig, UnreadableInput, VpngateError
 from vpngate.feed import NoSourceAnswered
+from vpngate.registry.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
 
@@ -51,7 +53,8 @@ class Desk:
     async def open(self) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
-        keeper = Keeper(settings.registry, lambda: NOW)
+        clock = WallClock(60.0, lambda: Reading(NOW, 1.0, "boot"))
+        keeper = Keeper(settings.registry, clock)
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
@@ -62,7 +65,7 @@ class Desk:
             self.gatehouse.current,
             keeper,
             self.gatehouse.metrics,
-            lambda: NOW,
+            clock,
             read_config=self.read,
             path=str(self.config),
             look=lambda _: self.machine,
