@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.packets import Endpoint, Transport
+from vpngate.policy import Throttle
+from vpngate.registry.intervals import Intervals
+from vpngate.ruleset import Ruleset
+
+RULESET = Ruleset(
+    table="vpngate",
+    interfaces=("lan0",),
+    subscriber_side=True,
+    hook_priority=500,
+    mark=1 << 30,
+    enforce=True,
+    deadman=30.0,
+    rate=5_000_000,
+    max_flows=10,
+    signatures=(),
+    nflog_group=5170,
+    packets_per_second=20_000,
+    spared=Intervals.of_prefixes(["192.0.2.0/24"]),
+)
+FREE = Throttle(
+    Transport.UDP,
+    Endpoint(b"\x0a\0\0\1", 1),
+    Endpoint(b"\xc6\x33\x64\1", 2),
+    b"\x0a\0\0\1",
+    180,
+)
+SPARED = replace(FREE, remote=Endpoint(b"\xc0\0\2\1", 2))
+
+
+def test_life_of_a_verdict() -> None:
+    async def scenario() -> None:
+        now = 0.0
+        plane = DryRunDataPlane(lambda: now)
+        with pytest.raises(RuntimeError):
+            await plane.replace(RULESET)
+        await plane.start(RULESET)
+        await plane.throttle([FREE, SPARED])
+        assert plane.flows == [FREE]
+        assert not plane.armed
+        await plane.rearm()
+        assert plane.armed
+        assert (await plane.counters()).throttled_flows == {"ipv4": 1, "ipv6": 0}
+        now = 31.0
+        assert not plane.armed
+        now = 200.0
+        assert plane.flows == []
+        await plane.throttle([FREE])
+        everything = Intervals.of_prefixes(["10.0.0.0/8"])
+        await plane.replace(replace(RULESET, spared=everything))
+        assert plane.flows == []
+        await plane.replace(RULESET)
+        await plane.throttle([FREE])
+        assert await plane.release(lambda _: True) == 1
+        assert tuple(await plane.verify()) == ()
+        await plane.disarm()
+        await plane.stop()
+
+    asyncio.run(scenario())

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vpngate.packets import Family
+from vpngate.plan import LARGEST_TRANSACTION, plan
+from vpngate.registry.intervals import Bounds, Intervals
+from vpngate.ruleset import Ruleset
+
+OLD = Ruleset(
+    table="vpngate",
+    interfaces=("lan0", "lan1"),
+    subscriber_side=True,
+    hook_priority=500,
+    mark=0x40000000,
+    enforce=True,
+    deadman=30.0,
+    rate=5_000_000,
+    max_flows=1000,
+    signatures=(),
+    nflog_group=5170,
+    packets_per_second=20_000,
+    spared=Intervals.of_prefixes(["10.0.0.0/8"]),
+)
+
+
+def test_nothing_changes() -> None:
+    steps = plan(OLD, OLD)
+    flags = (steps.rules, steps.swap, steps.build, steps.dismantle, steps.rate)
+    assert not any(flags)
+    assert not steps.end_verdicts
+    assert steps.attach == steps.detach == ()
+
+
+def test_registry_alone_is_a_delta_without_rules() -> None:
+    steps = plan(OLD, replace(OLD, spared=Intervals.of_prefixes(["192.0.2.0/24"])))
+    assert not steps.rules
+    assert (len(steps.spared.added), len(steps.spared.removed)) == (1, 1)
+
+
+def test_large_change_swaps_sets_and_rules() -> None:
+    first = np.arange(LARGEST_TRANSACTION + 1, dtype=np.uint32) * 2
+    rows = first.astype(">u4").view(np.uint8).reshape(-1, 4)
+    many = Intervals.of_bounds({Family.IPV4: Bounds(rows, rows)})
+    steps = plan(OLD, replace(OLD, spared=many))
+    assert steps.swap
+    assert steps.rules
+
+
+def test_interfaces_come_and_go() -> None:
+    steps = plan(OLD, replace(OLD, interfaces=("lan1", "lan2")))
+    assert steps.rules
+    assert (steps.attach, steps.detach) == (("lan2",), ("lan0",))
+
+
+def test_another_mark_attaches_all_filters_again() -> None:
+    assert plan(OLD, replace(OLD, mark=0x20000000)).attach == OLD.interfaces
+
+
+def test_observing_takes_everything_down_and_enforcing_puts_it_up() -> None:
+    observing = replace(OLD, enforce=False)
+    down, up = plan(OLD, observing), plan(observing, OLD)
+    assert down.dismantle
+    assert down.end_verdicts
+    assert (down.detach, down.attach) == (OLD.interfaces, ())
+    assert up.build
+    assert not up.end_verdicts
+    assert up.attach == OLD.interfaces
+
+
+def test_rate_and_side() -> None:
+    assert plan(OLD, replace(OLD, rate=1_000_000)).rate
+    assert plan(OLD, replace(OLD, subscriber_side=False)).end_verdicts
+
+
+def test_table_cannot_change() -> None:
+    with pytest.raises(ValueError, match="table"):
+        plan(OLD, replace(OLD, table="other"))

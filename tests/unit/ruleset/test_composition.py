@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+from dataclasses import replace
+
+import pytest
+
+from vpngate.expressions import (
+    DynamicSet,
+    Forward,
+    Lookup,
+    MetaKey,
+    NamedCounter,
+    SetMeta,
+    Verdict,
+    VerdictCode,
+)
+from vpngate.packets import Direction, Family, Transport
+from vpngate.registry.intervals import Intervals
+from vpngate.ruleset import Ruleset, names
+from vpngate.ruleset.composition import compose, hook_of
+from vpngate.ruleset.table import Chain, HookPoint, Table
+from vpngate.signatures import Field, Shape, Signature
+
+PLAIN = Signature("plain", Transport.UDP, (Shape((Field(0, b"\1"),), ((148, 148),)),))
+SAMPLED = Signature(
+    "often", Transport.ESP, (Shape((Field(0, bytes(3), differs=True),)),), sampled=True
+)
+
+RULESET = Ruleset(
+    table="vpngate",
+    interfaces=("lan0", "lan1"),
+    subscriber_side=True,
+    hook_priority=500,
+    mark=0x40000000,
+    enforce=True,
+    deadman=30.0,
+    rate=5_000_000,
+    max_flows=1000,
+    signatures=(PLAIN, SAMPLED),
+    nflog_group=5170,
+    packets_per_second=20_000,
+    spared=Intervals.empty(),
+)
+
+
+def chain(table: Table, name: str) -> Chain:
+    return next(one for one in table.chains if one.name == name)
+
+
+def jumps(one: Chain) -> set[str]:
+    return {
+        step.chain
+        for line in one.lines
+        for step in line.rule
+        if isinstance(step, Verdict) and step.chain is not None
+    }
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+@pytest.mark.parametrize("subscriber_side", [True, False])
+def test_every_name_used_exists(*, enforce: bool, subscriber_side: bool) -> None:
+    ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
+    table = compose(ruleset, device=7, generation=3)
+    sets = {one.name for one in table.sets}
+    seen: set[str] = set()
+    for one in table.chains:
+        assert jumps(one) <= seen, "chains stand after those they jump to"
+        seen.add(one.name)
+        for line in one.lines:
+            assert line.comment
+            assert len(line.comment) < 128
+            for step in line.rule:
+                if isinstance(step, Lookup | DynamicSet):
+                    assert step.set_name in sets
+                if isinstance(step, NamedCounter):
+                    assert step.name in table.counters
+    assert all(one.comment for one in table.sets)
+
+
+def test_no_verdict_drops() -> None:
+    table = compose(RULESET, device=7, generation=1)
+    codes = {
+        step.code
+        for one in table.chains
+        for line in one.lines
+        for step in line.rule
+        if isinstance(step, Verdict)
+    }
+    allowed = {
+        VerdictCode.ACCEPT,
+        VerdictCode.GOTO,
+        VerdictCode.JUMP,
+        VerdictCode.RETURN,
+    }
+    assert codes <= allowed
+
+
+@pytest.mark.parametrize("direction", Direction)
+@pytest.mark.parametrize("family", Family)
+def test_promise_comes_before_anything_touches_a_packet(
+    direction: Direction, family: Family
+) -> None:
+    table = compose(RULESET, device=7, generation=2)
+    lines = chain(table, names.throttle(direction, family)).lines
+    assert Lookup(names.ARMED, inverted=True) in lines[0].rule
+    for line in lines[1:3]:
+        assert any(
+            isinstance(step, Lookup) and step.set_name == names.spared_set(family, 2)
+            for step in line.rule
+        )
+        assert NamedCounter(names.spared_counter(family)) in line.rule
+        assert line.rule[-1] == Verdict(VerdictCode.ACCEPT)
+    for line in lines[3:]:
+        kinds = [type(step) for step in line.rule]
+        assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
+        assert kinds.index(NamedCounter) < kinds.index(SetMeta)
+    assert len(lines) == 3 + 4
+
+
+def test_ingress_forwards_and_egress_marks() -> None:
+    for subscriber_side in (True, False):
+        ruleset = replace(RULESET, subscriber_side=subscriber_side)
+        table = compose(ruleset, device=7, generation=1)
+        for direction in Direction:
+            lines = chain(table, names.throttle(direction, Family.IPV4)).lines[3:]
+            ingress = hook_of(direction, ruleset) is HookPoint.INGRESS
+            for line in lines:
+                forwards = any(isinstance(step, Forward) for step in line.rule)
+                marks = any(
+                    isinstance(step, SetMeta) and step.key is MetaKey.MARK
+                    for step in line.rule
+                )
+                assert (forwards, marks) == (ingress, not ingress)
+    assert hook_of(Direction.UPLOAD, RULESET) is HookPoint.INGRESS
+
+
+def test_observe_mode_only_copies() -> None:
+    table = compose(replace(RULESET, enforce=False), device=0, generation=1)
+    assert not any(
+        one.name.startswith(("throttle", "verdicts")) for one in table.chains
+    )
+    assert jumps(chain(table, "ingress")) == {names.CANDIDATES}
+    assert jumps(chain(table, "egress")) == {names.CANDIDATES}
+
+
+def test_hooks_carry_interfaces_and_priority() -> None:
+    table = compose(RULESET, device=7, generation=1)
+    hook = chain(table, "egress").hook
+    assert hook is not None
+    assert (hook.point, hook.priority) == (HookPoint.EGRESS, 500)
+    assert hook.devices == ("lan0", "lan1")
+    without = compose(replace(RULESET, interfaces=()), device=7, generation=1)
+    assert all(one.hook is None for one in without.chains)
+
+
+def test_key_widths_are_those_of_the_headers() -> None:
+    table = compose(RULESET, device=7, generation=1)
+    widths = {one.name: one.key_width for one in table.sets}
+    assert widths["upload_udp_ipv4"] == 12
+    assert widths["download_tcp_ipv6"] == 36
+    assert widths["upload_esp_ipv4"] == 8
+    assert widths["upload_gre_ipv6"] == 32
+    assert widths["armed"] == 2
+    assert widths["sampled_often_ipv4"] == 8
+
+
+def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
+    table = compose(RULESET, device=7, generation=1)
+    copy = chain(table, names.copies("plain")).lines[0].rule
+    assert copy[0].rate == 10_000  # type: ignore[union-attr]
+    assert len(chain(table, names.copies("often")).lines) == 6
+    both = replace(SAMPLED, name="natt", transport=Transport.UDP)
+    table = compose(replace(RULESET, signatures=(both, PLAIN)), 7, 1)
+    lines = chain(table, "candidates_udp").lines
+    assert [line.comment for line in lines] == ["plain", "natt"]
