@@ -23,6 +23,7 @@ PLAIN = 500e6  # bit/s offered outside
 ENOUGH = 0.98  # share of the load that arrives
 
 _LENGTH = 2.0  # seconds that an untouched flow is offered its load
+_ATTEMPTS = 5
 _PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
 _IDLE = 0.05  # a class that passes less than this share of the rate carries answers
 
@@ -77,10 +78,12 @@ def untouched_plain(sender: Place, receiver: Place, *, pull: bool = False) -> Un
 def _offer(
     sender: Place, receiver: Place, rate: float, size: int, *, pull: bool
 ) -> Untouched:
-    arrivals = load.run_stream(
-        sender, receiver, rate=rate, seconds=_LENGTH, size=size, pull=pull
-    )
-    if arrivals.offered_rate < ENOUGH * rate:
-        offered = f"{arrivals.offered_rate / 1e6:.0f} Mbit/s"
-        raise LabError(f"this machine offered {offered} of {rate / 1e6:.0f}")
-    return Untouched(rate, arrivals)
+    """The load, again where a busy machine could not offer all of it."""
+    for _ in range(_ATTEMPTS):
+        arrivals = load.run_stream(
+            sender, receiver, rate=rate, seconds=_LENGTH, size=size, pull=pull
+        )
+        if arrivals.offered_rate >= ENOUGH * rate:
+            return Untouched(rate, arrivals)
+    offered = f"{arrivals.offered_rate / 1e6:.0f} Mbit/s"
+    raise LabError(f"this machine offered {offered} of {rate / 1e6:.0f}")
