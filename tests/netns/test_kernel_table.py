@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table itself on the running kernel: ownership, the switch, sets, what stays."""
+
+import asyncio
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.lab.topology import Lab
+from vpngate.errors import MissingInterface, TableTaken
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.policy import Throttle
+from vpngate.registry.intervals import Intervals
+from vpngate.ruleset import Ruleset
+from vpngate.tunnels import all_tunnels
+
+pytestmark = pytest.mark.netns
+
+RULESET = Ruleset(
+    table="vpngate",
+    interfaces=("lan0", "lan1"),
+    subscriber_side=True,
+    hook_priority=500,
+    mark=0x40000000,
+    enforce=True,
+    deadman=30.0,
+    rate=5_000_000,
+    max_flows=1000,
+    signatures=tuple(s for tunnel in all_tunnels() for s in tunnel.signatures),
+    nflog_group=5170,
+    packets_per_second=20_000,
+    spared=Intervals.of_prefixes(["203.0.113.0/24", "255.0.0.0/8", "2001:db8:a::/48"]),
+)
+
+
+def flow(remote: str, transport: Transport = Transport.UDP) -> Throttle:
+    subscriber = parse_address("100.64.1.2")
+    return Throttle(
+        transport,
+        Endpoint(subscriber, 1000),
+        Endpoint(parse_address(remote), 2000),
+        subscriber,
+        180,
+    )
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def in_gateway(lab: Lab, scenario: Callable[[LiveDataPlane], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        plane = LiveDataPlane()
+        try:
+            await scenario(plane)
+        finally:
+            await plane.stop()
+
+    lab.gateway.call(lambda: asyncio.run(whole()))
+
+
+def test_listing_reads_and_survives_a_flush(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        await plane.throttle([flow("198.51.100.10"), flow("203.0.113.10")])
+        await plane.rearm()
+        run("nft", "flush", "ruleset")
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "flags owner" in listed
+        assert "100.64.1.2 . 198.51.100.10" in listed
+        assert "100.64.1.2 . 203.0.113.10" not in listed
+        assert (await plane.counters()).throttled_flows == {"ipv4": 1, "ipv6": 0}
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+    assert "vpngate" not in lab.gateway.run("nft", "list", "ruleset")
+    assert "ifb" not in lab.gateway.run("ip", "link")
+    assert "clsact" not in lab.gateway.run("tc", "qdisc")
+
+
+def test_second_owner_and_missing_interface_are_refused(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        with pytest.raises(TableTaken, match="belongs to another process"):
+            await LiveDataPlane().start(RULESET)
+        absent = replace(RULESET, interfaces=("absent0",))
+        with pytest.raises(MissingInterface, match="absent0"):
+            await plane.replace(absent)
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_reload_ends_the_verdicts_it_covers(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        transports = (Transport.UDP, Transport.TCP, Transport.ESP, Transport.GRE)
+        await plane.throttle([flow("198.51.100.10", one) for one in transports])
+        assert (await plane.counters()).throttled_flows["ipv4"] == 4
+        covered = Intervals.of_prefixes(["198.51.100.0/24"])
+        await plane.replace(replace(RULESET, spared=covered))
+        assert (await plane.counters()).throttled_flows["ipv4"] == 0
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "100.64.1.2" not in listed
+        assert await plane.verify() == []
+        await plane.replace(replace(RULESET, enforce=False))
+        assert "ifb" not in run("ip", "link")
+        await plane.replace(RULESET)
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_deleted_ifb_and_clsact_are_put_back(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        await plane.throttle([flow("198.51.100.10")])
+        await plane.rearm()
+        run("ip", "link", "del", "ifb-vpngate")
+        run("tc", "qdisc", "del", "dev", "lan1", "clsact")
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            if "ifb-vpngate" not in run("ip", "link"):
+                continue
+            shown = run("tc", "class", "show", "dev", "ifb-vpngate")
+            filters = run("tc", "filter", "show", "dev", "lan1", "egress")
+            if shown.count("rate 5Mbit") == 2 and "ifb-vpngate" in filters:
+                break
+        else:
+            pytest.fail("the ifb, its classes or the filter did not come back")
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_an_operators_clsact_stays(lab: Lab) -> None:
+    lab.gateway.run("tc", "qdisc", "add", "dev", "lan0", "clsact")
+    try:
+
+        async def scenario(plane: LiveDataPlane) -> None:
+            await plane.start(RULESET)
+
+        in_gateway(lab, scenario)
+        shown = lab.gateway.run("tc", "qdisc", "show", "dev", "lan0")
+        assert "clsact" in shown
+    finally:
+        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
