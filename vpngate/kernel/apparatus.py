@@ -50,8 +50,6 @@ class Apparatus:
         self._broken = False  # the ifb is not what it should be: stay disarmed
         self._armed_until = 0.0
 
-    # ------------------------------------------------------------- putting up
-
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
         self.ruleset = ruleset
@@ -87,8 +85,6 @@ class Apparatus:
     def commit(self, changes: Sequence[Change]) -> None:
         """Apply changes as one transaction."""
         self._table.commit(changes)
-
-    # --------------------------------------------------------------- changing
 
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
@@ -157,8 +153,6 @@ class Apparatus:
         self._table.rules_installed(table)
         self._generation = self._filling
 
-    # --------------------------------------------------------------- verdicts
-
     def throttle(self, flows: Sequence[Throttle]) -> None:
         """Hand over a few verdicts whose ends are not spared at this moment."""
         if self.ruleset.enforce:
@@ -179,8 +173,6 @@ class Apparatus:
     def look_after(self, now: float) -> None:
         """Learn what has ended, and clear up behind it."""
         self._throttled.look_after(now)
-
-    # -------------------------------------------------------- dead man's switch
 
     def rearm(self) -> None:
         """Arm for the dead man's time, unless the ifb is not fit for it."""
@@ -217,8 +209,6 @@ class Apparatus:
             return False
         down = news.link is not None and not news.link.up
         return news.what is What.LINK_GONE or (news.what is What.LINK and down)
-
-    # -------------------------------------------------------------- reading back
 
     def repair(self) -> list[str]:
         """Compare ifb, filters and hooks, mend what differs; labels of what did."""
@@ -268,8 +258,6 @@ class Apparatus:
             throttled_flows={f.label: n for f, n in self._throttled.live.items()},
             buckets_shared=self._throttled.shared,
         )
-
-    # -------------------------------------------------------------- taking down
 
     def close(self) -> None:
         """Disarm, then filters, table, what waits, ifb; each as far as it got."""
