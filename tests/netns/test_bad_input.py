@@ -64,6 +64,7 @@ def test_broken_configuration_has_a_line_for_each_fault(
     settings.config.write_text(
         '[gateway]\ninterfaces = ["lan0"]\nmode = "block"\n'
         '[throttle]\nrate = "5mbps"\n[capture]\ncolour = "red"\n'
+        f'[registry]\nsources = ["{settings.registry}"]\n'
     )
     for command in ("check", "run"):
         ending = _end(lab, command, "--config", str(settings.config))
