@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_candidates_come_up_and_nothing_else(
         pytest.skip("this kernel has one limit on filters for all namespaces")
     with wire.gateway.call(lambda: MirrorCapture(["gate0"], candidates)) as mirror:
         for gateway in ("10.77.0.2", "fd77::2"):
-            wire.host.call(lambda to=gateway: send(to, 51820, [DATA, INITIATION, DATA]))
+            wire.host.call(partial(send, gateway, 51820, [DATA, INITIATION, DATA]))
         wire.gateway.call(lambda: send("10.77.0.1", 51820, [DATA, INITIATION, LOOK]))
         captured = collect(mirror, 3)
         while is_readable(mirror, 0.2):

@@ -6,7 +6,7 @@ captured. Does not know how anything is recognised. What is encrypted or random 
 from a seeded generator.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 from struct import pack
@@ -61,8 +61,8 @@ def undisguised() -> Iterator[Crafted]:
     yield Crafted("OpenVPN on TCP", TCP, (40000, 443), (up,), (down,))
 
 
-def _xor(message: bytes, key: bytes) -> bytes:
-    return bytes(b ^ key[i % len(key)] for i, b in enumerate(message))
+def _xor_password(message: bytes, password: bytes = b"scramble") -> bytes:
+    return bytes(b ^ password[i % len(password)] for i, b in enumerate(message))
 
 
 def _xor_position(message: bytes) -> bytes:
@@ -104,11 +104,11 @@ def disguised() -> Iterator[Crafted]:
         tuple(_WG_INITIATION + noise(size) for size in (1, 12, 300)),
         tuple(_WG_RESPONSE + noise(size) for size in (1, 12, 300)),
     )
-    scrambles = {
-        "a password": lambda m: _xor(m, b"scramble"),
+    scrambles: dict[str, Callable[[bytes], bytes]] = {
+        "a password": _xor_password,
         "positions": _xor_position,
         "a turn": _reversed,
-        "all three": lambda m: _xor(_xor_position(_reversed(m)), b"scramble"),
+        "all three": lambda m: _xor_password(_xor_position(_reversed(m))),
     }
     for name, scramble in scrambles.items():
         up = (scramble(_OVPN_AUTH), scramble(_OVPN_RESET + noise(3)))

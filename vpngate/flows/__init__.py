@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From single messages to the evidence of a flow: both directions, paired."""
+"""From single messages to the evidence of a flow: both directions, paired.
+
+Knows who spoke first and what was answered, for a bounded time; does not know any
+protocol, nor what a verdict is.
+"""
 
 from vpngate.flows.table import MAX_BYTES, FlowTable
 

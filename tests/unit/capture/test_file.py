@@ -102,7 +102,8 @@ def test_the_share_that_has_been_read(
         path = tmp_path / "capture"
         path.write_bytes(content)
         capture = CaptureFile(path, candidates)
-        assert capture.fraction is None
+        before = capture.fraction
+        assert before is None
         shares = [capture.fraction for _ in capture]
         assert all(share is not None and 0 <= share <= 1 for share in shares)
         assert shares == sorted(shares)  # type: ignore[type-var]

@@ -63,7 +63,9 @@ class TestWholePackets:
     @pytest.mark.parametrize(
         "options", [[], [("NOP", None)] * 2 + [("Timestamp", (1, 2))]]
     )
-    def test_tcp_whatever_its_options(self, network: Built, options: list) -> None:
+    def test_tcp_whatever_its_options(
+        self, network: Built, options: list[tuple[str, object]]
+    ) -> None:
         tcp = TCP(sport=1000, dport=2000, options=options)
         assert decode(built(network / tcp / DATA)) == expected(
             network.version, Transport.TCP
@@ -239,7 +241,7 @@ class TestIpv6:
         )
 
     @pytest.mark.parametrize("before", [[], [PadN(optdata=b"ab"), PadN(optdata=b"")]])
-    def test_a_jumbogram_says_its_length_in_an_option(self, before: list) -> None:
+    def test_a_jumbogram_says_its_length_in_an_option(self, before: list[PadN]) -> None:
         header = V6.copy()
         header.plen = 0
         udp = struct.pack(">HHHH", 1000, 2000, 0, 0)

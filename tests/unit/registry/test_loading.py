@@ -51,7 +51,7 @@ def test_a_row_is_read_field_by_field() -> None:
     assert registry.loaded == NOW
     assert registry.prefixes == {Family.IPV4: 1, Family.IPV6: 0}
     assert len(registry) == 1
-    assert registry.serial is registry.name is registry.expires is None
+    assert (registry.serial, registry.name, registry.expires) == (None, None, None)
 
 
 SAME = [("192.0.2.0/24", "R-2"), ("203.0.113.0/24", "R-1"), ("2001:db8::/32", "R-3")]

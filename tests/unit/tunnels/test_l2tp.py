@@ -59,18 +59,17 @@ def assigned(number: int, version: int = 2) -> bytes:
 def opening(version: int) -> tuple[bytes, bytes, bytes]:
     """SCCRQ, SCCRP and SCCCN of one connection."""
     same = (PROTOCOL, HOST, FRAMING) if version == 2 else (HOST,)
-    how = {"version": version}
     return (
-        control(SCCRQ, *same, assigned(CLIENT_ID, version), **how),
+        control(SCCRQ, *same, assigned(CLIENT_ID, version), version=version),
         control(
             SCCRP,
             *same,
             assigned(SERVER_ID, version),
             to=CLIENT_ID,
             numbers=(0, 1),
-            **how,
+            version=version,
         ),
-        control(SCCCN, to=SERVER_ID, numbers=(1, 1), **how),
+        control(SCCCN, to=SERVER_ID, numbers=(1, 1), version=version),
     )
 
 

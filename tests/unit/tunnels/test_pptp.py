@@ -24,16 +24,18 @@ REPLY = bytes(PPTPStartControlConnectionReply(host_name="server"))
 FIXED = range(24)
 
 
-def request(payload: bytes, **how: bool) -> Message | None:
-    return read(TUNNEL, Transport.TCP, payload, PORTS, **how)
+def request(
+    payload: bytes, *, back: bool = False, ipv6: bool = False
+) -> Message | None:
+    return read(TUNNEL, Transport.TCP, payload, PORTS, back=back, ipv6=ipv6)
 
 
 def reply(payload: bytes) -> Message | None:
     return read(TUNNEL, Transport.TCP, payload, PORTS, back=True)
 
 
-def gre(payload: bytes, **how: bool) -> Message | None:
-    return read(TUNNEL, Transport.GRE, payload, **how)
+def gre(payload: bytes, *, back: bool = False, ipv6: bool = False) -> Message | None:
+    return read(TUNNEL, Transport.GRE, payload, back=back, ipv6=ipv6)
 
 
 @pytest.mark.parametrize("ipv6", [False, True])

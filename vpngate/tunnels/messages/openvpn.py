@@ -3,7 +3,7 @@
 
 Specification: "OpenVPN Wire Protocol" (openvpn-rfc), sections 2 to 4. One class for
 each way a control packet is wrapped; which message it is says its opcode. On TCP
-each stands behind `OverTCP`. Data packets are not described.
+each stands behind `OverTCP`. Knows the layout alone: not data packets, no keys.
 """
 
 # scapy is untyped: a class of it is Any to mypy.
