@@ -45,6 +45,7 @@ class LiveDataPlane:
         self._watcher: Watcher | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
+        self._repaired: list[str] = []  # since `verify` last told
 
     async def start(self, ruleset: Ruleset) -> None:
         """Take the table and install `ruleset`, not armed yet."""
@@ -104,7 +105,8 @@ class LiveDataPlane:
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
-            repaired = list(await self._do(self._apparatus.repair))
+            repaired = self._repaired + list(await self._do(self._apparatus.repair))
+            self._repaired = []
             await self._advance()
             if not await self._do(self._apparatus.spared_in_sync):
                 await self._refill()
@@ -178,6 +180,7 @@ class LiveDataPlane:
                     repaired = await self._do(self._apparatus.repair)
                     await self._advance()
                 if repaired:
+                    self._repaired += repaired
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
             except VpngateError as error:
                 logger.error("cannot repair the data plane: %s", error)  # noqa: TRY400
