@@ -7,6 +7,7 @@ reads no file.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pydantic_core import ErrorDetails
 from vpngate.config.rules import RULES
 from vpngate.config.sections import Config
 from vpngate.errors import InvalidConfig, Problem
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # TOML 1.0.0, "Keys"
 
 # Faults that the library words for programmers; the others start with "Input ".
 _WORDS = {
@@ -126,8 +129,13 @@ def _echo(fault: ErrorDetails, faults: list[ErrorDetails]) -> bool:
 
 def _dotted(location: tuple[int | str, ...]) -> str:
     """`("registry", "sources", 1)` as people write it: `registry.sources[1]`."""
-    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (f"[{x}]" if isinstance(x, int) else f".{_key(x)}" for x in location)
     return "".join(steps).removeprefix(".")
+
+
+def _key(name: str) -> str:
+    """A key as TOML wants it; quoted, it may hold the end of a line, too."""
+    return name if _BARE_KEY.fullmatch(name) else repr(name)
 
 
 def _problem(fault: ErrorDetails, where: str) -> Problem:

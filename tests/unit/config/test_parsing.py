@@ -320,6 +320,22 @@ def test_a_rule_is_silent_where_its_keys_are_at_fault() -> None:
     assert lines == ["gateway.nat: should be a valid boolean, not 'no'"]
 
 
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        (r'"a\nb"', r"'a\nb'"),
+        (r'"\u001e"', r"'\x1e'"),
+        (r'"\u001b[31m"', r"'\x1b[31m'"),
+        ('"a.b"', "'a.b'"),
+        ('""', "''"),
+        ("a-b", "a-b"),
+    ],
+)
+def test_an_odd_key_is_told_in_one_line(key: str, place: str) -> None:
+    (line,) = problems(LEAST + f"{key} = 1")
+    assert line.startswith(f"gateway.{place}: there is no such key")
+
+
 def test_examining_goes_on_with_what_is_sound() -> None:
     text = '[gateway]\nmodee = 1\n[registry]\nsources = ["/r.csv"]\n[log]\nlevel = 1'
     found = examine_config(text, where="f.toml", known_tunnels=TUNNELS)
