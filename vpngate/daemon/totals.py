@@ -12,7 +12,7 @@ from vpngate.errors import MachineFault
 from vpngate.kernel.plane import Counters, DataPlane
 from vpngate.metrics import Metrics
 
-FRESH = 0.5  # seconds; two scrapers at once are one reading
+FRESH = 0.1  # seconds; two scrapers at once are one reading
 RATE_OVER = 2.0  # seconds at least between the readings that make a rate
 
 
