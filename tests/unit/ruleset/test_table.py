@@ -18,7 +18,7 @@ def keyed(*key: DataType) -> Set:
     [
         ((V4,), 7),
         ((V6,), 8),
-        ((V4, V4), 0x1C7),  # what `nft --debug=netlink` shows of ipv4_addr . ipv4_addr
+        ((V4, V4), 7 << 6 | 7),
         ((V6, V6, DataType.MARK), 8 << 12 | 8 << 6 | 19),
     ],
 )
