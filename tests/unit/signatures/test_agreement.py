@@ -113,7 +113,7 @@ def _fields(draw: st.DrawFn) -> Field:
 
 
 @st.composite
-def _signatures(draw: st.DrawFn) -> Signature:
+def signatures(draw: st.DrawFn) -> Signature:
     transport = draw(st.sampled_from(Transport))
     lengths: st.SearchStrategy[tuple[tuple[int, int], ...]] = st.just(())
     if transport is Transport.UDP:
@@ -133,7 +133,7 @@ def _signatures(draw: st.DrawFn) -> Signature:
 
 
 @settings(max_examples=max(60, PACKETS // 100), deadline=None)
-@given(_signatures(), st.integers(0, 2**32))
+@given(signatures(), st.integers(0, 2**32))
 def test_signatures_nobody_thought_of(signature: Signature, seed: int) -> None:
     # Optimised, "is 0 or is not 0" would no longer look whether the byte is there.
     compiled = Compiled(signature, optimise=False)
