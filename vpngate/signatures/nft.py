@@ -9,7 +9,7 @@ own step (a limit and a log, or a jump).
 behind them, and then says no more about family, transport and fragments.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vpngate.expressions import (
     Base,
@@ -63,16 +63,16 @@ def entrances(transport: Transport) -> tuple[Rule, Rule]:
 def rules_of(signature: Signature) -> tuple[Rule, ...]:
     """One rule for each way to match; a packet matches if any one of them holds."""
     return tuple(
-        (*ports, *header, *length, *_fields(shape, start))
-        for ports in _ports(signature)
-        for header, start in _headers(signature.transport)
+        (*ports, *header, *length, *compare_fields(shape.fields, start))
+        for ports in port_conditions(signature)
+        for header, start in header_conditions(signature.transport)
         for shape in signature.shapes
-        for length in _lengths(shape)
+        for length in length_conditions(shape)
     )
 
 
-def _headers(transport: Transport) -> Iterator[tuple[Rule, int]]:
-    """The header's conditions, and where the payload begins behind them."""
+def header_conditions(transport: Transport) -> Iterator[tuple[Rule, int]]:
+    """What a transport header may look like, and where the payload begins then."""
     match transport:
         case Transport.UDP:
             yield (), _UDP_HEADER
@@ -84,7 +84,8 @@ def _headers(transport: Transport) -> Iterator[tuple[Rule, int]]:
             yield (), 0
 
 
-def _ports(signature: Signature) -> Iterator[Rule]:
+def port_conditions(signature: Signature) -> Iterator[Rule]:
+    """The conditions of which one has to hold; an empty one for any port."""
     if not signature.ports:
         yield ()
     for low, high in signature.port_ranges:
@@ -92,25 +93,23 @@ def _ports(signature: Signature) -> Iterator[Rule]:
             yield port, _within(low, high)
 
 
-def _lengths(shape: Shape) -> Iterator[Rule]:
+def length_conditions(shape: Shape) -> Iterator[Rule]:
+    """The conditions of which one has to hold; an empty one for any length."""
     if not shape.lengths:
         yield ()
     for shortest, longest in shape.lengths:
         yield _UDP_LENGTH, _within(shortest + _UDP_HEADER, longest + _UDP_HEADER)
 
 
+def compare_fields(fields: Sequence[Field], start: int) -> Iterator[Expression]:
+    """The conditions that all have to hold, in a payload that begins at `start`."""
+    for field in fields:
+        yield Payload(Base.TRANSPORT, start + field.offset, len(field.value))
+        if field.mask is not None:
+            yield Bitwise(field.mask, bytes(len(field.mask)))
+        yield Compare(field.value, Comparison.NEQ if field.differs else Comparison.EQ)
+
+
 def _within(low: int, high: int) -> Compare | Range:
     first, last = low.to_bytes(2, "big"), high.to_bytes(2, "big")
     return Compare(first) if low == high else Range(first, last)
-
-
-def _fields(shape: Shape, start: int) -> Iterator[Expression]:
-    for field in shape.fields:
-        yield Payload(Base.TRANSPORT, start + field.offset, len(field.value))
-        yield from _comparison(field)
-
-
-def _comparison(field: Field) -> Iterator[Expression]:
-    if field.mask is not None:
-        yield Bitwise(field.mask, bytes(len(field.mask)))
-    yield Compare(field.value, Comparison.NEQ if field.differs else Comparison.EQ)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Many signatures as one decision tree of nftables conditions.
+
+Knows what signatures have in common, so that a packet of ordinary traffic is done
+with after a few comparisons instead of all of them; does not know chains: whoever
+builds the table makes one of each branch that leads to branches. The order of the
+signatures is kept, but those that ask for a port come last.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vpngate.expressions import Rule
+from vpngate.signatures.declaration import MAX_VALUE, Field, Shape, Signature
+from vpngate.signatures.nft import (
+    compare_fields,
+    header_conditions,
+    length_conditions,
+    port_conditions,
+)
+
+# With fewer leaves than this their own conditions cost no more than one before them.
+_WORTH_A_BRANCH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A condition, and behind it more of them, or the signature that is matched.
+
+    More than one branch may hold; all have to be tried, in order, until one of them
+    decides what becomes of the packet.
+    """
+
+    condition: Rule
+    then: "tuple[Branch, ...] | Signature"
+
+
+def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
+    """The tree for signatures of one transport.
+
+    Like `nft.rules_of` it may stand only behind the transport's `entrances`.
+    """
+    transports = {signature.transport for signature in signatures}
+    return tuple(
+        branch
+        for transport in transports
+        for header, start in header_conditions(transport)
+        for branch in _behind(header, tuple(_by_port(signatures, start)))
+    )
+
+
+def _behind(condition: Rule, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+    """The branches behind a condition, if there is one."""
+    if not condition:
+        return branches
+    if len(branches) == 1:
+        (only,) = branches
+        return (Branch((*condition, *only.condition), only.then),)
+    return (Branch(condition, branches),)
+
+
+def _by_port(signatures: Sequence[Signature], start: int) -> Iterator[Branch]:
+    groups: dict[Rule, list[Signature]] = {(): []}
+    for signature in signatures:
+        for ports in port_conditions(signature):
+            groups.setdefault(ports, []).append(signature)
+    for ports, group in groups.items():
+        branches = (_by_signature(signature, start) for signature in group)
+        if group:
+            yield from _behind(ports, tuple(b for found in branches for b in found))
+
+
+def _by_signature(signature: Signature, start: int) -> tuple[Branch, ...]:
+    leaves = tuple(
+        Branch((*length, *compare_fields(shape.fields, start)), signature)
+        for shape in signature.shapes
+        for length in length_conditions(shape)
+    )
+    common = _in_common(signature.shapes)
+    if common is None or len(leaves) < _WORTH_A_BRANCH:
+        return leaves
+    return _behind(tuple(compare_fields((common,), start)), leaves)
+
+
+def _in_common(shapes: Sequence[Shape]) -> Field | None:
+    """A field that holds wherever one of the shapes fits: the first such bytes."""
+    shared = functools.reduce(_shared, map(_fixed, shapes))
+    if not shared:
+        return None
+    start = min(shared)
+    run = [shared[start]]
+    while (at := start + len(run)) <= max(shared) and len(run) < MAX_VALUE:
+        run.append(shared.get(at, (0, 0)))
+    while not run[-1][1]:
+        run.pop()
+    value, mask = (bytes(part) for part in zip(*run, strict=True))
+    return Field(start, value, None if mask == b"\xff" * len(mask) else mask)
+
+
+_Fixed = dict[int, tuple[int, int]]  # by offset, a byte's value and mask
+
+
+def _shared(one: _Fixed, other: _Fixed) -> _Fixed:
+    """The bits that both fix, and to the same value."""
+    shared = {}
+    for at in one.keys() & other.keys():
+        (value, mask), (other_value, other_mask) = one[at], other[at]
+        mask &= other_mask & ~(value ^ other_value)
+        if mask:
+            shared[at] = value & mask, mask
+    return shared
+
+
+def _fixed(shape: Shape) -> _Fixed:
+    """The bytes that a shape fixes."""
+    fixed = {}
+    for field in shape.fields:
+        if not field.differs:
+            masks = field.mask or b"\xff" * len(field.value)
+            pairs = zip(field.value, masks, strict=True)
+            fixed.update(dict(enumerate(pairs, start=field.offset)))
+    return fixed
