@@ -12,7 +12,8 @@ from vpngate.packets import Family, Transport
 from vpngate.ruleset import matching, names
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
-from vpngate.signatures.nft import entrances, rules_of
+from vpngate.signatures.decision import Branch, decision
+from vpngate.signatures.nft import entrances
 
 # Per pair of addresses and direction: evidence takes two packets each way, and a
 # tunnel whose verdict ended must be seen again before long.
@@ -55,7 +56,7 @@ def copy_chains(
         yield Chain(names.copies(signature.name), tuple(lines))
     transports = sorted({signature.transport for signature in signatures})
     for transport in transports:
-        yield _transport_chain(transport, signatures)
+        yield from _transport_chains(transport, signatures)
     yield Chain(
         names.CANDIDATES,
         tuple(
@@ -69,18 +70,28 @@ def copy_chains(
     )
 
 
-def _transport_chain(transport: Transport, signatures: Sequence[Signature]) -> Chain:
+def _transport_chains(
+    transport: Transport, signatures: Sequence[Signature]
+) -> Iterator[Chain]:
+    """Comparing with every signature, as a tree: most packets see little of it."""
     # The sampled ones last: a handshake on their ports is not theirs.
     ours = [s for s in signatures if s.transport is transport]
     ours.sort(key=lambda signature: signature.sampled)
-    return Chain(
-        names.transport_candidates(transport),
-        tuple(
-            Line((*rule, matching.jump(names.copies(signature.name))), signature.name)
-            for signature in ours
-            for rule in rules_of(signature)
-        ),
-    )
+    yield from _tree(names.transport_candidates(transport), decision(ours))
+
+
+def _tree(name: str, branches: Sequence[Branch]) -> Iterator[Chain]:
+    """The chain of that name, behind the chains that its branches need."""
+    lines = []
+    for number, branch in enumerate(branches, 1):
+        if isinstance(branch.then, Signature):
+            target, comment = names.copies(branch.then.name), branch.then.name
+        else:
+            target = f"{name}_{number}"
+            comment = f"{len(branch.then)} ways to go on"
+            yield from _tree(target, branch.then)
+        lines.append(Line((*branch.condition, matching.jump(target)), comment))
+    yield Chain(name, tuple(lines))
 
 
 def _sampled_lines(signature: str, copy: Rule, generation: int) -> Iterator[Line]:
