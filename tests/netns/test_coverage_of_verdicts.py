@@ -60,7 +60,8 @@ def test_enhanced_gre_of_a_call_is_throttled(
 ) -> None:
     before = _throttled(enforcing)
     call.exchange(20)
-    enforcing.wait_until(lambda: _throttled(enforcing) - before == 40, "40 packets")
+    # The control connection is throttled as well: an acknowledgement may be counted.
+    enforcing.wait_until(lambda: _throttled(enforcing) - before >= 40, "40 packets")
 
 
 @pytest.mark.parametrize(

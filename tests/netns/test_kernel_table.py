@@ -131,6 +131,8 @@ def test_deleted_ifb_and_clsact_are_put_back(lab: Lab) -> None:
                 break
         else:
             pytest.fail("the ifb, its classes or the filter did not come back")
+        # What an event had repaired is told by the next look, and only by that one.
+        assert set(await plane.verify()) <= {"ifb", "filter"}
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)

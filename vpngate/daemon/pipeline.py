@@ -24,7 +24,7 @@ from vpngate.policy import (
     is_sufficient,
     throttles,
 )
-from vpngate.recognition import Evidence, Sighting
+from vpngate.recognition import Sighting
 from vpngate.registry.moments import When
 from vpngate.tunnels import Recogniser
 
@@ -78,7 +78,7 @@ class Pipeline:
         """The flows to slow because of a sighting: none, unless all is certain."""
         self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
         decision = self._decision(sighting, now)
-        if _is_first(sighting):
+        if not sighting.repeated:
             self._count(sighting, decision.verdict)
         if decision.verdict is not Verdict.THROTTLE or not self._snapshot.enforcing:
             return ()
@@ -108,8 +108,3 @@ class Pipeline:
         direction = self._snapshot.direction(ingress=captured.ingress)
         end = packet.source if direction is Direction.UPLOAD else packet.destination
         return end.address
-
-
-def _is_first(sighting: Sighting) -> bool:
-    """Whether the flow's evidence is new, and not a repeated handshake's."""
-    return sighting.evidence is Evidence.INITIATION or sighting.handshakes == 1
