@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Makes a large capture: ordinary traffic and tunnels, repeated with fresh addresses.
 
-    python bench/make_capture.py OUTPUT [--packets N] [--from FOLDER] [--seed N]
+    python bench/make_capture.py OUTPUT [--packets N] [--from FOLDER...] [--seed N]
 
-With --from the traffic is that of the captures in a folder (those on Ethernet),
+With --from the traffic is that of the captures in folders (those on Ethernet),
 without it is made up: web over TCP and QUIC, names, calls, and a WireGuard, an
 OpenVPN and an ESP tunnel now and then, seeded. The same arguments make the same file.
 """
@@ -218,11 +218,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--packets", type=int, default=PACKETS)
-    parser.add_argument("--from", dest="folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--from", dest="folders", type=Path, metavar="FOLDER", nargs="+"
+    )
     parser.add_argument("--seed", type=int, default=SEED)
     args = parser.parse_args()
-    if args.folder:
-        base = list(frames_below(args.folder))
+    if args.folders:
+        base = [frame for folder in args.folders for frame in frames_below(folder)]
     else:
         base = list(made_up_frames(random.Random(args.seed)))
     write(args.output, base, args.packets)

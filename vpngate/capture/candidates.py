@@ -31,7 +31,8 @@ _MODE, _ABSOLUTE, _INDIRECT, _HEADER_LENGTH = 0xE0, 0x20, 0x40, 0xA0
 _OFFSET_MODES = frozenset({_ABSOLUTE, _INDIRECT, _HEADER_LENGTH})
 _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
 _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
-_REJECT: Instruction = (0x06, 0, 0, 0)
+_RETURN = 0x06
+_REJECT: Instruction = (_RETURN, 0, 0, 0)
 
 _WHOLE_PACKET = 256 << 10  # bytes to keep of a match: more than any packet has
 
@@ -50,7 +51,8 @@ class KernelFilter(NamedTuple):
 class CandidateFilter:
     """What passes one of several libpcap expressions, for each link type.
 
-    `looks` are cheaper expressions, passed by all that passes one of `expressions`.
+    `looks` are cheaper expressions, passed by all that passes one of `expressions`:
+    nearly all traffic is turned away at the gate that they make together.
     All are about IP packets (`ip`, `ip6` and what is in them) and name neither link
     layers nor the frame's length. Several short ones compile much
     faster than one long one, since libpcap's optimiser takes its time; what runs
@@ -62,7 +64,11 @@ class CandidateFilter:
         self, expressions: Iterable[str], looks: Iterable[str] | None = None
     ) -> None:
         self._programs = _compiled(expressions)
-        self._looks = None if looks is None else _compiled(looks)
+        self._gate: Program | None = None
+        self._looks: list[Program] | None = None
+        if looks is not None:
+            cheap = tuple(looks)
+            self._gate, *self._looks = _compiled([_any(cheap), *cheap])
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
 
@@ -86,7 +92,7 @@ class CandidateFilter:
         if layouts is None:
             return None
         parts = [(layout, self._programs) for layout in layouts]
-        return cypcap.BpfProgram(_assembled(parts))
+        return cypcap.BpfProgram(_assembled(parts, self._gate))
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -143,15 +149,33 @@ def _packed(
     return [_assembled(parts.items()) for parts in bins]
 
 
+def _any(expressions: Iterable[str]) -> str:
+    return " or ".join(f"({expression})" for expression in expressions)
+
+
 def _assembled(
-    parts: Iterable[tuple[Layout, Sequence[Program]]],
+    parts: Iterable[tuple[Layout, Sequence[Program]]], gate: Program | None = None
 ) -> list[Instruction]:
-    """One program that passes what one of the programs passes in its layout."""
+    """One program that passes what one of the programs passes in its layout.
+
+    What the gate rejects none of them is asked about.
+    """
     assembled: list[Instruction] = []
     for (checks, start), programs in parts:
-        chained = _chained([_moved(program, start) for program in programs])
-        assembled += _guarded(checks, chained)
+        inner = _chained(programs)
+        if gate is not None:
+            inner = _gated(gate, inner)
+        assembled += _guarded(checks, _moved(inner, start))
     return [*assembled, _REJECT]
+
+
+def _gated(gate: Program, inner: Program) -> Program:
+    """Both programs in turn: the second one sees what the first one passes."""
+    gated: list[Instruction] = []
+    for left, instruction in zip(reversed(range(len(gate))), gate, strict=True):
+        passed = instruction[0] == _RETURN and instruction != _REJECT
+        gated.append((_JUMP, 0, 0, left) if passed else instruction)
+    return [*gated, *inner]
 
 
 def _moved(program: Program, by: int) -> Program:

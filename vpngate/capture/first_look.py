@@ -61,19 +61,24 @@ def first_look(
 
 def _first_bytes(signatures: Iterable[Signature]) -> set[int]:
     """The first payload bytes of matches on any port."""
-    return {
-        byte
+    starts = {  # few, however many shapes there are
+        _start(shape)
         for signature in signatures
         if not signature.ports
         for shape in signature.shapes
+    }
+    return {
+        byte
+        for start in starts
         for byte in _BYTES
-        if _may_start_with(byte, shape)
+        if all(byte & mask == value for value, mask in start)
     }
 
 
-def _may_start_with(byte: int, shape: Shape) -> bool:
-    return all(
-        (byte & (field.mask or b"\xff")[0] == field.value[0])
+def _start(shape: Shape) -> frozenset[tuple[int, int]]:
+    """Values and masks that the first byte of a shape has to meet."""
+    return frozenset(
+        (field.value[0], (field.mask or b"\xff")[0])
         for field in shape.fields
         if field.offset == 0 and not field.differs
     )
