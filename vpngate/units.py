@@ -6,6 +6,7 @@ holds which quantity. Every parser raises ValueError with a text that says what
 would have been right.
 """
 
+import math
 import re
 
 # Rates as tc(8) writes them: decimal multiples of bits a second.
@@ -21,7 +22,10 @@ def _split(text: str, units: dict[str, float] | dict[str, int], example: str) ->
         raise ValueError(
             f"{text!r} is not a number and a unit ({choices}), like {example}"
         )
-    return float(match[1]) * units[match[2]]
+    quantity = float(match[1]) * units[match[2]]
+    if math.isinf(quantity):
+        raise ValueError("the number is too large to be meant")
+    return quantity
 
 
 def parse_rate(text: str) -> int:

@@ -65,7 +65,8 @@ def examine_config(
     """The same as data, for those who go on with what is sound (`vpngate check`)."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Beside its own error: numbers of thousands of digits, lists in lists.
         return Examined(None, (Problem(where, f"not TOML: {error}"),))
     tables = {name: {} for name in Config.model_fields} | document
     if isinstance(tables["tunnels"], dict):

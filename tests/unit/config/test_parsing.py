@@ -159,6 +159,12 @@ def test_text_that_is_not_toml_says_where() -> None:
     assert line == "not TOML: Invalid value (at line 2, column 15)"
 
 
+@pytest.mark.parametrize("value", ["[" * 10_000, "9" * 5_000])
+def test_what_toml_cannot_hold_is_not_toml_either(value: str) -> None:
+    (line,) = problems(f"[gateway]\nfwmark_bit = {value}\n")
+    assert line.startswith("not TOML: ")
+
+
 def test_all_problems_are_told_at_once() -> None:
     lines = problems(
         """

@@ -63,6 +63,8 @@ def test_a_bad_rate_says_what_would_be_right(text: str) -> None:
 
 
 def test_other_bad_quantities() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        parse_rate("9" * 400 + "mbit")
     with pytest.raises(ValueError, match=r"'3 weeks' is not .*like 72h"):
         parse_duration("3 weeks")
     with pytest.raises(ValueError, match="like 5%"):
