@@ -83,7 +83,9 @@ def _take(intake: Intake, item: int, value: Any) -> None:
         intake.refuse(item, {"": "is not an object"}, None)
         return
     reasons = {
-        key: "is not known" if key not in _ITEM else f"is not {_ITEM[key].wanted}"
+        key if key in _ITEM else _quoted(key): "is not known"
+        if key not in _ITEM
+        else f"is not {_ITEM[key].wanted}"
         for key, content in value.items()
         if key not in _ITEM or not (content is None or _ITEM[key].fits(content))
     }
@@ -97,6 +99,11 @@ def _take(intake: Intake, item: int, value: Any) -> None:
         intake.refuse(item, reasons, fields)
     else:
         intake.take(item, fields)
+
+
+def _quoted(key: str) -> str:
+    """A key that is not one of ours, fit for a message of one line."""
+    return shorten(key if key.isprintable() else repr(key))
 
 
 def _envelope(keys: list[tuple[str, Any]]) -> Envelope:
@@ -203,6 +210,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_line(value: Any) -> bool:
+    return _is_text(value) and value.isprintable()
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
@@ -234,7 +245,7 @@ def _parses(parse: Callable[[str], object], text: str) -> bool:
 _REGISTRATIONS = "registrations"
 _MOMENT = _Kind("a date like 2026-12-31T18:00:00Z", _is_moment, parse_moment)
 _ENVELOPE = {
-    "registry": _Kind("a text", _is_text, attribute="name"),
+    "registry": _Kind("a text on one line", _is_line, attribute="name"),
     "serial": _Kind("a whole number from 0", _is_serial, attribute="serial"),
     "generated": replace(_MOMENT, attribute="generated"),
     "expires": replace(_MOMENT, attribute="expires"),

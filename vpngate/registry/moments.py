@@ -13,6 +13,9 @@ from typing import NamedTuple
 ALWAYS = -math.inf
 NEVER = math.inf
 
+_FIRST_WRITTEN = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_WRITTEN = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
 
 class Span(NamedTuple):
     """The present, as far as it can be told: some moment from one to the other."""
@@ -48,11 +51,16 @@ def parse_moment(text: str) -> float:
             f"{text!r} is not a date like 2026-12-31 or 2026-12-31T18:00:00Z"
         ) from None
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no zone; write {text}Z if it is UTC")
+        raise ValueError(f"{text!r} has no zone; write {text + 'Z'!r} if it is UTC")
     return moment.timestamp()
 
 
 def format_moment(moment: float) -> str:
-    """A moment in UTC, as ISO 8601 writes it; the inverse of `parse_moment`."""
+    """A moment in UTC, as ISO 8601 writes it; the inverse of `parse_moment`.
+
+    What lies beyond the years 1 to 9999 (an end on 9999-12-31, and its grace) is
+    shown as the last moment that can be written.
+    """
+    moment = min(max(moment, _FIRST_WRITTEN), _LAST_WRITTEN)
     text = datetime.fromtimestamp(moment, UTC).isoformat()
     return text.removesuffix("+00:00") + "Z"

@@ -105,6 +105,8 @@ def test_a_key_that_is_missing_or_there_twice_is_told() -> None:
         ({"registration": "R-1"}, "registrations[1], prefix: is missing"),
         (ITEM | {"prefix": 3}, "registrations[1], prefix: is not a text"),
         (ITEM | {"name": "Alice"}, "registrations[1], name: is not known"),
+        (ITEM | {"a\nb": 1}, r"registrations[1], 'a\nb': is not known"),
+        (ITEM | {"\ud800": 1}, r"registrations[1], '\ud800': is not known"),
         (ITEM | {"tunnels": "wireguard"}, "tunnels: is not a list of texts"),
         (ITEM | {"tunnels": [1]}, "tunnels: is not a list of texts"),
         (ITEM | {"tunnels": ["a b"]}, "tunnels: 'a b' is not a tunnel's name"),
