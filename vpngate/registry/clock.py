@@ -8,6 +8,7 @@ and the new one, and a registration stands if it is valid anywhere in it.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -104,8 +105,10 @@ def restore_clock(text: str) -> Clock:
         kept = json.loads(text)
         courses = tuple(Course(float(a), float(b)) for a, b in kept["courses"])
         clock = Clock(str(kept["boot"]), float(kept["uptime"]), courses)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a clock: {error!r}") from None
     if not courses:
         raise ValueError("not a clock: it never showed a time")
+    if not all(math.isfinite(number) for course in courses for number in course):
+        raise ValueError("not a clock: it showed no time that there is")
     return clock

@@ -9,6 +9,7 @@ into a larger one, or moved to another registration has lost nothing. One that i
 still there, with dates that no longer hold, has.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -116,5 +117,8 @@ def _recalled(lines: Iterable[str]) -> Iterator[Row]:
     for line in lines:
         prefix, name, tunnels, since, until, gone = line.split(",")
         check_registration(name)
-        terms = Terms(parse_tunnels(tunnels), float(since), float(until), float(gone))
+        moments = float(since), float(until), float(gone)
+        if any(map(math.isnan, moments)):
+            raise ValueError("a moment that is none")
+        terms = Terms(parse_tunnels(tunnels), *moments)
         yield Row(parse_prefix(prefix), name, terms)

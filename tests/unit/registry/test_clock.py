@@ -100,6 +100,10 @@ def test_a_clock_is_kept_as_text() -> None:
         '{"boot": "a", "uptime": 1, "courses": [3]}',
         '{"boot": "a", "uptime": null, "courses": [[1, 2]]}',
         '{"boot": "a", "uptime": 1, "courses": [["x", 2]]}',
+        '{"boot": "a", "uptime": 1, "courses": [[NaN, 2]]}',
+        '{"boot": "a", "uptime": 1, "courses": [[1, Infinity]]}',
+        '{"boot": "a", "uptime": 1, "courses": [[1' + 400 * "0" + ", 2]]}",
+        "[" * 100_000,
     ],
 )
 def test_a_damaged_text_is_told(text: str) -> None:

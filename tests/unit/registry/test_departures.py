@@ -233,6 +233,7 @@ def test_the_departed_are_remembered_across_runs() -> None:
         b"192.0.2.0/24,R-1,A,-inf,inf,0.0",
         b"192.0.2.0/24,R-1,,-inf,soon,0.0",
         b"192.0.2.0/24,R-1,,-inf,inf,0.\xff",
+        b"192.0.2.0/24,R-1,,-inf,nan,0.0",
     ],
 )
 def test_a_damaged_memory_is_told(memory: bytes) -> None:
