@@ -199,4 +199,4 @@ def _read_link(body: bytes | memoryview) -> Link:
 
 def _kind(parts: Mapping[int, memoryview]) -> str:
     info = attributes(parts.get(_IFLA_LINKINFO, b""))
-    return bytes(info.get(_IFLA_INFO_KIND, b"")).rstrip(b"\0").decode()
+    return bytes(info.get(_IFLA_INFO_KIND, b"")).rstrip(b"\0").decode(errors="replace")

@@ -240,12 +240,19 @@ class Channel:
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         """The messages of one datagram: type, flags, sequence, body."""
-        view = memoryview(self._socket.recv(_RECEIVE))
-        offset = 0
-        while offset + HEADER.size <= len(view):
-            length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
-            yield kind, flags, sequence, view[offset + HEADER.size : offset + length]
-            offset += (length + 3) & ~3
+        return each_message(self._socket.recv(_RECEIVE))
+
+
+def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+    """Type, flags, sequence and body of each message; ends at a damaged one."""
+    view = memoryview(datagram)
+    offset = 0
+    while offset + HEADER.size <= len(view):
+        length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
+        if length < HEADER.size or offset + length > len(view):
+            return
+        yield kind, flags, sequence, view[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
 
 
 def _error_text(flags: int, body: memoryview) -> str:

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Datagrams of the kernel's, sound and damaged, without a socket."""
+
+import struct
+
+import pytest
+
+from vpngate.kernel.links import Announcement, Link, What, read_announcements
+from vpngate.kernel.netlink import HEADER, attribute, each_message
+
+
+def message(kind: int, body: bytes, *, length: int | None = None) -> bytes:
+    size = HEADER.size + len(body) if length is None else length
+    return HEADER.pack(size, kind, 4, 9, 0) + body + bytes(-len(body) % 4)
+
+
+def test_each_message_of_a_datagram() -> None:
+    found = each_message(message(2, b"abc") + message(3, b""))
+    assert [(kind, flags, n, bytes(body)) for kind, flags, n, body in found] == [
+        (2, 4, 9, b"abc"),
+        (3, 4, 9, b""),
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 15, 21, 2**32 - 1])
+def test_a_damaged_message_ends_a_datagram(length: int) -> None:
+    damaged = message(3, b"body", length=length)
+    assert [kind for kind, *_ in each_message(message(2, b"") + damaged)] == [2]
+
+
+def test_a_link_whose_kind_is_no_text_is_a_link() -> None:
+    body = struct.pack("=BxHiII", 0, 1, 7, 1, 0) + attribute(3, b"eth\xff\0")
+    body += attribute(18, attribute(1, b"\xff\xfe\0"), nested=True)
+    assert read_announcements(message(16, body)) == [
+        Announcement(What.LINK, 7, Link(7, "eth\ufffd", up=True, hardware=1))
+    ]
