@@ -196,7 +196,6 @@ class _Table:
         if not self._headed:
             self._print(list(_COLUMNS))
             self._headed = True
-        seen = datetime.fromtimestamp(answer["first_seen"], UTC)
         self._print(
             [
                 answer["tunnel"],
@@ -205,7 +204,7 @@ class _Table:
                 _spell(answer["responder"]),
                 answer["evidence"],
                 str(answer["handshakes"]),
-                f"{seen:%Y-%m-%d %H:%M:%S}.{seen.microsecond // 1000:03}",
+                _moment(answer["first_seen"]),
                 answer["verdict"],
                 answer["registration"] or "-",
                 _printable(answer["capture"]),
@@ -222,6 +221,15 @@ class _Table:
 
 def _spell(end: Mapping[str, Any]) -> str:
     return str(Endpoint(parse_address(end["address"]), end["port"]))
+
+
+def _moment(seconds: float) -> str:
+    """Date and time in UTC; the seconds themselves where no calendar has them."""
+    try:
+        seen = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"
+    return f"{seen:%Y-%m-%d %H:%M:%S}.{seen.microsecond // 1000:03}"
 
 
 def _printable(name: str) -> str:

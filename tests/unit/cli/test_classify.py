@@ -165,6 +165,21 @@ def test_a_flow_that_was_idle_is_still_one_flow(run: Run, tmp_path: Path) -> Non
     assert answer["handshakes"] == 2
 
 
+def test_a_time_that_no_calendar_has_is_shown_as_it_is(
+    run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "far.pcapng"
+    whole_seconds = crafted.option(9, b"\0")
+    path.write_bytes(
+        crafted.section()
+        + crafted.interface(options=whole_seconds)
+        + crafted.enhanced(HANDSHAKE[0], ticks=1 << 60)
+    )
+    status, (_, row), err = run(path)
+    assert (status, err) == (0, [])
+    assert str(1 << 60) in row
+
+
 def test_a_reader_that_leaves_is_no_error(folder: Path) -> None:
     many = folder / "many.pcap"
     many.write_bytes(
