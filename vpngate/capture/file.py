@@ -57,7 +57,7 @@ class CaptureFile:
         """
         try:
             return min(1.0, self._position() / self._size) if self._size else None
-        except OSError:  # closed meanwhile
+        except (OSError, ValueError):  # closed meanwhile
             return None
 
     def __iter__(self) -> Iterator[Recorded]:

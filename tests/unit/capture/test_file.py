@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Capture files as they are found: both formats, gzip, pipes, folders, and broken."""
 
+import contextlib
 import gzip
 import os
 import socket
@@ -107,6 +108,19 @@ def test_the_share_that_has_been_read(
         shares = [capture.fraction for _ in capture]
         assert all(share is not None and 0 <= share <= 1 for share in shares)
         assert shares == sorted(shares)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("content", [b"no capture", crafted.pcapng(HANDSHAKE)])
+def test_the_share_may_still_be_asked_for_at_the_end(
+    tmp_path: Path, candidates: CandidateFilter, content: bytes
+) -> None:
+    """By another thread, that does not know that the file is closed."""
+    path = tmp_path / "capture"
+    path.write_bytes(content)
+    capture = CaptureFile(path, candidates)
+    with contextlib.suppress(UnreadableInput):
+        list(capture)
+    assert capture.fraction is None
 
 
 def test_link_types_may_be_mixed(tmp_path: Path, candidates: CandidateFilter) -> None:
