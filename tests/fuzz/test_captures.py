@@ -1,52 +1,97 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Broken captures: whatever bytes stand in a file, it ends in packets or one line."""
+"""Broken captures: whatever bytes stand in a file, it ends in flows or one line."""
 
 import gzip
+import io
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.mutations import mutated
 from tests.unit.capture import crafted
 from tests.unit.capture.crafted import HANDSHAKE
+from vpngate.capture import pcap, pcapng
+from vpngate.capture.record import Damage, Record
 from vpngate.capture.replay import Replay
+from vpngate.cli.classify import _moment
 from vpngate.errors import UnreadableInput
+from vpngate.recognition import Evidence
 from vpngate.tunnels import all_tunnels
 
 _REPLAY = Replay(all_tunnels())
-_WHOLE = st.sampled_from(
-    [
-        crafted.pcap(HANDSHAKE),
-        crafted.pcap(HANDSHAKE, order=">", nano=True),
-        crafted.pcapng(HANDSHAKE),
-        crafted.pcapng(HANDSHAKE, ">"),
-    ]
+_TIMES = crafted.option(9, b"\x00") + crafted.option(14, bytes(8)) + bytes(4)
+_PCAP = [
+    crafted.pcap(HANDSHAKE),
+    crafted.pcap(HANDSHAKE, order=">", nano=True),
+    crafted.pcap(HANDSHAKE, patched=True),
+]
+_PCAPNG = [
+    crafted.pcapng(HANDSHAKE),
+    crafted.pcapng(HANDSHAKE, ">"),
+    crafted.section()
+    + crafted.interface(options=_TIMES, snap_length=400)
+    + crafted.interface(crafted.RAW)
+    + b"".join(map(crafted.old, HANDSHAKE))
+    + b"".join(map(crafted.simple, HANDSHAKE))
+    + crafted.enhanced(HANDSHAKE[0][14:], 1)
+    + crafted.pcapng(HANDSHAKE, ">"),
+]
+_PLAIN = mutated(_PCAP + _PCAPNG) | st.binary(max_size=100)
+_FILES = (
+    _PLAIN
+    | _PLAIN.map(lambda content: gzip.compress(content, 1))
+    | mutated([gzip.compress(content, 1) for content in _PCAP + _PCAPNG])
 )
 
 
-@st.composite
-def _mutated(draw: st.DrawFn) -> bytes:
-    content = bytearray(draw(_WHOLE))
-    for _ in range(draw(st.integers(0, 6))):
-        at = draw(st.integers(0, len(content) - 1))
-        content[at : at + 4] = draw(st.binary(max_size=6))
-        if not content:
-            break
-    packed = gzip.compress(bytes(content)) if draw(st.booleans()) else bytes(content)
-    return (
-        packed[: draw(st.integers(0, len(packed)))] if draw(st.booleans()) else packed
-    )
-
-
-@given(_mutated() | st.binary(max_size=100))
+@given(_FILES)
 def test_a_capture_ends_in_flows_or_one_line(content: bytes) -> None:
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
         capture = _REPLAY.open(Path(file.name))
+        seen = set()
         try:
             for flow in _REPLAY.flows(capture):
-                assert flow.flow.transport.label
+                assert flow.flow not in seen
+                seen.add(flow.flow)
+                assert flow.handshakes > 0 or flow.evidence is Evidence.INITIATION
+                assert len(_moment(flow.first_seen).splitlines()) == 1
         except UnreadableInput as error:
             assert len(error.lines) == 1  # noqa: PT017 - either way out is fine
+        fraction = capture.fraction
+        assert fraction is None or 0 <= fraction <= 1
+
+
+@pytest.mark.parametrize("format_", [pcap, pcapng], ids=["pcap", "pcapng"])
+@given(content=mutated(_PCAP + _PCAPNG), chunk=st.integers(1, 70))
+def test_pieces_read_like_the_whole(
+    format_: ModuleType, content: bytes, chunk: int
+) -> None:
+    """Records, damage and all, whatever the pieces in which a pipe delivers them."""
+    valid = pcap.is_pcap if format_ is pcap else pcapng.is_pcapng
+    if not valid(content):
+        return
+
+    def wanted(_link_type: int) -> Callable[[bytes], bool]:
+        return lambda _frame: True
+
+    def everything(stream: io.BytesIO, size: int) -> Iterator[Record | str]:
+        def read(most: int) -> bytes:
+            return stream.read(min(most, size))
+
+        try:
+            yield from format_.records(stream.read(max(size, 4)), read, wanted)
+        except Damage as damage:
+            yield str(damage)
+
+    whole = list(everything(io.BytesIO(content), len(content)))
+    assert list(everything(io.BytesIO(content), chunk)) == whole
+    frames = [record.frame for record in whole if isinstance(record, Record)]
+    assert sum(map(len, frames)) <= len(content)
+    assert all(isinstance(record, Record) for record in whole[:-1])

@@ -10,12 +10,42 @@ from vpngate.config import examine_config
 SHIPPED = (ROOT / "config" / "vpngate.toml").read_text()
 TUNNELS = ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
 
+_MARKS = [
+    *(
+        '"',
+        "[",
+        "]",
+        "{",
+        "=",
+        "\n",
+        "-1",
+        "1e999",
+        "nan",
+        "''",
+        "0",
+        ".",
+        "#",
+        "[[",
+        ",",
+    ),
+    *(
+        "9" * 400,
+        "9" * 5000,
+        "[" * 2000,
+        "\\u0000",
+        "\\n",
+        "true",
+        "1979-05-27",
+        "%",
+        "/",
+    ),
+    *('"5mbit"', '"0s"', '"::/0"', '["a","a"]', '"\\u2028"', "a.b", '"".x'),
+]
 _SLIPS = st.lists(
     st.tuples(
         st.integers(0, len(SHIPPED)),
         st.integers(0, 20),
-        st.text(max_size=10)
-        | st.sampled_from(['"', "[", "]", "{", "=", "\n", "-1", "1e999", "nan", "''"]),
+        st.text(max_size=10) | st.sampled_from(_MARKS),
     ),
     min_size=1,
     max_size=6,
@@ -28,7 +58,10 @@ def test_a_slip_is_harmless_or_told(slips: list[tuple[int, int, str]]) -> None:
     for place, gone, put in slips:
         text = text[:place] + put + text[place + gone :]
     found = examine_config(text, where="f.toml", known_tunnels=TUNNELS)
-    assert all(str(problem).startswith("f.toml: ") for problem in found.problems)
+    for problem in found.problems:
+        assert str(problem).startswith("f.toml: ")
+        assert str(problem).splitlines() == [str(problem)]
+        str(problem).encode()
     if found.config is None:
         assert found.problems
         return

@@ -3,6 +3,7 @@
 
 import contextlib
 import gzip
+import json
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +13,7 @@ from tests.faults.signing import Signer
 from vpngate.errors import FeedFault
 from vpngate.feed.answer import Validators
 from vpngate.feed.expand import check_expansion, gunzip
-from vpngate.feed.manifest import FileRecord, Manifest
+from vpngate.feed.manifest import FileRecord, Manifest, _page_digest
 from vpngate.feed.minisign import PublicKey, Signature, verify
 from vpngate.feed.settings import HttpsAddress, parse_source
 
@@ -25,6 +26,17 @@ _MANIFEST = Manifest(
     FileRecord.of("memory-1", b""),
     Validators(),
 ).encode()
+
+
+_KEYS = st.sampled_from(
+    [
+        *("registry", "signature", "memory", "validators", "format", "condition"),
+        *("name", "size", "sha256", "source", "digest", "key_id", "signed_at", "etag"),
+    ]
+)
+_SCALARS: st.SearchStrategy[object] = (
+    st.none() | st.integers() | st.text(max_size=5) | st.just([])
+)
 
 
 @st.composite
@@ -64,7 +76,9 @@ def test_source(text: str) -> None:
     """Whatever is accepted has a host, and a signature beside it."""
     try:
         source = parse_source(text)
-    except ValueError:
+    except ValueError as error:
+        reason = str(error)
+        assert reason.splitlines() == [reason]
         return
     if isinstance(source, HttpsAddress):
         assert source.url.startswith("https://")
@@ -79,6 +93,17 @@ def test_manifest(content: bytes) -> None:
     except ValueError:
         return
     assert found == Manifest.decode(_MANIFEST)
+
+
+@given(st.recursive(_SCALARS, lambda inner: st.dictionaries(_KEYS, inner)))
+def test_manifest_whose_digest_fits(fields: object) -> None:
+    """Somebody who computes the digest still gets no further than a ValueError."""
+    page = {"format": 1, **fields} if isinstance(fields, dict) else {"format": 1}
+    page.pop("sha256", None)
+    content = json.dumps({**page, "sha256": _page_digest(page)}).encode()
+    with contextlib.suppress(ValueError):
+        found = Manifest.decode(content)
+        assert all(isinstance(record, FileRecord) for record in found.files)
 
 
 @given(slips(gzip.compress(_DATA * 50, mtime=0)))

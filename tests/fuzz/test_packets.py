@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Nonsense for the decoders: link layers, IP headers, NFLOG's netlink messages."""
+"""Nonsense for the decoders: link layers and IP headers."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpngate.capture.nflog_messages import (
-    acknowledgement,
-    bind_request,
-    logged_packets,
-)
 from vpngate.links import LinkType, network_layer, network_layer_of
 from vpngate.packets import decode
 
 _FIRST = st.sampled_from([b"\x45\0", b"\x46\0", b"\x4f\0", b"\x60\0", b"\x00", b""])
 _NETWORKS = st.builds(bytes.__add__, _FIRST, st.binary(max_size=200))
-_BIND = bind_request(7, threshold=64, timeout=1, batch_bytes=4096, sequence=1)
 
 
 @given(_NETWORKS)
@@ -46,16 +40,3 @@ def test_a_network_layer_is_the_end_of_its_frame(
 def test_behind_any_ether_type(ether_type: int, content: bytes) -> None:
     network = network_layer_of(ether_type, content)
     assert network is None or content.endswith(network)
-
-
-@given(
-    st.binary(max_size=200)
-    | st.binary(max_size=200).map(
-        lambda body: (16 + len(body)).to_bytes(4, "little") + b"\0\4" + body
-    )
-    | st.binary(max_size=30).map(lambda tail: _BIND + tail)
-)
-def test_netlink_messages(datagram: bytes) -> None:
-    for logged in logged_packets(memoryview(datagram)):
-        assert logged.payload in datagram
-    acknowledgement(memoryview(datagram), 1)
