@@ -257,6 +257,7 @@ class Apparatus:
             },
             throttled_flows={f.label: n for f, n in self._throttled.live.items()},
             buckets_shared=self._throttled.shared,
+            verdicts_refused=self._throttled.refused,
         )
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ class DryRunDataPlane:
         self._ruleset: Ruleset | None = None
         self._verdicts = Verdicts()
         self._armed_until = 0.0
+        self._refused = 0
 
     @property
     def ruleset(self) -> Ruleset:
@@ -68,12 +69,12 @@ class DryRunDataPlane:
         for flow in flows:
             known = self._verdicts.get(identity(flow)) is not None
             room = known or len(self._verdicts) < self.ruleset.max_flows
-            if (
-                self.ruleset.enforce
-                and room
-                and not _is_spared(flow, self.ruleset.spared)
-            ):
+            if not self.ruleset.enforce or _is_spared(flow, self.ruleset.spared):
+                continue
+            if room:
                 self._verdicts.add(flow, self._clock())
+            else:
+                self._refused += 1
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks."""
@@ -90,7 +91,7 @@ class DryRunDataPlane:
         self._armed_until = 0.0
 
     async def counters(self) -> Counters:
-        """Zeros, but for the flows."""
+        """Zeros, but for flows and verdicts."""
         self._expire()
         return Counters(
             throttled_packets=dict.fromkeys(Direction, 0),
@@ -99,6 +100,7 @@ class DryRunDataPlane:
             spared_packets={family.label: 0 for family in Family},
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
             buckets_shared=self._verdicts.shared,
+            verdicts_refused=self._refused,
         )
 
     async def verify(self) -> Sequence[str]:

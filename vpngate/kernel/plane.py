@@ -24,6 +24,7 @@ class Counters:
     spared_packets: dict[str, int]  # by family
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
+    verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
 
 
 class DataPlane(Protocol):

@@ -42,6 +42,10 @@ class KernelTotals(Protocol):
     def buckets_shared(self) -> int:
         """Subscribers that share another's bucket, now."""
 
+    @property
+    def verdicts_refused(self) -> int:
+        """Verdicts for which there was no room: their flows are left alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryFacts:
@@ -146,6 +150,11 @@ def _of_kernel(totals: KernelTotals) -> Iterator[Metric]:
         "vpngate_throttle_shared_buckets",
         "Subscribers that share another's bucket now",
         value=totals.buckets_shared,
+    )
+    yield CounterMetricFamily(
+        "vpngate_verdicts_refused",
+        "Throttle verdicts beyond throttle.max_flows, not acted on",
+        value=totals.verdicts_refused,
     )
 
 

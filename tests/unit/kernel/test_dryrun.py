@@ -68,3 +68,15 @@ def test_life_of_a_verdict() -> None:
         await plane.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_verdict_beyond_the_most_is_refused_and_counted() -> None:
+    async def scenario() -> None:
+        plane = DryRunDataPlane()
+        await plane.start(replace(RULESET, max_flows=1))
+        other = replace(FREE, subscriber=Endpoint(b"\x0a\0\0\2", 1))
+        await plane.throttle([FREE, other, FREE, SPARED, other])
+        assert plane.flows == [FREE]
+        assert (await plane.counters()).verdicts_refused == 2
+
+    asyncio.run(scenario())

@@ -37,6 +37,7 @@ PINNED = {
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
     "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
     "vpngate_spared_packets_total": ("counter", {"family"}),
+    "vpngate_verdicts_refused_total": ("counter", set()),
     "vpngate_captured_packets_total": ("counter", set()),
     "vpngate_capture_lost_packets_total": ("counter", {"reason"}),
     "vpngate_verdict_latency_seconds_count": ("histogram", set()),
@@ -55,6 +56,7 @@ class Totals:
     spared_packets: dict[str, int] = field(default_factory=dict)
     throttled_flows: dict[str, int] = field(default_factory=dict)
     buckets_shared: int = 0
+    verdicts_refused: int = 0
 
 
 def moved() -> Metrics:
@@ -90,6 +92,7 @@ def moved() -> Metrics:
             {"ipv4": 4},
             {"ipv6": 1},
             2,
+            3,
         )
     )
     return metrics
@@ -152,6 +155,7 @@ def test_what_happened_is_counted() -> None:
         'vpngate_spared_packets_total{family="ipv6"}': 0,
         'vpngate_throttled_flows{family="ipv6"}': 1,
         "vpngate_throttle_shared_buckets": 2,
+        "vpngate_verdicts_refused_total": 3,
     }
     assert {name: found.get(name) for name in expected} == expected
 
