@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
 
@@ -229,8 +230,9 @@ class Channel:
             buffer += data
             kept = struct.unpack_from("=H", data, 6)[0]
             struct.pack_into("=HI", buffer, start + 6, kept | flags, number)
-        self._make_room(len(buffer))
-        self._socket.send(buffer)
+        with in_one_line("hand the kernel a change"):
+            self._make_room(len(buffer))
+            self._socket.send(buffer)
         return numbers[0]
 
     def _make_room(self, size: int) -> None:
@@ -240,7 +242,9 @@ class Channel:
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         """The messages of one datagram: type, flags, sequence, body."""
-        return each_message(self._socket.recv(_RECEIVE))
+        with in_one_line("take in the kernel's answer"):
+            datagram = self._socket.recv(_RECEIVE)
+        return each_message(datagram)
 
 
 def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
@@ -253,6 +257,20 @@ def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
             return
         yield kind, flags, sequence, view[offset + HEADER.size : offset + length]
         offset += (length + 3) & ~3
+
+
+@contextmanager
+def in_one_line(wish: str) -> Iterator[None]:
+    """Turn what a socket raises (OSError) into KernelRefused; `wish` did not happen."""
+    try:
+        yield
+    except PermissionError as error:
+        raise privilege_missing() from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise KernelRefused(
+            Problem("netlink socket", f"cannot {wish}: {reason}")
+        ) from error
 
 
 def _error_text(flags: int, body: memoryview) -> str:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Datagrams of the kernel's, sound and damaged, without a socket."""
 
+import socket
 import struct
 
 import pytest
 
+from vpngate.errors import KernelRefused, MissingPrivilege
 from vpngate.kernel.links import Announcement, Link, What, read_announcements
-from vpngate.kernel.netlink import HEADER, attribute, each_message
+from vpngate.kernel.netlink import HEADER, attribute, each_message, in_one_line
 
 
 def message(kind: int, body: bytes, *, length: int | None = None) -> bytes:
@@ -34,3 +36,18 @@ def test_a_link_whose_kind_is_no_text_is_a_link() -> None:
     assert read_announcements(message(16, body)) == [
         Announcement(What.LINK, 7, Link(7, "eth\ufffd", up=True, hardware=1))
     ]
+
+
+def test_what_a_socket_raises_becomes_one_line() -> None:
+    closed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    closed.close()
+    with pytest.raises(KernelRefused) as caught, in_one_line("hand over a change"):
+        closed.send(b"change")
+    assert caught.value.lines == [
+        "netlink socket: cannot hand over a change: Bad file descriptor"
+    ]
+
+
+def test_a_socket_that_forbids_misses_the_privilege() -> None:
+    with pytest.raises(MissingPrivilege), in_one_line("hand over a change"):
+        raise PermissionError(1, "Operation not permitted")
