@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Configurations that somebody's hand slipped in."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,9 +43,11 @@ _MARKS = [
     ),
     *('"5mbit"', '"0s"', '"::/0"', '["a","a"]', '"\\u2028"', "a.b", '"".x'),
 ]
+# Where a key, a value or a quoted text begins.
+_STARTS = [match.end() for match in re.finditer(r'= "?|\n', SHIPPED)]
 _SLIPS = st.lists(
     st.tuples(
-        st.integers(0, len(SHIPPED)),
+        st.integers(0, len(SHIPPED)) | st.sampled_from(_STARTS),
         st.integers(0, 20),
         st.text(max_size=10) | st.sampled_from(_MARKS),
     ),
