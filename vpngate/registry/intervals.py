@@ -5,7 +5,8 @@ Knows both families and set arithmetic on numpy arrays; does not know what the
 addresses stand for.
 
 Addresses are compared as byte strings of fixed width, in network byte order: that
-is their numeric order, for IPv4 and for IPv6, in one piece of code.
+is their numeric order, for IPv4 and for IPv6, in one piece of code. Where a million
+are looked up in a million, native numbers are several times as fast.
 """
 
 from collections.abc import Iterable
@@ -21,6 +22,7 @@ from vpngate.registry.prefixes import host_masks, parse_prefix
 Rows = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Keys = NDArray[np.bytes_]
+Digits = NDArray[np.uint32] | NDArray[np.uint64]
 
 
 class Bounds(NamedTuple):
@@ -165,22 +167,13 @@ class Intervals:
         Intervals are compared whole, as the kernel's elements are: one that grew is
         removed and its successor added.
         """
-        return Delta(added=target.without(self), removed=self.without(target))
-
-    def without(self, other: "Intervals") -> "Intervals":
-        """Those of the intervals that do not stand, end for end, in the other set."""
-        kept = []
+        added, removed = [], []
         for family in Family:
-            mine, its = self.of(family), other.of(family)
-            fresh = np.ones(len(mine), dtype=np.bool_)
-            if len(its):
-                place = np.searchsorted(keys(its.first), keys(mine.first))
-                place[place == len(its)] = 0
-                fresh = (keys(its.first)[place] != keys(mine.first)) | (
-                    keys(its.last)[place] != keys(mine.last)
-                )
-            kept += [mine.first[fresh], mine.last[fresh]]
-        return Intervals(*kept)
+            mine, its = self.of(family), target.of(family)
+            lost, gained = differing(mine, its)
+            removed += [mine.first[lost], mine.last[lost]]
+            added += [its.first[gained], its.last[gained]]
+        return Delta(Intervals(*added), Intervals(*removed))
 
     def _cut(self, other: "Intervals", family: Family, *, wanted: bool) -> Bounds:
         """The parts of this set's intervals that lie in the other set, or do not.
@@ -218,6 +211,45 @@ def keys(rows: Rows) -> Keys:
     """Rows as byte strings: they compare, sort and search as the addresses do."""
     view: Keys = np.ascontiguousarray(rows).view(f"S{rows.shape[1]}").ravel()
     return view
+
+
+def digits(rows: Rows) -> list[Digits]:
+    """Rows as columns of native numbers, the most significant first: 1 x 32 or 2 x 64.
+
+    They compare several times as fast as byte strings.
+    """
+    wire, native = (">u4", np.uint32) if rows.shape[1] == 4 else (">u8", np.uint64)  # noqa: PLR2004  # the width of IPv4
+    columns = np.ascontiguousarray(rows).view(wire)
+    return [column.astype(native) for column in columns.T]
+
+
+def places(ordered: Rows, wanted: Rows) -> NDArray[np.intp]:
+    """Where each wanted row stands among ordered ones: at the first not below it.
+
+    The upper half of an IPv6 address decides, unless others share it and lie below.
+    """
+    upper, *lower = digits(ordered)
+    upper_wanted, *lower_wanted = digits(wanted)
+    place: NDArray[np.intp] = np.searchsorted(upper, upper_wanted)
+    if lower and len(ordered):
+        found = np.minimum(place, len(ordered) - 1)
+        crowded = (upper[found] == upper_wanted) & (lower[0][found] < lower_wanted[0])
+        place[crowded] = np.searchsorted(keys(ordered), keys(wanted[crowded]))
+    return place
+
+
+def differing(one: Bounds, other: Bounds) -> tuple[Flags, Flags]:
+    """Which intervals of each do not stand, end for end, in the other; both ordered."""
+    lost, gained = (np.ones(len(each), dtype=np.bool_) for each in (one, other))
+    if len(other):
+        place = places(other.first, one.first)
+        place[place == len(other)] = 0
+        lost[:] = False
+        for mine, its in zip(one, other, strict=True):
+            for left, right in zip(digits(mine), digits(its), strict=True):
+                lost |= left != right[place]
+        gained[place[~lost]] = False
+    return lost, gained
 
 
 def sort_rows(rows: Rows) -> Rows:

@@ -2,6 +2,7 @@
 """Interval sets against sets of numbers in a universe small enough to list."""
 
 import random
+from bisect import bisect_left
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from vpngate.registry.intervals import (
     Intervals,
     following,
     merge,
+    places,
     preceding,
     rows_of,
 )
@@ -190,3 +192,40 @@ def test_next_and_previous_address(family: Family) -> None:
 def test_merging_nothing_is_nothing() -> None:
     none = rows_of(b"", Family.IPV4)
     assert len(merge(Bounds(none, none))) == 0
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("place", [BOTTOM, MIDDLE, TOP])
+def test_delta_is_of_whole_intervals(family: Family, place: str) -> None:
+    rng = random.Random(f"delta{family}{place}")
+    for _ in range(200):
+        sets = [
+            Intervals.of_bounds({family: random_bounds(rng, family, place)})
+            for _ in range(2)
+        ]
+        old, new = (
+            {
+                (first.tobytes(), last.tobytes())
+                for first, last in zip(*each.of(family), strict=True)
+            }
+            for each in sets
+        )
+        delta = sets[0].delta(sets[1])
+        for found, wanted in ((delta.added, new - old), (delta.removed, old - new)):
+            pairs = [
+                (a.tobytes(), b.tobytes())
+                for a, b in zip(*found.of(family), strict=True)
+            ]
+            assert pairs == sorted(wanted)
+            assert len(found) == len(wanted)
+
+
+@pytest.mark.parametrize("family", Family)
+def test_places_among_rows_that_share_an_upper_half(family: Family) -> None:
+    rng = random.Random(f"places{family}")
+    step = 1 << 8 * family.width // 2
+    numbers = [n * step + m for n in (0, 1, 5, step - 1) for m in (0, 1, 7, step - 1)]
+    for count in (0, 1, 5, len(numbers)):
+        some = sorted(rng.sample(numbers, count))
+        found = places(packed(some, family), packed(numbers, family))
+        assert found.tolist() == [bisect_left(some, number) for number in numbers]
