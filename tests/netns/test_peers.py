@@ -17,12 +17,21 @@ import pytest
 
 from tests.lab import l2tp, load, openvpn, pptp, rates, strongswan, wireguard
 from tests.lab.capture import capturing
-from tests.lab.daemon import VPNGATE, Daemon
+from tests.lab.daemon import VPNGATE, Daemon, daemon, enforcing_settings
 from tests.lab.openvpn import Wrapping
 from tests.lab.strongswan import Exchange
 from tests.lab.topology import Host, Lab
 
 Peer = Callable[[Host, Host], contextlib.AbstractContextManager[object]]
+
+
+# What has a verdict is not looked at again, so each test has a daemon of its own.
+@pytest.fixture
+def fresh(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    name = "".join(c if c.isalnum() else "-" for c in request.node.name)
+    with daemon(lab.gateway, enforcing_settings(lab, name)) as running:
+        yield running
+
 
 _TUNNELS = ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
 
@@ -123,30 +132,30 @@ def _run(*command: str) -> str:
 @pytest.mark.parametrize("registered", [False, True], ids=["stranger", "member"])
 @pytest.mark.parametrize("name", list(PEERS))
 def test_daemon_and_classify_agree_on_a_real_tunnel(
-    lab: Lab, enforcing: Daemon, name: str, *, registered: bool
+    lab: Lab, fresh: Daemon, name: str, *, registered: bool
 ) -> None:
     tunnel, family = name.partition("-")[0], name.rpartition("-")[2]
     verdict = "allow" if registered else "throttle"
     server = lab.member if registered else lab.stranger
     expected = (tunnel, family, verdict)
-    before = _counted(enforcing)
+    before = _counted(fresh)
     path = lab.folder / f"{name}-{verdict}.pcap"
     with capturing(lab.gateway, path), PEERS[name](lab.client, server):
-        enforcing.wait_until(
-            lambda: _counted(enforcing)[expected] > before[expected],
+        fresh.wait_until(
+            lambda: _counted(fresh)[expected] > before[expected],
             f"{name} with verdict {verdict}",
         )
-    now = _counted(enforcing)
+    now = _counted(fresh)
     seen = {what for what in now if now[what] > before[what]}
     assert seen == {expected}
-    assert _classified(path, enforcing.settings.registry) == seen
+    assert _classified(path, fresh.settings.registry) == seen
 
 
-def test_the_whole_of_ipsec_is_throttled(lab: Lab, enforcing: Daemon) -> None:
+def test_the_whole_of_ipsec_is_throttled(lab: Lab, fresh: Daemon) -> None:
     """The verdict on IKE covers the ESP that it agreed on."""
     with strongswan.tunnel(lab.client, lab.stranger) as tunnel:
         time.sleep(0.5)
         for ends in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
             measured = rates.class_rates(lab, *ends)
             assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
-    assert enforcing.fetch("/healthz")[0] == 200
+    assert fresh.fetch("/healthz")[0] == 200

@@ -9,6 +9,7 @@ snapshot stays in force everywhere.
 import asyncio
 from collections.abc import Callable
 
+from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.plane import DataPlane
@@ -49,7 +50,19 @@ class Current:
             differs = ruleset != self._ruleset
             if differs:
                 await self._plane.replace(ruleset)
+            if _narrower(self.snapshot.config, snapshot.config):
+                # Who is slowed for a reason that no longer holds is let go; whoever
+                # it still holds for is recognised again.
+                await self._plane.release(lambda _flow: True)
             self._ruleset = ruleset
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
             return differs
+
+
+def _narrower(old: Config, new: Config) -> bool:
+    """Whether verdicts of the old configuration may not be the new one's."""
+    return (
+        old.tunnels != new.tunnels
+        or old.gateway.enforce_share > new.gateway.enforce_share
+    )

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from vpngate.errors import KernelRefused
+from vpngate.errors import MachineFault
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
 
@@ -50,7 +50,7 @@ class DeadMan:
             try:
                 await self._plane.rearm()
                 armed = True
-            except KernelRefused as error:
+            except MachineFault as error:
                 _log.warning("not armed: %s", error)
         self.armed = armed
         self._metrics.armed(armed)

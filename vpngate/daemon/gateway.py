@@ -65,6 +65,7 @@ class Gateway:
         self._stop = asyncio.Event()
         self._manager = ServiceManager()
         self._reloads: set[asyncio.Task[None]] = set()
+        self._keeper: Keeper | None = None
         self.plane: DataPlane
         self.verbs: dict[str, Handler] = {
             "status": self._status,
@@ -73,18 +74,37 @@ class Gateway:
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        # Until everything is read for the first time there is nothing to read again.
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
         async with AsyncExitStack() as stack:
-            await self._start(stack)
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._stop.set)
-            loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
-            self._manager.ready(self._one_line())
-            _log.info("running: %s", self._one_line())
-            await self._work()
-            self._manager.stopping()
-            self._reloader.cancel()
+            if await self._started(stack):
+                loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+                self._manager.ready(self._one_line())
+                _log.info("running: %s", self._one_line())
+                try:
+                    await self._work()
+                finally:
+                    self._manager.stopping()
+                    await self._end_reloads()
         _log.info("stopped; nothing is left behind")
+
+    async def _started(self, stack: AsyncExitStack) -> bool:
+        """Start, unless a signal comes first."""
+        start = asyncio.create_task(self._start(stack))
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if start.done():
+            await start
+            return True
+        if self._keeper is not None:
+            self._keeper.cancel()
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        return False
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Everything up, or a VpngateError and nothing left behind."""
@@ -94,7 +114,7 @@ class Gateway:
         insist(config, machine)
         self._metrics = Metrics(__version__, (t.name for t in all_tunnels()))
         self._clock = WallClock(config.registry.removal_grace)
-        keeper = Keeper(config.registry, self._clock)
+        self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await asyncio.to_thread(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
@@ -161,7 +181,7 @@ class Gateway:
             self._deadman.hold(self._arming),
             self._reloader.refresh(),
             self._follow_links(),
-            _every(AGE_EVERY, self._reloader.age),
+            _every(AGE_EVERY, self._age),
             _every(TIDY_EVERY, self._tidy),
             _every(VERIFY_EVERY, self._health.verify),
         ]
@@ -191,6 +211,13 @@ class Gateway:
             for line in error.lines:
                 _log.warning("%s; attached as before", line)
 
+    async def _age(self) -> None:
+        try:
+            await self._reloader.age()
+        except VpngateError as error:
+            for line in error.lines:
+                _log.warning("%s; the kernel keeps what it has", line)
+
     async def _tidy(self) -> None:
         self._pipeline.flows.expire(time.monotonic())
         await self._totals.refresh()
@@ -209,6 +236,15 @@ class Gateway:
             await self._reload({})
         except VpngateError:
             return  # it has been logged, and is in the metrics
+        except Exception:  # noqa: BLE001 - told, and the daemon goes on
+            _log.exception("reload: this should not have happened")
+
+    async def _end_reloads(self) -> None:
+        """Nothing may go on behind our back while we stop."""
+        self._reloader.cancel()
+        for task in self._reloads:
+            task.cancel()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
 
     async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         self._manager.reloading()

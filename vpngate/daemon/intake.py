@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from vpngate.capture.source import Source
 from vpngate.daemon.pipeline import Due, Pipeline
-from vpngate.errors import KernelRefused, MachineFault, Problem
+from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
 from vpngate.registry.moments import When
@@ -70,7 +70,7 @@ class Intake:
                 await self._plane.throttle(
                     [flow for due in batch for flow in due.flows]
                 )
-            except KernelRefused as error:
+            except MachineFault as error:
                 # Those flows stay untouched; their next handshake tries again.
                 for line in error.lines:
                     _log.warning("verdicts not inserted: %s", line)
@@ -85,11 +85,12 @@ class Intake:
         except OSError as error:
             self._failure = error
             return
-        self.heard = time.monotonic()
+        now = time.monotonic()
         self._count(len(captured))
-        if due := self._pipeline.take(captured, self.heard, self._clock()):
+        if due := self._pipeline.take(captured, now, self._clock()):
             self._due += due
             self._something_due.set()
+        self.heard = now  # only now: a reader that fails must not keep us armed
 
     def _count(self, captured: int) -> None:
         self.captured += captured

@@ -69,10 +69,11 @@ def set_up(
     handler.setFormatter(
         JsonFormatter() if form == "json" else TextFormatter(journal=journal)
     )
-    logger = logging.getLogger("vpngate")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level.upper())
-    logger.propagate = False
+    for name, least in (("vpngate", level.upper()), ("asyncio", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(least)
+        logger.propagate = False
     return handler
 
 

@@ -5,7 +5,7 @@ Knows globs, and which interfaces must not be matched together; does not know ho
 the kernel lists them. Blocking, but brief.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
 from vpngate.config import Config
@@ -27,11 +27,11 @@ def look(config: Config) -> Machine:
     return Machine(matched, current_addresses())
 
 
-def insist(config: Config, machine: Machine) -> None:
+def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> None:
     """MissingInterface for names, not globs, that do not exist.
 
-    For the start alone, where it is most likely a slip of the pen; later they come
-    and go. Who expects one later writes a glob that matches it.
+    For names that are new in a configuration, where it is most likely a slip of the
+    pen; those `known` before come and go. Who expects one later writes a glob.
     """
     absent = [
         Problem(
@@ -40,7 +40,9 @@ def insist(config: Config, machine: Machine) -> None:
             "see `ip link`; write a glob for one that comes later",
         )
         for name in config.gateway.interfaces
-        if not _GLOB & set(name) and name not in machine.interfaces
+        if not _GLOB & set(name)
+        and name not in machine.interfaces
+        and name not in known
     ]
     if absent:
         raise MissingInterface(*absent)

@@ -6,6 +6,7 @@ not know sockets, netlink, or the clocks: packets and moments come in, verdicts
 go out.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -27,6 +28,8 @@ from vpngate.policy import (
 from vpngate.recognition import Sighting
 from vpngate.registry.moments import When
 from vpngate.tunnels import Recogniser
+
+_log = logging.getLogger(__name__)
 
 
 class Due(NamedTuple):
@@ -61,16 +64,25 @@ class Pipeline:
         """What packets captured by `elapsed` (monotonic seconds) lead to."""
         due = []
         for one in captured:
-            found = self._recogniser.recognise(one.packet)
-            if found is None:
+            try:
+                flows = self._flows(one, elapsed, now)
+            except Exception:  # noqa: BLE001 - no packet may end the daemon
+                _log.exception("a packet could not be read, and is left alone")
+                self._metrics.lost("unreadable", 1)
                 continue
-            sighting = self.flows.observe(one.packet, *found, elapsed)
-            if sighting is None:
-                continue
-            flows = self._judged(sighting, one, now)
             if flows:
                 due.append(Due(flows, one.timestamp))
         return due
+
+    def _flows(
+        self, captured: Captured, elapsed: float, now: When
+    ) -> tuple[Throttle, ...]:
+        """The flows to slow because of a packet."""
+        found = self._recogniser.recognise(captured.packet)
+        if found is None:
+            return ()
+        sighting = self.flows.observe(captured.packet, *found, elapsed)
+        return () if sighting is None else self._judged(sighting, captured, now)
 
     def _judged(
         self, sighting: Sighting, captured: Captured, now: When

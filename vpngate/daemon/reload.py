@@ -20,9 +20,10 @@ from vpngate.config import Config, Reload, changes
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
 from vpngate.daemon.keeper import Delivery, Keeper
+from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
-from vpngate.feed import NoSourceAnswered, next_fetch, reason_of
+from vpngate.feed import NoSourceAnswered, Validators, next_fetch, reason_of
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry, When
 
@@ -57,6 +58,7 @@ class Reloader:
         self._look = look
         self._rejected = delivery.rejected
         self._turn = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._failures = 0
         self.failure = ""  # why the last registry was not taken
         self._announce(registry_taken=True)
@@ -65,14 +67,20 @@ class Reloader:
         """Read everything again; what came of it, or the error that stopped it."""
         async with self._turn:
             config = await self._next_config()
-            if config.registry != self._current.snapshot.config.registry:
-                keeper = Keeper(config.registry, self._clock, self._keeper.validators)
+            keeper = self._keeper_for(config)
+            standing = keeper.validators
+            delivery, refusal = await self._next_registry(
+                keeper, accept_removals=accept_removals
+            )
+            try:
+                await self._put_in_force(config, delivery)
+            except VpngateError as error:
+                self._not_in_force(keeper, standing, error)
+                self._metrics.config_refused()
+                raise
+            if keeper is not self._keeper:
                 self._keeper.cancel()
                 self._keeper = keeper
-            delivery, refusal = await self._next_registry(
-                accept_removals=accept_removals
-            )
-            await self._put_in_force(config, delivery)
             if refusal is not None:
                 raise refusal
         return self._outcome(delivery)
@@ -91,11 +99,17 @@ class Reloader:
 
     async def _refresh_once(self) -> None:
         async with self._turn:
-            delivery, refusal = await self._next_registry(accept_removals=False)
+            keeper, standing = self._keeper, self._keeper.validators
+            delivery, refusal = await self._next_registry(keeper, accept_removals=False)
             if refusal is not None:
                 raise refusal
-            if delivery is not None:
+            if delivery is None:
+                return
+            try:
                 await self._put_in_force(self._current.snapshot.config, delivery)
+            except VpngateError as error:
+                self._not_in_force(keeper, standing, error)
+                raise
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""
@@ -106,11 +120,18 @@ class Reloader:
 
     async def look_again(self) -> None:
         """Follow interfaces and addresses as they come and go."""
-        config = self._current.snapshot.config
-        machine = await asyncio.to_thread(self._look, config)
-        if machine != self._current.snapshot.machine:
-            await self._current.change(lambda old: replace(old, machine=machine))
-            _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
+        async with self._looking:
+            config = self._current.snapshot.config
+            machine = await asyncio.to_thread(self._look, config)
+            if machine == self._current.snapshot.machine:
+                return
+
+            def successor(old: Snapshot) -> Snapshot:
+                # A reload may have come first, and looked for other interfaces.
+                return replace(old, machine=machine) if old.config is config else old
+
+            await self._current.change(successor)
+        _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
         """End a fetch that is running; for the daemon's stop."""
@@ -124,17 +145,33 @@ class Reloader:
             found = changes(old, config)
             if found.reload is Reload.COLD:
                 raise InvalidConfig(found.problems(self._path))
+            machine = await asyncio.to_thread(self._look, config)
+            insist(config, machine, known=old.gateway.interfaces)
         except VpngateError:
             self._metrics.config_refused()
             raise
         return config
 
+    def _keeper_for(self, config: Config) -> Keeper:
+        """The keeper in office, or its successor if the sources have changed."""
+        if config.registry == self._current.snapshot.config.registry:
+            return self._keeper
+        return Keeper(config.registry, self._clock, self._keeper.validators)
+
+    def _not_in_force(
+        self, keeper: Keeper, standing: Validators | None, error: VpngateError
+    ) -> None:
+        """What was fetched stays new: the next fetch must not call it unchanged."""
+        keeper.validators = self._keeper.validators = standing
+        self._failures += 1
+        self.failure = error.lines[0]
+
     async def _next_registry(
-        self, *, accept_removals: bool
+        self, keeper: Keeper, *, accept_removals: bool
     ) -> tuple[Delivery | None, VpngateError | None]:
         try:
             delivery = await asyncio.to_thread(
-                self._keeper.fetch,
+                keeper.fetch,
                 self._current.snapshot.registry,
                 accept_removals=accept_removals,
             )

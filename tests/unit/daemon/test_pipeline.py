@@ -14,7 +14,7 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
-from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.packets import Endpoint, Packet, Transport, parse_address
 from vpngate.policy import Throttle
 
 THROTTLED = Throttle(Transport.UDP, SUBSCRIBER, STRANGER, SUBSCRIBER.address, idle=180)
@@ -124,3 +124,20 @@ def test_another_snapshot_decides_from_its_adoption_on() -> None:
     gatehouse.pipeline.adopt(snapshot(rows=REGISTRY + "198.51.100.0/24,R-9\n"))
     assert gatehouse.pipeline.take([response], 1.1, NOW) == []
     assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1, "allow": 1}
+
+
+def test_a_packet_that_breaks_a_reader_is_left_alone_and_the_next_one_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gatehouse = Gatehouse()
+    recognise, failures = gatehouse.pipeline._recogniser.recognise, [ValueError("odd")]
+
+    def fail_once(packet: Packet) -> object:
+        if failures:
+            raise failures.pop()
+        return recognise(packet)
+
+    monkeypatch.setattr(gatehouse.pipeline._recogniser, "recognise", fail_once)
+    first, *others = handshake()
+    assert len(gatehouse.pipeline.take([first, first, *others], 1.0, NOW)) == 1
+    assert gatehouse.metric("capture_lost_packets_total", reason="unreadable") == 1

@@ -22,7 +22,13 @@ from vpngate.daemon.clock import WallClock
 from vpngate.daemon.keeper import Keeper
 from vpngate.daemon.reload import Reloader
 from vpngate.daemon.snapshot import Machine
-from vpngate.errors import InvalidConfig, UnreadableInput, VpngateError
+from vpngate.errors import (
+    InvalidConfig,
+    KernelRefused,
+    MissingInterface,
+    UnreadableInput,
+    VpngateError,
+)
 from vpngate.feed import NoSourceAnswered
 from vpngate.registry.clock import Reading
 
@@ -259,5 +265,47 @@ def test_a_full_disk_leaves_everything_as_it_was(desk: Desk) -> None:
         state.write_text("in the way")
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert str(state) in await desk.refused(VpngateError)
+
+    asyncio.run(scenario())
+
+
+def test_what_the_kernel_refused_is_fetched_again(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        replace = gatehouse.plane.replace
+
+        async def refuse(_ruleset: Any) -> None:
+            raise KernelRefused("table: no memory")
+
+        gatehouse.plane.replace = refuse  # type: ignore[method-assign]
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        assert "no memory" in await desk.refused(KernelRefused)
+        assert desk.reloader.failure
+        gatehouse.plane.replace = replace  # type: ignore[method-assign]
+        outcome = await desk.reloader.reload()
+        assert outcome["registry"].startswith("taken")
+        assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
+
+    asyncio.run(scenario())
+
+
+def test_an_interface_that_is_new_and_missing_changes_nothing(desk: Desk) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        text = desk.config.read_text()
+        desk.config.write_text(text.replace('["lan0"]', '["lan0", "lam0"]'))
+        assert "lam0" in await desk.refused(MissingInterface)
+
+    asyncio.run(scenario())
+
+
+def test_a_tunnel_that_is_no_longer_enabled_is_let_go(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        (due,) = gatehouse.pipeline.take(handshake(), 1.0, NOW)
+        await gatehouse.plane.throttle(due.flows)
+        desk.write(rest='[tunnels]\nenabled = ["openvpn"]\n')
+        await desk.reloader.reload()
+        assert gatehouse.plane.flows == []
 
     asyncio.run(scenario())
