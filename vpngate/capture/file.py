@@ -122,7 +122,7 @@ class CaptureFile:
         try:
             reader = cypcap.open_offline(self._path.absolute())
         except cypcap.Error as error:
-            raise Damage(str(error)) from error
+            raise Damage(error.msg) from error
         with reader:
             link_type = int(reader.datalink())
             if not is_understood(link_type):

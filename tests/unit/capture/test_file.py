@@ -196,6 +196,26 @@ def test_other_files_are_refused_in_one_line(
     assert len(refused.value.lines) == 1
 
 
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (bytes.fromhex("d4c3b2a102"), "truncated dump file"),
+        (
+            bytes.fromhex("d4c3b2a1 0900 0000 00000000 00000000 00000400 01000000"),
+            "unsupported pcap savefile version 9",
+        ),
+    ],
+)
+def test_a_file_header_that_libpcap_rejects_is_told_in_its_words(
+    tmp_path: Path, candidates: CandidateFilter, header: bytes, what: str
+) -> None:
+    path = tmp_path / "header.pcap"
+    path.write_bytes(header)
+    with pytest.raises(DamagedCapture, match=rf"damaged capture \({what}") as told:
+        list(CaptureFile(path, candidates))
+    assert len(told.value.lines) == 1
+
+
 def test_what_cannot_be_opened_is_refused_in_one_line(
     tmp_path: Path, candidates: CandidateFilter
 ) -> None:
