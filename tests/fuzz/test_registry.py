@@ -3,6 +3,7 @@
 
 import gzip
 import json
+from ipaddress import ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from vpngate.registry import (
     remember_departed,
     restore_clock,
 )
+from vpngate.registry.entries import rows_of_roll
 
 NOW = 1_800_000_000.0
 LIMITS = Limits(max_bytes=20_000, max_rejected=1.0, grace=72 * 3600.0)
@@ -111,7 +113,6 @@ def _assert_one_line(text: str) -> None:
 
 
 def _assert_sane(registry: Registry) -> None:
-    covered = registry.covered(NOW)
     for address in _ADDRESSES:
         found = registry.lookup(address, NOW)
         matches = registry.matches(address, NOW)
@@ -124,9 +125,21 @@ def _assert_sane(registry: Registry) -> None:
             assert found.prefix in {match.prefix for match in matches}
     change = registry.next_change(NOW)
     assert change is None or change > NOW
-    assert len(covered.of(Family.IPV4)) + len(covered.of(Family.IPV6)) <= (
-        len(registry) + sum(map(len, registry.kept))
-    )
+    _assert_covers_no_more_than_its_rows(registry)
+
+
+def _assert_covers_no_more_than_its_rows(registry: Registry) -> None:
+    """What is covered is, address for address, what the accepted rows say."""
+    covered = registry.covered(NOW)
+    rows = [*rows_of_roll(registry.current), *rows_of_roll(registry.kept)]
+    networks = {ip_network(str(prefix)) for prefix, *_ in rows}
+    for family in Family:
+        sizes = [n.num_addresses for n in networks if n.version == family]
+        assert covered.addresses[family] <= sum(sizes)
+        for edge in (edge for bound in covered.of(family) for edge in bound):
+            assert registry.lookup(bytes(edge), NOW) is not None
+            address = ip_address(bytes(edge))
+            assert any(address in network for network in networks)
 
 
 @given(_CONTENTS)
