@@ -195,32 +195,6 @@ def test_merging_nothing_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("family", Family)
-@pytest.mark.parametrize("place", [BOTTOM, MIDDLE, TOP])
-def test_delta_is_of_whole_intervals(family: Family, place: str) -> None:
-    rng = random.Random(f"delta{family}{place}")
-    for _ in range(200):
-        sets = [
-            Intervals.of_bounds({family: random_bounds(rng, family, place)})
-            for _ in range(2)
-        ]
-        old, new = (
-            {
-                (first.tobytes(), last.tobytes())
-                for first, last in zip(*each.of(family), strict=True)
-            }
-            for each in sets
-        )
-        delta = sets[0].delta(sets[1])
-        for found, wanted in ((delta.added, new - old), (delta.removed, old - new)):
-            pairs = [
-                (a.tobytes(), b.tobytes())
-                for a, b in zip(*found.of(family), strict=True)
-            ]
-            assert pairs == sorted(wanted)
-            assert len(found) == len(wanted)
-
-
-@pytest.mark.parametrize("family", Family)
 def test_places_among_rows_that_share_an_upper_half(family: Family) -> None:
     rng = random.Random(f"places{family}")
     step = 1 << 8 * family.width // 2
