@@ -5,12 +5,14 @@ import asyncio
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
 from tests.lab.topology import Lab
-from vpngate.errors import MissingInterface, TableTaken
+from vpngate.errors import KernelRefused, MissingInterface, TableTaken
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.owned_table import OwnedTable
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals
@@ -150,3 +152,52 @@ def test_an_operators_clsact_stays(lab: Lab) -> None:
         assert "clsact" in shown
     finally:
         lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
+
+
+def test_a_change_of_spared_addresses_that_got_lost_is_made_good(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Intervals.of_prefixes(["198.51.100.0/24", "2001:db8:a::/48"])
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        assert await plane.verify() == []
+        with monkeypatch.context() as lossy:
+            lossy.setattr(OwnedTable, "spared_delta", lambda *_: [])
+            await plane.replace(replace(RULESET, spared=other))
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "198.51.100.0" in listed
+        assert "203.0.113.0" not in listed
+        assert await plane.verify() == ["spared"]
+        assert await plane.verify() == []
+        await plane.replace(RULESET)
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_spared_sets_that_cannot_be_read_back_are_filled_anew_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Intervals.of_prefixes(["198.51.100.0/24"])
+
+    def broken(*_: object) -> NoReturn:
+        raise KernelRefused("netlink socket: no room")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        with monkeypatch.context() as failing:
+            failing.setattr(OwnedTable, "spared_delta", lambda *_: [])
+            failing.setattr(OwnedTable, "filling", broken)
+            await plane.replace(replace(RULESET, spared=other))
+            assert "cannot read back the spared sets" in caplog.text
+            with pytest.raises(KernelRefused):
+                await plane.verify()
+        assert "198.51.100.0" not in run("nft", "list", "table", "netdev", "vpngate")
+        assert await plane.verify() == ["spared"]
+        assert await plane.verify() == []
+        assert "198.51.100.0" in run("nft", "list", "table", "netdev", "vpngate")
+        await plane.replace(RULESET)
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)

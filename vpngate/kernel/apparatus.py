@@ -16,13 +16,14 @@ from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.kernel.plane import Counters
-from vpngate.kernel.readback import spares_alike
+from vpngate.kernel.readback import after_change, agrees, spares_alike
 from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper, free_major
 from vpngate.kernel.throttled import Throttled, ends_among
 from vpngate.packets import Direction, Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
+from vpngate.registry.intervals import Rows
 from vpngate.ruleset import Ruleset, names
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
@@ -132,9 +133,7 @@ class Apparatus:
 
     def abandon(self, steps: Plan) -> None:
         """Take down what was prepared for a change that failed."""
-        if steps.swap and self._filling != self._generation:
-            self._table.commit(self._table.old_spared(self._filling))
-            self._filling = self._generation
+        self.abandon_refill()
         if steps.build:
             self._detach(steps.attach)
             self._shaper.remove()
@@ -143,6 +142,12 @@ class Apparatus:
         """Make empty spared sets beside those that rules ask."""
         self._filling = self._generation + 1
         self._table.commit(self._table.new_spared(self._filling))
+
+    def abandon_refill(self) -> None:
+        """Remove the spared sets that were to be filled, if there are any."""
+        if self._filling != self._generation:
+            self._table.commit(self._table.old_spared(self._filling))
+            self._filling = self._generation
 
     def switch_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled."""
@@ -242,6 +247,15 @@ class Apparatus:
     def spared_in_sync(self) -> bool:
         """Ask the kernel about boundaries and random addresses; True if it agrees."""
         return spares_alike(self._table, self._generation, self.ruleset.spared)
+
+    def to_read_back(self, steps: Plan) -> Iterator[tuple[Family, Rows]]:
+        """The addresses to ask about after a change, few at a time."""
+        return after_change(self.ruleset.spared, steps.spared, anew=steps.swap)
+
+    def agrees(self, family: Family, addresses: Rows) -> bool:
+        """Ask the kernel about addresses; True if it spares those that it should."""
+        spared = self.ruleset.spared
+        return agrees(self._table, self._generation, spared, family, addresses)
 
     def counters(self) -> Counters:
         """Current totals."""

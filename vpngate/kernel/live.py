@@ -24,7 +24,7 @@ from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.links import Announcement, Watcher
 from vpngate.kernel.plane import Counters
 from vpngate.kernel.throttled import FLOWS_A_STEP
-from vpngate.plan import plan
+from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 
@@ -46,6 +46,7 @@ class LiveDataPlane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
+        self._doubted = False  # whether the spared sets may not be what they should
 
     async def start(self, ruleset: Ruleset) -> None:
         """Take the table and install `ruleset`, not armed yet."""
@@ -79,6 +80,7 @@ class LiveDataPlane:
                 raise
             await self._do(self._apparatus.finish, steps)
             await self._advance()
+            await self._read_back(steps)
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
@@ -108,7 +110,7 @@ class LiveDataPlane:
             repaired = self._repaired + list(await self._do(self._apparatus.repair))
             self._repaired = []
             await self._advance()
-            if not await self._do(self._apparatus.spared_in_sync):
+            if self._doubted or not await self._do(self._apparatus.spared_in_sync):
                 await self._refill()
                 repaired.append("spared")
             return repaired
@@ -147,9 +149,31 @@ class LiveDataPlane:
     async def _refill(self) -> None:
         """Put fresh spared sets in the place of those that differ."""
         ruleset = self._apparatus.ruleset
-        await self._do(self._apparatus.prepare_refill)
-        await self._fill(ruleset)
-        await self._do(self._apparatus.switch_refilled)
+        self._doubted = True
+        try:
+            await self._do(self._apparatus.prepare_refill)
+            await self._fill(ruleset)
+            await self._do(self._apparatus.switch_refilled)
+        except BaseException:
+            await self._do(self._apparatus.abandon_refill)
+            raise
+        self._doubted = False
+
+    async def _read_back(self, steps: Plan) -> None:
+        """Ask for what a change did to the spared sets; fresh ones if it differs.
+
+        The change stands: what fails here is tried again by `verify`.
+        """
+        try:
+            for family, few in self._apparatus.to_read_back(steps):
+                if not await self._do(self._apparatus.agrees, family, few):
+                    await self._refill()
+                    self._repaired.append("spared")
+                    logger.warning("repaired in the kernel: spared")
+                    break
+        except VpngateError as error:
+            self._doubted = True
+            logger.error("cannot read back the spared sets: %s", error)  # noqa: TRY400
 
     async def _do(
         self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs

@@ -3,8 +3,11 @@
 
 Knows which addresses are worth asking about; does not know how to mend a set. A dump
 of a large set takes the kernel minutes, so single addresses are asked for: ends of
-intervals, where a mistake would show, their neighbours outside, and any.
+intervals, where a mistake would show, their neighbours outside, and any. After a change
+of few intervals, the ends of all that changed are.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from vpngate.kernel.owned_table import OwnedTable
 from vpngate.packets import Family
 from vpngate.registry.intervals import (
     Bounds,
+    Delta,
     Intervals,
     Rows,
     following,
@@ -19,6 +23,7 @@ from vpngate.registry.intervals import (
 )
 
 SAMPLE = 1000  # addresses of each family
+STEP = 500  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
 
 
@@ -28,6 +33,23 @@ def spares_alike(table: OwnedTable, generation: int, spared: Intervals) -> bool:
         agrees(table, generation, spared, family, sample(spared.of(family), family))
         for family in Family
     )
+
+
+def after_change(
+    spared: Intervals, delta: Delta, *, anew: bool
+) -> Iterator[tuple[Family, Rows]]:
+    """Addresses to ask about once `delta` has led to `spared`, `STEP` at a time.
+
+    Of sets that were filled anew a sample, otherwise the ends of all that changed.
+    """
+    for family in Family:
+        if anew:
+            rows = sample(spared.of(family), family)
+        else:
+            changed = (*delta.added.of(family), *delta.removed.of(family))
+            rows = np.concatenate(changed)
+        for start in range(0, len(rows), STEP):
+            yield family, rows[start : start + STEP]
 
 
 def agrees(
