@@ -7,6 +7,7 @@ tunnels as the daemon that saw them pass.
 
 import contextlib
 import ipaddress
+import itertools
 import json
 import subprocess
 import time
@@ -25,11 +26,13 @@ from tests.lab.topology import Host, Lab
 Peer = Callable[[Host, Host], contextlib.AbstractContextManager[object]]
 
 
+_numbers = itertools.count(1)
+
+
 # What has a verdict is not looked at again, so each test has a daemon of its own.
 @pytest.fixture
-def fresh(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Daemon]:
-    name = "".join(c if c.isalnum() else "-" for c in request.node.name)
-    with daemon(lab.gateway, enforcing_settings(lab, name)) as running:
+def fresh(lab: Lab) -> Iterator[Daemon]:
+    with daemon(lab.gateway, enforcing_settings(lab, f"{next(_numbers)}")) as running:
         yield running
 
 

@@ -277,7 +277,7 @@ def test_what_the_kernel_refused_is_fetched_again(desk: Desk) -> None:
         async def refuse(_ruleset: Any) -> None:
             raise KernelRefused("table: no memory")
 
-        gatehouse.plane.replace = refuse  # type: ignore[method-assign]
+        gatehouse.plane.replace = refuse  # type: ignore[method-assign, assignment]
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert "no memory" in await desk.refused(KernelRefused)
         assert desk.reloader.failure
