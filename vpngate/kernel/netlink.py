@@ -36,6 +36,8 @@ _CAPPED, _ACK_TLVS, _INTERRUPTED = 0x100, 0x200, 0x10
 _MESSAGE_TEXT = 1  # NLMSGERR_ATTR_MSG
 _RECEIVE_BUFFER = 16 << 20
 _RECEIVE = 1 << 20
+_PATIENCE = 10.0  # seconds: the kernel answers as it takes a message in, or never
+_WHOLE = "transaction"  # what a failure of the batch itself is about
 
 
 class Failure(NamedTuple):
@@ -119,6 +121,7 @@ class Channel:
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             self._socket.bind((0, 0))
+            self._socket.settimeout(_PATIENCE)
         except PermissionError as error:
             self._socket.close()
             raise privilege_missing() from error
@@ -135,7 +138,7 @@ class Channel:
         head = HEADER.size + len(edge)
         begin = HEADER.pack(head, _BATCH_BEGIN, REQUEST, 0, 0) + edge
         end = HEADER.pack(head, _BATCH_END, REQUEST, 0, 0) + edge
-        whole = [Change(begin, "transaction"), *changes, Change(end, "transaction")]
+        whole = [Change(begin, _WHOLE), *changes, Change(end, _WHOLE)]
         last = len(whole) - 2
         self._send_all(whole, acknowledged={last}, last=last)
 
@@ -213,11 +216,11 @@ class Channel:
                 if number:
                     text = _error_text(flags, body)
                     failures.append(Failure(changes[index].what, number, text))
-                    # Without the privilege nothing but the first message is answered.
-                    done |= index == 0 and number == errno.EPERM
+                    # Of a batch that is refused as such nothing else is answered.
+                    done |= changes[index].what == _WHOLE
                 done |= index == last
         if failures:
-            if failures[0].what == "transaction" and failures[0].number == errno.EPERM:
+            if failures[0].what == _WHOLE and failures[0].number == errno.EPERM:
                 raise privilege_missing()
             raise Rejected(failures)
 
