@@ -201,3 +201,29 @@ def test_spared_sets_that_cannot_be_read_back_are_filled_anew_later(
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)
+
+
+def test_a_change_that_failed_leaves_the_way_free_for_the_next(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Intervals.of_prefixes(["198.51.100.0/24"])
+
+    def broken(*_: object) -> NoReturn:
+        raise KernelRefused("netlink socket: no room")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)  # any change swaps
+        for step in ("new_spared", "filling", "new_rules"):
+            with monkeypatch.context() as failing:
+                failing.setattr(OwnedTable, step, broken)
+                with pytest.raises(KernelRefused):
+                    await plane.replace(replace(RULESET, spared=other))
+            assert await plane.verify() == []
+        await plane.replace(replace(RULESET, spared=other))
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "198.51.100.0" in listed
+        assert "203.0.113.0" not in listed
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)

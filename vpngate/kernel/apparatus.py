@@ -20,11 +20,12 @@ from vpngate.kernel.readback import after_change, agrees, spares_alike
 from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper, free_major
 from vpngate.kernel.throttled import Throttled, ends_among
-from vpngate.packets import Direction, Family
+from vpngate.kernel.totals import total
+from vpngate.packets import Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Rows
-from vpngate.ruleset import Ruleset, names
+from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
 
@@ -46,6 +47,7 @@ class Apparatus:
         self._route: IPRoute | None = None
         self._generation = 1  # of the spared sets that rules ask
         self._filling = 1  # of those that are being filled
+        self._newest = 1  # never given twice: what failed may have left its sets
         self._indexes: dict[str, int] = {}  # of the interfaces that have our filter
         self._taken = False
         self._broken = False  # the ifb is not what it should be: stay disarmed
@@ -108,7 +110,8 @@ class Apparatus:
             else self._throttled.covered(ruleset.spared)
         )
         changes = self._throttled.ending(ending)
-        table = self._composed(ruleset, self._filling)
+        generation = self._filling if steps.swap else self._generation
+        table = self._composed(ruleset, generation)
         if not steps.swap:
             changes += self._table.spared_delta(self._generation, steps.spared)
         if steps.rules:
@@ -118,7 +121,7 @@ class Apparatus:
         self._table.commit(changes)
         if steps.rules:
             self._table.rules_installed(table)
-        self._generation = self._filling
+        self._generation = generation
         self._throttled.ended(ending, time.monotonic())
         self.ruleset = ruleset
 
@@ -131,8 +134,10 @@ class Apparatus:
             self._drain()
             self._shaper.remove()
 
-    def abandon(self, steps: Plan) -> None:
-        """Take down what was prepared for a change that failed."""
+    def abandon(self, ruleset: Ruleset, steps: Plan) -> None:
+        """Take down what was prepared for a change, unless it is in force."""
+        if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
+            return
         self.abandon_refill()
         if steps.build:
             self._detach(steps.attach)
@@ -140,14 +145,15 @@ class Apparatus:
 
     def prepare_refill(self) -> None:
         """Make empty spared sets beside those that rules ask."""
-        self._filling = self._generation + 1
-        self._table.commit(self._table.new_spared(self._filling))
+        self._newest += 1
+        self._table.commit(self._table.new_spared(self._newest))
+        self._filling = self._newest
 
     def abandon_refill(self) -> None:
         """Remove the spared sets that were to be filled, if there are any."""
         if self._filling != self._generation:
-            self._table.commit(self._table.old_spared(self._filling))
-            self._filling = self._generation
+            useless, self._filling = self._filling, self._generation
+            self._table.commit(self._table.old_spared(useless))
 
     def switch_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled."""
@@ -259,20 +265,7 @@ class Apparatus:
 
     def counters(self) -> Counters:
         """Current totals."""
-        counted = self._table.counters()
-        throttled = {d: counted[names.throttled_counter(d)] for d in Direction}
-        drops = self._throttled.classes.drops()
-        return Counters(
-            throttled_packets={d.value: throttled[d][0] for d in Direction},
-            throttled_bytes={d.value: throttled[d][1] for d in Direction},
-            dropped_packets={d.value: drops[d] for d in Direction},
-            spared_packets={
-                f.label: counted[names.spared_counter(f)][0] for f in Family
-            },
-            throttled_flows={f.label: n for f, n in self._throttled.live.items()},
-            buckets_shared=self._throttled.shared,
-            verdicts_refused=self._throttled.refused,
-        )
+        return total(self._table.counters(), self._throttled)
 
     def close(self) -> None:
         """Disarm, then filters, table, what waits, ifb; each as far as it got."""

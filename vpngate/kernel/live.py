@@ -70,13 +70,13 @@ class LiveDataPlane:
         async with self._changing:
             old = self._apparatus.ruleset
             steps = await asyncio.to_thread(plan, old, ruleset)
-            await self._do(self._apparatus.prepare, ruleset, steps)
             try:
+                await self._do(self._apparatus.prepare, ruleset, steps)
                 if steps.swap:
                     await self._fill(ruleset)
                 await self._do(self._apparatus.switch, ruleset, steps)
             except BaseException:
-                await self._do(self._apparatus.abandon, steps)
+                await self._give_up(self._apparatus.abandon, ruleset, steps)
                 raise
             await self._do(self._apparatus.finish, steps)
             await self._advance()
@@ -155,7 +155,7 @@ class LiveDataPlane:
             await self._fill(ruleset)
             await self._do(self._apparatus.switch_refilled)
         except BaseException:
-            await self._do(self._apparatus.abandon_refill)
+            await self._give_up(self._apparatus.abandon_refill)
             raise
         self._doubted = False
 
@@ -174,6 +174,15 @@ class LiveDataPlane:
         except VpngateError as error:
             self._doubted = True
             logger.error("cannot read back the spared sets: %s", error)  # noqa: TRY400
+
+    async def _give_up(
+        self, work: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """Take down what was prepared; the error that led here is the one to tell."""
+        try:
+            await self._do(work, *args, **kwargs)
+        except VpngateError as error:
+            logger.error("cannot take down what was prepared: %s", error)  # noqa: TRY400
 
     async def _do(
         self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The totals of the data plane, put together from where they are counted.
+
+Knows which named counter and which queue counts what; does not know how either is
+read from the kernel.
+"""
+
+from collections.abc import Mapping
+
+from vpngate.kernel.plane import Counters
+from vpngate.kernel.throttled import Throttled
+from vpngate.packets import Direction, Family
+from vpngate.ruleset import names
+
+
+def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Counters:
+    """Current totals; `counted` has packets and bytes of each named counter."""
+    slowed = {d: counted[names.throttled_counter(d)] for d in Direction}
+    drops = throttled.classes.drops()
+    return Counters(
+        throttled_packets={d.value: slowed[d][0] for d in Direction},
+        throttled_bytes={d.value: slowed[d][1] for d in Direction},
+        dropped_packets={d.value: drops[d] for d in Direction},
+        spared_packets={f.label: counted[names.spared_counter(f)][0] for f in Family},
+        throttled_flows={f.label: n for f, n in throttled.live.items()},
+        buckets_shared=throttled.shared,
+        verdicts_refused=throttled.refused,
+    )
