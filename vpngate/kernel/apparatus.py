@@ -65,7 +65,7 @@ class Apparatus:
         self._redirect = Redirect(route)
         self._table.create(ruleset)
         self._taken = True
-        self._table.commit(self._table.new_spared(self._filling))
+        self._table.introduce(self._table.new_spared(self._filling))
         self._shaper.major = free_major(self._route)
         self._throttled = Throttled(self._table, self._shaper, ruleset.max_flows)
         # A killed predecessor leaves these; its table went with it.
@@ -78,7 +78,7 @@ class Apparatus:
             self._shaper.build(ruleset.rate)
             self._attach(ruleset, ruleset.interfaces)
         table = self._composed(ruleset)
-        self._table.commit(self._table.new_rules(table))
+        self._table.introduce(self._table.new_rules(table))
         self._table.rules_installed(table)
 
     def filling(self, ruleset: Ruleset) -> Iterator[list[Change]]:

@@ -48,17 +48,18 @@ class OwnedTable:
             for one in composition.lasting_sets(ruleset)
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
-        try:
-            self._channel.commit(changes)
-        except Rejected as error:
-            self._explain(error)
+        self.introduce(changes)
 
     def destroy(self) -> None:
         """Remove the table."""
         self._channel.commit([messages.delete_table(self.name)])
 
     def commit(self, changes: Sequence[Change]) -> None:
-        """Apply changes as one transaction."""
+        """Apply changes as one transaction; Rejected tells what was wrong."""
+        self._channel.commit(changes)
+
+    def introduce(self, changes: Sequence[Change]) -> None:
+        """Apply the first changes of their kind; MissingFeature if none can be."""
         try:
             self._channel.commit(changes)
         except Rejected as error:

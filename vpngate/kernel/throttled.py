@@ -9,6 +9,7 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -89,14 +90,19 @@ class Throttled:
             held = self._verdicts.get(key)
             if held is None:
                 continue
-            there = self._table.find([(s, e.key) for s, e in self._elements(held)])
-            changes: list[Change] = []
-            for (name, element), answer in zip(
-                self._elements(held), there, strict=True
-            ):
-                if answer is not None:
-                    changes += self._deleting(name, element)
-            self._table.commit([*changes, *self._adding(held)])
+            try:
+                self._give_anew(held)
+            except Rejected:  # what was to be deleted ended this very moment
+                self._give_anew(held)
+
+    def _give_anew(self, held: Held) -> None:
+        places = self._elements(held)
+        there = self._table.find([(name, element.key) for name, element in places])
+        changes: list[Change] = []
+        for (name, element), answer in zip(places, there, strict=True):
+            if answer is not None:
+                changes += self._deleting(name, element)
+        self._table.commit([*changes, *self._adding(held)])
 
     def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
         """End the verdicts that a predicate picks; returns how many."""
@@ -138,8 +144,13 @@ class Throttled:
     def look_after(self, now: float) -> None:
         """Learn which verdicts have ended, and remove classes nobody needs."""
         keys = self._verdicts.due(now)
-        for start in range(0, len(keys), _AT_ONCE):
-            self._look_after(keys[start : start + _AT_ONCE], now)
+        try:
+            for start in range(0, len(keys), _AT_ONCE):
+                self._look_after(keys[start : start + _AT_ONCE], now)
+        except Exception:
+            for key in keys:  # or nobody would ever ask about them again
+                self._verdicts.postpone(key, now)
+            raise
         self.classes.remove_idle(set(self._verdicts.places), now)
 
     def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
@@ -150,19 +161,15 @@ class Throttled:
         ]
         answers = iter(self._table.find([place for pair in places for place in pair]))
         mending: list[Change] = []
-        mended: list[FlowId] = []
         for key in keys:
             held = self._verdicts.get(key)
             if held is not None:
                 both = [next(answers) for _ in Direction]
                 if changes := self._settle(key, held, both, now):
                     mending += changes
-                    mended.append(key)
-        try:
+                    self._verdicts.postpone(key, now)  # to see that it is mended
+        with suppress(Rejected):  # one of them ended this very moment
             self._table.commit(mending)
-        except Rejected:  # one of them ended this very moment
-            for key in mended:
-                self._verdicts.postpone(key, now)
 
     def _settle(
         self, key: FlowId, held: Held, answers: Sequence[bytes | None], now: float
