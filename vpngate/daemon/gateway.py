@@ -36,6 +36,7 @@ from vpngate.daemon.totals import Totals
 from vpngate.errors import VpngateError
 from vpngate.http.pages import health_page, metrics_page
 from vpngate.http.server import HttpServer
+from vpngate.http.status_page import status_json, status_page
 from vpngate.kernel.links import changes as link_changes
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
@@ -158,14 +159,25 @@ class Gateway:
         stack.push_async_callback(control.stop)
         loop = asyncio.get_running_loop()
 
+        # The server has a loop of its own; what is asked for is read in this one.
         async def refresh() -> None:
             reading = asyncio.run_coroutine_threadsafe(self._totals.refresh(), loop)
             await asyncio.wrap_future(reading)
+
+        async def state() -> Mapping[str, Any]:
+            asking = asyncio.run_coroutine_threadsafe(self._status({}), loop)
+            return await asyncio.wrap_future(asking)
 
         http = HttpServer(
             config.http.listen.host,
             config.http.listen.port,
             {
+                ("GET", "/"): status_page(
+                    state,
+                    registration_url=config.http.registration_url,
+                    contact=config.http.contact,
+                ),
+                ("GET", "/status.json"): status_json(state),
                 ("GET", "/healthz"): health_page(self._health.reasons),
                 ("GET", "/metrics"): metrics_page(self._metrics.exposition, refresh),
             },

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The page for everybody: which classes exist, what they mean, how many are in each.
+
+Knows HTML; does not know how anything is counted. It needs no script, loads nothing
+from elsewhere, and names no address, prefix or registration.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from vpngate.http.messages import Request, Response
+from vpngate.http.pages import Handler
+
+State = Callable[[], Awaitable[Mapping[str, Any]]]
+
+_CLASSES = {
+    "allow": "Registered, at either end: left alone, always.",
+    "throttle": "An unregistered tunnel, recognised by its own standard handshake: "
+    "slowed to the limit below, never blocked.",
+    "none": "Only the first half of a handshake was seen: left alone.",
+}
+_STYLE = "body{font:16px/1.5 sans-serif;max-width:45em;margin:2em auto;padding:0 1em}"
+_STYLE += "td,th{padding:.2em 1em .2em 0;text-align:left;vertical-align:top}"
+
+
+def status_json(state: State) -> Handler:
+    """`/status.json`: the state as programs read it."""
+
+    async def page(_request: Request) -> Response:
+        body = json.dumps(await state(), default=str).encode()
+        return Response(HTTPStatus.OK, body, "application/json")
+
+    return page
+
+
+def status_page(state: State, *, registration_url: str, contact: str) -> Handler:
+    """`/`: the state as people read it, and where to register or to complain."""
+
+    async def page(_request: Request) -> Response:
+        body = "\n".join(_lines(await state(), registration_url, contact))
+        return Response(HTTPStatus.OK, body.encode(), "text/html; charset=utf-8")
+
+    return page
+
+
+def _lines(state: Mapping[str, Any], url: str, contact: str) -> Iterator[str]:
+    yield "<!doctype html><html lang=en><meta charset=utf-8>"
+    yield f"<title>vpngate</title><style>{_STYLE}</style>"
+    yield "<h1>VPN tunnels on this gateway</h1>"
+    if state["mode"] == "enforce":
+        limit = escape(str(state["throttled"]["limit"]))
+        yield f"<p>Unregistered tunnels are slowed to {limit} a subscriber and"
+        yield "direction. Nothing is blocked, and no other traffic is touched.</p>"
+    else:
+        yield "<p>This gateway observes: nothing is slowed.</p>"
+    yield "<table><tr><th>Class<th>Flows so far<th>What it means"
+    for name, meaning in _CLASSES.items():
+        total = sum(each["verdicts"].get(name, 0) for each in state["flows"].values())
+        yield f"<tr><td>{name}<td>{total}<td>{meaning}"
+    yield "</table>"
+    prefixes = sum(state["registry"]["prefixes"].values())
+    yield f"<p>The registry in force holds {prefixes} prefixes.</p>"
+    if url:
+        yield f'<p><a href="{escape(url)}">Register a range of addresses</a></p>'
+    if contact:
+        yield f"<p>Something is wrong? {escape(contact)}</p>"
+    yield "</html>"
