@@ -6,8 +6,9 @@ direction; does not know flows or rules. All classes are leaves directly below t
 root: nobody borrows from anybody.
 """
 
+import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -17,7 +18,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.messages import CREATE, DUMP, REQUEST, Change
-from vpngate.kernel.netlink import HEADER, Channel, attribute, located
+from vpngate.kernel.netlink import HEADER, Channel, Failure, attribute, located
 
 _NAME_LENGTH = 15  # IFNAMSIZ without the terminator
 _ROOT = 0xFFFFFFFF
@@ -136,7 +137,7 @@ class Shaper:
         if not wanted:
             return
         failures = self._channel.each(list(self._additions(wanted)))
-        if self._flow_queue and any(f.what.startswith("queue") for f in failures):
+        if self._flow_queue and _unknown_queue(failures):
             self._flow_queue = False
             self.set_rate(self._rate)
             failures = self._channel.each(list(self._additions(wanted)))
@@ -217,6 +218,15 @@ class Shaper:
                 )
             )
         return True
+
+
+def _unknown_queue(failures: Sequence[Failure]) -> bool:
+    """Whether it is the queue's kind that the kernel does not know."""
+    return bool(failures) and all(
+        failure.what.startswith("queue")
+        and failure.number in (errno.ENOENT, errno.EOPNOTSUPP)
+        for failure in failures
+    )
 
 
 def _statistics_at(answer: bytes) -> tuple[int, int]:
