@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from vpngate.errors import KernelRefused, MissingPrivilege, Problem
 from vpngate.kernel.messages import ACK, REQUEST, Change
 
@@ -178,8 +180,8 @@ class Channel:
         for _ in range(5):
             answers, whole = self._dump(request)
             if whole:
-                break
-        return answers
+                return answers
+        raise _unfulfilled("read a list", "it changed each time while it was read")
 
     def _dump(self, request: bytes) -> tuple[list[bytes], bool]:
         first = self._send([(request, 0)])
@@ -264,16 +266,24 @@ def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
 
 @contextmanager
 def in_one_line(wish: str) -> Iterator[None]:
-    """Turn what a socket raises (OSError) into KernelRefused; `wish` did not happen."""
+    """Turn what sockets and pyroute2 raise into KernelRefused; `wish` did not happen.
+
+    A LookupError is an object that went between two questions about it.
+    """
     try:
         yield
     except PermissionError as error:
         raise privilege_missing() from error
     except OSError as error:
-        reason = error.strerror or error
-        raise KernelRefused(
-            Problem("netlink socket", f"cannot {wish}: {reason}")
-        ) from error
+        raise _unfulfilled(wish, error.strerror or error) from error
+    except NetlinkError as error:
+        raise _unfulfilled(wish, error.args[-1]) from error
+    except LookupError as error:
+        raise _unfulfilled(wish, f"something is gone ({error!r})") from error
+
+
+def _unfulfilled(wish: str, reason: object) -> KernelRefused:
+    return KernelRefused(Problem("netlink socket", f"cannot {wish}: {reason}"))
 
 
 def _error_text(flags: int, body: memoryview) -> str:

@@ -82,6 +82,16 @@ def test_all_failures_of_a_batch_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert [f.what for f in caught.value.failures] == ["set s", "set s"]
 
 
+def test_a_list_that_changes_each_time_is_not_passed_as_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(sent: list[int]) -> list[bytes]:
+        return [HEADER.pack(HEADER.size, 3, 0x10, sent[0], 0)]
+
+    with pytest.raises(KernelRefused, match="it changed each time"):
+        channel(monkeypatch, interrupted).dump(CHANGE.data)
+
+
 def test_a_kernel_that_does_not_answer_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,6 +5,7 @@ import socket
 import struct
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingPrivilege
 from vpngate.kernel.links import Announcement, Link, What, read_announcements
@@ -46,6 +47,19 @@ def test_what_a_socket_raises_becomes_one_line() -> None:
     assert caught.value.lines == [
         "netlink socket: cannot hand over a change: Bad file descriptor"
     ]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NetlinkError(17, "File exists"), "File exists"),
+        (IndexError("list index out of range"), "something is gone"),
+    ],
+)
+def test_what_pyroute2_raises_becomes_one_line(error: Exception, reason: str) -> None:
+    with pytest.raises(KernelRefused, match=reason) as caught, in_one_line("repair"):
+        raise error
+    assert len(caught.value.lines) == 1
 
 
 def test_a_socket_that_forbids_misses_the_privilege() -> None:
