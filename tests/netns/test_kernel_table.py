@@ -11,6 +11,7 @@ import pytest
 
 from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
+from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.packets import Endpoint, Transport, parse_address
@@ -224,6 +225,39 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         listed = run("nft", "list", "table", "netdev", "vpngate")
         assert "198.51.100.0" in listed
         assert "203.0.113.0" not in listed
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_to_observe_with_another_rate_and_back(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        await plane.throttle([flow("198.51.100.10")])
+        watching = replace(RULESET, enforce=False, rate=1_000_000)
+        await plane.replace(watching)
+        assert await plane.verify() == []
+        await plane.replace(replace(watching, enforce=True))
+        await plane.throttle([flow("198.51.100.11")])
+        assert "rate 1Mbit" in run("tc", "class", "show", "dev", "ifb-vpngate")
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+
+
+def test_what_fails_behind_a_change_does_not_take_it_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise IndexError("list index out of range")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        with monkeypatch.context() as failing:
+            failing.setattr(Apparatus, "finish", broken)
+            await plane.replace(replace(RULESET, spared=Intervals.empty()))
+        assert "cannot clear up behind a change" in caplog.text
+        assert "203.0.113.0" not in run("nft", "list", "table", "netdev", "vpngate")
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)

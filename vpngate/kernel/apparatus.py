@@ -127,11 +127,12 @@ class Apparatus:
 
     def finish(self, steps: Plan) -> None:
         """Take down what nothing uses any more."""
-        if steps.rate:
+        if steps.rate and not steps.dismantle:
             self._throttled.classes.change_rate(self.ruleset.rate)
         self._detach(steps.detach)
         if steps.dismantle:
             self._drain()
+            self._throttled.dismantled()
             self._shaper.remove()
 
     def abandon(self, ruleset: Ruleset, steps: Plan) -> None:
@@ -141,6 +142,7 @@ class Apparatus:
         self.abandon_refill()
         if steps.build:
             self._detach(steps.attach)
+            self._throttled.dismantled()
             self._shaper.remove()
 
     def prepare_refill(self) -> None:
@@ -311,8 +313,7 @@ class Apparatus:
         self._indexes.clear()
 
     def _is_attached(self, index: int) -> bool:
-        mark, device = self.ruleset.mark, self._shaper.index
-        return self._redirect.is_attached(index, mark, device)
+        return self._redirect.is_attached(index, self.ruleset.mark, self._shaper.index)
 
     def _is_hooked(self, interfaces: Sequence[str]) -> bool:
         hooked = self._table.hooked_interfaces()

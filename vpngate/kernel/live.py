@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 from vpngate.errors import VpngateError
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.links import Announcement, Watcher
+from vpngate.kernel.netlink import in_one_line
 from vpngate.kernel.plane import Counters
 from vpngate.kernel.throttled import FLOWS_A_STEP
 from vpngate.plan import Plan, plan
@@ -78,8 +79,7 @@ class LiveDataPlane:
             except BaseException:
                 await self._give_up(self._apparatus.abandon, ruleset, steps)
                 raise
-            await self._do(self._apparatus.finish, steps)
-            await self._advance()
+            await self._conclude(steps)
             await self._read_back(steps)
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -146,6 +146,15 @@ class LiveDataPlane:
         while await self._do(self._apparatus.advance):
             pass
 
+    async def _conclude(self, steps: Plan) -> None:
+        """Clear up behind a change that is in force, whatever becomes of this."""
+        try:
+            await self._do(self._apparatus.finish, steps)
+            await self._advance()
+        except VpngateError as error:
+            _tell("cannot clear up behind a change", error)
+            self._repair_wanted.set()
+
     async def _refill(self) -> None:
         """Put fresh spared sets in the place of those that differ."""
         ruleset = self._apparatus.ruleset
@@ -173,7 +182,7 @@ class LiveDataPlane:
                     break
         except VpngateError as error:
             self._doubted = True
-            logger.error("cannot read back the spared sets: %s", error)  # noqa: TRY400
+            _tell("cannot read back the spared sets", error)
 
     async def _give_up(
         self, work: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs
@@ -182,7 +191,7 @@ class LiveDataPlane:
         try:
             await self._do(work, *args, **kwargs)
         except VpngateError as error:
-            logger.error("cannot take down what was prepared: %s", error)  # noqa: TRY400
+            _tell("cannot take down what was prepared", error)
 
     async def _do(
         self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
@@ -191,7 +200,13 @@ class LiveDataPlane:
         if self._thread is None:
             raise RuntimeError("the data plane has not been started")
         loop = asyncio.get_running_loop()
-        call = partial(work, *args, **kwargs)
+
+        step = getattr(work, "__name__", "work").replace("_", " ")
+
+        def call() -> _R:
+            with in_one_line(f"complete the step '{step}'"):
+                return work(*args, **kwargs)
+
         return await asyncio.shield(loop.run_in_executor(self._thread, call))
 
     def _notice(self, loop: asyncio.AbstractEventLoop, news: Announcement) -> None:
@@ -215,8 +230,8 @@ class LiveDataPlane:
                 if repaired:
                     self._repaired += repaired
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
-            except VpngateError as error:
-                logger.error("cannot repair the data plane: %s", error)  # noqa: TRY400
+            except Exception as error:  # noqa: BLE001 - it must go on
+                _tell("cannot repair the data plane", error)
 
     async def _look_after(self) -> None:
         while True:
@@ -224,5 +239,11 @@ class LiveDataPlane:
             try:
                 await self._do(self._apparatus.look_after, time.monotonic())
                 await self._advance()
-            except VpngateError as error:
-                logger.error("cannot look after verdicts: %s", error)  # noqa: TRY400
+            except Exception as error:  # noqa: BLE001 - it must go on
+                _tell("cannot look after verdicts", error)
+
+
+def _tell(what: str, error: Exception) -> None:
+    """Log it: in one line if it is of a kind that was thought of."""
+    unforeseen = not isinstance(error, VpngateError)
+    logger.error("%s: %s", what, error, exc_info=error if unforeseen else None)

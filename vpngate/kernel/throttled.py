@@ -141,6 +141,10 @@ class Throttled:
         """Have the classes of all verdicts made again, on an ifb that is new."""
         self.classes.rebuild(self._verdicts.places)
 
+    def dismantled(self) -> None:
+        """Have no classes any more: the ifb goes."""
+        self.classes.rebuild(())
+
     def look_after(self, now: float) -> None:
         """Learn which verdicts have ended, and remove classes nobody needs."""
         keys = self._verdicts.due(now)
