@@ -261,3 +261,68 @@ def test_what_fails_behind_a_change_does_not_take_it_back(
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)
+
+
+def test_an_interface_that_went_does_not_keep_a_reload_from_the_others(
+    lab: Lab,
+) -> None:
+    with_guest = replace(RULESET, interfaces=("lan0", "lan1", "guest0"))
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        run("ip", "link", "add", "guest0", "type", "veth")
+        try:
+            await plane.start(with_guest)
+            run("ip", "link", "del", "guest0")
+            await plane.replace(replace(with_guest, enforce=False, mark=0x20000000))
+            await plane.replace(with_guest)
+            assert set(await plane.verify()) <= {"hook"}  # told by an event
+            run("ip", "link", "add", "guest0", "type", "veth")
+            assert set(await plane.verify()) & {"filter", "hook"}
+            listed = run("nft", "list", "table", "netdev", "vpngate")
+            assert "guest0" in listed
+            assert "ifb-vpngate" in run(
+                "tc", "filter", "show", "dev", "guest0", "egress"
+            )
+        finally:
+            run("ip", "link", "del", "guest0")
+
+    in_gateway(lab, scenario)
+
+
+def test_stopping_goes_on_after_a_step_that_failed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise KernelRefused("netlink socket: no room")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        for step in ("disarm", "destroy"):
+            monkeypatch.setattr(OwnedTable, step, broken)
+        await plane.stop()
+
+    in_gateway(lab, scenario)
+    assert caplog.text.count("cannot clear up") == 2
+    assert "vpngate" not in lab.gateway.run("nft", "list", "ruleset")
+    assert "ifb" not in lab.gateway.run("ip", "link")
+    assert "clsact" not in lab.gateway.run("tc", "qdisc")
+
+
+def test_a_start_that_fails_half_way_leaves_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise KernelRefused("netlink socket: no room")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        for step in ("create", "new_spared", "filling", "new_rules"):
+            with monkeypatch.context() as failing:
+                failing.setattr(OwnedTable, step, broken)
+                with pytest.raises(KernelRefused, match="no room"):
+                    await plane.start(RULESET)
+            assert "ifb" not in run("ip", "link")
+            assert "vpngate" not in run("nft", "list", "ruleset")
+        await plane.start(RULESET)
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)

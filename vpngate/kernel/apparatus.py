@@ -5,12 +5,14 @@ Knows what each step of a change does and what may come before what; does not kn
 threads or waiting (`live.py` calls everything here from one thread).
 """
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pyroute2 import IPRoute
 
+from vpngate.kernel.attached import Attached
 from vpngate.kernel.links import Announcement, What, current_links, require
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
@@ -32,6 +34,8 @@ from vpngate.ruleset.table import Table
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
 
+logger = logging.getLogger(__name__)
+
 
 class Apparatus:
     """All that stands in the kernel for one table. One thread alone may use it."""
@@ -39,7 +43,7 @@ class Apparatus:
     ruleset: Ruleset
     _table: OwnedTable
     _shaper: Shaper
-    _redirect: Redirect
+    _attached: Attached
     _throttled: Throttled
 
     def __init__(self) -> None:
@@ -48,7 +52,6 @@ class Apparatus:
         self._generation = 1  # of the spared sets that rules ask
         self._filling = 1  # of those that are being filled
         self._newest = 1  # never given twice: what failed may have left its sets
-        self._indexes: dict[str, int] = {}  # of the interfaces that have our filter
         self._taken = False
         self._broken = False  # the ifb is not what it should be: stay disarmed
         self._armed_until = 0.0
@@ -57,20 +60,21 @@ class Apparatus:
         """Take the table, with sets and counters and no rule yet."""
         self.ruleset = ruleset
         require(ruleset.interfaces)
-        owner, route = Channel(NETFILTER), Channel(ROUTE)
-        self._channels = [owner, route]
+        for protocol in (NETFILTER, ROUTE):
+            self._channels.append(Channel(protocol))
+        owner, route = self._channels
         self._route = IPRoute()
         self._table = OwnedTable(owner, ruleset.table)
         self._shaper = Shaper(ruleset.table, self._route, route)
-        self._redirect = Redirect(route)
+        self._shaper.major = free_major(self._route)
+        self._attached = Attached(Redirect(route))
+        self._throttled = Throttled(self._table, self._shaper, ruleset.max_flows)
         self._table.create(ruleset)
         self._taken = True
         self._table.introduce(self._table.new_spared(self._filling))
-        self._shaper.major = free_major(self._route)
-        self._throttled = Throttled(self._table, self._shaper, ruleset.max_flows)
         # A killed predecessor leaves these; its table went with it.
         self._shaper.remove()
-        self._detach_all()
+        self._attached.detach_all()
 
     def install(self, ruleset: Ruleset) -> None:
         """Put up ifb and filters, then the rules that use them."""
@@ -91,7 +95,7 @@ class Apparatus:
 
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
-        require(ruleset.interfaces)
+        require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if steps.build:
             self._shaper.build(ruleset.rate)
             self._throttled.rebuilt()
@@ -129,7 +133,7 @@ class Apparatus:
         """Take down what nothing uses any more."""
         if steps.rate and not steps.dismantle:
             self._throttled.classes.change_rate(self.ruleset.rate)
-        self._detach(steps.detach)
+        self._attached.detach(steps.detach)
         if steps.dismantle:
             self._drain()
             self._throttled.dismantled()
@@ -141,7 +145,7 @@ class Apparatus:
             return
         self.abandon_refill()
         if steps.build:
-            self._detach(steps.attach)
+            self._attached.detach(steps.attach)
             self._throttled.dismantled()
             self._shaper.remove()
 
@@ -208,13 +212,7 @@ class Apparatus:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or news.index == self._shaper.index:
             return True
-        if news.what is What.LINK and news.link is not None:
-            known = self._indexes.get(news.link.name)
-            return known is not None and known != news.index
-        return (
-            news.what in (What.QDISC_GONE, What.FILTER_GONE)
-            and news.index in self._indexes.values()
-        )
+        return self._attached.concerns(news)
 
     def endangers(self, news: Announcement) -> bool:
         """Whether packets forwarded to the ifb are lost from now; from any thread."""
@@ -230,17 +228,17 @@ class Apparatus:
             self.break_off()
             self._shaper.build(self.ruleset.rate)
             self._throttled.rebuilt()
-            self._indexes.clear()
             repaired.append("ifb")
         links = current_links()
-        present = tuple(name for name in self.ruleset.interfaces if name in links)
+        present = {n: links[n] for n in self.ruleset.interfaces if n in links}
         if self.ruleset.enforce:
-            loose = [n for n in present if not self._is_attached(links[n].index)]
+            mark, device = self.ruleset.mark, self._shaper.index
+            loose = self._attached.loose(present, mark, device)
             self._attach(self.ruleset, loose)
             if loose and not repaired:
                 repaired.append("filter")
         if repaired == ["ifb"] or not self._is_hooked(present):
-            table = self._composed(replace(self.ruleset, interfaces=present))
+            table = self._composed(self.ruleset)
             self._table.commit(self._table.new_rules(table))
             self._table.rules_installed(table)
             if not repaired:
@@ -270,20 +268,22 @@ class Apparatus:
         return total(self._table.counters(), self._throttled)
 
     def close(self) -> None:
-        """Disarm, then filters, table, what waits, ifb; each as far as it got."""
+        """Disarm, then filters, table, what waits, ifb; each whatever else failed."""
+        steps: list[Callable[[], None]] = []
         if self._taken:
-            self._table.disarm()
-            self._detach_all()
-            self._table.destroy()
-            self._taken = False
-            self._drain()
-            self._shaper.remove()
-        for channel in self._channels:
-            channel.close()
-        self._channels.clear()
+            steps += [self._table.disarm, self._attached.detach_all]
+            steps += [self._table.destroy, self._drain, self._shaper.remove]
+        steps += [channel.close for channel in self._channels]
         if self._route is not None:
-            self._route.close()
-            self._route = None
+            steps.append(self._route.close)
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the rest must go, too
+                logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400
+        self._taken = False
+        self._channels.clear()
+        self._route = None
 
     def _drain(self) -> None:
         """Let what waits on the ifb go on its way."""
@@ -292,29 +292,15 @@ class Apparatus:
             time.sleep(_DRAIN_STEP)
 
     def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
-        return compose(ruleset, self._shaper.index, generation or self._generation)
+        """The table, hooked to those interfaces that are there at this moment."""
+        links = current_links()
+        present = tuple(name for name in ruleset.interfaces if name in links)
+        there = replace(ruleset, interfaces=present)
+        return compose(there, self._shaper.index, generation or self._generation)
 
     def _attach(self, ruleset: Ruleset, interfaces: Sequence[str]) -> None:
-        links = current_links()
-        for name in interfaces:
-            index = links[name].index
-            self._redirect.attach(index, name, ruleset.mark, self._shaper.index)
-            self._indexes[name] = index
+        self._attached.attach(interfaces, ruleset.mark, self._shaper.index)
 
-    def _detach(self, interfaces: Sequence[str]) -> None:
-        for name in interfaces:
-            if index := self._indexes.pop(name, 0):
-                self._redirect.detach(index)
-
-    def _detach_all(self) -> None:
-        indexes = [link.index for link in current_links().values()]
-        for index in self._redirect.stale(indexes):
-            self._redirect.detach(index)
-        self._indexes.clear()
-
-    def _is_attached(self, index: int) -> bool:
-        return self._redirect.is_attached(index, self.ruleset.mark, self._shaper.index)
-
-    def _is_hooked(self, interfaces: Sequence[str]) -> bool:
+    def _is_hooked(self, interfaces: Iterable[str]) -> bool:
         hooked = self._table.hooked_interfaces()
         return all(set(interfaces) <= devices for devices in hooked)
