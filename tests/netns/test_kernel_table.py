@@ -213,7 +213,15 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         raise KernelRefused("netlink socket: no room")
 
     async def scenario(plane: LiveDataPlane) -> None:
-        await plane.start(RULESET)
+        await plane.start(replace(RULESET, interfaces=("lan0",)))
+        with monkeypatch.context() as failing:
+            failing.setattr(OwnedTable, "new_rules", broken)
+            with pytest.raises(KernelRefused):
+                await plane.replace(replace(RULESET, mark=0x20000000))
+        assert "clsact" not in run("tc", "qdisc", "show", "dev", "lan1")
+        assert set(await plane.verify()) <= {"filter"}
+        assert await plane.verify() == []
+        await plane.replace(RULESET)
         monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)  # any change swaps
         for step in ("new_spared", "filling", "new_rules"):
             with monkeypatch.context() as failing:

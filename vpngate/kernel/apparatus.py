@@ -144,8 +144,9 @@ class Apparatus:
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
         self.abandon_refill()
+        before = self.ruleset.interfaces if self.ruleset.enforce else ()
+        self._attached.detach(name for name in steps.attach if name not in before)
         if steps.build:
-            self._attached.detach(steps.attach)
             self._throttled.dismantled()
             self._shaper.remove()
 

@@ -78,6 +78,7 @@ class LiveDataPlane:
                 await self._do(self._apparatus.switch, ruleset, steps)
             except BaseException:
                 await self._give_up(self._apparatus.abandon, ruleset, steps)
+                self._repair_wanted.set()  # filters may look for the new mark
                 raise
             await self._conclude(steps)
             await self._read_back(steps)
