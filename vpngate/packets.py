@@ -231,6 +231,8 @@ def _decode_transport(
     than the fragment holds.
     """
     start, end = span
+    if start > end:  # extension headers that reach beyond the packet's own end
+        return None
     held = min(end, len(network))
     source_port = destination_port = 0
     if transport is Transport.UDP:

@@ -308,3 +308,11 @@ class TestNames:
         assert there.flow == FlowKey.of(there.transport, there.source, back.source)
         assert there.flow.low < there.flow.high
         assert there.flow.family is Family.IPV4
+
+
+@pytest.mark.parametrize("header", [47, 50, 17, 6])
+def test_extension_headers_that_reach_beyond_the_packet(header: int) -> None:
+    """Stated 16 bytes, of which the destination options alone claim 64."""
+    fixed = bytes.fromhex("60000000 0010 3c 40") + bytes(32)
+    options = bytes([header, 7]) + bytes(62)
+    assert decode(fixed + options + bytes(64)) is None
