@@ -9,7 +9,9 @@ _UNHURRIED = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("slice", _UNHURRIED, max_examples=100)
+# The slice that `make test` runs holds what is known, the same each time; looking for
+# what is not is the campaign's work.
+settings.register_profile("slice", _UNHURRIED, max_examples=100, derandomize=True)
 settings.register_profile(
     "round",
     _UNHURRIED,
