@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpngate.config import Config, parse_config
+from vpngate.daemon.keeper import feed_settings, load_limits, split_memory
 from vpngate.errors import (
-    InvalidConfig,
     InvalidRegistry,
     Problem,
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, FeedSettings, Fetched, Store
+from vpngate.feed import Feed, Fetched, Store
 from vpngate.registry import Limits, Loaded, Registry, load, recall_departed
 from vpngate.tunnels import all_tunnels
 
@@ -77,18 +77,8 @@ class Sources:
 
     def __init__(self, config: Config, where: str) -> None:
         registry = config.registry
-        self._limits = Limits(
-            max_rejected=registry.max_rejected, grace=registry.removal_grace
-        )
-        try:
-            settings = FeedSettings.parse(
-                registry.sources,
-                registry.public_key,
-                allow_unsigned=registry.allow_unsigned,
-            )
-        except ValueError as error:
-            problem = Problem(f"{where}: registry", str(error))
-            raise InvalidConfig([problem]) from None
+        self._limits = load_limits(registry)
+        settings = feed_settings(registry, f"{where}: registry")
         self._feed = Feed(settings)
         self._store = Store(Path(registry.state), settings.public_key)
         self.source = ""
@@ -111,4 +101,5 @@ class Sources:
         if kept is None:
             return None
         loaded = _load(kept.data, "the last good registry", self._limits, now)
-        return recall_departed(loaded.registry, kept.memory)
+        _, departed = split_memory(kept.memory)
+        return recall_departed(loaded.registry, departed)

@@ -64,6 +64,29 @@ def guard_settings(settings: RegistrySettings) -> GuardSettings:
     )
 
 
+def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
+    """What the feed is told; InvalidConfig, naming `where`, if it cannot be."""
+    try:
+        return FeedSettings.parse(
+            settings.sources,
+            settings.public_key,
+            allow_unsigned=settings.allow_unsigned,
+        )
+    except ValueError as error:
+        raise InvalidConfig([Problem(where, str(error))]) from None
+
+
+def load_limits(settings: RegistrySettings) -> Limits:
+    """How much of a registry is taken, and its grace."""
+    return Limits(max_rejected=settings.max_rejected, grace=settings.removal_grace)
+
+
+def split_memory(memory: bytes) -> tuple[str, bytes]:
+    """What is remembered beside a registry: the clock in one line, the departed."""
+    clock, _, departed = memory.partition(b"\n")
+    return clock.decode(), departed
+
+
 class Keeper:
     """Fetches registries, and remembers the last good one.
 
@@ -83,14 +106,7 @@ class Keeper:
         """
         self._settings = settings
         self._clock = clock
-        try:
-            sources = FeedSettings.parse(
-                settings.sources,
-                settings.public_key,
-                allow_unsigned=settings.allow_unsigned,
-            )
-        except ValueError as error:
-            raise InvalidConfig([Problem("registry", str(error))]) from None
+        sources = feed_settings(settings, "registry")
         self._feed = Feed(sources)
         self._store = Store(Path(settings.state), sources.public_key)
         self.validators = validators
@@ -188,8 +204,8 @@ class Keeper:
             if last is None:
                 return None
             loaded = self._load(last.data, "the last good registry")
-            clock, _, departed = last.memory.partition(b"\n")
-            self._clock.restore(clock.decode())
+            clock, departed = split_memory(last.memory)
+            self._clock.restore(clock)
             registry = recall_departed(loaded.registry, departed)
         except (FeedFault, InvalidRegistry, ValueError) as fault:
             _log.warning("%s", fault)
@@ -198,7 +214,7 @@ class Keeper:
         return Delivery(registry, last.validators.source, loaded.rejected)
 
     def _memory(self, registry: Registry) -> bytes:
-        """What a later run has to know: the clock in one line, then the departed."""
+        """What a later run has to know; the inverse of `split_memory`."""
         return self._clock.dump().encode() + b"\n" + remember_departed(registry)
 
     def _remember_again(self, registry: Registry | None) -> None:
@@ -208,10 +224,7 @@ class Keeper:
                 self._store.remember(self._memory(registry), self.validators)
 
     def _load(self, data: bytes, source: str) -> Loaded:
-        limits = Limits(
-            max_rejected=self._settings.max_rejected,
-            grace=self._settings.removal_grace,
-        )
+        limits = load_limits(self._settings)
         try:
             return load(data, limits=limits, now=span_of(self._clock.now()).latest)
         except InvalidRegistry as invalid:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from vpngate.cli import main
+from vpngate.cli import inputs, main
+from vpngate.daemon.clock import WallClock
 from vpngate.daemon.control import ControlServer
+from vpngate.daemon.keeper import Keeper
 from vpngate.errors import Problem, RegistryRefused
 from vpngate.feed import LastGood, Store, Validators
 
@@ -117,6 +119,20 @@ def test_check_against_the_last_good_registry(
     (line,) = err
     assert line.startswith(f"{registry}: ")
     assert "--accept-removals" in line
+
+
+def test_check_reads_what_a_daemon_has_remembered(
+    run: Run, config: Path, registry: Path
+) -> None:
+    """Its clock and its departed too: whoever has left is still in grace."""
+    settings = inputs.read_config(str(config)).registry
+    keeper = Keeper(settings, WallClock(60.0))
+    first = keeper.boot().registry
+    registry.write_bytes(REGISTRY.encode().replace(b"192.0.2.", b"198.51.100."))
+    assert keeper.fetch(first, accept_removals=True) is not None
+    status, out, err = run("check", "--config", config)
+    assert (status, err) == (0, [])
+    assert any(line.startswith("since last") for line in out.splitlines())
 
 
 def test_check_where_the_last_good_registry_is_damaged(
