@@ -5,7 +5,6 @@ Everything listens on loopback, on ports the kernel picks.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,32 +35,6 @@ def server(authority: Authority) -> Iterator[RegistryServer]:
 def mirror(authority: Authority) -> Iterator[RegistryServer]:
     """A second server, which behaves."""
     with RegistryServer(authority.context("localhost", "127.0.0.1")) as running:
-        yield running
-
-
-@pytest.fixture
-def untrusted(stranger: Authority) -> Iterator[RegistryServer]:
-    with RegistryServer(stranger.context("localhost")) as running:
-        yield running
-
-
-@pytest.fixture
-def misnamed(authority: Authority) -> Iterator[RegistryServer]:
-    with RegistryServer(authority.context("registry.example")) as running:
-        yield running
-
-
-@pytest.fixture
-def expired(authority: Authority) -> Iterator[RegistryServer]:
-    context = authority.context("localhost", age=timedelta(days=3))
-    with RegistryServer(context) as running:
-        yield running
-
-
-@pytest.fixture
-def plain() -> Iterator[RegistryServer]:
-    """Speaks HTTP where TLS is expected."""
-    with RegistryServer(None) as running:
         yield running
 
 
