@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns faults bench fuzz corpus clean
+.PHONY: help setup demo test lint types unit netns faults bench fuzz storm corpus clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -14,6 +14,7 @@ help:
 	@echo 'make lint unit netns      parts of it'
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
+	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
 
 setup: .apt-done .venv/.done
@@ -83,6 +84,11 @@ fuzz: .venv/.done
 fuzz-slice: .venv/.done
 	@echo '== a slice of fuzzing'
 	@$(PYTEST) tests/fuzz
+
+RELOADS ?= 1000
+storm: setup
+	@echo '== $(RELOADS) reloads in a row'
+	@VPNGATE_RELOADS='$(RELOADS)' $(PYTEST) -rP tests/netns/test_reload_storm.py
 
 corpus: setup
 	@[ -n '$(CORPUS)' ] || { echo 'make corpus CORPUS=DIR: which folder?' >&2; exit 2; }

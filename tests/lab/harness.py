@@ -1,26 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The daemon with one more control verb, for a test that no other program can make.
+"""The daemon with more control verbs, for tests that no other program can make.
 
 Knows how to hand the kernel room a verdict past every check that stands before it.
 Nobody else can: the table is owned by the daemon. All else is the daemon as it is.
 
     throttle_regardless  subscriber and remote as [address, UDP port] each
+    keep_throttled       flows, each a pair of subscriber and remote: their verdicts
+                         stand until the daemon ends, whatever is reloaded
+    verify               the comparison with the kernel that else comes every 30 s
 """
 
 import argparse
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from vpngate.cli.inputs import read_config
 from vpngate.daemon.gateway import Gateway
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.throttled import Throttled
+from vpngate.kernel.verdicts import identity
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 
 _IDLE = 60  # seconds
+_AGAIN = 0.05  # seconds between two times that a verdict is put back
+_keeping: set[asyncio.Task[None]] = set()
 
 
 def _endpoint(pair: list[Any]) -> Endpoint:
@@ -28,15 +35,62 @@ def _endpoint(pair: list[Any]) -> Endpoint:
     return Endpoint(parse_address(address), int(port))
 
 
-async def _throttle_regardless(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
-    """The verb: a verdict straight into the map, whoever it hits."""
+def _flow(subscriber: list[Any], remote: list[Any]) -> Throttle:
+    near, far = _endpoint(subscriber), _endpoint(remote)
+    return Throttle(Transport.UDP, near, far, near.address, _IDLE)
+
+
+def _plane(gateway: Gateway) -> LiveDataPlane:
     plane = gateway.plane
     assert isinstance(plane, LiveDataPlane)
-    subscriber = _endpoint(arguments["subscriber"])
-    remote = _endpoint(arguments["remote"])
-    flow = Throttle(Transport.UDP, subscriber, remote, subscriber.address, _IDLE)
+    return plane
+
+
+async def _throttle_regardless(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
+    """The verb: a verdict straight into the map, whoever it hits."""
+    plane = _plane(gateway)
+    flow = _flow(arguments["subscriber"], arguments["remote"])
     throttled = plane._apparatus._throttled
     await plane._do(throttled.throttle, [flow], time.monotonic())
+
+
+async def _keep_throttled(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
+    """The verb: such verdicts for good.
+
+    The control socket runs one change at a time, so a caller could put nothing back
+    while a reload is under way: a task of the daemon does.
+    """
+    plane = _plane(gateway)
+    flows = [_flow(*ends) for ends in arguments["flows"]]
+    await _put(plane, flows)
+
+    async def keep() -> None:
+        while plane._thread is not None:
+            await _put(plane, flows)
+            await asyncio.sleep(_AGAIN)
+
+    _keeping.add(asyncio.create_task(keep()))
+
+
+async def _put(plane: LiveDataPlane, flows: Sequence[Throttle]) -> None:
+    await plane._do(_impose, plane._apparatus._throttled, flows)
+
+
+def _impose(throttled: Throttled, flows: Sequence[Throttle]) -> None:
+    """Verdicts in the kernel that the daemon takes for ended.
+
+    So a reload's transaction does not delete them, as it does with verdicts that the
+    new registry covers: they stand before, during and after it. What finds them when
+    it looks after ended verdicts, every few seconds, is answered by the next round.
+    """
+    now = time.monotonic()
+    throttled.throttle(flows, now)
+    throttled.ended(map(identity, flows), now)
+
+
+async def _verify(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
+    """The verb: compare now; `status` tells what came of it."""
+    await gateway._health.verify()
 
 
 def main() -> None:
@@ -48,6 +102,8 @@ def main() -> None:
     async def run() -> None:
         gateway = Gateway(read_config, args.config, args.socket)
         gateway.verbs["throttle_regardless"] = partial(_throttle_regardless, gateway)
+        gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
+        gateway.verbs["verify"] = partial(_verify, gateway)
         await gateway.run()
 
     asyncio.run(run())

@@ -113,18 +113,22 @@ def stream(
     seconds: float | None = None,
     size: int = 1200,
     pull: bool = False,
+    both_ports: int | None = None,
 ) -> Iterator[Stream]:
     """A stream at `rate` bit/s of payload, under way when the block is entered.
 
-    With `pull` the receiver opens the flow, as a download through a NAT needs.
+    With `pull` the receiver opens the flow, as a download through a NAT needs. With
+    `both_ports` either end has that port, so that a verdict can name the flow.
     """
-    port = str(next(_ports))
+    port = str(both_ports or next(_ports))
     listening, connecting = (sender, receiver) if pull else (receiver, sender)
     roles = {id(sender): "send", id(receiver): "receive"}
     program = (sys.executable, "-I", "-S", str(Path(stream_program.__file__)))
     options = ["--rate", str(rate), "--size", str(size)]
     if seconds is not None:
         options += ["--seconds", str(seconds)]
+    if both_ports is not None:
+        options += ["--own-port", str(both_ports)]
     with contextlib.ExitStack() as stack:
         ends: dict[str, Process] = {}
         for place, how in ((listening, "listen"), (connecting, "connect")):

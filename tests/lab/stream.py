@@ -41,7 +41,7 @@ class _Stop:
         self.wanted = True
 
 
-def _open(address: str, port: int, *, listen: bool) -> socket.socket:
+def _open(address: str, port: int, *, listen: bool, own: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -54,6 +54,8 @@ def _open(address: str, port: int, *, listen: bool) -> socket.socket:
         sock.bind((address, port))
         print("listening", flush=True)  # noqa: T201 - the answer of a program
     else:
+        if own:
+            sock.bind(("", own))
         sock.connect((address, port))
     return sock
 
@@ -138,10 +140,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e6)
     parser.add_argument("--size", type=int, default=1200)
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--own-port", type=int, default=0, help="of who connects")
     args = parser.parse_args()
     stop = _Stop()
     listen = args.how == "listen"
-    with _open(args.address, args.port, listen=listen) as sock:
+    with _open(args.address, args.port, listen=listen, own=args.own_port) as sock:
         if args.what == "receive":
             report = _receive(sock, stop, hello=not listen)
         else:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Numbered streams that a wrong verdict stands against, and what the kernel spares.
+
+Knows how to send them, how a verdict names them, and how to ask the kernel for the
+interval of spared addresses around one; does not know who is registered.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple
+
+from tests.lab import load
+from tests.lab.load import Arrivals, Stream
+from tests.lab.namespaces import LabError, Namespace
+from tests.lab.topology import Place
+
+_ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A stream between a subscriber and the world, in one direction."""
+
+    subscriber: Place
+    remote: Place
+    upload: bool
+    port: int  # of both ends
+
+    @property
+    def ends(self) -> list[list[Any]]:
+        """How the harness is told of the flow: subscriber, then remote."""
+        return [[end.address, self.port] for end in (self.subscriber, self.remote)]
+
+    @contextlib.contextmanager
+    def sending(self, rate: float, size: int) -> Iterator[Stream]:
+        """The stream, for the length of a with block."""
+        way = (self.subscriber, self.remote)
+        sender, receiver = way if self.upload else way[::-1]
+        with load.stream(
+            sender, receiver, rate=rate, size=size, both_ports=self.port
+        ) as stream:
+            yield stream
+
+
+def stop_all(streams: Sequence[Stream]) -> list[Arrivals]:
+    """End streams at the same time."""
+    with ThreadPoolExecutor(len(streams)) as pool:
+        return list(pool.map(Stream.stop, streams))
+
+
+class Interval(NamedTuple):
+    """First and last address, as numbers."""
+
+    first: int
+    last: int
+
+
+def spared_around(
+    gateway: Namespace, version: int, addresses: Sequence[str]
+) -> list[Interval]:
+    """The intervals of the kernel's set that hold these addresses, in order.
+
+    Asked of nft(8), not of the daemon. An address that is not spared is a LabError.
+    """
+    name = f"spared_ipv{version}_1"
+    wanted = f"{{ {', '.join(addresses)} }}"
+    # nft 1.0.6 answers this question in no other form.
+    answer = gateway.run("nft", "get", "element", "netdev", "vpngate", name, wanted)
+    found = _ELEMENTS.search(answer)
+    if found is None:
+        raise LabError(f"nft tells no elements: {answer}")
+    return sorted(_interval(text.strip()) for text in found[1].split(","))
+
+
+def _interval(text: str) -> Interval:
+    """An address, a prefix, or two addresses with a dash between."""
+    first, dash, last = text.partition("-")
+    if dash:
+        return Interval(int(ip_address(first)), int(ip_address(last)))
+    network = ip_network(text)
+    return Interval(int(network[0]), int(network[-1]))
