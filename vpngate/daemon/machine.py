@@ -22,9 +22,9 @@ _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob say
 def look(config: Config) -> Machine:
     """The machine as it is; Refused if two matched interfaces stand on each other."""
     links = current_links()
-    matched = _matched(config, links)
-    _refuse_stacked(links, matched)
-    return Machine(matched, current_addresses())
+    names = matched(config, links)
+    _refuse_stacked(links, names)
+    return Machine(names, current_addresses())
 
 
 def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> None:
@@ -40,15 +40,19 @@ def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> Non
             "see `ip link`; write a glob for one that comes later",
         )
         for name in config.gateway.interfaces
-        if not _GLOB & set(name)
-        and name not in machine.interfaces
-        and name not in known
+        if not is_glob(name) and name not in machine.interfaces and name not in known
     ]
     if absent:
         raise MissingInterface(*absent)
 
 
-def _matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
+def is_glob(name: str) -> bool:
+    """Whether an entry of `gateway.interfaces` is a pattern, of which none may be."""
+    return bool(_GLOB & set(name))
+
+
+def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
+    """The interfaces, of those there are, that the configuration means."""
     ours = ifb_name(config.gateway.table)
     return tuple(
         sorted(
@@ -61,12 +65,14 @@ def _matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
     )
 
 
-def _refuse_stacked(links: Mapping[str, Link], matched: tuple[str, ...]) -> None:
-    """A packet would pass both, and be shaped twice."""
-    names = {links[name].index: name for name in matched}
-    pairs = [
+def stacked(
+    links: Mapping[str, Link], interfaces: Collection[str]
+) -> list[tuple[str, str]]:
+    """Pairs of which the first stands on the second: a packet would pass both."""
+    names = {links[name].index: name for name in interfaces}
+    return [
         (upper, lower)
-        for name in matched
+        for name in interfaces
         for link in [links[name]]
         for upper, lower in [
             (name, names.get(link.parent)),
@@ -74,7 +80,10 @@ def _refuse_stacked(links: Mapping[str, Link], matched: tuple[str, ...]) -> None
         ]
         if upper and lower
     ]
-    if pairs:
+
+
+def _refuse_stacked(links: Mapping[str, Link], interfaces: Collection[str]) -> None:
+    if pairs := stacked(links, interfaces):
         raise Refused(
             *(
                 Problem(

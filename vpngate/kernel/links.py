@@ -39,6 +39,7 @@ class Link:
 
     parent  index of the interface it stands on (a VLAN's), 0 if none
     master  index of the bridge or bond it is a port of, 0 if none
+    kind    what drives it, in words of rtnetlink ("veth"); empty for hardware
     """
 
     index: int
@@ -47,6 +48,7 @@ class Link:
     hardware: int  # ARPHRD_*: 1 is Ethernet
     parent: int = 0
     master: int = 0
+    kind: str = ""
 
 
 class What(Enum):
@@ -192,9 +194,10 @@ def _read_link(body: bytes | memoryview) -> Link:
     name = bytes(parts.get(_IFLA_IFNAME, b"")).rstrip(b"\0").decode(errors="replace")
     master = int.from_bytes(parts.get(_IFLA_MASTER, b""), sys.byteorder)
     parent = int.from_bytes(parts.get(_IFLA_LINK, b""), sys.byteorder)
-    if _IFLA_LINK_NETNSID in parts or _kind(parts) == "veth":
+    kind = _kind(parts)
+    if _IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
-    return Link(index, name, bool(flags & _UP), hardware, parent, master)
+    return Link(index, name, bool(flags & _UP), hardware, parent, master, kind)
 
 
 def _kind(parts: Mapping[int, memoryview]) -> str:

@@ -60,9 +60,10 @@ class Change(NamedTuple):
     what: str
 
 
-def new_table(name: str) -> Change:
+def new_table(name: str, *, owned: bool = True) -> Change:
     """Take the table, or fail if there is one of that name."""
-    attributes = [("NFTA_TABLE_NAME", name), ("NFTA_TABLE_FLAGS", _OWNER)]
+    flags = _OWNER if owned else 0
+    attributes = [("NFTA_TABLE_NAME", name), ("NFTA_TABLE_FLAGS", flags)]
     return _change(
         nft_table_msg, NEW_TABLE, attributes, CREATE | EXCLUSIVE, f"table {name}"
     )

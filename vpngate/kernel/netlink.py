@@ -118,15 +118,11 @@ class Channel:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
         )
         self._sequence = count(1)
-        try:
-            for option in (_CAP_ACK, _EXT_ACK):
-                self._socket.setsockopt(_SOL_NETLINK, option, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-            self._socket.bind((0, 0))
-            self._socket.settimeout(_PATIENCE)
-        except PermissionError as error:
-            self._socket.close()
-            raise privilege_missing() from error
+        for option in (_CAP_ACK, _EXT_ACK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._enlarge(_SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        self._socket.bind((0, 0))
+        self._socket.settimeout(_PATIENCE)
 
     def close(self) -> None:
         """Close the socket."""
@@ -241,9 +237,18 @@ class Channel:
         return numbers[0]
 
     def _make_room(self, size: int) -> None:
-        self._socket.setsockopt(
-            socket.SOL_SOCKET, _SO_SNDBUFFORCE, max(2 * size + (1 << 16), 1 << 18)
-        )
+        enough = max(2 * size + (1 << 16), 1 << 18)
+        self._enlarge(_SO_SNDBUFFORCE, socket.SO_SNDBUF, enough)
+
+    def _enlarge(self, forced: int, allowed: int, size: int) -> None:
+        """Give a buffer that size; without the privilege, as much as is allowed.
+
+        Whoever may not change anything may still ask which interfaces there are.
+        """
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, allowed, size)
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         """The messages of one datagram: type, flags, sequence, body."""

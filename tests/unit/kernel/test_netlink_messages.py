@@ -34,9 +34,8 @@ def test_a_damaged_message_ends_a_datagram(length: int) -> None:
 def test_a_link_whose_kind_is_no_text_is_a_link() -> None:
     body = struct.pack("=BxHiII", 0, 1, 7, 1, 0) + attribute(3, b"eth\xff\0")
     body += attribute(18, attribute(1, b"\xff\xfe\0"), nested=True)
-    assert read_announcements(message(16, body)) == [
-        Announcement(What.LINK, 7, Link(7, "eth\ufffd", up=True, hardware=1))
-    ]
+    link = Link(7, "eth\ufffd", up=True, hardware=1, kind="\ufffd\ufffd")
+    assert read_announcements(message(16, body)) == [Announcement(What.LINK, 7, link)]
 
 
 def test_what_a_socket_raises_becomes_one_line() -> None:
