@@ -189,7 +189,7 @@ def test_spared_sets_that_cannot_be_read_back_are_filled_anew_later(
         await plane.start(RULESET)
         with monkeypatch.context() as failing:
             failing.setattr(OwnedTable, "spared_delta", lambda *_: [])
-            failing.setattr(OwnedTable, "filling", broken)
+            failing.setattr(OwnedTable, "fill", broken)
             await plane.replace(replace(RULESET, spared=other))
             assert "cannot read back the spared sets" in caplog.text
             with pytest.raises(KernelRefused):
@@ -223,7 +223,7 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         assert await plane.verify() == []
         await plane.replace(RULESET)
         monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)  # any change swaps
-        for step in ("new_spared", "filling", "new_rules"):
+        for step in ("new_spared", "fill", "new_rules"):
             with monkeypatch.context() as failing:
                 failing.setattr(OwnedTable, step, broken)
                 with pytest.raises(KernelRefused):
@@ -323,7 +323,7 @@ def test_a_start_that_fails_half_way_leaves_nothing(
         raise KernelRefused("netlink socket: no room")
 
     async def scenario(plane: LiveDataPlane) -> None:
-        for step in ("create", "new_spared", "filling", "new_rules"):
+        for step in ("create", "new_spared", "fill", "new_rules"):
             with monkeypatch.context() as failing:
                 failing.setattr(OwnedTable, step, broken)
                 with pytest.raises(KernelRefused, match="no room"):

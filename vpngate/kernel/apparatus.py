@@ -14,9 +14,9 @@ from pyroute2 import IPRoute
 
 from vpngate.kernel.attached import Attached
 from vpngate.kernel.links import Announcement, What, current_links, require
-from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.owned_table import OwnedTable
+from vpngate.kernel.pace import Pace
 from vpngate.kernel.plane import Counters
 from vpngate.kernel.readback import after_change, agrees, spares_alike
 from vpngate.kernel.redirect import Redirect
@@ -26,7 +26,7 @@ from vpngate.kernel.totals import total
 from vpngate.packets import Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Rows
+from vpngate.registry.intervals import Bounds, Intervals, Rows
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
@@ -55,6 +55,7 @@ class Apparatus:
         self._taken = False
         self._broken = False  # the ifb is not what it should be: stay disarmed
         self._armed_until = 0.0
+        self._pace = Pace()
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
@@ -85,13 +86,21 @@ class Apparatus:
         self._table.introduce(self._table.new_rules(table))
         self._table.rules_installed(table)
 
-    def filling(self, ruleset: Ruleset) -> Iterator[list[Change]]:
-        """Transactions that fill the newest spared sets."""
-        return self._table.filling(self._filling, ruleset.spared)
+    def filling(self, spared: Intervals) -> Iterator[tuple[Family, Bounds]]:
+        """What to `fill` the newest spared sets with, as much at a time as is good."""
+        for family in Family:
+            bounds = spared.of(family)
+            start = 0
+            while start < len(bounds):
+                part = slice(start, start + self._pace.size)
+                yield family, Bounds(bounds.first[part], bounds.last[part])
+                start = part.stop
 
-    def commit(self, changes: Sequence[Change]) -> None:
-        """Apply changes as one transaction."""
-        self._table.commit(changes)
+    def fill(self, family: Family, few: Bounds) -> None:
+        """Put a few more intervals into the newest spared sets."""
+        begin = time.monotonic()
+        self._table.fill(self._filling, family, few)
+        self._pace.took(len(few), time.monotonic() - begin)
 
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""

@@ -139,8 +139,8 @@ class LiveDataPlane:
 
     async def _fill(self, ruleset: Ruleset) -> None:
         """Fill spared sets that no rule names yet, step by step."""
-        for changes in self._apparatus.filling(ruleset):
-            await self._do(self._apparatus.commit, changes)
+        for family, few in self._apparatus.filling(ruleset.spared):
+            await self._do(self._apparatus.fill, family, few)
 
     async def _advance(self) -> None:
         """Make the classes that wait for it, step by step."""

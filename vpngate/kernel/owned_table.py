@@ -19,8 +19,7 @@ from vpngate.kernel.elements import Element
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import Channel, Rejected, attributes, each_attribute
 from vpngate.packets import Family
-from vpngate.plan import LARGEST_TRANSACTION
-from vpngate.registry.intervals import Bounds, Delta, Flags, Intervals, Rows
+from vpngate.registry.intervals import Bounds, Delta, Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import HookPoint, Table
@@ -79,15 +78,10 @@ class OwnedTable:
             for family in Family
         ]
 
-    def filling(self, generation: int, spared: Intervals) -> Iterator[list[Change]]:
-        """Transactions that fill the spared sets, none larger than is good."""
-        for family in Family:
-            bounds = spared.of(family)
-            name = names.spared_set(family, generation)
-            for start in range(0, len(bounds), LARGEST_TRANSACTION):
-                part = slice(start, start + LARGEST_TRANSACTION)
-                few = Bounds(bounds.first[part], bounds.last[part])
-                yield elements.add_intervals(self.name, name, few)
+    def fill(self, generation: int, family: Family, few: Bounds) -> None:
+        """Put a few more intervals into a set of spared addresses."""
+        name = names.spared_set(family, generation)
+        self._channel.commit(elements.add_intervals(self.name, name, few))
 
     def spared_delta(self, generation: int, delta: Delta) -> list[Change]:
         """The changes that take intervals out of the spared sets and put others in."""
