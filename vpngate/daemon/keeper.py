@@ -19,6 +19,7 @@ from vpngate.errors import (
     InvalidRegistry,
     Problem,
     RegistryRefused,
+    VpngateError,
 )
 from vpngate.feed import (
     Feed,
@@ -48,11 +49,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Delivery:
-    """A registry that may be put in force: where from, and how many bad rows."""
+    """A registry that may be put in force: where from, and how many bad rows.
+
+    `refusal` is what the sources said, if it comes from the disk because of that.
+    """
 
     registry: Registry
     source: str
     rejected: int
+    refusal: VpngateError | None = None
 
 
 def guard_settings(settings: RegistrySettings) -> GuardSettings:
@@ -128,7 +133,7 @@ class Keeper:
                 raise
             for line in none.lines:
                 _log.warning("%s; starting with the last good registry", line)
-            return last
+            return replace(last, refusal=none)
         if fetched is None:
             if last is None:  # a source cannot say "not modified" to nobody
                 raise InvalidRegistry([Problem("registry", "no source has one")])

@@ -61,7 +61,9 @@ class Reloader:
         self._looking = asyncio.Lock()
         self._failures = 0
         self.failure = ""  # why the last registry was not taken
-        self._announce(registry_taken=True)
+        self._announce(registry_taken=delivery.refusal is None)
+        if delivery.refusal is not None:
+            self._refused(delivery.refusal)
 
     async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it."""
@@ -176,13 +178,16 @@ class Reloader:
                 accept_removals=accept_removals,
             )
         except VpngateError as refusal:
-            self._failures += 1
-            self.failure = refusal.lines[0]
-            for fault in _faults(refusal):
-                self._metrics.registry_refused(reason_of(fault))
+            self._refused(refusal)
             return None, refusal
         self._failures, self.failure = 0, ""
         return delivery, None
+
+    def _refused(self, refusal: VpngateError) -> None:
+        self._failures += 1
+        self.failure = refusal.lines[0]
+        for fault in _faults(refusal):
+            self._metrics.registry_refused(reason_of(fault))
 
     async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
         machine = await asyncio.to_thread(self._look, config)
@@ -204,9 +209,11 @@ class Reloader:
         gateway = snapshot.config.gateway
         self._metrics.config_taken(now)
         self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
+        facts = _facts(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
-            facts = _facts(snapshot.registry, self._rejected, self._clock.now())
             self._metrics.registry_taken(facts, now)
+        else:
+            self._metrics.registry_aged(facts)
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
         snapshot = self._current.snapshot

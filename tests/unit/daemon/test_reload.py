@@ -229,10 +229,20 @@ def test_the_last_good_registry_starts_a_daemon_whose_sources_are_gone(
 ) -> None:
     async def scenario() -> None:
         await desk.open()
-        desk.registry.unlink()
+        kept = desk.registry.rename(desk.folder / "away.csv")
         gatehouse = await desk.open()
         assert gatehouse.current.snapshot.registry.prefixes
         assert gatehouse.metric("registry_prefixes", family="ipv4") == 1
+        # It is told as what it is: a load that failed, to be tried again soon.
+        assert gatehouse.metric("registry_last_load_successful") == 0
+        name = "registry_loads_refused_total"
+        assert gatehouse.metric(name, reason="file_missing") == 1
+        assert str(desk.registry) in desk.reloader.failure
+        assert desk.reloader._failures == 1
+        kept.rename(desk.registry)
+        await desk.reloader.reload()
+        assert gatehouse.metric("registry_last_load_successful") == 1
+        assert not desk.reloader.failure
 
     asyncio.run(scenario())
 
