@@ -144,6 +144,9 @@ def test_corrupted(state: Path, name: str, damage: Callable[[Path], None]) -> No
     assert caught.value.reason == Reason.STATE_CORRUPTED
     assert len(caught.value.lines) == 1
     assert caught.value.lines[0].startswith(str(victim))
+    if not name.startswith("memory"):
+        with pytest.raises(FeedFault, match=victim.name):
+            store.remember(b"clock")
     store.save(NEXT)
     assert store.load() == NEXT
     assert len(contents(state)) == 3

@@ -6,7 +6,6 @@ and that a failure at any step means that nothing has happened; does not know wh
 becomes of a registry afterwards. Blocking: the daemon gives it a thread.
 """
 
-import contextlib
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from vpngate.feed import (
     Fetched,
     LastGood,
     NoSourceAnswered,
+    Reason,
     Store,
     Validators,
 )
@@ -223,10 +223,19 @@ class Keeper:
         return self._clock.dump().encode() + b"\n" + remember_departed(registry)
 
     def _remember_again(self, registry: Registry | None) -> None:
-        """Bring the clock in the memory up to date; to fail costs nothing now."""
-        if registry is not None:
-            with contextlib.suppress(FeedFault):
-                self._store.remember(self._memory(registry), self.validators)
+        """Bring the clock in the memory up to date; to fail costs nothing now.
+
+        Where the memory is damaged the next fetch brings the whole registry, which
+        mends it.
+        """
+        if registry is None or self.validators is None:
+            return
+        try:
+            self._store.remember(self._memory(registry), self.validators)
+        except FeedFault as fault:
+            _log.warning("%s; without it a start needs a source", fault)
+            if fault.reason != Reason.STATE_UNWRITABLE:
+                self.validators = self.validators.without_content()
 
     def _load(self, data: bytes, source: str) -> Loaded:
         limits = load_limits(self._settings)

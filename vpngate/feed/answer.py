@@ -5,7 +5,7 @@ Knows what is remembered of a registry to ask for it again; does not know how it
 asked for.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vpngate.errors import VpngateError
 
@@ -40,6 +40,10 @@ class Validators:
     key_id: str = ""
     signed_at: int = 0
     condition: Condition = field(default_factory=Condition)
+
+    def without_content(self) -> "Validators":
+        """To ask for the whole registry again; an older signature is still one."""
+        return replace(self, digest="", condition=Condition())
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class Store:
             if manifest is None:
                 what = "there is no last good registry to remember this beside"
                 raise fault(Reason.STATE_UNREADABLE, str(self._path), what)
+            for kept in filter(None, (manifest.registry, manifest.signature)):
+                self._content(folder, kept)
             record = _memory_record(memory)
             manifest = replace(
                 manifest,

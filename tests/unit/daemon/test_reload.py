@@ -254,6 +254,24 @@ def test_without_source_and_last_good_registry_there_is_no_start(desk: Desk) -> 
     assert caught.value.exit_status == UnreadableInput.exit_status
 
 
+@pytest.mark.parametrize("damaged", ["last-good.json", "registry-*"])
+def test_a_memory_damaged_meanwhile_is_told_and_mended(
+    desk: Desk, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        (victim,) = (desk.folder / "state").glob(damaged)
+        victim.write_bytes(victim.read_bytes()[:-3])
+        assert (await desk.reloader.reload())["registry"] == "unchanged"
+        assert str(victim) in caplog.text
+        assert (await desk.reloader.reload())["registry"].startswith("taken")
+        assert (await desk.reloader.reload())["registry"] == "unchanged"
+        desk.registry.unlink()
+        assert (await desk.open()).metric("registry_prefixes", family="ipv4") == 1
+
+    asyncio.run(scenario())
+
+
 def test_interfaces_are_followed(desk: Desk) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
