@@ -18,6 +18,7 @@ from tests.lab.load import Arrivals, Stream
 from tests.lab.namespaces import LabError, Namespace
 from tests.lab.topology import Place
 
+_ATTEMPTS = 20  # a change that cuts nft short is over in milliseconds
 _ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 
 
@@ -68,12 +69,26 @@ def spared_around(
     """
     name = f"spared_ipv{version}_1"
     wanted = f"{{ {', '.join(addresses)} }}"
-    # nft 1.0.6 answers this question in no other form.
-    answer = gateway.run("nft", "get", "element", "netdev", "vpngate", name, wanted)
+    answer = _asked(gateway, "get", "element", "netdev", "vpngate", name, wanted)
     found = _ELEMENTS.search(answer)
     if found is None:
         raise LabError(f"nft tells no elements: {answer}")
     return sorted(_interval(text.strip()) for text in found[1].split(","))
+
+
+def _asked(gateway: Namespace, *question: str) -> str:
+    """What nft says, as text: 1.0.6 answers in no other form.
+
+    It looks at the whole ruleset first, and gives up if that changes meanwhile.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            return gateway.run("nft", *question)
+        except LabError as error:
+            if "Interrupted system call" not in str(error):
+                raise
+            interrupted = error
+    raise interrupted
 
 
 def _interval(text: str) -> Interval:
