@@ -3,12 +3,12 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import NoReturn
 
 import pytest
 
+from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
 from vpngate.kernel.apparatus import Apparatus
@@ -17,27 +17,8 @@ from vpngate.kernel.owned_table import OwnedTable
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals
-from vpngate.ruleset import Ruleset
-from vpngate.tunnels import all_tunnels
 
 pytestmark = pytest.mark.netns
-
-RULESET = Ruleset(
-    table="vpngate",
-    interfaces=("lan0", "lan1"),
-    subscriber_side=True,
-    hook_priority=500,
-    mark=0x40000000,
-    enforce=True,
-    deadman=30.0,
-    rate=5_000_000,
-    max_flows=1000,
-    signatures=tuple(s for tunnel in all_tunnels() for s in tunnel.signatures),
-    nflog_group=5170,
-    packets_per_second=20_000,
-    spared=Intervals.of_prefixes(["203.0.113.0/24", "255.0.0.0/8", "2001:db8:a::/48"]),
-)
-
 
 def flow(remote: str, transport: Transport = Transport.UDP) -> Throttle:
     subscriber = parse_address("100.64.1.2")
@@ -52,17 +33,6 @@ def flow(remote: str, transport: Transport = Transport.UDP) -> Throttle:
 
 def run(*argv: str) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-
-
-def in_gateway(lab: Lab, scenario: Callable[[LiveDataPlane], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        plane = LiveDataPlane()
-        try:
-            await scenario(plane)
-        finally:
-            await plane.stop()
-
-    lab.gateway.call(lambda: asyncio.run(whole()))
 
 
 def test_listing_reads_and_survives_a_flush(lab: Lab) -> None:

@@ -52,7 +52,7 @@ class ControlServer:
         path: str | Path,
         verbs: Mapping[str, Handler],
         *,
-        read_only: Collection[str] = ("status", "report"),
+        read_only: Collection[str] = ("status", "report", "compare"),
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)

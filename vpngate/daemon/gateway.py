@@ -71,6 +71,7 @@ class Gateway:
         self.verbs: dict[str, Handler] = {
             "status": self._status,
             "reload": self._reload,
+            "compare": self._compare,
         }
 
     async def run(self) -> None:
@@ -195,7 +196,7 @@ class Gateway:
             self._follow_links(),
             _every(AGE_EVERY, self._age),
             _every(TIDY_EVERY, self._tidy),
-            _every(VERIFY_EVERY, self._health.verify),
+            _every(VERIFY_EVERY, self._verify),
         ]
         if self._manager.watchdog is not None:
             jobs.append(_every(self._manager.watchdog / 3, self._tell_watchdog))
@@ -235,6 +236,9 @@ class Gateway:
         await self._totals.refresh()
         # A new address comes without an announcement about its link.
         await self._look_again()
+
+    async def _verify(self) -> None:
+        await self._health.verify()
 
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
@@ -278,6 +282,9 @@ class Gateway:
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         await self._totals.refresh()
         return self._report.status()
+
+    async def _compare(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._health.compare()
 
     def _one_line(self) -> str:
         snapshot = self._current.snapshot

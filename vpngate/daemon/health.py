@@ -5,8 +5,11 @@ Knows which signs of life have to be fresh, and has the kernel compared with wha
 should hold; does not know how anything is mended.
 """
 
+import asyncio
 import logging
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from vpngate.daemon.current import Current
 from vpngate.daemon.deadman import DeadMan
@@ -37,6 +40,7 @@ class Health:
         self._plane = plane
         self._metrics = metrics
         self._in_sync = True
+        self._comparing = asyncio.Lock()
         metrics.in_sync(True)
 
     @property
@@ -61,18 +65,43 @@ class Health:
             reasons.append("the kernel does not hold what it should")
         return reasons
 
-    async def verify(self) -> None:
-        """Compare the kernel with what it should hold, and have it put right."""
+    async def verify(self) -> Sequence[str]:
+        """Compare the kernel with what it should hold, and have it put right.
+
+        Returns what was put right, by metric label.
+        """
         try:
             repaired = await self._plane.verify()
         except VpngateError as error:
-            self._in_sync = False
-            self._metrics.in_sync(False)
+            self._note(in_sync=False)
             for line in error.lines:
                 _log.error("the kernel cannot be put right: %s", line)
-            return
+            return ()
         for what in repaired:
             _log.warning("put right in the kernel: %s", what)
             self._metrics.repaired(what)
-        self._in_sync = True
-        self._metrics.in_sync(True)
+        self._note(in_sync=True)
+        return repaired
+
+    async def compare(self) -> dict[str, Any]:
+        """The same with every spared interval, one comparison at a time.
+
+        What was found, fit for JSON. Raises what the data plane raises.
+        """
+        async with self._comparing:
+            found = await self._plane.compare()
+            if not found.equal:
+                self._note(in_sync=False)
+                _log.warning("a full comparison found spared intervals that differ")
+            return {
+                "equal": found.equal,
+                "compared": found.compared,
+                "differing": found.differing,
+                "surplus": found.surplus,
+                "repaired": list(await self.verify()),
+                "in_sync": self._in_sync,
+            }
+
+    def _note(self, *, in_sync: bool) -> None:
+        self._in_sync = in_sync
+        self._metrics.in_sync(in_sync)

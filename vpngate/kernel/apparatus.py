@@ -16,17 +16,17 @@ from vpngate.kernel.attached import Attached
 from vpngate.kernel.links import Announcement, What, current_links, require
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.owned_table import OwnedTable
-from vpngate.kernel.pace import Pace
 from vpngate.kernel.plane import Counters
-from vpngate.kernel.readback import after_change, agrees, spares_alike
+from vpngate.kernel.readback import Compared, after_change
 from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper, free_major
+from vpngate.kernel.spared import SparedSets
 from vpngate.kernel.throttled import Throttled, ends_among
 from vpngate.kernel.totals import total
 from vpngate.packets import Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Bounds, Intervals, Rows
+from vpngate.registry.intervals import Rows
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
@@ -41,6 +41,7 @@ class Apparatus:
     """All that stands in the kernel for one table. One thread alone may use it."""
 
     ruleset: Ruleset
+    spared: SparedSets
     _table: OwnedTable
     _shaper: Shaper
     _attached: Attached
@@ -49,13 +50,9 @@ class Apparatus:
     def __init__(self) -> None:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
-        self._generation = 1  # of the spared sets that rules ask
-        self._filling = 1  # of those that are being filled
-        self._newest = 1  # never given twice: what failed may have left its sets
         self._taken = False
         self._broken = False  # the ifb is not what it should be: stay disarmed
         self._armed_until = 0.0
-        self._pace = Pace()
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
@@ -66,13 +63,14 @@ class Apparatus:
         owner, route = self._channels
         self._route = IPRoute()
         self._table = OwnedTable(owner, ruleset.table)
+        self.spared = SparedSets(self._table)
         self._shaper = Shaper(ruleset.table, self._route, route)
         self._shaper.major = free_major(self._route)
         self._attached = Attached(Redirect(route))
         self._throttled = Throttled(self._table, self._shaper, ruleset.max_flows)
         self._table.create(ruleset)
         self._taken = True
-        self._table.introduce(self._table.new_spared(self._filling))
+        self.spared.create()
         # A killed predecessor leaves these; its table went with it.
         self._shaper.remove()
         self._attached.detach_all()
@@ -86,22 +84,6 @@ class Apparatus:
         self._table.introduce(self._table.new_rules(table))
         self._table.rules_installed(table)
 
-    def filling(self, spared: Intervals) -> Iterator[tuple[Family, Bounds]]:
-        """What to `fill` the newest spared sets with, as much at a time as is good."""
-        for family in Family:
-            bounds = spared.of(family)
-            start = 0
-            while start < len(bounds):
-                part = slice(start, start + self._pace.size)
-                yield family, Bounds(bounds.first[part], bounds.last[part])
-                start = part.stop
-
-    def fill(self, family: Family, few: Bounds) -> None:
-        """Put a few more intervals into the newest spared sets."""
-        begin = time.monotonic()
-        self._table.fill(self._filling, family, few)
-        self._pace.took(len(few), time.monotonic() - begin)
-
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
         require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
@@ -110,7 +92,7 @@ class Apparatus:
             self._throttled.rebuilt()
         self._attach(ruleset, steps.attach)
         if steps.swap:
-            self.prepare_refill()
+            self.spared.begin_anew()
 
     def switch(self, ruleset: Ruleset, steps: Plan) -> None:
         """Turn from the old rules to the new in one transaction.
@@ -123,18 +105,19 @@ class Apparatus:
             else self._throttled.covered(ruleset.spared)
         )
         changes = self._throttled.ending(ending)
-        generation = self._filling if steps.swap else self._generation
-        table = self._composed(ruleset, generation)
         if not steps.swap:
-            changes += self._table.spared_delta(self._generation, steps.spared)
+            changes += self._table.spared_delta(self.spared.asked, steps.spared)
+        generation = self.spared.newest if steps.swap else self.spared.asked
+        table = self._composed(ruleset, generation)
         if steps.rules:
             changes += self._table.new_rules(table)
         if steps.swap:
-            changes += self._table.old_spared(self._generation)
+            changes += self.spared.removal()
         self._table.commit(changes)
         if steps.rules:
             self._table.rules_installed(table)
-        self._generation = generation
+        if steps.swap:
+            self.spared.turned()
         self._throttled.ended(ending, time.monotonic())
         self.ruleset = ruleset
 
@@ -152,33 +135,20 @@ class Apparatus:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
-        self.abandon_refill()
+        self.spared.abandon()
         before = self.ruleset.interfaces if self.ruleset.enforce else ()
         self._attached.detach(name for name in steps.attach if name not in before)
         if steps.build:
             self._throttled.dismantled()
             self._shaper.remove()
 
-    def prepare_refill(self) -> None:
-        """Make empty spared sets beside those that rules ask."""
-        self._newest += 1
-        self._table.commit(self._table.new_spared(self._newest))
-        self._filling = self._newest
-
-    def abandon_refill(self) -> None:
-        """Remove the spared sets that were to be filled, if there are any."""
-        if self._filling != self._generation:
-            useless, self._filling = self._filling, self._generation
-            self._table.commit(self._table.old_spared(useless))
-
     def switch_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled."""
-        table = self._composed(self.ruleset, self._filling)
+        table = self._composed(self.ruleset, self.spared.newest)
         changes = self._table.new_rules(table)
-        changes += self._table.old_spared(self._generation)
-        self._table.commit(changes)
+        self._table.commit([*changes, *self.spared.removal()])
         self._table.rules_installed(table)
-        self._generation = self._filling
+        self.spared.turned()
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
         """Hand over a few verdicts whose ends are not spared at this moment."""
@@ -262,7 +232,7 @@ class Apparatus:
 
     def spared_in_sync(self) -> bool:
         """Ask the kernel about boundaries and random addresses; True if it agrees."""
-        return spares_alike(self._table, self._generation, self.ruleset.spared)
+        return self.spared.in_sync(self.ruleset.spared)
 
     def to_read_back(self, steps: Plan) -> Iterator[tuple[Family, Rows]]:
         """The addresses to ask about after a change, few at a time."""
@@ -270,8 +240,15 @@ class Apparatus:
 
     def agrees(self, family: Family, addresses: Rows) -> bool:
         """Ask the kernel about addresses; True if it spares those that it should."""
-        spared = self.ruleset.spared
-        return agrees(self._table, self._generation, spared, family, addresses)
+        return self.spared.agrees(self.ruleset.spared, family, addresses)
+
+    def compare(self, family: Family, after: bytes | None) -> Compared:
+        """Compare a few spared intervals behind an address with the kernel's."""
+        return self.spared.compare(self.ruleset.spared, family, after)
+
+    def surplus(self, family: Family) -> int | None:
+        """How many intervals are in the kernel's set that should not be."""
+        return self.spared.surplus(self.ruleset.spared, family)
 
     def counters(self) -> Counters:
         """Current totals."""
@@ -306,7 +283,7 @@ class Apparatus:
         links = current_links()
         present = tuple(name for name in ruleset.interfaces if name in links)
         there = replace(ruleset, interfaces=present)
-        return compose(there, self._shaper.index, generation or self._generation)
+        return compose(there, self._shaper.index, generation or self.spared.asked)
 
     def _attach(self, ruleset: Ruleset, interfaces: Sequence[str]) -> None:
         self._attached.attach(interfaces, ruleset.mark, self._shaper.index)

@@ -9,7 +9,7 @@ anywhere. Nothing is ever counted, since no packet passes.
 import time
 from collections.abc import Callable, Sequence
 
-from vpngate.kernel.plane import Counters
+from vpngate.kernel.plane import Comparison, Counters
 from vpngate.kernel.verdicts import Verdicts, identity
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
@@ -106,6 +106,16 @@ class DryRunDataPlane:
     async def verify(self) -> Sequence[str]:
         """There is nothing that could differ."""
         return ()
+
+    async def compare(self) -> Comparison:
+        """What should be there is there."""
+        spared = self.ruleset.spared
+        zero = {family.label: 0 for family in Family}
+        return Comparison(
+            compared={family.label: len(spared.of(family)) for family in Family},
+            differing=zero,
+            surplus=dict(zero),
+        )
 
     async def stop(self) -> None:
         """Forget everything."""

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,8 +24,9 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.links import Announcement, Watcher
 from vpngate.kernel.netlink import in_one_line
-from vpngate.kernel.plane import Counters
+from vpngate.kernel.plane import Comparison, Counters
 from vpngate.kernel.throttled import FLOWS_A_STEP
+from vpngate.packets import Family
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
@@ -57,6 +59,9 @@ class LiveDataPlane:
                 await self._do(self._apparatus.open, ruleset)
                 await self._fill(ruleset)
                 await self._do(self._apparatus.install, ruleset)
+                self._doubted = not await self._do(self._apparatus.spared_in_sync)
+                if self._doubted:
+                    await self._refill()
                 loop = asyncio.get_running_loop()
                 self._watcher = Watcher(partial(self._notice, loop))
             except BaseException:
@@ -116,6 +121,26 @@ class LiveDataPlane:
                 repaired.append("spared")
             return repaired
 
+    async def compare(self) -> Comparison:
+        """Compare every spared interval with the kernel's, few at a time."""
+        compared, differing = Counter[str](), Counter[str]()
+        surplus: dict[str, int | None] = {}
+        for family in Family:
+            label, last = family.label, None
+            while True:
+                found = await self._do(self._apparatus.compare, family, last)
+                compared[label] += found.compared
+                differing[label] += found.differing
+                if found.last is None:
+                    break
+                last = found.last
+            surplus[label] = None
+            if not differing[label]:
+                surplus[label] = await self._do(self._apparatus.surplus, family)
+        comparison = Comparison(dict(compared), dict(differing), surplus)
+        self._doubted |= not comparison.equal
+        return comparison
+
     async def stop(self) -> None:
         """Leave nothing behind, in the order that blocks no packet."""
         for task in self._tasks:
@@ -139,8 +164,9 @@ class LiveDataPlane:
 
     async def _fill(self, ruleset: Ruleset) -> None:
         """Fill spared sets that no rule names yet, step by step."""
-        for family, few in self._apparatus.filling(ruleset.spared):
-            await self._do(self._apparatus.fill, family, few)
+        sets = self._apparatus.spared
+        for family, few in sets.parts(ruleset.spared):
+            await self._do(sets.fill, family, few)
 
     async def _advance(self) -> None:
         """Make the classes that wait for it, step by step."""
@@ -161,11 +187,11 @@ class LiveDataPlane:
         ruleset = self._apparatus.ruleset
         self._doubted = True
         try:
-            await self._do(self._apparatus.prepare_refill)
+            await self._do(self._apparatus.spared.begin_anew)
             await self._fill(ruleset)
             await self._do(self._apparatus.switch_refilled)
         except BaseException:
-            await self._give_up(self._apparatus.abandon_refill)
+            await self._give_up(self._apparatus.spared.abandon)
             raise
         self._doubted = False
 

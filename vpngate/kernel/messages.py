@@ -29,7 +29,7 @@ SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES, in a message's type
 NEW_TABLE, DELETE_TABLE = 0, 2
 NEW_CHAIN, GET_CHAIN, DELETE_CHAIN = 3, 4, 5
 NEW_RULE, DELETE_RULE = 6, 8
-NEW_SET, DELETE_SET = 9, 11
+NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
 NEW_OBJECT, GET_OBJECT = 18, 19
 
@@ -116,6 +116,12 @@ def delete_set(table: str, name: str) -> Change:
     """Remove a set that no rule names."""
     attributes = [("NFTA_SET_TABLE", table), ("NFTA_SET_NAME", name)]
     return _change(nft_set_msg, DELETE_SET, attributes, 0, f"set {name}")
+
+
+def get_set(table: str, name: str) -> bytes:
+    """Ask for a set, without its elements."""
+    attributes = [("NFTA_SET_TABLE", table), ("NFTA_SET_NAME", name)]
+    return _encoded(nft_set_msg, GET_SET, attributes, 0)
 
 
 def new_counter(table: str, name: str) -> Change:

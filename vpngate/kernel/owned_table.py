@@ -28,6 +28,7 @@ _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
 _HOOK_DEVICES = 4  # NFTA_HOOK_DEVS
 _OBJECT_NAME, _OBJECT_DATA = 2, 4  # NFTA_OBJ_*
 _COUNTED_BYTES, _COUNTED_PACKETS = 1, 2  # NFTA_COUNTER_*
+_SET_COUNT = 20  # NFTA_SET_COUNT
 
 
 class OwnedTable:
@@ -174,9 +175,27 @@ class OwnedTable:
 
     def spares(self, generation: int, family: Family, addresses: Rows) -> Flags:
         """For each row, whether the kernel's set of spared addresses holds it."""
+        starts = self.starts(generation, family, addresses)
+        return np.array([start is not None for start in starts], dtype=np.bool_)
+
+    def starts(
+        self, generation: int, family: Family, addresses: Rows
+    ) -> list[bytes | None]:
+        """For each row, where the spared interval around it begins; None without."""
         name = names.spared_set(family, generation)
         answers = self.find([(name, row.tobytes()) for row in addresses])
-        return np.array([answer is not None for answer in answers], dtype=np.bool_)
+        return [answer and elements.key_of(answer) for answer in answers]
+
+    def count(self, generation: int, family: Family) -> int | None:
+        """How many spared intervals there are; None from a kernel that does not tell.
+
+        It counts elements and halves them, so one whose end needs no element, at the
+        top of the address space, does not count. Linux tells since 6.16.
+        """
+        name = names.spared_set(family, generation)
+        [answer] = self._channel.ask([messages.get_set(self.name, name)])
+        told = None if answer is None else attributes(answer, 4).get(_SET_COUNT)
+        return None if told is None else int.from_bytes(told, "big")
 
     def _own_chains(self) -> Iterator[dict[int, memoryview]]:
         for answer in self._channel.dump(messages.get_chains()):

@@ -27,6 +27,26 @@ class Counters:
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison of all spared intervals has shown, by family.
+
+    compared   intervals that the kernel should have
+    differing  those of them that it has not, or not with these ends
+    surplus    intervals that it has beyond them; None where it does not tell (Linux
+               before 6.16), or where others differ
+    """
+
+    compared: dict[str, int]
+    differing: dict[str, int]
+    surplus: dict[str, int | None]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing was found."""
+        return not (any(self.differing.values()) or any(self.surplus.values()))
+
+
 class DataPlane(Protocol):
     """What the kernel does for vpngate; errors are MachineFault or Refused."""
 
@@ -74,6 +94,15 @@ class DataPlane(Protocol):
         """Read back and compare; what was repaired, by metric label.
 
         Labels are `ifb`, `filter`, `hook` and `spared`.
+        """
+        ...
+
+    async def compare(self) -> Comparison:
+        """Compare every spared interval with the kernel's; mends nothing.
+
+        Takes a while, in short steps: changes go on meanwhile, and each step compares
+        with what should be there at that moment. If anything differs the next
+        `verify` puts it right.
         """
         ...
 

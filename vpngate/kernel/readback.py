@@ -8,6 +8,7 @@ of few intervals, the ends of all that changed are.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from vpngate.registry.intervals import (
     Intervals,
     Rows,
     following,
+    keys,
     preceding,
 )
 
@@ -27,12 +29,17 @@ STEP = 500  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
 
 
-def spares_alike(table: OwnedTable, generation: int, spared: Intervals) -> bool:
-    """Whether kernel and `spared` give the same answers for a sample of addresses."""
-    return all(
-        agrees(table, generation, spared, family, sample(spared.of(family), family))
-        for family in Family
-    )
+class Compared(NamedTuple):
+    """What a comparison of a few intervals has shown.
+
+    compared   how many there were
+    differing  how many of those the kernel has not, or not with these ends
+    last       where the last of them ends; None if there was none left
+    """
+
+    compared: int
+    differing: int
+    last: bytes | None
 
 
 def after_change(
@@ -62,6 +69,40 @@ def agrees(
     """Whether the kernel gives the same answers as `spared`."""
     found = table.spares(generation, family, addresses)
     return np.array_equal(found, spared.contains_each(addresses))
+
+
+def compare(
+    table: OwnedTable,
+    generation: int,
+    family: Family,
+    bounds: Bounds,
+    after: bytes | None,
+) -> Compared:
+    """Compare up to `STEP` intervals, those that end behind an address, end for end.
+
+    The interval around its own last address has to begin where it begins, and behind
+    that there must be none: so nothing is missing, cut, or grown together.
+    """
+    place = 0
+    if after is not None:
+        place = int(np.searchsorted(keys(bounds.last), np.bytes_(after), side="right"))
+    few = Bounds(*(side[place : place + STEP] for side in bounds))
+    if not len(few):
+        return Compared(0, 0, None)
+    starts = table.starts(generation, family, few.last)
+    behind, none_left = following(few.last)
+    joined = table.spares(generation, family, behind) & ~none_left
+    wrong = [
+        start != first.tobytes() or bool(more)
+        for start, first, more in zip(starts, few.first, joined, strict=True)
+    ]
+    return Compared(len(few), sum(wrong), few.last[-1].tobytes())
+
+
+def counted(bounds: Bounds) -> int:
+    """What the kernel counts where it has just these intervals (`OwnedTable.count`)."""
+    open_ended = len(bounds) > 0 and following(bounds.last[-1:])[1][0]
+    return len(bounds) - int(open_ended)
 
 
 def sample(bounds: Bounds, family: Family) -> Rows:
