@@ -58,6 +58,11 @@ def program(mark: int) -> bytes:
     return b"".join(_STEP.pack(*step) for step in (_LOAD_MARK, test, _MATCH, _NO_MATCH))
 
 
+def is_ours(handle: int) -> bool:
+    """Whether a filter's handle is one of those that vpngate gives."""
+    return handle in (_IN_OUR_CLSACT, _IN_ANOTHERS)
+
+
 class Redirect:
     """The filters of one table's interfaces. One thread alone may use it."""
 
@@ -100,7 +105,7 @@ class Redirect:
     def is_attached(self, interface: int, mark: int, device: int) -> bool:
         """Whether the filter stands as `attach` leaves it."""
         for handle, options in self._filters(interface, _EGRESS):
-            if handle in (_IN_OUR_CLSACT, _IN_ANOTHERS):
+            if is_ours(handle):
                 parts = attributes(options)
                 tests = bytes(parts.get(_BPF_STEPS, b"")) == program(mark)
                 return tests and _device(parts.get(_BPF_ACTIONS, b"")) == device
@@ -150,7 +155,7 @@ class Redirect:
     def _handle(self, interface: int) -> int | None:
         """The handle of our filter on an interface, if there is one."""
         for handle, _ in self._filters(interface, _EGRESS):
-            if handle in (_IN_OUR_CLSACT, _IN_ANOTHERS):
+            if is_ours(handle):
                 return handle
         return None
 
