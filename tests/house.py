@@ -22,6 +22,7 @@ FLOORS = (
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("fourth", ("daemon",)),
+    ("fourth", ("doctor",)),
     ("roof", ("cli",)),
 )
 PURE = ("ground", "first", "second")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "the daemon, in the foreground",
     "check": "validate configuration and registry; touches nothing",
+    "doctor": "this machine: what vpngate needs, what stands in its way",
     "classify": "what vpngate would do with a capture",
     "lookup": "whether an address is registered",
     "diff": "what changed between two registries",

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is said of the interfaces that the configuration means."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.doctor.settings import config
+from vpngate.doctor.findings import Finding, Weight
+from vpngate.doctor.interfaces import judge_interfaces
+from vpngate.kernel.links import Link
+
+LAN0 = Link(2, "lan0", up=True, hardware=1)
+
+
+def judged(gateway: str, *links: Link) -> list[Finding]:
+    by_name = {link.name: link for link in links}
+    return list(judge_interfaces(config(gateway=gateway), by_name, list(by_name)))
+
+
+@pytest.mark.parametrize(
+    ("link", "weight", "words"),
+    [
+        (LAN0, Weight.SOUND, "hardware, Ethernet, up"),
+        (replace(LAN0, kind="veth"), Weight.SOUND, "veth, Ethernet, up"),
+        (replace(LAN0, hardware=512), Weight.SOUND, "hardware, PPP, up"),
+        (replace(LAN0, hardware=65534, kind="tun"), Weight.SOUND, "tun, bare IP, up"),
+        (replace(LAN0, up=False), Weight.COST, "hardware, Ethernet, is down"),
+        (replace(LAN0, hardware=32), Weight.COST, "ARPHRD 32"),
+    ],
+)
+def test_an_interface(link: Link, weight: Weight, words: str) -> None:
+    (finding,) = judged('interfaces = ["lan0"]', link)
+    assert (finding.weight, finding.where) == (weight, "interface lan0")
+    assert words in finding.what
+
+
+def test_a_name_that_there_is_not() -> None:
+    missing, present = judged('interfaces = ["lan0", "lan7", "ppp*"]', LAN0)
+    assert (missing.weight, missing.where) == (Weight.MISSING, "interface lan7")
+    assert present.where == "interface lan0"
+
+
+def test_globs_that_match_nothing_yet() -> None:
+    (finding,) = judged('interfaces = ["ppp*", "tun?"]')
+    assert (finding.weight, finding.where) == (Weight.COST, "interfaces ppp*, tun?")
+
+
+def test_interfaces_that_stand_on_each_other() -> None:
+    vlan = Link(3, "lan0.7", up=True, hardware=1, parent=2)
+    pair, *rest = judged('interfaces = ["lan*"]', LAN0, vlan)
+    assert (pair.weight, pair.where) == (Weight.MISSING, "interfaces lan0.7 and lan0")
+    assert [finding.weight for finding in rest] == [Weight.SOUND, Weight.SOUND]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`vpngate doctor`: whether vpngate can do its whole job on this machine.
+
+Knows how findings are printed; the doctor's room knows what is looked at.
+"""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from vpngate.cli import inputs, options
+from vpngate.cli.tables import aligned
+from vpngate.config import examine_config
+from vpngate.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from vpngate.cli import Subparsers
+    from vpngate.doctor.findings import Finding
+
+
+def add_parser(commands: "Subparsers") -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "doctor", help="this machine: what vpngate needs, what stands in its way"
+    )
+    options.add_config(parser)
+    options.add_socket(parser)
+    options.add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line a finding, the worst first; 1 if a guarantee would not hold."""
+    from vpngate.doctor.examination import examine
+    from vpngate.doctor.findings import is_able
+
+    examined = examine_config(
+        inputs.read_text(args.config),
+        where=args.config,
+        known_tunnels=inputs.known_tunnels(),
+    )
+    if examined.config is None:
+        raise InvalidConfig(examined.problems)
+    # What the parts that are tried log is in the findings.
+    logging.getLogger("vpngate").addHandler(logging.NullHandler())
+    findings = examine(examined, examined.config, args.config, args.socket)
+    able = is_able(findings)
+    found = {"able": able, "findings": [_entry(finding) for finding in findings]}
+    options.show(args.format, found, lambda: _lines(findings))
+    return 0 if able else 1
+
+
+def _entry(finding: "Finding") -> dict[str, str]:
+    return {
+        "weight": finding.weight.value,
+        "where": finding.where,
+        "what": finding.what,
+        "cost": finding.cost,
+        "remedy": finding.remedy,
+    }
+
+
+def _lines(findings: Sequence["Finding"]) -> Iterator[str]:
+    from vpngate.doctor.findings import summary
+
+    yield from aligned([(f.weight.value, f.where, f.text) for f in findings])
+    yield summary(findings)

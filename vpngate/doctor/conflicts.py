@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What others have put into the kernel, held against what vpngate promises.
+
+Knows the order of hooks and filters, what each kind of neighbour does to vpngate or
+vpngate to it, and whose things are vpngate's own; does not know how they are found.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from vpngate.config import Config
+from vpngate.doctor.findings import Finding, Weight
+from vpngate.doctor.holders import Holder
+from vpngate.kernel.links import Link
+from vpngate.kernel.marks import ALL_BITS, MarkUse
+from vpngate.kernel.neighbours import (
+    BaseChain,
+    Filter,
+    Flowtable,
+    Queue,
+    Table,
+)
+from vpngate.kernel.redirect import is_ours
+from vpngate.kernel.shaper import ifb_name
+from vpngate.ruleset.table import HookPoint
+
+_ROOT = 0xFFFFFFFF
+_NETDEV = "netdev"
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What there is; `matched` are the interfaces that vpngate attaches to.
+
+    daemon       whoever is a running vpngate, if one is
+    table_owner  who owns the table of our name, if it has an owner
+    group_reader who reads our NFLOG group, if anybody does
+    legacy       tables of iptables-legacy in use: what is in them cannot be seen
+    """
+
+    matched: tuple[Link, ...] = ()
+    ifb: Link | None = None  # of our name
+    chains: tuple[BaseChain, ...] = ()
+    flowtables: tuple[Flowtable, ...] = ()
+    tables: tuple[Table, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    filters: tuple[tuple[HookPoint, Filter], ...] = ()
+    marks: tuple[MarkUse, ...] = ()
+    legacy: tuple[str, ...] = ()
+    daemon: Holder | None = None
+    table_owner: Holder | None = None
+    group_reader: Holder | None = None
+    names: dict[int, str] = field(default_factory=dict)  # of interfaces, by index
+
+
+def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    """Every finding about what stands beside vpngate; one that it is alone, if so."""
+    found = [
+        *_table(config, beside),
+        *_ifb(config, beside),
+        *_group(config, beside),
+        *_chains(config, beside),
+        *_flowtables(beside),
+        *_queues(beside),
+        *_filters(beside),
+        *_marks(config, beside),
+    ]
+    yield from found
+    if not found:
+        yield Finding(
+            Weight.SOUND, "other rules", "none stands behind vpngate or uses its mark"
+        )
+
+
+def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    name = config.gateway.table
+    where = f"nftables table {_NETDEV} {name}"
+    if not any((t.family, t.name) == (_NETDEV, name) for t in beside.tables):
+        return
+    owner = beside.table_owner
+    if owner is not None and _is_daemons(owner, beside):
+        return
+    if owner is None:
+        what = "exists already and is not vpngate's"
+        remedy = f"nft delete table {_NETDEV} {name}, or another gateway.table"
+    else:
+        what = f"belongs to {owner}"
+        remedy = "stop it, or choose another gateway.table"
+    cost = "the daemon does not start"
+    yield Finding(Weight.CONFLICT, where, what, cost, remedy)
+
+
+def _is_daemons(holder: Holder, beside: Neighbours) -> bool:
+    return beside.daemon is not None and holder.may_be(beside.daemon)
+
+
+def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    link = beside.ifb
+    if link is None or beside.daemon is not None:
+        return
+    where = f"interface {ifb_name(config.gateway.table)}"
+    if link.kind != "ifb":
+        yield Finding(
+            Weight.CONFLICT,
+            where,
+            "exists and is not an ifb",
+            "the daemon cannot make its own",
+            "rename it, or choose another gateway.table",
+        )
+    elif any(
+        (q.interface, q.parent, q.kind) == (link.index, _ROOT, "htb")
+        for q in beside.queues
+    ):
+        yield Finding(
+            Weight.COST,
+            where,
+            "was left behind by a daemon that was killed",
+            "",
+            "the next one replaces it; to be rid of it: ip link del",
+        )
+    else:
+        yield Finding(
+            Weight.CONFLICT,
+            where,
+            "exists and was not made by vpngate",
+            "the daemon would replace it",
+            "rename it, or choose another gateway.table",
+        )
+
+
+def _group(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    reader = beside.group_reader
+    if reader is None or _is_daemons(reader, beside):
+        return
+    yield Finding(
+        Weight.CONFLICT,
+        f"NFLOG group {config.capture.nflog_group}",
+        f"is read by {reader}",
+        "the daemon does not start",
+        "stop that, or choose another capture.nflog_group",
+    )
+
+
+def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    matched = [link.name for link in beside.matched]
+    for chain in beside.chains:
+        if (chain.family, chain.table) == (_NETDEV, config.gateway.table):
+            continue
+        where = f"nftables chain {chain.family} {chain.table} {chain.name}"
+        stands = f"{chain.point.name.lower()}, priority {chain.priority}"
+        here = _among(matched, chain.devices)
+        if here and chain.priority >= config.gateway.hook_priority:
+            yield _later(config, chain, where, f"{stands}, on {', '.join(here)}")
+        elif not here and chain.point is HookPoint.EGRESS and chain.devices:
+            yield Finding(
+                Weight.COST,
+                where,
+                f"{stands}, on {', '.join(chain.devices)}",
+                "it does not see throttled packets: what leaves an ifb passes it by",
+                "put its rules at ingress, or into forward or postrouting",
+            )
+
+
+def _later(config: Config, chain: BaseChain, where: str, stands: str) -> Finding:
+    """A chain behind ours: at ingress it misses packets, at egress it sees the mark."""
+    remedy = (
+        f"give it a priority below {config.gateway.hook_priority},"
+        " or raise gateway.hook_priority"
+    )
+    what = f"comes after vpngate's ({stands})"
+    if chain.point is HookPoint.INGRESS:
+        cost = "throttled packets pass it by"
+        return Finding(Weight.CONFLICT, where, what, cost, remedy)
+    cost = "it sees vpngate's bit in the marks of throttled packets"
+    return Finding(Weight.COST, where, what, cost, remedy)
+
+
+def _flowtables(beside: Neighbours) -> Iterator[Finding]:
+    matched = [link.name for link in beside.matched]
+    for table in beside.flowtables:
+        here = _among(matched, table.devices)
+        if here:
+            yield Finding(
+                Weight.COST,
+                f"flowtable {table.family} {table.table} {table.name}",
+                f"contains {', '.join(here)}",
+                "flows that it forwards pass vpngate by: they are not slowed",
+                f"take {', '.join(here)} out of it to slow all",
+            )
+
+
+def _queues(beside: Neighbours) -> Iterator[Finding]:
+    """The older `ingress` stands in the place of clsact, and has no side for egress."""
+    matched = {link.index: link.name for link in beside.matched}
+    for queue in beside.queues:
+        if queue.interface in matched and queue.kind == "ingress":
+            name = matched[queue.interface]
+            yield Finding(
+                Weight.CONFLICT,
+                f"interface {name}",
+                "has the queueing discipline ingress, in the place of clsact",
+                "there is no egress to redirect at: downloads are not slowed, and keep"
+                " the mark bit",
+                f"put clsact in its place: tc qdisc del dev {name} ingress; tc qdisc"
+                f" add dev {name} clsact; then its filters again",
+            )
+
+
+def _filters(beside: Neighbours) -> Iterator[Finding]:
+    """Filters that are asked before ours, and may end the walk."""
+    told = set()
+    for side, one in beside.filters:
+        name = beside.names[one.interface]
+        key = (name, side, one.preference, one.kind)
+        if is_ours(one.handle) or not (one.actions or one.kind == "bpf") or key in told:
+            continue
+        told.add(key)
+        inward = side is HookPoint.INGRESS
+        actions = f" ({', '.join(one.actions)})" if one.actions else ""
+        yield Finding(
+            Weight.COST,
+            f"tc filter {one.kind} pref {one.preference} at {side.name.lower()} of"
+            f" {name}",
+            f"comes before vpngate's{actions}",
+            "what it takes or redirects is not "
+            + ("seen by vpngate" if inward else "slowed, and keeps the mark bit"),
+            "let it pass on what it need not take",
+        )
+
+
+def _marks(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    bit = config.gateway.mark
+    own = f"nft {_NETDEV} {config.gateway.table} "
+    marks = [use for use in beside.marks if not use.where.startswith(own)]
+    free = _free_bit(marks)
+    for use in marks:
+        if use.concerns(bit):
+            yield Finding(
+                Weight.CONFLICT,
+                use.where,
+                f"uses vpngate's mark bit {bit:#x} (mark {use})",
+                "packets of others would take vpngate's detour, and lose the bit",
+                f'set gateway.mark = "{free:#x}"' if free else "free a bit for vpngate",
+            )
+    if beside.legacy:
+        yield Finding(
+            Weight.UNKNOWN,
+            f"iptables-legacy {', '.join(beside.legacy)}",
+            "its rules cannot be read here",
+            f"whether they use the mark bit {bit:#x} is not known",
+            "see `iptables-legacy-save | grep -i mark`",
+        )
+
+
+def _free_bit(marks: Iterable[MarkUse]) -> int:
+    """The highest bit that nothing found uses; 0 if there is none."""
+    used = 0
+    for use in marks:
+        used |= use.value | (use.mask if use.mask != ALL_BITS else 0)
+    return next((1 << n for n in range(31, -1, -1) if not used >> n & 1), 0)
+
+
+def _among(names: Collection[str], devices: Iterable[str]) -> list[str]:
+    """The names that devices of a chain stand for; one that ends in * is a prefix."""
+    listed = list(devices)
+    prefixes = tuple(d[:-1] for d in listed if d.endswith("*"))
+    return [name for name in names if name in listed or name.startswith(prefixes)]

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The examination: look at everything, have it judged, and say what could not be seen.
+
+Knows in which order things are looked at, and which of them need a privilege; the
+judgements are elsewhere. Features of the kernel are tried in a namespace of our own,
+with the daemon's own parts and its own ruleset.
+"""
+
+import errno
+import os
+import select
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from vpngate.capture.candidates import CandidateFilter
+from vpngate.capture.mirror import MirrorCapture
+from vpngate.capture.nflog import NflogCapture
+from vpngate.capture.source import Source as Capture
+from vpngate.config import Config, Examined, Source
+from vpngate.daemon.machine import matched
+from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.doctor import holders, host
+from vpngate.doctor.conflicts import Neighbours, judge_neighbours
+from vpngate.doctor.features import (
+    judge_attempts,
+    judge_copies,
+    judge_passages,
+    judge_release,
+    judge_untried,
+)
+from vpngate.doctor.findings import Finding, Weight, in_order
+from vpngate.doctor.holders import Holder
+from vpngate.doctor.interfaces import judge_interfaces
+from vpngate.doctor.surroundings import (
+    NET_ADMIN,
+    judge_caller,
+    judge_clock,
+    judge_configuration,
+    judge_daemon,
+    judge_listen,
+    judge_port,
+    judge_socket,
+    judge_state,
+)
+from vpngate.errors import MissingPrivilege, VpngateError
+from vpngate.kernel import neighbours, solitude, trial
+from vpngate.kernel.links import Link, current_links
+from vpngate.kernel.marks import mark_uses
+from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
+from vpngate.kernel.shaper import ifb_name
+from vpngate.kernel.solitude import Wire
+from vpngate.kernel.trial import Feature
+from vpngate.registry import empty_registry
+from vpngate.ruleset import Ruleset
+from vpngate.ruleset.table import HookPoint
+from vpngate.tunnels import all_tunnels
+
+# The first message of WireGuard as the kernel's rules see it: its type and length.
+_HANDSHAKE = b"\x01\0\0\0" + bytes(144)
+_PATIENCE = 1.0  # seconds until a copy has come
+
+
+def examine(
+    examined: Examined, config: Config, path: str, socket: str
+) -> list[Finding]:
+    """All findings, the worst first; touches nothing.
+
+    `config` is what `examined` holds, read from `path`; `socket` is where a daemon
+    would answer.
+    """
+    who = host.caller()
+    daemon = holders.behind_socket(socket)
+    findings = [
+        judge_configuration(path, examined.problems),
+        *judge_caller(who, config.capture.source),
+        *_trial(config),
+        *_attached(config, examined, who, daemon, socket),
+        *_surroundings(config, who, daemon, socket),
+    ]
+    return in_order(findings)
+
+
+def _trial(config: Config) -> Iterator[Finding]:
+    """What the kernel can do, found out where nobody is."""
+    snapshot = Snapshot(
+        config, all_tunnels(), empty_registry(), Machine((solitude.NEAR,))
+    )
+    ruleset = snapshot.ruleset(time.time())
+    passive = config.capture.source is Source.MIRROR
+    work = _try_mirror if passive else _try_gateway
+    if not passive:
+        yield judge_release(os.uname().release)
+    try:
+        yield from solitude.alone(lambda: work(ruleset))
+    except VpngateError as error:
+        yield Finding(
+            Weight.UNKNOWN,
+            "kernel: features",
+            f"not tried: {error.lines[0]}",
+            "whether this kernel has all that vpngate needs is not known",
+        )
+
+
+def _try_mirror(ruleset: Ruleset) -> list[Finding]:
+    wire = solitude.lay_wire()
+    where = "capture: a mirror port"
+    try:
+        signatures = CandidateFilter.of(ruleset.signatures)
+        with MirrorCapture(ruleset.interfaces, signatures) as capture:
+            trial.send_handshake(ruleset, wire, _HANDSHAKE)
+            return [judge_copies("a mirror port", _received(capture))]
+    except VpngateError as error:
+        return list(_failures(where, error))
+
+
+def _try_gateway(ruleset: Ruleset) -> list[Finding]:
+    wire = solitude.lay_wire()
+    without = [Feature.IFB] if host.is_loadable("ifb") else []
+    found = list(judge_attempts(trial.attempt(wire, without)))
+    found += [judge_untried(feature) for feature in without]
+    missing = any(finding.weight is Weight.MISSING for finding in found)
+    if not missing:
+        found += _try_whole(replace(ruleset, enforce=not without), wire)
+    return found
+
+
+def _try_whole(ruleset: Ruleset, wire: Wire) -> Iterator[Finding]:
+    """The whole data plane, with packets through it and a handshake to be copied."""
+    try:
+        with NflogCapture(ruleset.nflog_group) as capture:
+            passages = trial.pass_through(ruleset, wire, _HANDSHAKE)
+            copies = _received(capture)
+    except VpngateError as error:
+        yield from _failures("kernel: the whole data plane", error)
+    else:
+        yield from judge_passages(passages)
+        yield judge_copies("NFLOG", copies)
+
+
+def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
+    """What stands against the daemon's parts; a privilege only we need is no lack."""
+    if isinstance(error, MissingPrivilege):
+        yield Finding(Weight.UNKNOWN, where, f"not tried: {error.lines[0]}")
+        return
+    for line in error.lines:
+        yield Finding(Weight.MISSING, where, line, "the daemon does not start")
+
+
+def _received(capture: Capture) -> int:
+    """Packets that came until some have come, or it has been long enough."""
+    select.select([capture], [], [], _PATIENCE)
+    return len(capture.receive())
+
+
+def _attached(
+    config: Config,
+    examined: Examined,
+    who: host.Caller,
+    daemon: Holder | None,
+    socket: str,
+) -> Iterator[Finding]:
+    """The interfaces, and what others have put there."""
+    if "gateway" in examined.faulty:
+        yield judge_daemon(daemon, socket)
+        yield Finding(
+            Weight.UNKNOWN,
+            "interfaces",
+            "not looked at: the section [gateway] is wrong",
+        )
+        return
+    links = current_links()
+    names = matched(config, links)
+    yield from judge_interfaces(config, links, names)
+    try:
+        beside = _neighbours(config, links, names, who, daemon)
+    except VpngateError as error:
+        yield judge_daemon(daemon, socket)
+        yield Finding(
+            Weight.UNKNOWN,
+            "other rules",
+            f"not looked at: {error.lines[0]}",
+            "whether they stand in the way is not known",
+        )
+    else:
+        yield judge_daemon(beside.daemon, socket)
+        if config.capture.source is not Source.MIRROR:
+            yield from judge_neighbours(config, beside)
+
+
+def _neighbours(
+    config: Config,
+    links: Mapping[str, Link],
+    names: tuple[str, ...],
+    who: host.Caller,
+    daemon: Holder | None,
+) -> Neighbours:
+    """What others have put into the kernel, and who they are; for who may ask."""
+    if not who.has(NET_ADMIN):
+        raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
+    by_index = {link.index: link.name for link in links.values()}
+    with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
+        tables = tuple(neighbours.tables(nftables))
+        owner = _owner(config, tables)
+        if daemon is None and owner is not None and owner.is_daemon:
+            daemon = owner
+        return Neighbours(
+            matched=tuple(links[name] for name in names),
+            ifb=links.get(ifb_name(config.gateway.table)),
+            chains=tuple(neighbours.base_chains(nftables)),
+            flowtables=tuple(neighbours.flowtables(nftables)),
+            tables=tables,
+            queues=tuple(neighbours.queues(route)),
+            filters=tuple(
+                (side, one)
+                for name in names
+                for side in HookPoint
+                for one in neighbours.filters(route, links[name].index, side)
+            ),
+            marks=tuple(mark_uses(nftables, route, by_index)),
+            legacy=host.legacy_tables(),
+            daemon=daemon,
+            table_owner=owner,
+            group_reader=holders.of_group(config.capture.nflog_group),
+            names=by_index,
+        )
+
+
+def _owner(config: Config, tables: tuple[neighbours.Table, ...]) -> Holder | None:
+    """Who owns the table of our name, if there is one and it has an owner."""
+    wanted = ("netdev", config.gateway.table)
+    for table in tables:
+        if (table.family, table.name) == wanted and table.owner:
+            return holders.of_netlink_port(table.owner)
+    return None
+
+
+def _surroundings(
+    config: Config, who: host.Caller, daemon: Holder | None, socket: str
+) -> Iterator[Finding]:
+    user = host.user_of_unit(who)
+    yield judge_state(host.folder(config.registry.state, user), user)
+    yield judge_socket(host.folder(str(Path(socket).parent), user), user)
+    listen = config.http.listen
+    answer = host.may_listen(*listen)
+    taken = answer == errno.EADDRINUSE
+    holder = holders.of_tcp_port(listen.port) if taken else None
+    yield judge_listen(config, answer, holder, daemon)
+    yield from judge_port(config, host.first_free_port(), answer)
+    yield judge_clock(host.is_clock_synchronised())

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What each feature of the kernel is for, and what its absence means.
+
+Knows features as a table of need, cost and remedy, and what was found when they were
+tried; does not know how they are tried.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from vpngate.doctor.findings import Finding, Weight
+from vpngate.kernel.trial import Attempt, Feature, Passage
+from vpngate.packets import Direction
+
+# nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
+# forgets its own idle time, and gets the longest there is.
+OLDEST, KEEPS_IDLE_TIMES = (5, 16), (6, 12)
+
+
+class Need(Enum):
+    """What goes without a feature."""
+
+    ALL = Weight.MISSING, "nothing is recognised, nothing is slowed"
+    ENFORCING = Weight.MISSING, "vpngate can observe, and slow nothing"
+    COMFORT = Weight.COST, ""
+
+    @property
+    def weight(self) -> Weight:
+        """How bad its absence is."""
+        return self.value[0]
+
+    @property
+    def cost(self) -> str:
+        """What goes without it, where the feature says nothing itself."""
+        return self.value[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A feature's need; its own cost; the module, or CONFIG_ option, it comes from."""
+
+    need: Need
+    source: str
+    cost: str = ""
+
+
+FEATURES: Mapping[Feature, Known] = {
+    Feature.NFTABLES: Known(Need.ALL, "nf_tables, with CONFIG_NF_TABLES_NETDEV"),
+    Feature.OWNER: Known(Need.ALL, "nf_tables of Linux 5.12 or later"),
+    Feature.INGRESS: Known(
+        Need.ALL, "nf_tables, with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_INGRESS"
+    ),
+    Feature.EGRESS: Known(
+        Need.ALL, "nf_tables of Linux 5.16 or later, with CONFIG_NETFILTER_EGRESS"
+    ),
+    Feature.FORWARD: Known(Need.ENFORCING, "nft_fwd_netdev"),
+    Feature.COPY: Known(Need.ALL, "nft_log and nfnetlink_log"),
+    Feature.INTERVALS: Known(Need.ALL, "nf_tables"),
+    Feature.TIMEOUTS: Known(Need.ALL, "nf_tables"),
+    Feature.DYNAMIC: Known(Need.ALL, "nf_tables, with nft_limit"),
+    Feature.IFB: Known(Need.ENFORCING, "ifb"),
+    Feature.HTB: Known(Need.ENFORCING, "sch_htb"),
+    Feature.REDIRECT: Known(
+        Need.ENFORCING, "sch_ingress, cls_bpf and act_mirred", "downloads pass unslowed"
+    ),
+    Feature.SKBEDIT: Known(
+        Need.COMFORT,
+        "act_skbedit",
+        "throttled downloads keep the mark bit behind the detour: compare marks under"
+        " a mask",
+    ),
+    Feature.FQ_CODEL: Known(
+        Need.COMFORT,
+        "sch_fq_codel",
+        "within a slowed subscriber's queue one flow can fill the place of the others",
+    ),
+}
+
+
+def judge_release(release: str) -> Finding:
+    """What the kernel's version alone says."""
+    where = f"kernel {release}"
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    if numbers is None:
+        return Finding(Weight.UNKNOWN, where, "is no version that can be compared")
+    version = (int(numbers[1]), int(numbers[2]))
+    if version < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        return Finding(
+            Weight.MISSING,
+            where,
+            f"is older than {oldest}, the oldest with nftables at egress",
+            Need.ALL.cost,
+            "install a newer kernel",
+        )
+    if version < KEEPS_IDLE_TIMES:
+        return Finding(
+            Weight.COST,
+            where,
+            "forgets a verdict's own idle time when it is refreshed",
+            "idle verdicts end after 10 minutes instead of 3 to 10",
+            "Linux 6.12 or later does not",
+        )
+    return Finding(Weight.SOUND, where, "is new enough")
+
+
+def judge_attempts(attempts: Iterable[Attempt]) -> Iterator[Finding]:
+    """What was found when single features were asked for."""
+    for attempt in attempts:
+        where = f"kernel: {attempt.feature}"
+        known = FEATURES[attempt.feature]
+        if not attempt.objection:
+            yield Finding(Weight.SOUND, where, "tried, works")
+        else:
+            yield Finding(
+                known.need.weight,
+                where,
+                f"is not there ({attempt.objection})",
+                known.cost or known.need.cost,
+                f"it comes with {known.source}",
+            )
+
+
+def judge_untried(module: str) -> Finding:
+    """A module that is there, and that trying would load with side effects."""
+    return Finding(
+        Weight.UNKNOWN,
+        f"kernel: {module}",
+        "a module that is there and not loaded; loading it makes interfaces on this"
+        " machine, so that it was not tried",
+        "",
+        f"to have it tried: modprobe {module} numifbs=0",
+    )
+
+
+def judge_passages(passages: Mapping[Direction, Passage]) -> Iterator[Finding]:
+    """What became of the packets that were sent through the whole data plane."""
+    for direction, passage in passages.items():
+        where = f"kernel: {direction} through the whole data plane"
+        if passage.whole:
+            sent = f"{passage.sent} packets sent, recognised by verdict, and shaped"
+            yield Finding(Weight.SOUND, where, sent)
+        else:
+            yield Finding(
+                Weight.MISSING,
+                where,
+                f"of {passage.sent} packets of a flow with a verdict"
+                f" {passage.counted} were found and {passage.shaped} shaped",
+                f"{direction}s are not slowed",
+                "report it, with the kernel's version",
+            )
+
+
+def judge_copies(source: str, received: int) -> Finding:
+    """Whether a handshake that was sent came out of the capture."""
+    where = f"capture: {source}"
+    if received:
+        return Finding(Weight.SOUND, where, "a handshake was sent, and received")
+    return Finding(
+        Weight.MISSING,
+        where,
+        "a handshake was sent, and none received",
+        Need.ALL.cost,
+        "report it, with the kernel's version",
+    )

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The interfaces that the configuration means: which they are, and their link layer.
+
+Knows what can be read of an interface's packets, and which must not be matched
+together; does not know how interfaces are listed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from vpngate.config import Config
+from vpngate.daemon.machine import is_glob, stacked
+from vpngate.doctor.findings import Finding, Weight
+from vpngate.kernel.links import Link
+
+# ARPHRD_* (linux/if_arp.h) whose packets we can find the IP header of. All but
+# Ethernet hand their packets over from the IP header on.
+_LAYERS = {
+    1: "Ethernet",
+    512: "PPP",
+    519: "bare IP",
+    768: "IP in IP",
+    769: "IP in IPv6",
+    776: "IPv6 in IP",
+    65534: "bare IP",
+}
+
+
+def judge_interfaces(
+    config: Config, links: Mapping[str, Link], matched: Collection[str]
+) -> Iterator[Finding]:
+    """All that can be said of `gateway.interfaces` at this moment."""
+    yield from _unmatched(config, matched)
+    for upper, lower in stacked(links, matched):
+        yield Finding(
+            Weight.MISSING,
+            f"interfaces {upper} and {lower}",
+            f"{upper} stands on {lower}",
+            "their traffic would be shaped twice, so the daemon does not start",
+            "name only one of them",
+        )
+    for name in matched:
+        yield _judge(links[name])
+
+
+def _unmatched(config: Config, matched: Collection[str]) -> Iterator[Finding]:
+    names = config.gateway.interfaces
+    for name in names:
+        if not is_glob(name) and name not in matched:
+            yield Finding(
+                Weight.MISSING,
+                f"interface {name}",
+                "there is none of that name",
+                "the daemon does not start",
+                "see `ip link`; write a glob for one that comes later",
+            )
+    if not matched and all(map(is_glob, names)):
+        yield Finding(
+            Weight.COST,
+            f"interfaces {', '.join(names)}",
+            "none matches at the moment",
+            "nothing is seen until one comes",
+            "see `ip link`",
+        )
+
+
+def _judge(link: Link) -> Finding:
+    where = f"interface {link.name}"
+    kind = link.kind or "hardware"
+    layer = _LAYERS.get(link.hardware)
+    if layer is None:
+        return Finding(
+            Weight.COST,
+            where,
+            f"{kind}, of a link layer (ARPHRD {link.hardware}) that vpngate does not"
+            " know and takes for bare IP",
+            "where that is wrong, nothing is recognised on it",
+            "try `vpngate classify` on a capture from it",
+        )
+    if not link.up:
+        return Finding(
+            Weight.COST,
+            where,
+            f"{kind}, {layer}, is down",
+            "nothing is seen until it is up",
+            f"ip link set {link.name} up",
+        )
+    return Finding(Weight.SOUND, where, f"{kind}, {layer}, up")
