@@ -255,9 +255,11 @@ class Row:
 ROWS: dict[str, Row] = {
     "no TLS hello": Row(tarpit, Reason.TIMEOUT, "no answer in time"),
     "no answer": Row(silent, Reason.TIMEOUT, "no answer in time"),
-    "slow loris, body": Row(slow_body, Reason.TIMEOUT, "within 2.5 s"),
-    "slow loris, head": Row(slow_head, Reason.TIMEOUT, "within 2.5 s"),
-    "slow loris, no length": Row(slow_body_without_end, Reason.TIMEOUT, "within 2.5 s"),
+    "slow loris, body": Row(slow_body, Reason.TIMEOUT, "did not deliver within"),
+    "slow loris, head": Row(slow_head, Reason.TIMEOUT, "did not deliver within"),
+    "slow loris, no length": Row(
+        slow_body_without_end, Reason.TIMEOUT, "did not deliver within"
+    ),
     "connection refused": Row(refused, Reason.UNREACHABLE, "refused"),
     "closed unanswered": Row(closed_unanswered, Reason.UNREACHABLE, "closed before"),
     "reset midway": Row(reset_midway, Reason.TRUNCATED, "ended early"),

@@ -179,10 +179,15 @@ def daemon(
     namespace: Namespace,
     settings: Settings,
     program: tuple[str, ...] = (VPNGATE, "run"),
+    mounts: str = "",
 ) -> Iterator[Daemon]:
-    """The daemon, ready, for the length of a with block."""
+    """The daemon, ready, for the length of a with block.
+
+    `mounts` are shell commands run before it, in a mount namespace of its own.
+    """
     command = (*program, "--config", str(settings.config))
-    with namespace.running(*command, "--socket", str(settings.socket)) as process:
+    command = (*command, "--socket", str(settings.socket))
+    with namespace.running(*command, mounts=mounts) as process:
         started = Daemon(namespace, settings, process)
         started.wait_until_ready()
         yield started

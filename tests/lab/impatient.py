@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`vpngate run` with little patience for its sources, and a tree that can be asked.
+
+Knows which limits of the feed to lower, so that what is slow or endless is found out
+in seconds; does not know the sources. All else is the daemon as it is.
+
+    look_up     the registration of each of `addresses` in the tree in force, or null
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.faults.misdeeds import LIMITS
+from vpngate.cli import main
+from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.daemon import gateway, keeper
+from vpngate.feed import FeedSettings
+from vpngate.packets import parse_address
+
+# What may be over soon is tried twice.
+_IMPATIENT = replace(LIMITS, connect=0.7, idle=0.5, deadline=2.0, attempts=2)
+
+_feed_settings = keeper.feed_settings
+
+
+def _impatient(settings: RegistrySettings, where: str) -> FeedSettings:
+    return replace(_feed_settings(settings, where), limits=_IMPATIENT)
+
+
+class _Gateway(gateway.Gateway):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.verbs["look_up"] = self._look_up
+
+    async def _look_up(self, arguments: Mapping[str, Any]) -> dict[str, str | None]:
+        snapshot, now = self._current.snapshot, self._clock.now()
+        found = {
+            address: snapshot.lookup(parse_address(address), now)
+            for address in arguments["addresses"]
+        }
+        return {address: each.id if each else None for address, each in found.items()}
+
+
+if __name__ == "__main__":
+    keeper.feed_settings = _impatient
+    gateway.Gateway = _Gateway  # type: ignore[assignment, misc]
+    sys.exit(main(["run", *sys.argv[1:]]))
