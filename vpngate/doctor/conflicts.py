@@ -197,8 +197,8 @@ def _queues(beside: Neighbours) -> Iterator[Finding]:
             name = matched[queue.interface]
             yield Finding(
                 Weight.CONFLICT,
-                f"interface {name}",
-                "has the queueing discipline ingress, in the place of clsact",
+                f"tc qdisc ingress of {name}",
+                "stands in the place of clsact",
                 "there is no egress to redirect at: downloads are not slowed, and keep"
                 " the mark bit",
                 f"put clsact in its place: tc qdisc del dev {name} ingress; tc qdisc"

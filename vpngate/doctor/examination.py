@@ -11,7 +11,7 @@ import os
 import select
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.shaper import ifb_name
 from vpngate.kernel.solitude import Wire
 from vpngate.kernel.trial import Feature
-from vpngate.registry import empty_registry
+from vpngate.registry import Intervals, empty_registry
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.table import HookPoint
 from vpngate.tunnels import all_tunnels
@@ -72,12 +72,16 @@ def examine(
     would answer.
     """
     who = host.caller()
+    owner = _owner(config) if who.has(NET_ADMIN) else None
     daemon = holders.behind_socket(socket)
+    if daemon is None and owner is not None and owner.is_daemon:
+        daemon = owner
     findings = [
         judge_configuration(path, examined.problems),
         *judge_caller(who, config.capture.source),
         *_trial(config),
-        *_attached(config, examined, who, daemon, socket),
+        judge_daemon(daemon, socket),
+        *_attached(config, examined, who, daemon),
         *_surroundings(config, who, daemon, socket),
     ]
     return in_order(findings)
@@ -88,7 +92,8 @@ def _trial(config: Config) -> Iterator[Finding]:
     snapshot = Snapshot(
         config, all_tunnels(), empty_registry(), Machine((solitude.NEAR,))
     )
-    ruleset = snapshot.ruleset(time.time())
+    # Nobody is spared there, or the test packets might be.
+    ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())
     passive = config.capture.source is Source.MIRROR
     work = _try_mirror if passive else _try_gateway
     if not passive:
@@ -156,15 +161,10 @@ def _received(capture: Capture) -> int:
 
 
 def _attached(
-    config: Config,
-    examined: Examined,
-    who: host.Caller,
-    daemon: Holder | None,
-    socket: str,
+    config: Config, examined: Examined, who: host.Caller, daemon: Holder | None
 ) -> Iterator[Finding]:
     """The interfaces, and what others have put there."""
     if "gateway" in examined.faulty:
-        yield judge_daemon(daemon, socket)
         yield Finding(
             Weight.UNKNOWN,
             "interfaces",
@@ -174,10 +174,11 @@ def _attached(
     links = current_links()
     names = matched(config, links)
     yield from judge_interfaces(config, links, names)
+    if config.capture.source is Source.MIRROR:
+        return
     try:
-        beside = _neighbours(config, links, names, who, daemon)
+        beside = _neighbours(config, links, names, who)
     except VpngateError as error:
-        yield judge_daemon(daemon, socket)
         yield Finding(
             Weight.UNKNOWN,
             "other rules",
@@ -185,9 +186,7 @@ def _attached(
             "whether they stand in the way is not known",
         )
     else:
-        yield judge_daemon(beside.daemon, socket)
-        if config.capture.source is not Source.MIRROR:
-            yield from judge_neighbours(config, beside)
+        yield from judge_neighbours(config, replace(beside, daemon=daemon))
 
 
 def _neighbours(
@@ -195,23 +194,18 @@ def _neighbours(
     links: Mapping[str, Link],
     names: tuple[str, ...],
     who: host.Caller,
-    daemon: Holder | None,
 ) -> Neighbours:
     """What others have put into the kernel, and who they are; for who may ask."""
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-        tables = tuple(neighbours.tables(nftables))
-        owner = _owner(config, tables)
-        if daemon is None and owner is not None and owner.is_daemon:
-            daemon = owner
         return Neighbours(
             matched=tuple(links[name] for name in names),
             ifb=links.get(ifb_name(config.gateway.table)),
             chains=tuple(neighbours.base_chains(nftables)),
             flowtables=tuple(neighbours.flowtables(nftables)),
-            tables=tables,
+            tables=tuple(neighbours.tables(nftables)),
             queues=tuple(neighbours.queues(route)),
             filters=tuple(
                 (side, one)
@@ -221,19 +215,19 @@ def _neighbours(
             ),
             marks=tuple(mark_uses(nftables, route, by_index)),
             legacy=host.legacy_tables(),
-            daemon=daemon,
-            table_owner=owner,
+            table_owner=_owner(config),
             group_reader=holders.of_group(config.capture.nflog_group),
             names=by_index,
         )
 
 
-def _owner(config: Config, tables: tuple[neighbours.Table, ...]) -> Holder | None:
-    """Who owns the table of our name, if there is one and it has an owner."""
+def _owner(config: Config) -> Holder | None:
+    """Who owns the table of our name; None if it has no owner, or cannot be told."""
     wanted = ("netdev", config.gateway.table)
-    for table in tables:
-        if (table.family, table.name) == wanted and table.owner:
-            return holders.of_netlink_port(table.owner)
+    with suppress(VpngateError), closing(Channel(NETFILTER)) as nftables:
+        for table in neighbours.tables(nftables):
+            if (table.family, table.name) == wanted and table.owner:
+                return holders.of_netlink_port(table.owner)
     return None
 
 
