@@ -45,6 +45,8 @@ _PRIORITY, _FWMARK, _FWMASK = 6, 10, 16  # FRA_*
 
 _FW_MASK, _U32_MARK = 5, 10  # TCA_FW_MASK, TCA_U32_MARK
 _CLSACT_SIDES = (0xFFFFFFF2, 0xFFFFFFF3)
+# Nobody puts filters there, and of some there may be one a class.
+_BARE = frozenset({"noqueue", "mq", "pfifo_fast", "pfifo", "bfifo", "fq", "fq_codel"})
 
 # iptables-nft keeps these as they are: an extension's name, and its own structure,
 # which begins with value and mask (xt_mark.h, xt_connmark.h).
@@ -100,7 +102,7 @@ def filter_marks(route: Channel, names: Mapping[int, str]) -> list[MarkUse]:
     for queue in queues(route):
         clsact = queue.major == CLSACT_MAJOR
         for parent in _CLSACT_SIDES if clsact else (queue.handle,):
-            if parent:
+            if parent and queue.kind not in _BARE:
                 answers = filter_messages(route, queue.interface, parent)
                 found += read_tc_filters(answers, names)
     return found
