@@ -9,6 +9,7 @@ elements spread over many messages; a transaction may hold any number of them.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,9 +64,16 @@ def flush(table: str, name: str) -> Change:
 
 def get(table: str, name: str, key: bytes) -> bytes:
     """Ask for the element of a key; of an interval set, for the one around it."""
-    item = Element(key).packed()
+    return _question(table, name, len(key)) + key + bytes(-len(key) % 4)
+
+
+@lru_cache(maxsize=256)  # thousands of keys are asked for, of a few sets
+def _question(table: str, name: str, width: int) -> bytes:
+    """A question up to its key, which stands last and only needs to be padded."""
+    item = Element(bytes(width)).packed()
     body = _target(table, name) + attribute(_ELEMENTS, item, nested=True)
-    return _message(messages.GET_ELEMENT, 0, body)
+    message = _message(messages.GET_ELEMENT, 0, body)
+    return message[: len(message) - width - -width % 4]
 
 
 def remaining(answer: bytes) -> float | None:
