@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Trying the kernel's features: what is left out, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vpngate.config import examine_config
+from vpngate.doctor import host
+from vpngate.doctor.examination import examine
+from vpngate.doctor.findings import Weight
+from vpngate.kernel import solitude, trial
+from vpngate.kernel.trial import Feature
+from vpngate.packets import Direction
+from vpngate.registry.intervals import Intervals
+from vpngate.ruleset import Ruleset
+from vpngate.tunnels import all_tunnels
+
+_HANDSHAKE = b"\x01\0\0\0" + bytes(144)
+
+
+def test_a_module_that_would_bring_interfaces_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine where ifb is a module: here it is part of the kernel."""
+    monkeypatch.setattr(host, "is_loadable", lambda module: module == "ifb")
+    text = '[gateway]\ninterfaces = ["lan*"]\n'
+    examined = examine_config(text, where="x", known_tunnels=["wireguard"])
+    assert examined.config is not None
+    findings = examine(examined, examined.config, "x", str(tmp_path / "control.sock"))
+    found = {finding.where: finding.weight for finding in findings}
+    assert found["kernel: ifb"] is Weight.UNKNOWN
+    assert found["kernel: HTB"] is Weight.SOUND
+    assert found["capture: NFLOG"] is Weight.SOUND
+    assert "kernel: upload through the whole data plane" not in found
+
+
+def test_what_the_kernel_refuses_is_told_feature_by_feature() -> None:
+    """Asked for on interfaces that there are not."""
+    nowhere = solitude.Wire(1000, 1001, bytes(6), bytes(6))
+    attempts = solitude.alone(lambda: trial.attempt(nowhere))
+    refused = {one.feature for one in attempts if one.objection}
+    # Before Linux 6.16 hooks are refused, too; since then they wait for the interface.
+    assert refused >= {
+        *(Feature.HTB, Feature.REDIRECT, Feature.SKBEDIT, Feature.FQ_CODEL)
+    }
+    without_interface = {Feature.NFTABLES, Feature.OWNER, Feature.IFB}
+    assert not refused & (without_interface | {Feature.INTERVALS, Feature.TIMEOUTS})
+    left_out = solitude.alone(lambda: trial.attempt(nowhere, [Feature.IFB]))
+    assert {one.feature for one in left_out} == set(Feature) - {Feature.IFB}
+
+
+def test_packets_that_do_not_arrive_are_noticed() -> None:
+    """With everybody spared, none may be slowed: so the trial can fail."""
+    signatures = tuple(s for tunnel in all_tunnels() for s in tunnel.signatures)
+    ruleset = Ruleset(
+        table="vpngate",
+        interfaces=(solitude.NEAR,),
+        subscriber_side=True,
+        hook_priority=500,
+        mark=0x40000000,
+        enforce=True,
+        deadman=30.0,
+        rate=5_000_000,
+        max_flows=10,
+        signatures=signatures,
+        nflog_group=5170,
+        packets_per_second=100,
+        spared=Intervals.empty(),
+    )
+    spared = Intervals.of_prefixes(["198.51.100.0/24"])
+
+    def passages(one: Ruleset) -> list[bool]:
+        def work() -> dict[Direction, trial.Passage]:
+            return trial.pass_through(one, solitude.lay_wire(), _HANDSHAKE)
+
+        return [passage.whole for passage in solitude.alone(work).values()]
+
+    assert passages(ruleset) == [True, True]
+    assert passages(replace(ruleset, spared=spared)) == [False, False]
+    assert passages(replace(ruleset, enforce=False)) == []
