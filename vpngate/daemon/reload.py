@@ -9,6 +9,7 @@ kernel is changed.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class Reloader:
         self._look = look
         self._rejected = delivery.rejected
         self._turn = asyncio.Lock()
+        self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
         self._failures = 0
         self.failure = ""  # why the last registry was not taken
@@ -68,6 +70,7 @@ class Reloader:
     async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it."""
         async with self._turn:
+            self._reloaded.set()
             config = await self._next_config()
             keeper = self._keeper_for(config)
             standing = keeper.validators
@@ -91,8 +94,13 @@ class Reloader:
         """Fetch the registry again and again, at the pace that is configured."""
         random = Random()  # noqa: S311 - spreads a fleet, no secret
         while True:
+            async with self._turn:  # a reload may have another pace, or have failed
+                self._reloaded.clear()
             refresh = self._current.snapshot.config.registry.refresh
-            await asyncio.sleep(next_fetch(refresh, self._failures, random))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next_fetch(refresh, self._failures, random)):
+                    await self._reloaded.wait()
+                continue
             try:
                 await self._refresh_once()
             except VpngateError as refusal:

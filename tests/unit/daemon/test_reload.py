@@ -120,6 +120,23 @@ def test_a_new_registration_is_taken_and_ends_the_verdict(desk: Desk) -> None:
     asyncio.run(scenario())
 
 
+def test_another_pace_of_refreshing_counts_at_once(desk: Desk) -> None:
+    async def scenario() -> None:
+        desk.write(registry='refresh = "24h"')
+        gatehouse = await desk.open()
+        refreshing = asyncio.create_task(desk.reloader.refresh())
+        await asyncio.sleep(0)
+        desk.write(registry='refresh = "1s"')
+        await desk.reloader.reload()
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        async with asyncio.timeout(10):
+            while gatehouse.metric("registry_prefixes", family="ipv4") < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        refreshing.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_nothing_new_is_unchanged(desk: Desk) -> None:
     async def scenario() -> None:
         await desk.open()
