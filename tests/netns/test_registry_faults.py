@@ -254,10 +254,10 @@ def test_removals_are_taken_on_a_persons_word(fed: Feeding) -> None:
 
 
 def test_one_bad_row_ends_nobodys_registration(fed: Feeding) -> None:
-    """The rest is taken; whom the bad row was about stands as before."""
+    """The rest is taken; whom the bad row was about stands as before, without grace."""
     spoilt = {"prefix": SENTINEL.replace("/", "\\"), "registration": "R-0"}
     said, refused = len(fed.daemon.process.output()), fed.refusals()
-    fed.settings.change(registry={"sentinels": []})
+    fed.settings.change(registry={"sentinels": [], "removal_grace": "0s"})
     fed.alter(lambda page: page["registrations"].__setitem__(0, spoilt))
     fed.serial += 1
     ending = fed.reload()
@@ -275,7 +275,7 @@ def test_one_bad_row_ends_nobodys_registration(fed: Feeding) -> None:
         if "the row is left out" in line
     )
     assert spoilt["prefix"].replace("\\", "\\\\") in line
-    fed.settings.change(registry={"sentinels": [SENTINEL]})
+    fed.settings.change(registry={"sentinels": [SENTINEL], "removal_grace": "72h"})
     fed.publish()
     assert_reload_is_taken(fed)
     assert fed.metric("rows_rejected") == 0
