@@ -127,6 +127,15 @@ def test_on_the_uplink_the_directions_swap(lab: Lab) -> None:
         assert answer.findings[where][0] == "sound"
 
 
+def test_whom_the_configuration_protects_does_not_matter_to_the_trial(
+    lab: Lab,
+) -> None:
+    settings = enforcing_settings(lab, "protecting")
+    settings.change(protect={"prefixes": ["0.0.0.0/1", "128.0.0.0/1"]})
+    answer = _ask(lab, settings)
+    assert (answer.status, answer.grave) == (_ABLE, [])
+
+
 def test_a_mirror_port(lab: Lab) -> None:
     settings = enforcing_settings(lab, "mirror")
     settings.change(gateway={"mode": "observe"}, capture={"source": "mirror"})
