@@ -15,12 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from vpngate.registry.entries import Entries, Row, Terms, draw_up, rows_of_roll
+from vpngate.registry.entries import Entries, Row, draw_up, rows_of_roll
 from vpngate.registry.intake import check_registration, parse_tunnels
 from vpngate.registry.intervals import Flags, Intervals
 from vpngate.registry.moments import NEVER, Span, When, span_of
 from vpngate.registry.prefixes import parse_prefix
 from vpngate.registry.snapshot import Registry, Unread
+from vpngate.registry.terms import Terms
 
 
 def carry_over(old: Registry, new: Registry, grace: float, now: When) -> Registry:

@@ -4,50 +4,28 @@
 Knows what stands in a registry about a prefix, and whether it stands at a moment;
 does not know where it was written, or what else a registry says.
 
-A record is a row of bytes: network, prefix length, terms, and the length of the
-registration's name; the names stand one after the other in a text of their own. A
-million registrations are a few large pieces of memory and no objects.
+Everything stands in columns: prefixes in the tree, terms in a table (`terms.py`),
+names one after the other in a text. A million registrations are a few large pieces
+of memory and no objects.
 """
 
-import struct
 from array import array
 from collections.abc import Iterable, Iterator
+from sys import byteorder
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Flags, Keys, Rows, keys
-from vpngate.registry.moments import ALWAYS, NEVER, Span
+from vpngate.registry.intervals import Bounds, Flags, Keys, keys
+from vpngate.registry.moments import NEVER, Span
 from vpngate.registry.prefixes import Prefix
+from vpngate.registry.terms import Terms, TermsTable
 from vpngate.registry.tree import PrefixTree, Tree4, Tree6, preorder
 
-# Number of the tunnel list, then valid_from, valid_until, gone_since.
-_TERMS = struct.Struct("=Hddd")
-_unpack_terms = _TERMS.unpack_from
-_MOMENTS = np.dtype(
-    [("list", "=u2"), ("since", "=f8"), ("until", "=f8"), ("gone", "=f8")]
-)
+_NUMBER = array("I").itemsize  # bytes in the number of a registration's terms
 _NAME_LENGTHS = [bytes([length]) for length in range(256)]
-
-
-class Terms(NamedTuple):
-    """What a registration says beside its prefix and its name.
-
-    valid_from, valid_until  ALWAYS and NEVER where there is no limit
-    gone_since               when the prefix was first missing; NEVER if it is there
-    """
-
-    tunnels: tuple[str, ...] = ()  # for the reader, never acted on
-    valid_from: float = ALWAYS
-    valid_until: float = NEVER
-    gone_since: float = NEVER
-
-    @property
-    def end(self) -> float:
-        """When it stops being in force."""
-        return min(self.valid_until, self.gone_since)
 
 
 class Row(NamedTuple):
@@ -62,72 +40,58 @@ class Entries:
     """The registrations of one family, rows in the order of the tree; immutable."""
 
     def __init__(
-        self,
-        family: Family,
-        records: bytearray,
-        names: bytes,
-        tunnel_lists: tuple[tuple[str, ...], ...],
+        self, family: Family, records: bytearray, names: bytes, table: TermsTable
     ) -> None:
         """From records and names in the order in which they were given.
 
-        `records` is emptied on the way: at no time do both orders need room.
+        A record is a row of bytes: network, prefix length, number of the terms, and
+        the length of the name.
         """
         self.family = family
-        self._head = family.width + 1
-        self._size = self._head + _TERMS.size + 1
-        given = np.frombuffer(bytes(records), np.uint8).reshape(-1, self._size)
-        records.clear()
-        order = preorder(given[:, : self._head])
-        ends = np.cumsum(given[:, -1], dtype=np.uint32)
-        starts = (ends - given[:, -1])[order]
-        self._name_starts = array("I", starts.astype("=u4").tobytes())
+        head = family.width + 1
+        given = np.frombuffer(records, np.uint8).reshape(-1, head + _NUMBER + 1)
+        order = preorder(given[:, :head])
+        starts = np.cumsum(given[:, -1], dtype=np.uint32) - given[:, -1]
+        self._name_starts = array("I", starts[order].tobytes())
+        ordered = given[order]
+        del given, order, starts
+        self._name_lengths = ordered[:, -1].tobytes()
         self._names = names
-        self._tunnel_lists = tunnel_lists
-        self._records = given[order].tobytes()
-        del given, order, ends, starts
-        table = self._table
+        self._terms = array("I", ordered[:, head:-1].tobytes())
+        self._table = table
         tree = Tree4 if family is Family.IPV4 else Tree6
-        self.tree: PrefixTree = tree(table[:, : family.width], table[:, family.width])
+        self.tree: PrefixTree = tree(ordered[:, : head - 1], ordered[:, head - 1])
 
     def __len__(self) -> int:
         return len(self.tree)
-
-    @property
-    def _table(self) -> Rows:
-        return np.frombuffer(self._records, np.uint8).reshape(-1, self._size)
-
-    @property
-    def _moments(self) -> NDArray[np.void]:
-        columns = np.ascontiguousarray(self._table[:, self._head : -1])
-        return columns.view(_MOMENTS).reshape(len(columns))
 
     @property
     def bounds(self) -> Bounds:
         """The first and the last address of each prefix."""
         return self.tree.bounds
 
+    @property
+    def _numbers(self) -> NDArray[np.uint32]:
+        return np.frombuffer(self._terms, np.uint32)
+
     def id(self, row: int) -> str:
         """The registration's name."""
         start = self._name_starts[row]
-        length = self._records[(row + 1) * self._size - 1]
-        return self._names[start : start + length].decode("ascii")
+        return self._names[start : start + self._name_lengths[row]].decode("ascii")
 
     def terms(self, row: int) -> Terms:
         """What stands beside prefix and name."""
-        number, *moments = _unpack_terms(self._records, row * self._size + self._head)
-        return Terms(self._tunnel_lists[number], *moments)
+        return self._table[self._terms[row]]
 
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
-        start = row * self._size
-        head = self._records[start : start + self._head]
-        return Prefix(head[:-1], head[-1])
+        return Prefix(self.tree.network(row), self.tree.length(row))
 
     def row(self, row: int) -> Row:
         """All of a row."""
         return Row(self.prefix(row), self.id(row), self.terms(row))
 
-    def find(self, address: bytes, span: tuple[float, float], grace: float) -> int:
+    def find(self, address: bytes, earliest: float, latest: float, grace: float) -> int:
         """The row of the longest prefix around an address that stands; -1 if none.
 
         Of equal prefixes, one that is not in grace.
@@ -135,11 +99,12 @@ class Entries:
         row = self.tree.longest(address)
         if row < 0:
             return -1
-        earliest, latest = span
-        _, since, until, gone = _unpack_terms(
-            self._records, row * self._size + self._head
-        )
-        if since <= latest and until > earliest and gone > earliest:
+        table, number = self._table, self._terms[row]
+        if (
+            table.valid_from[number] <= latest
+            and table.valid_until[number] > earliest
+            and table.gone_since[number] > earliest
+        ):
             return row
         return self._find_around(row, earliest, latest, grace)
 
@@ -162,48 +127,33 @@ class Entries:
 
     def standing(self, span: Span, grace: float) -> Flags:
         """For each row whether it is valid anywhere in a span, `grace` added."""
-        moments = self._moments
-        ends = np.minimum(moments["until"], moments["gone"]) + grace
-        flags: Flags = (moments["since"] <= span.latest) & (ends > span.earliest)
-        return flags
+        return self._table.standing(span, grace)[self._numbers]
 
     def next_change(self, span: Span, grace: float) -> float:
         """The first moment after a span at which a row begins to stand, or ceases."""
-        moments = self._moments
-        ends = np.minimum(moments["until"], moments["gone"]) + grace
-        turns = np.concatenate((moments["since"], ends))
-        return float(np.min(turns[turns > span.latest], initial=NEVER))
+        mine = self._numbers
+        turns = self._table.begins[mine], self._table.ends[mine] + grace
+        return min(float(np.min(t[t > span.latest], initial=NEVER)) for t in turns)
 
     def ending(self, span: Span, within: float) -> int:
         """How many rows are in force now and end in the next `within` seconds."""
-        soon = self._moments["until"] <= span.latest + within
-        return int(np.count_nonzero(soon & self.standing(span, 0.0)))
+        return int(np.count_nonzero(self._table.ending(span, within)[self._numbers]))
 
     def fingerprints(self) -> Keys:
         """For each row a key that is equal where everything in the row is.
 
         Names and tunnel lists enter by a hash of 64 bits, good for this process.
         """
-        names, starts = self._names, [*self._name_starts]
-        sizes = self._table[:, -1].tolist()
+        names, table, mine = self._names, self._table, self._numbers
         hashes = [
-            hash(names[start : start + size])
-            for start, size in zip(starts, sizes, strict=True)
+            hash(names[start : start + length])
+            for start, length in zip(self._name_starts, self._name_lengths, strict=True)
         ]
-        lists = np.array([hash(names) for names in self._tunnel_lists] or [0], np.int64)
-        moments = self._moments
-        columns = [
-            np.array(hashes, np.int64),
-            lists[moments["list"]],
-            moments["since"],
-            moments["until"],
-            moments["gone"],
-        ]
-        octets = [
-            np.ascontiguousarray(column).view(np.uint8).reshape(-1, 8)
-            for column in columns
-        ]
-        return keys(np.hstack([self._table[:, : self._head], *octets]))
+        columns = [np.array(hashes, np.int64), *(c[mine] for c in table.columns)]
+        octets = [column.view(np.uint8).reshape(-1, 8) for column in columns]
+        return keys(
+            np.hstack([self.tree.networks, self.tree.lengths[:, None], *octets])
+        )
 
     def covered(self, span: Span, grace: float) -> Bounds:
         """The prefixes that stand and lie in no other that does."""
@@ -230,37 +180,31 @@ class Roll(NamedTuple):
 class Draft:
     """Registrations on their way into a roll, in any order, of both families."""
 
-    MAX_TUNNEL_LISTS = 2**16
-
     def __init__(self) -> None:
-        self._tunnel_lists: dict[tuple[str, ...], int] = {}
+        self._table = TermsTable()
         # By the length of a packed prefix.
         self._records = {family.width + 1: bytearray() for family in Family}
         self._names = {family.width + 1: bytearray() for family in Family}
 
-    def pack(self, terms: Terms) -> bytes:
+    def note(self, terms: Terms) -> bytes:
         """Terms as `add` takes them; ValueError if they have a tunnel list too many."""
-        lists = self._tunnel_lists
-        if terms.tunnels not in lists and len(lists) == self.MAX_TUNNEL_LISTS:
-            raise ValueError(f"more than {self.MAX_TUNNEL_LISTS} different lists")
-        return _TERMS.pack(lists.setdefault(terms.tunnels, len(lists)), *terms[1:])
+        return self._table.add(terms).to_bytes(_NUMBER, byteorder)
 
     def add(self, prefix: bytes, name: str, terms: bytes) -> None:
-        """One more: network and length in bytes, ASCII name up to 255, packed terms."""
+        """One more: network and length in bytes, ASCII name up to 255, noted terms."""
         size = len(prefix)
         self._records[size] += prefix + terms + _NAME_LENGTHS[len(name)]
         self._names[size] += name.encode("ascii")
 
     def roll(self) -> Roll:
         """The roll. The draft is spent with it."""
-        lists = tuple(self._tunnel_lists)
         return Roll(
             *(
                 Entries(
                     family,
                     self._records.pop(family.width + 1),
                     bytes(self._names.pop(family.width + 1)),
-                    lists,
+                    self._table,
                 )
                 for family in Family
             )
@@ -271,7 +215,7 @@ def draw_up(rows: Iterable[Row] = ()) -> Roll:
     """A roll of registrations in any order."""
     draft = Draft()
     for prefix, name, terms in rows:
-        draft.add(prefix.packed, name, draft.pack(terms))
+        draft.add(prefix.packed, name, draft.note(terms))
     return draft.roll()
 
 

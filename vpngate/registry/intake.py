@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from vpngate.errors import Problem
-from vpngate.registry.entries import Draft, Roll, Terms
+from vpngate.registry.entries import Draft, Roll
 from vpngate.registry.moments import ALWAYS, NEVER, parse_moment
 from vpngate.registry.prefixes import Prefix, pack_prefix, parse_prefix
 from vpngate.registry.snapshot import Unread
+from vpngate.registry.terms import Terms
 
 _REGISTRATION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TUNNEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
@@ -76,7 +77,7 @@ class Intake:
         begin, end = _parse_validity(since, until)
         if len(self._endings) >= _MAX_ENDINGS:
             self._endings.clear()
-        ending = self._draft.pack(Terms(parse_tunnels(tunnels), begin, end))
+        ending = self._draft.note(Terms(parse_tunnels(tunnels), begin, end))
         self._endings[tuple(rest)] = ending
         return ending
 

@@ -82,21 +82,24 @@ class Registry:
 
         Of equal prefixes, one that is not in grace.
         """
-        span = now if isinstance(now, Span) else (now, now)
+        # One moment is the common case, and spared the making of a span.
+        earliest, latest = now if isinstance(now, Span) else (now, now)
         grace = self.grace
         entries = self.current.ipv4 if len(address) == 4 else self.current.ipv6  # noqa: PLR2004  # bytes in IPv4
-        row = entries.find(address, span, grace)
-        found = None if row < 0 else point_at((entries, row, grace, span[0]))
-        return self._or_kept(found, address, span) if self.keeps else found
+        row = entries.find(address, earliest, latest, grace)
+        found = None if row < 0 else point_at((entries, row, grace, earliest))
+        if self.keeps:
+            return self._or_kept(found, address, Span(earliest, latest))
+        return found
 
     def _or_kept(
-        self, found: Registration | None, address: bytes, span: tuple[float, float]
+        self, found: Registration | None, address: bytes, span: Span
     ) -> Registration | None:
         entries = self.kept.around(address)
-        row = entries.find(address, span, self.grace)
+        row = entries.find(address, *span, self.grace)
         if row < 0:
             return found
-        kept = Registration(entries, row, self.grace, span[0])
+        kept = Registration(entries, row, self.grace, span.earliest)
         if found is None:
             return kept
         longer = (kept.length, not kept.in_grace) > (found.length, not found.in_grace)

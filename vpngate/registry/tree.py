@@ -25,9 +25,12 @@ from vpngate.registry.prefixes import host_masks
 
 Places = NDArray[np.int64]
 
-_SHELF_BITS = 16
-_SHELVES = 2**_SHELF_BITS
-_unpack_halves = struct.Struct(">QQ").unpack
+_SHELF_BITS = 16  # that tell one shelf from the next; in an IPv6 block at most
+_SHELF_SHIFT = 32 - _SHELF_BITS
+_ROWS_A_SHELF = 4  # about so many lie on a shelf of an IPv6 block
+_BLOCK_SHIFT = 48  # an IPv6 block is a /16: its upper half without so many bits
+_NUMBER, _HALVES = struct.Struct(">I"), struct.Struct(">QQ")
+_unpack_number, _unpack_halves = _NUMBER.unpack, _HALVES.unpack
 _HALF = 64  # bits in one of the two numbers that make an IPv6 address
 
 
@@ -56,6 +59,10 @@ class PrefixTree(ABC):
     @abstractmethod
     def longest(self, address: bytes) -> int:
         """The row of the longest prefix around an address; -1 if there is none."""
+
+    @abstractmethod
+    def network(self, row: int) -> bytes:
+        """The network of a row."""
 
     @property
     @abstractmethod
@@ -99,17 +106,22 @@ class Tree4(PrefixTree):
         super().__init__(networks, lengths)
         numbers = _numbers(networks, ">u4")
         self._numbers = array("I", numbers.astype("=u4").tobytes())
-        self._shelves = _shelves(numbers >> _SHELF_BITS)
+        begins = np.arange(1 << _SHELF_BITS, dtype=np.uint32) << _SHELF_SHIFT
+        self._shelves = _shelves(numbers, begins)
 
     def longest(self, address: bytes) -> int:
         """See `PrefixTree`."""
-        number = int.from_bytes(address, "big")
+        (number,) = _unpack_number(address)
         numbers, shelves, shifts = self._numbers, self._shelves, self._shifts
-        shelf = number >> _SHELF_BITS
+        shelf = number >> _SHELF_SHIFT
         row = bisect_right(numbers, number, shelves[shelf], shelves[shelf + 1]) - 1
         while row >= 0 and (number ^ numbers[row]) >> shifts[row]:
             row = self._parents[row]
         return row
+
+    def network(self, row: int) -> bytes:
+        """See `PrefixTree`."""
+        return _NUMBER.pack(self._numbers[row])
 
     @property
     def networks(self) -> Rows:
@@ -127,24 +139,33 @@ class Tree6(PrefixTree):
         high, low = _numbers(networks[:, :8], ">u8"), _numbers(networks[:, 8:], ">u8")
         self._high = array("Q", high.astype("=u8").tobytes())
         self._low = array("Q", low.astype("=u8").tobytes())
-        # What is handed out lies close together: shelves between lowest and highest.
-        self._lowest = self._high[0] if self._high else 0
-        reach = self._high[-1] - self._lowest if self._high else 0
-        self._shelf_shift = max(0, reach.bit_length() - _SHELF_BITS)
-        self._shelves = _shelves((high - self._lowest) >> self._shelf_shift)
+        # What is handed out lies in few blocks: only these have shelves.
+        blocks = np.unique(high >> _BLOCK_SHIFT)
+        crowd = len(high) // max(1, len(blocks))
+        bits = min(_SHELF_BITS, (crowd // _ROWS_A_SHELF).bit_length())
+        self._shelf_shift = _BLOCK_SHIFT - bits
+        within = np.arange(1 << bits, dtype=np.uint64) << self._shelf_shift
+        begins = (blocks << _BLOCK_SHIFT)[:, np.newaxis] + within
+        self._shelves = _shelves(high, begins.ravel())
+        # By a block's number, what turns the upper bits of an address into a shelf's.
+        self._blocks = {
+            block: (place - block) << bits
+            for place, block in enumerate(blocks.tolist())
+        }
 
     def longest(self, address: bytes) -> int:
         """See `PrefixTree`."""
         top, rest = _unpack_halves(address)
-        high, low, shelves, shifts = self._high, self._low, self._shelves, self._shifts
-        shelf = (top - self._lowest) >> self._shelf_shift
-        if shelf < 0:
-            return -1
-        if shelf >= _SHELVES:
-            shelf = _SHELVES - 1
-        start = shelves[shelf]
-        row = bisect_right(high, top, start, shelves[shelf + 1]) - 1
-        if row >= start and high[row] == top and low[row] > rest:
+        high, shelves = self._high, self._shelves
+        block = self._blocks.get(top >> _BLOCK_SHIFT)
+        if block is None:
+            start, end = 0, len(high)
+        else:
+            shelf = block + (top >> self._shelf_shift)
+            start, end = shelves[shelf], shelves[shelf + 1]
+        row = bisect_right(high, top, start, end) - 1
+        low, shifts = self._low, self._shifts
+        if row >= 0 and high[row] == top and low[row] > rest:
             start = bisect_left(high, top, start, row)
             row = bisect_right(low, rest, start, row) - 1
         while row >= 0:
@@ -156,6 +177,10 @@ class Tree6(PrefixTree):
                 break
             row = self._parents[row]
         return row
+
+    def network(self, row: int) -> bytes:
+        """See `PrefixTree`."""
+        return _HALVES.pack(self._high[row], self._low[row])
 
     @property
     def networks(self) -> Rows:
@@ -196,13 +221,13 @@ def _parents(ends: Places) -> Places:
         candidates[open_rows] = candidates[candidates[open_rows]]
 
 
-def _shelves(numbers: NDArray[Any]) -> "array[int]":
-    """The row at which each shelf begins, given the shelf that each row lies on.
+def _shelves(numbers: NDArray[Any], begins: NDArray[Any]) -> "array[int]":
+    """The row at which each shelf begins, and where the last one ends.
 
     A shelf is a stretch of the address space; it saves most steps of a search.
     """
-    begins = np.searchsorted(numbers, np.arange(_SHELVES + 1, dtype=numbers.dtype))
-    return array("I", begins.astype("=u4").tobytes())
+    rows = np.append(np.searchsorted(numbers, begins), len(numbers))
+    return array("I", rows.astype("=u4").tobytes())
 
 
 def _numbers(rows: Rows, stored: str) -> NDArray[Any]:

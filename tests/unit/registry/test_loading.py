@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import Family, parse_address
 from vpngate.registry import Limits, Loaded, Registry, intake, load
-from vpngate.registry.entries import Draft
 from vpngate.registry.intake import parse_tunnels
 from vpngate.registry.prefixes import parse_prefix
+from vpngate.registry.terms import TermsTable
 
 HEADER = "prefix,registration,tunnels,valid_from,valid_until\n"
 ANY_SHARE = Limits(max_rejected=1.0)
@@ -275,7 +275,7 @@ def test_too_many_rejected_rows_to_tell_apart_hold_everyone(
 def test_a_tunnel_list_too_many_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Draft, "MAX_TUNNEL_LISTS", 4)
+    monkeypatch.setattr(TermsTable, "MAX_TUNNEL_LISTS", 4)
     rows = [f"10.0.{n}.0/24,R-1,t{n % 5}\n" for n in range(10)]
     loaded = read(HEADER + "".join(rows))
     assert [str(problem) for problem in loaded.problems] == [
