@@ -157,9 +157,17 @@ def run_stream(
 
 
 def tcp_rate(
-    client: Place, server: Place, *, seconds: int, download: bool = False
+    client: Place,
+    server: Place,
+    *,
+    seconds: int,
+    download: bool = False,
+    offered: float = 0.0,
 ) -> float:
-    """bit/s that one iperf3 TCP connection carried, as its receiver counts."""
+    """bit/s that one iperf3 TCP connection carried, as its receiver counts.
+
+    `offered` bit/s are sent, or as many as there is room for.
+    """
     port = str(next(_ports))
     with server.namespace.running(
         "iperf3", "-s", "-1", "-B", server.address, "-p", port, "--forceflush"
@@ -168,6 +176,7 @@ def tcp_rate(
         answer = client.namespace.run(
             *("iperf3", "-c", server.address, "-p", port, "-t", str(seconds), "-J"),
             *(("-R",) if download else ()),
+            *(("-b", f"{offered:.0f}") if offered else ()),
             timeout=seconds + 20.0,
         )
     return float(json.loads(answer)["end"]["sum_received"]["bits_per_second"])
