@@ -48,7 +48,7 @@ class Intake:
         self._place_of = place_of
         self._max_problems = max_problems
         self._draft = Draft()
-        # What stands behind prefix and registration, already packed: a registry has
+        # What stands behind prefix and registration, already noted: a registry has
         # few such endings in many rows.
         self._endings: dict[tuple[str, ...], bytes] = {}
         self._prefixes: set[Prefix] = set()
@@ -63,7 +63,7 @@ class Intake:
         self.rows += 1
         try:
             prefix, registration, *rest = fields
-            ending = self._endings.get(tuple(rest)) or self._pack(rest)
+            ending = self._endings.get(tuple(rest)) or self._note(*rest)
             packed = pack_prefix(prefix)
             if _REGISTRATION.fullmatch(registration):
                 self._draft.add(packed, registration, ending)
@@ -72,13 +72,12 @@ class Intake:
             pass
         self._explain(number, Fields(*fields))
 
-    def _pack(self, rest: Sequence[str]) -> bytes:
-        tunnels, since, until = Fields("", "", *rest)[2:]
+    def _note(self, tunnels: str = "", since: str = "", until: str = "") -> bytes:
         begin, end = _parse_validity(since, until)
         if len(self._endings) >= _MAX_ENDINGS:
             self._endings.clear()
         ending = self._draft.note(Terms(parse_tunnels(tunnels), begin, end))
-        self._endings[tuple(rest)] = ending
+        self._endings[tunnels, since, until] = ending
         return ending
 
     def refuse(
@@ -111,7 +110,7 @@ class Intake:
                 name = "valid_until"
                 _parse_validity(fields.valid_from, fields.valid_until)
                 name = "tunnels"
-                self._pack(fields[2:])
+                self._note(*fields[2:])
             except ValueError as error:
                 reasons[name] = str(error)
         self._reject(number, reasons, fields)

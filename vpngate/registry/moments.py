@@ -7,7 +7,6 @@ is. A moment is a number of seconds since the epoch.
 
 import math
 from datetime import UTC, date, datetime, time
-from functools import lru_cache
 from typing import NamedTuple
 
 ALWAYS = -math.inf
@@ -34,16 +33,16 @@ def span_of(now: When) -> Span:
     return now if isinstance(now, Span) else Span(now, now)
 
 
-@lru_cache(maxsize=4096)  # a registry has few dates in many rows
 def parse_moment(text: str) -> float:
     """A moment from `2026-12-31T18:00:00+01:00`; a bare date is UTC midnight.
 
     ValueError says what is wrong.
     """
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), UTC).timestamp()
-    except ValueError:
-        pass
+    if len(text) <= len("2026-12-31"):
+        try:
+            return datetime.combine(date.fromisoformat(text), time(), UTC).timestamp()
+        except ValueError:
+            pass
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
