@@ -96,8 +96,11 @@ class Keeper:
     """Fetches registries, and remembers the last good one.
 
     `clock` tells the time when it is needed (a fetch may take minutes), and is
-    remembered beside the registry.
+    remembered beside the registry. `faults` is what stood against the sources that the
+    last fetch had to pass over.
     """
+
+    faults: tuple[VpngateError, ...] = ()
 
     def __init__(
         self,
@@ -154,6 +157,7 @@ class Keeper:
         failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
         accepted: list[Loaded] = []
+        self.faults = ()
 
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
@@ -173,6 +177,7 @@ class Keeper:
             accepted[:] = [loaded]
 
         answer = self._feed.fetch(None if accept_removals else self.validators, examine)
+        self.faults = answer.faults
         for fault in answer.faults:
             for line in fault.lines:
                 _log.warning("%s; asking the next source", line)

@@ -63,9 +63,11 @@ class Reloader:
         self._looking = asyncio.Lock()
         self._failures = 0
         self.failure = ""  # why the last registry was not taken
+        self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._announce(registry_taken=delivery.refusal is None)
         if delivery.refusal is not None:
             self._refused(delivery.refusal)
+        self._note_sources(keeper)
 
     async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it."""
@@ -189,7 +191,14 @@ class Reloader:
             self._refused(refusal)
             return None, refusal
         self._failures, self.failure = 0, ""
+        self._note_sources(keeper)
         return delivery, None
+
+    def _note_sources(self, keeper: Keeper) -> None:
+        """Tell of the sources that failed while another had the registry."""
+        self.passed_over = [line for fault in keeper.faults for line in fault.lines]
+        for fault in keeper.faults:
+            self._metrics.source_failed(reason_of(fault))
 
     def _refused(self, refusal: VpngateError) -> None:
         self._failures += 1

@@ -69,6 +69,7 @@ class Report:
             },
             "prefixes": {f.label: n for f, n in registry.prefixes.items()},
             "last_refusal": self._reloader.failure or None,
+            "sources_passed_over": self._reloader.passed_over,
         }
 
     def _flows(self) -> dict[str, Any]:

@@ -79,6 +79,11 @@ class Metrics:
         self._refused = self._counter(
             "registry_loads_refused", "Registries not taken", "reason"
         )
+        self._source_failures = self._counter(
+            "registry_source_failures",
+            "Sources passed over while another one had the registry",
+            "reason",
+        )
         self._handshakes = self._counter(
             "handshakes", "Evidence that appeared or grew", "tunnel", "evidence"
         )
@@ -135,6 +140,10 @@ class Metrics:
         """A load left the old registry in force."""
         self._registry_ok.set(0)
         self._refused.labels(reason).inc()
+
+    def source_failed(self, reason: str) -> None:
+        """A source failed, and the next one was asked."""
+        self._source_failures.labels(reason).inc()
 
     def registry_aged(self, facts: RegistryFacts) -> None:
         """The registry in force, as time has changed what is counted of it."""

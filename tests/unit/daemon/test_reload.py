@@ -105,6 +105,32 @@ def test_the_start_is_told_to_the_metrics(desk: Desk) -> None:
     assert gatehouse.metric("mode", mode="enforce") == 1
 
 
+def test_a_source_that_was_passed_over_is_told_until_it_answers(desk: Desk) -> None:
+    first = desk.folder / "first.csv"
+    sources = f'sources = ["{first}", "{desk.registry}"]\n'
+    first.write_text(REGISTRY)
+
+    async def scenario() -> None:
+        where = f'sources = ["{desk.registry}"]\n'
+        desk.config.write_text(desk.config.read_text().replace(where, sources))
+        gatehouse = await desk.open()
+        assert desk.reloader.passed_over == []
+        first.unlink()
+        await desk.reloader.reload()
+        assert desk.reloader.failure == ""
+        (line,) = desk.reloader.passed_over
+        assert str(first) in line
+        assert gatehouse.metric("registry_last_load_successful") == 1
+        failed = ("registry_source_failures_total", "file_missing")
+        assert gatehouse.metric(failed[0], reason=failed[1]) == 1
+        first.write_text(REGISTRY)
+        await desk.reloader.reload()
+        assert desk.reloader.passed_over == []
+        assert gatehouse.metric(failed[0], reason=failed[1]) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_new_registration_is_taken_and_ends_the_verdict(desk: Desk) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
