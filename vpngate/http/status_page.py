@@ -22,15 +22,20 @@ _CLASSES = {
     "slowed to the limit below, never blocked.",
     "none": "Only the first half of a handshake was seen: left alone.",
 }
+# Of the registry, what names files, servers and prefixes is for `vpngate status`.
+_PRIVATE = frozenset({"last_refusal", "sources_passed_over"})
 _STYLE = "body{font:16px/1.5 sans-serif;max-width:45em;margin:2em auto;padding:0 1em}"
 _STYLE += "td,th{padding:.2em 1em .2em 0;text-align:left;vertical-align:top}"
 
 
 def status_json(state: State) -> Handler:
-    """`/status.json`: the state as programs read it."""
+    """`/status.json`: the state as programs read it, without what is not for all."""
 
     async def page(_request: Request) -> Response:
-        body = json.dumps(await state(), default=str).encode()
+        whole = await state()
+        registry = {k: v for k, v in whole["registry"].items() if k not in _PRIVATE}
+        public = {**whole, "registry": registry}
+        body = json.dumps(public, default=str).encode()
         return Response(HTTPStatus.OK, body, "application/json")
 
     return page

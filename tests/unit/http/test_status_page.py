@@ -61,3 +61,16 @@ def test_programs_get_the_same_as_json() -> None:
 
     answer = asyncio.run(_answer(status_json(now)))
     assert json.loads(answer.body) == STATE
+
+
+def test_what_names_servers_and_prefixes_is_not_for_everybody() -> None:
+    told = {
+        "last_refusal": "https://r.example.net: sentinel 192.0.2.0/24 is missing",
+        "sources_passed_over": ["https://s.example.net: answers 404"],
+    }
+
+    async def now() -> Mapping[str, Any]:
+        return STATE | {"registry": STATE["registry"] | told}
+
+    answer = asyncio.run(_answer(status_json(now)))
+    assert json.loads(answer.body) == STATE
