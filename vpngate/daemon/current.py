@@ -8,12 +8,14 @@ snapshot stays in force everywhere.
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.plane import DataPlane
-from vpngate.registry.moments import When
+from vpngate.registry.moments import NEVER, Span, When, span_of
+from vpngate.ruleset import Ruleset
 
 
 class Current:
@@ -31,11 +33,20 @@ class Current:
         self._pipeline = pipeline
         self._clock = clock
         self._turn = asyncio.Lock()
-        self._ruleset = snapshot.ruleset(clock())
+        self._ruleset, self._settled = _held(snapshot, clock())
 
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
         await self._plane.start(self._ruleset)
+
+    async def age(self) -> bool:
+        """Put in force what time alone has changed; whether it was anything.
+
+        Costs nothing while no registration begins, ends, or has used up its grace.
+        """
+        if self._settled.holds(self._clock()):
+            return False
+        return await self.change(lambda snapshot: snapshot)
 
     async def change(self, successor: Callable[[Snapshot], Snapshot]) -> bool:
         """Put `successor` of the snapshot in force; whether the kernel changed.
@@ -46,7 +57,7 @@ class Current:
         async with self._turn:
             snapshot = successor(self.snapshot)
             # A million prefixes take a while to merge; the loop has a switch to hold.
-            ruleset = await asyncio.to_thread(snapshot.ruleset, self._clock())
+            ruleset, settled = await asyncio.to_thread(_held, snapshot, self._clock())
             differs = ruleset != self._ruleset
             if differs:
                 await self._plane.replace(ruleset)
@@ -54,10 +65,28 @@ class Current:
                 # Who is slowed for a reason that no longer holds is let go; whoever
                 # it still holds for is recognised again.
                 await self._plane.release(lambda _flow: True)
-            self._ruleset = ruleset
+            self._ruleset, self._settled = ruleset, settled
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
             return differs
+
+
+class _Settled(NamedTuple):
+    """From when until when time alone changes nothing of what the kernel holds."""
+
+    since: float
+    until: float
+
+    def holds(self, now: When) -> bool:
+        return not isinstance(now, Span) and self.since <= now < self.until
+
+
+def _held(snapshot: Snapshot, now: When) -> tuple[Ruleset, _Settled]:
+    """What the kernel should hold, and for how long: in doubt of the clock, no time."""
+    change = snapshot.registry.next_change(now)
+    since, latest = span_of(now)
+    until = NEVER if change is None else change
+    return snapshot.ruleset(now), _Settled(since, until if since == latest else since)
 
 
 def _narrower(old: Config, new: Config) -> bool:

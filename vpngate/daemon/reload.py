@@ -125,7 +125,7 @@ class Reloader:
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""
-        await self._current.change(lambda snapshot: snapshot)
+        await self._current.age()
         registry = self._current.snapshot.registry
         facts = _facts(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)

@@ -17,7 +17,7 @@ from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
-from vpngate.registry import Limits, Registry, load
+from vpngate.registry import Limits, Registry, When, load
 from vpngate.tunnels import all_tunnels
 
 NOW = 1_800_000_000.0
@@ -68,7 +68,7 @@ class Gatehouse:
 
     snapshot: Snapshot = field(default_factory=snapshot)
     plane: DryRunDataPlane = field(default_factory=DryRunDataPlane)
-    now: float = NOW
+    now: When = NOW
 
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))

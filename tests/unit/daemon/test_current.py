@@ -18,6 +18,7 @@ from tests.unit.daemon.gatehouse import (
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.registry.moments import Span, When, format_moment
 from vpngate.ruleset import Ruleset
 
 
@@ -74,19 +75,77 @@ def test_the_kernel_is_left_alone_where_nothing_differs_for_it() -> None:
     asyncio.run(scenario())
 
 
-def test_time_alone_can_change_what_the_kernel_holds() -> None:
+BEGINS = 1_800_057_600.0  # 2027-01-16T00:00:00Z
+DATED = f"""\
+prefix,registration,tunnels,valid_from,valid_until
+198.51.100.0/24,R-9,,{format_moment(BEGINS)},
+"""
+
+
+async def waiting(gatehouse: Gatehouse) -> None:
+    """Start with a registration of the stranger that has yet to begin."""
+    await gatehouse.current.install()
+    await gatehouse.current.change(lambda old: replace(old, registry=registry(DATED)))
+    assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0, 86400.0])
+def test_time_alone_can_change_what_the_kernel_holds(late: float) -> None:
     async def scenario() -> None:
         gatehouse = Gatehouse()
-        rows = "prefix,registration,tunnels,valid_from,valid_until\n"
-        rows += "198.51.100.0/24,R-9,,2027-01-16T00:00:00Z,\n"
+        await waiting(gatehouse)
+        gatehouse.now = BEGINS - 1.0
+        assert not await gatehouse.current.age()
+        gatehouse.now = BEGINS + late
+        assert await gatehouse.current.age()
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert not await gatehouse.current.age()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("now", "looks"),
+    [
+        pytest.param(NOW + 60.0, 0, id="nothing begins or ends"),
+        pytest.param(NOW - 60.0, 1, id="the clock was set back"),
+        pytest.param(Span(NOW, NOW + 60.0), 1, id="the clock is in doubt"),
+        pytest.param(BEGINS, 1, id="a registration begins"),
+    ],
+)
+def test_time_is_worked_out_anew_only_where_it_can_matter(
+    monkeypatch: pytest.MonkeyPatch, now: When, looks: int
+) -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await waiting(gatehouse)
+        asked = []
+        ruleset = Snapshot.ruleset
+
+        def counting(snapshot: Snapshot, now: When) -> Ruleset:
+            asked.append(now)
+            return ruleset(snapshot, now)
+
+        monkeypatch.setattr(Snapshot, "ruleset", counting)
+        gatehouse.now = now
+        await gatehouse.current.age()
+        assert asked == [now] * looks
+
+    asyncio.run(scenario())
+
+
+def test_while_the_clock_is_in_doubt_nothing_is_settled() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        gatehouse.now = Span(NOW, BEGINS)
         await gatehouse.current.install()
         await gatehouse.current.change(
-            lambda old: replace(old, registry=registry(rows))
+            lambda old: replace(old, registry=registry(DATED))
         )
-        assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
-        gatehouse.now += 86400
-        assert await gatehouse.current.change(lambda old: old)
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        gatehouse.now = NOW
+        assert await gatehouse.current.age()
+        assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
 
     asyncio.run(scenario())
 
