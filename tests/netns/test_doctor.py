@@ -103,12 +103,12 @@ def test_a_gateway_that_is_fit(lab: Lab, settings: Settings) -> None:
         "kernel: upload through the whole data plane",
         "kernel: download through the whole data plane",
         "capture: NFLOG",
-        "interface lan0",
+        "interfaces lan0, lan1",
         "other rules",
         "http.listen 127.0.0.1:9753",
     ):
         assert answer.findings[where][0] == "sound"
-    assert answer.findings["interface lan0"][1].startswith("veth, Ethernet, up")
+    assert answer.findings["interfaces lan0, lan1"][1].startswith("veth, Ethernet, up")
 
 
 def test_the_lines_for_people(lab: Lab, settings: Settings) -> None:
@@ -352,7 +352,7 @@ def test_without_privileges_it_says_what_it_could_not_do(
     weight, text = answer.findings["kernel: features"]
     assert (weight, "CAP_SYS_ADMIN" in text) == ("unknown", True)
     assert answer.findings["other rules"][0] == ("sound" if kept else "unknown")
-    assert answer.findings["interface lan0"][0] == "sound"
+    assert answer.findings["interfaces lan0, lan1"][0] == "sound"
 
 
 def test_without_the_right_to_send_it_tries_what_it_can(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from vpngate.config import Config
-from vpngate.doctor.findings import Finding, Weight
+from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.links import Link
 from vpngate.kernel.marks import ALL_BITS, MarkUse
@@ -150,12 +150,12 @@ def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
         stands = f"{chain.point.name.lower()}, priority {chain.priority}"
         here = _among(matched, chain.devices)
         if here and chain.priority >= config.gateway.hook_priority:
-            yield _later(config, chain, where, f"{stands}, on {', '.join(here)}")
+            yield _later(config, chain, where, f"{stands}, on {few(here)}")
         elif not here and chain.point is HookPoint.EGRESS and chain.devices:
             yield Finding(
                 Weight.COST,
                 where,
-                f"{stands}, on {', '.join(chain.devices)}",
+                f"{stands}, on {few(chain.devices)}",
                 "it does not see throttled packets: what leaves an ifb passes it by",
                 "put its rules at ingress, or into forward or postrouting",
             )
@@ -183,44 +183,42 @@ def _flowtables(beside: Neighbours) -> Iterator[Finding]:
             yield Finding(
                 Weight.COST,
                 f"flowtable {table.family} {table.table} {table.name}",
-                f"contains {', '.join(here)}",
+                f"contains {few(here)}",
                 "flows that it forwards pass vpngate by: they are not slowed",
-                f"take {', '.join(here)} out of it to slow all",
+                "take them out of it to slow all",
             )
 
 
 def _queues(beside: Neighbours) -> Iterator[Finding]:
     """The older `ingress` stands in the place of clsact, and has no side for egress."""
-    matched = {link.index: link.name for link in beside.matched}
-    for queue in beside.queues:
-        if queue.interface in matched and queue.kind == "ingress":
-            name = matched[queue.interface]
-            yield Finding(
-                Weight.CONFLICT,
-                f"tc qdisc ingress of {name}",
-                "stands in the place of clsact",
-                "there is no egress to redirect at: downloads are not slowed, and keep"
-                " the mark bit",
-                f"put clsact in its place: tc qdisc del dev {name} ingress; tc qdisc"
-                f" add dev {name} clsact; then its filters again",
-            )
+    old = {queue.interface for queue in beside.queues if queue.kind == "ingress"}
+    names = [link.name for link in beside.matched if link.index in old]
+    if names:
+        yield Finding(
+            Weight.CONFLICT,
+            f"tc qdisc ingress of {few(names)}",
+            "stands in the place of clsact",
+            "there is no egress to redirect at: downloads are not slowed, and keep the"
+            " mark bit",
+            "put clsact in its place: tc qdisc del dev INTERFACE ingress; tc qdisc add"
+            " dev INTERFACE clsact; then its filters again",
+        )
 
 
 def _filters(beside: Neighbours) -> Iterator[Finding]:
     """Filters that are asked before ours, and may end the walk."""
-    told = set()
+    alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
-        name = beside.names[one.interface]
-        key = (name, side, one.preference, one.kind)
-        if is_ours(one.handle) or not (one.actions or one.kind == "bpf") or key in told:
-            continue
-        told.add(key)
+        if not is_ours(one.handle) and (one.actions or one.kind == "bpf"):
+            key = (side, one.kind, one.preference, one.actions)
+            alike.setdefault(key, {})[beside.names[one.interface]] = None
+    for (side, kind, preference, kinds), names in alike.items():
         inward = side is HookPoint.INGRESS
-        actions = f" ({', '.join(one.actions)})" if one.actions else ""
+        actions = f" ({', '.join(kinds)})" if kinds else ""
         yield Finding(
             Weight.COST,
-            f"tc filter {one.kind} pref {one.preference} at {side.name.lower()} of"
-            f" {name}",
+            f"tc filter {kind} pref {preference} at {side.name.lower()} of"
+            f" {few(list(names))}",
             f"comes before vpngate's{actions}",
             "what it takes or redirects is not "
             + ("seen by vpngate" if inward else "slowed, and keeps the mark bit"),
@@ -233,15 +231,18 @@ def _marks(config: Config, beside: Neighbours) -> Iterator[Finding]:
     own = f"nft {_NETDEV} {config.gateway.table} "
     marks = [use for use in beside.marks if not use.where.startswith(own)]
     free = _free_bit(marks)
+    alike: dict[str, list[str]] = {}
     for use in marks:
         if use.concerns(bit):
-            yield Finding(
-                Weight.CONFLICT,
-                use.where,
-                f"uses vpngate's mark bit {bit:#x} (mark {use})",
-                "packets of others would take vpngate's detour, and lose the bit",
-                f'set gateway.mark = "{free:#x}"' if free else "free a bit for vpngate",
-            )
+            alike.setdefault(str(use), []).append(use.where)
+    for mark, places in alike.items():
+        yield Finding(
+            Weight.CONFLICT,
+            few(places),
+            f"uses vpngate's mark bit {bit:#x} (mark {mark})",
+            "packets of others would take vpngate's detour, and lose the bit",
+            f'set gateway.mark = "{free:#x}"' if free else "free a bit for vpngate",
+        )
     if beside.legacy:
         yield Finding(
             Weight.UNKNOWN,

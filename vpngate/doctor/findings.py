@@ -5,7 +5,7 @@ Knows their order, and which of them mean that vpngate cannot do its whole job; 
 not know where they come from.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,6 +21,7 @@ class Weight(Enum):
 
 
 _ORDER = {weight: place for place, weight in enumerate(Weight)}
+_FEW = 4
 _GRAVE = frozenset({Weight.MISSING, Weight.CONFLICT})
 
 
@@ -51,6 +52,13 @@ def in_order(findings: Iterable[Finding]) -> list[Finding]:
 def is_able(findings: Iterable[Finding]) -> bool:
     """Whether nothing is missing and no guarantee is broken."""
     return not any(finding.weight in _GRAVE for finding in findings)
+
+
+def few(names: Sequence[str]) -> str:
+    """Names in one line: all of them if they are few."""
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{', '.join(names[:_FEW])} and {len(names) - _FEW} more"
 
 
 def summary(findings: Iterable[Finding]) -> str:

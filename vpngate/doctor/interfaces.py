@@ -6,10 +6,11 @@ together; does not know how interfaces are listed.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from vpngate.config import Config
 from vpngate.daemon.machine import is_glob, stacked
-from vpngate.doctor.findings import Finding, Weight
+from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.links import Link
 
 # ARPHRD_* (linux/if_arp.h) whose packets we can find the IP header of. All but
@@ -38,8 +39,12 @@ def judge_interfaces(
             "their traffic would be shaped twice, so the daemon does not start",
             "name only one of them",
         )
+    alike: dict[Finding, list[str]] = {}
     for name in matched:
-        yield _judge(links[name])
+        alike.setdefault(_judge(links[name]), []).append(name)
+    for finding, names in alike.items():
+        plural = "s" if len(names) > 1 else ""
+        yield replace(finding, where=f"interface{plural} {few(names)}")
 
 
 def _unmatched(config: Config, matched: Collection[str]) -> Iterator[Finding]:
@@ -64,7 +69,8 @@ def _unmatched(config: Config, matched: Collection[str]) -> Iterator[Finding]:
 
 
 def _judge(link: Link) -> Finding:
-    where = f"interface {link.name}"
+    """What is to be said of an interface, without its name: many are alike."""
+    where = "interface"
     kind = link.kind or "hardware"
     layer = _LAYERS.get(link.hardware)
     if layer is None:
@@ -82,6 +88,6 @@ def _judge(link: Link) -> Finding:
             where,
             f"{kind}, {layer}, is down",
             "nothing is seen until it is up",
-            f"ip link set {link.name} up",
+            "ip link set INTERFACE up",
         )
     return Finding(Weight.SOUND, where, f"{kind}, {layer}, up")

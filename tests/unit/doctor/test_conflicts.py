@@ -193,6 +193,12 @@ def test_marks(use: MarkUse, weight: Weight) -> None:
         assert finding.where == use.where
 
 
+def test_rules_that_use_the_same_mark_are_one_line() -> None:
+    marks = tuple(MarkUse(f"rule {n}", BIT, BIT) for n in range(6))
+    (finding,) = judged(replace(ALONE, marks=marks))
+    assert finding.where == "rule 0, rule 1, rule 2, rule 3 and 2 more"
+
+
 def test_the_remedy_names_a_bit_that_is_free() -> None:
     marks = (
         MarkUse("a", 0, 0xF0000000),

@@ -3,7 +3,14 @@
 
 import pytest
 
-from vpngate.doctor.findings import Finding, Weight, in_order, is_able, summary
+from vpngate.doctor.findings import (
+    Finding,
+    Weight,
+    few,
+    in_order,
+    is_able,
+    summary,
+)
 
 
 def of(*weights: Weight) -> list[Finding]:
@@ -52,3 +59,8 @@ def test_one_line_leaves_out_what_there_is_not() -> None:
     assert Finding(Weight.COST, "x", "a", "b", "c").text == "a; b; c"
     assert Finding(Weight.COST, "x", "a", remedy="c").text == "a; c"
     assert Finding(Weight.SOUND, "x", "a").text == "a"
+
+
+def test_many_names_are_not_all_told() -> None:
+    assert few(["a", "b", "c", "d"]) == "a, b, c, d"
+    assert few(["a", "b", "c", "d", "e", "f"]) == "a, b, c, d and 2 more"

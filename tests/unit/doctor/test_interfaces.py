@@ -48,6 +48,14 @@ def test_globs_that_match_nothing_yet() -> None:
 
 def test_interfaces_that_stand_on_each_other() -> None:
     vlan = Link(3, "lan0.7", up=True, hardware=1, parent=2)
-    pair, *rest = judged('interfaces = ["lan*"]', LAN0, vlan)
+    pair, both = judged('interfaces = ["lan*"]', LAN0, vlan)
     assert (pair.weight, pair.where) == (Weight.MISSING, "interfaces lan0.7 and lan0")
-    assert [finding.weight for finding in rest] == [Weight.SOUND, Weight.SOUND]
+    assert both.weight is Weight.SOUND
+
+
+def test_interfaces_that_are_alike_are_one_line() -> None:
+    up = [Link(n, f"ppp{n}", up=True, hardware=512) for n in range(1, 8)]
+    down = Link(8, "ppp8", up=False, hardware=512)
+    sound, cost = judged('interfaces = ["ppp*"]', *up, down)
+    assert sound.where == "interfaces ppp1, ppp2, ppp3, ppp4 and 3 more"
+    assert (cost.weight, cost.where) == (Weight.COST, "interface ppp8")
