@@ -22,7 +22,7 @@ from vpngate.registry.intervals import Bounds, Flags, Keys, keys
 from vpngate.registry.moments import NEVER, Span
 from vpngate.registry.prefixes import Prefix
 from vpngate.registry.terms import Terms, TermsTable
-from vpngate.registry.tree import PrefixTree, Tree4, Tree6, preorder
+from vpngate.registry.tree import PrefixTree, Tree4, Tree6, column, preorder
 
 _NUMBER = array("I").itemsize  # bytes in the number of a registration's terms
 _NAME_LENGTHS = [bytes([length]) for length in range(256)]
@@ -52,12 +52,13 @@ class Entries:
         given = np.frombuffer(records, np.uint8).reshape(-1, head + _NUMBER + 1)
         order = preorder(given[:, :head])
         starts = np.cumsum(given[:, -1], dtype=np.uint32) - given[:, -1]
-        self._name_starts = array("I", starts[order].tobytes())
+        self._name_starts = column("I", starts[order])
         ordered = given[order]
         del given, order, starts
         self._name_lengths = ordered[:, -1].tobytes()
         self._names = names
-        self._terms = array("I", ordered[:, head:-1].tobytes())
+        numbers = np.ascontiguousarray(ordered[:, head:-1]).view("=u4").ravel()
+        self._terms = column("I", numbers)
         self._table = table
         tree = Tree4 if family is Family.IPV4 else Tree6
         self.tree: PrefixTree = tree(ordered[:, : head - 1], ordered[:, head - 1])

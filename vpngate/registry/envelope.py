@@ -2,18 +2,17 @@
 """The registry as JSON: an envelope around the registrations.
 
 Knows the envelope's keys and their types; does not know what a row's field may hold
-(`intake.py`). The list of registrations is read an item at a time, so that a large
-one never stands in memory as objects.
+(`intake.py`), or how JSON is read (`jsontext.py`). The list of registrations is read
+an item at a time, so that a large one never stands in memory as objects.
 """
 
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.registry.intake import Fields, Intake, shorten
+from vpngate.registry.jsontext import JsonText
 from vpngate.registry.moments import parse_moment
 from vpngate.registry.prefixes import parse_prefix
 
@@ -45,14 +44,13 @@ def read_envelope(content: bytes, intake: Intake) -> Envelope:
     Raises InvalidRegistry if it is not JSON from end to end, or if a key of the
     envelope is unknown, missing, there twice, or of the wrong type.
     """
-    try:
-        reader = _Reader(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise InvalidRegistry(
-            [Problem(f"byte {error.start}", "is not UTF-8", "save it as UTF-8")]
-        ) from None
+    reader = JsonText(content)
     try:
         keys = _read(reader, intake)
+    except UnicodeDecodeError as error:
+        raise InvalidRegistry(
+            [Problem(reader.byte(error), "is not UTF-8", "save it as UTF-8")]
+        ) from None
     except (ValueError, RecursionError) as error:
         reason = getattr(error, "msg", "") or str(error)
         raise InvalidRegistry(
@@ -65,7 +63,7 @@ def read_envelope(content: bytes, intake: Intake) -> Envelope:
     return _envelope(keys)
 
 
-def _read(reader: "_Reader", intake: Intake) -> list[tuple[str, Any]]:
+def _read(reader: JsonText, intake: Intake) -> list[tuple[str, Any]]:
     keys: list[tuple[str, Any]] = []
     for key in reader.members():
         if key == _REGISTRATIONS and reader.at_list():
@@ -81,7 +79,32 @@ def _read(reader: "_Reader", intake: Intake) -> list[tuple[str, Any]]:
 def _take(intake: Intake, item: int, value: Any) -> None:
     if not isinstance(value, dict):
         intake.refuse(item, {"": "is not an object"}, None)
-        return
+    elif (texts := _texts(value)) is not None:
+        intake.take(item, texts)
+    else:
+        _refuse(intake, item, value)
+
+
+def _texts(value: dict[str, Any]) -> list[str] | None:
+    """What `Fields` are made of, unless something in an item is not as it should be.
+
+    In one go, as there may be millions; `_refuse` has the words.
+    """
+    if not value.keys() <= _ITEM.keys():
+        return None
+    contents = [value.get(name) for name in Fields._fields]
+    tunnels = contents[_TUNNELS]
+    try:
+        if isinstance(tunnels, list):
+            contents[_TUNNELS] = "+".join(tunnels)
+        elif tunnels is not None:
+            return None
+        return ["" if text is None else str.strip(text) for text in contents]
+    except TypeError:
+        return None
+
+
+def _refuse(intake: Intake, item: int, value: dict[str, Any]) -> None:
     reasons = {
         key if key in _ITEM else _quoted(key): "is not known"
         if key not in _ITEM
@@ -95,10 +118,7 @@ def _take(intake: Intake, item: int, value: Any) -> None:
         if name not in reasons and (content := value.get(name)) is not None
     }
     fields = Fields(**{name: text.strip() for name, text in texts.items()})
-    if reasons:
-        intake.refuse(item, reasons, fields)
-    else:
-        intake.take(item, fields)
+    intake.refuse(item, reasons, fields)
 
 
 def _quoted(key: str) -> str:
@@ -129,71 +149,6 @@ def _envelope(keys: list[tuple[str, Any]]) -> Envelope:
     if problems:
         raise InvalidRegistry(problems)
     return Envelope(**found)
-
-
-class _Reader:
-    """Walks through a JSON text; ValueError where it is none."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._decode = json.JSONDecoder().raw_decode
-
-    def members(self) -> Iterator[str]:
-        """The keys of the object here; the caller reads each value."""
-        for _ in self._sequence("{", "}"):
-            key = self.value()
-            if not isinstance(key, str):
-                self._fail("a key is not a text")
-            self._expect(":")
-            yield key
-
-    def items(self) -> Iterator[Any]:
-        """The values of the list here."""
-        for _ in self._sequence("[", "]"):
-            yield self.value()
-
-    def at_list(self) -> bool:
-        """Whether a list comes next."""
-        return self._peek() == "["
-
-    def value(self) -> Any:
-        """The value here."""
-        self._peek()
-        value, self._at = self._decode(self._text, self._at)
-        return value
-
-    def end(self) -> None:
-        """ValueError unless the text ends here."""
-        if self._peek():
-            self._fail("something follows its end")
-
-    def line(self, error: Exception) -> str:
-        """The line of an error, for a message."""
-        at = error.pos if isinstance(error, json.JSONDecodeError) else self._at
-        return f"line {self._text.count(chr(10), 0, at) + 1}"
-
-    def _sequence(self, opening: str, closing: str) -> Iterator[None]:
-        self._expect(opening)
-        if self._peek() != closing:
-            yield
-            while self._peek() == ",":
-                self._at += 1
-                yield
-        self._expect(closing)
-
-    def _peek(self) -> str:
-        end = _SPACE.match(self._text, self._at)
-        self._at = end.end() if end else self._at
-        return self._text[self._at : self._at + 1]
-
-    def _expect(self, mark: str) -> None:
-        if self._peek() != mark:
-            self._fail(f"{mark!r} is missing")
-        self._at += 1
-
-    def _fail(self, what: str) -> NoReturn:
-        raise json.JSONDecodeError(what, self._text, self._at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +210,4 @@ _ENVELOPE = {
 _ITEM = dict.fromkeys(Fields._fields, _Kind("a text", _is_text)) | {
     "tunnels": _Kind("a list of texts", _is_texts)
 }
-_SPACE = re.compile(r"[ \t\n\r]*")
+_TUNNELS = Fields._fields.index("tunnels")

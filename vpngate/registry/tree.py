@@ -47,11 +47,12 @@ class PrefixTree(ABC):
     def __init__(self, networks: Rows, lengths: NDArray[np.uint8]) -> None:
         """From networks (n, width) and lengths already in the order of `preorder`."""
         self._bits = 8 * self.family.width
-        self._shifts = array("B", (self._bits - lengths).astype(np.uint8).tobytes())
+        self._shifts = column("B", self._bits - lengths)
         last = networks | host_masks(self.family)[lengths]
         ends = np.searchsorted(keys(networks), keys(last), side="right")
-        self._ends = ends.astype(np.uint32)
-        self._parents = array("i", _parents(ends).astype("=i4").tobytes())
+        self._ends = ends.astype(np.int32)
+        del last, ends
+        self._parents = column("i", _parents(self._ends))
 
     def __len__(self) -> int:
         return len(self._shifts)
@@ -105,7 +106,7 @@ class Tree4(PrefixTree):
     def __init__(self, networks: Rows, lengths: NDArray[np.uint8]) -> None:
         super().__init__(networks, lengths)
         numbers = _numbers(networks, ">u4")
-        self._numbers = array("I", numbers.astype("=u4").tobytes())
+        self._numbers = column("I", numbers)
         begins = np.arange(1 << _SHELF_BITS, dtype=np.uint32) << _SHELF_SHIFT
         self._shelves = _shelves(numbers, begins)
 
@@ -137,8 +138,7 @@ class Tree6(PrefixTree):
     def __init__(self, networks: Rows, lengths: NDArray[np.uint8]) -> None:
         super().__init__(networks, lengths)
         high, low = _numbers(networks[:, :8], ">u8"), _numbers(networks[:, 8:], ">u8")
-        self._high = array("Q", high.astype("=u8").tobytes())
-        self._low = array("Q", low.astype("=u8").tobytes())
+        self._high, self._low = column("Q", high), column("Q", low)
         # What is handed out lies in few blocks: only these have shelves.
         blocks = np.unique(high >> _BLOCK_SHIFT)
         crowd = len(high) // max(1, len(blocks))
@@ -200,14 +200,21 @@ def preorder(prefixes: Rows) -> Places:
     return order
 
 
-def _parents(ends: Places) -> Places:
+def column(kind: str, numbers: NDArray[Any]) -> "array[int]":
+    """Numbers as an array of Python's: one is had from it faster than from numpy's."""
+    result = array(kind)
+    result.frombytes(np.ascontiguousarray(numbers, dtype=kind).view(np.uint8).data)
+    return result
+
+
+def _parents(ends: NDArray[np.int32]) -> NDArray[np.int32]:
     """Each row's parent (-1: none), from where each row's inside ends.
 
     Each row starts at the one before it. A candidate that ends before the row is a
     sibling, or lies inside one: its own candidate is as far back or nearer the root,
     and never beyond the row's parent. So candidates jump in doubling steps.
     """
-    rows = np.arange(len(ends))
+    rows = np.arange(len(ends), dtype=np.int32)
     reach = np.maximum.accumulate(ends)
     candidates = rows - 1
     # Nothing before these reaches them.
@@ -226,8 +233,7 @@ def _shelves(numbers: NDArray[Any], begins: NDArray[Any]) -> "array[int]":
 
     A shelf is a stretch of the address space; it saves most steps of a search.
     """
-    rows = np.append(np.searchsorted(numbers, begins), len(numbers))
-    return array("I", rows.astype("=u4").tobytes())
+    return column("I", np.append(np.searchsorted(numbers, begins), len(numbers)))
 
 
 def _numbers(rows: Rows, stored: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import parse_address
-from vpngate.registry import Limits, Loaded, load
+from vpngate.registry import Limits, Loaded, jsontext, load
 from vpngate.registry.prefixes import parse_prefix
 
 ITEM = {"prefix": "203.0.113.0/24", "registration": "R-1001"}
@@ -189,3 +189,66 @@ def test_whatever_json_comes_is_read_or_refused(
         told = [str(problem) for problem in loaded.problems]
         assert len(loaded.registry) + loaded.rejected == loaded.rows
     assert all(told)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 64])
+def test_however_little_of_it_is_seen_at_once_the_same_is_read(
+    window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = WHOLE | {
+        "registry": "b\u00fccher \U0001d11e",
+        "serial": 10**40,
+        "registrations": [ITEM | {"prefix": f"10.0.{n}.0/24"} for n in range(9)]
+        + [ITEM | {"name": [1.25e-3, {"a": "]}"}]}, -12, ITEM],
+    }
+    for indent in (None, 1):
+        data = json.dumps(content, indent=indent, ensure_ascii=False).encode()
+        whole = read(data)
+        with monkeypatch.context() as narrow:
+            narrow.setattr(jsontext, "_WINDOW", window)
+            piecemeal = read(data)
+        assert piecemeal.problems == whole.problems
+        assert piecemeal.rows == whole.rows == 12
+        for field in ("name", "serial", "sentinels", "prefixes", "unread", "digest"):
+            assert getattr(piecemeal.registry, field) == getattr(whole.registry, field)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{"serial":\n 1,\n"registrations": [\n{},\n {]}', "line 5: not JSON"),
+        (b'{"serial":\n 1,\n"registrations": [\n\n\n', "line 6: not JSON"),
+        (b'{"registry": "' + b"a" * 99 + b'\xe2\x82"}', "byte 113: is not UTF-8"),
+        (b'\xef\xbb\xbf{"registry": "\xff"}', "byte 17: is not UTF-8"),
+        (b'{"registry": "\xf0\x9d', "byte 14: is not UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("window", [1, 2, 7, 2**20])
+def test_a_fault_has_its_place_however_little_is_seen_at_once(
+    text: bytes, place: str, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsontext, "_WINDOW", window)
+    with pytest.raises(InvalidRegistry, match=place):
+        read(text)
+
+
+def test_every_item_that_is_refused_has_a_reason() -> None:
+    contents: list[Any] = [
+        None,
+        True,
+        0,
+        1.5,
+        "",
+        "a",
+        [],
+        [1],
+        ["a", None],
+        {},
+        {"a": 1},
+    ]
+    items = [
+        ITEM | {key: content} for key in (*ITEM, "tunnels") for content in contents
+    ]
+    loaded = read({"registrations": items})
+    assert loaded.rejected
+    assert len(loaded.problems) == min(20, loaded.rejected)
