@@ -108,6 +108,7 @@ def test_a_key_that_is_missing_or_there_twice_is_told() -> None:
         (ITEM | {"a\nb": 1}, r"registrations[1], 'a\nb': is not known"),
         (ITEM | {"\ud800": 1}, r"registrations[1], '\ud800': is not known"),
         (ITEM | {"tunnels": "wireguard"}, "tunnels: is not a list of texts"),
+        (ITEM | {"tunnels": ""}, "tunnels: is not a list of texts"),
         (ITEM | {"tunnels": [1]}, "tunnels: is not a list of texts"),
         (ITEM | {"tunnels": ["a b"]}, "tunnels: 'a b' is not a tunnel's name"),
         (ITEM | {"valid_until": 3}, "valid_until: is not a text"),
