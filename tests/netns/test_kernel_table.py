@@ -304,3 +304,23 @@ def test_a_start_that_fails_half_way_leaves_nothing(
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)
+
+
+def test_an_ingress_qdisc_in_the_place_of_clsact_is_refused(lab: Lab) -> None:
+    """It would take the filter for what goes out, and never ask it."""
+    lab.gateway.run("tc", "qdisc", "add", "dev", "lan0", "ingress")
+    try:
+
+        async def scenario(plane: LiveDataPlane) -> None:
+            with pytest.raises(KernelRefused, match="lan0: has an ingress qdisc"):
+                await plane.start(RULESET)
+            await plane.start(replace(RULESET, interfaces=("lan1",)))
+            with pytest.raises(KernelRefused, match="lan0: has an ingress qdisc"):
+                await plane.replace(RULESET)
+            assert await plane.verify() == []
+
+        in_gateway(lab, scenario)
+        assert "lan0" not in lab.gateway.run("nft", "list", "ruleset")
+        assert "filter" not in lab.gateway.run("tc", "filter", "show", "dev", "lan0")
+    finally:
+        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "ingress")
