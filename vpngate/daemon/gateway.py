@@ -67,6 +67,7 @@ class Gateway:
         self._manager = ServiceManager()
         self._reloads: set[asyncio.Task[None]] = set()
         self._keeper: Keeper | None = None
+        self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
         self.verbs: dict[str, Handler] = {
             "status": self._status,
@@ -220,9 +221,12 @@ class Gateway:
     async def _look_again(self) -> None:
         try:
             await self._reloader.look_again()
+            self._in_the_way = []
         except VpngateError as error:
-            for line in error.lines:
-                _log.warning("%s; attached as before", line)
+            if error.lines != self._in_the_way:  # once, not every few seconds
+                for line in error.lines:
+                    _log.warning("%s; attached as before", line)
+            self._in_the_way = error.lines
 
     async def _age(self) -> None:
         try:
