@@ -19,6 +19,7 @@ from tests.lab.namespaces import LabError, Namespace
 from tests.lab.topology import Place
 
 _ATTEMPTS = 20  # a change that cuts nft short is over in milliseconds
+_ANSWER = 60.0  # seconds: a machine may be busy with other things
 _ELEMENTS = re.compile(r"elements = \{(.*?)\}", re.DOTALL)
 
 
@@ -83,7 +84,7 @@ def _asked(gateway: Namespace, *question: str) -> str:
     """
     for _ in range(_ATTEMPTS):
         try:
-            return gateway.run("nft", *question)
+            return gateway.run("nft", *question, timeout=_ANSWER)
         except LabError as error:
             if "Interrupted system call" not in str(error):
                 raise
