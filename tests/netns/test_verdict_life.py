@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A verdict lives while its packets come, ends when they stay away, and follows nobody.
+
+Idle times are short here: on this kernel an element keeps its own, so a verdict of
+two seconds lives two seconds from its last packet.
+"""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab import load, rates, wireguard
+from tests.lab.daemon import daemon, enforcing_settings
+from tests.lab.plane import RULESET, in_gateway
+from tests.lab.topology import Lab
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.policy import Throttle
+
+_PORT = 7777
+_IDLE = 2  # seconds
+_TRICKLE = 100_000.0  # bit/s: ten packets a second
+_OFFERED = 3 * rates.RATE
+_SLOW = 0.5  # of what is offered a third arrives, and what the queue holds
+_GONE_WITHIN = 15.0  # seconds: what has ended is looked for every five
+
+
+def _flow(lab: Lab) -> Throttle:
+    subscriber = parse_address(lab.client.ipv4)
+    remote = parse_address(lab.stranger.ipv4)
+    return Throttle(
+        Transport.UDP,
+        Endpoint(subscriber, _PORT),
+        Endpoint(remote, _PORT),
+        subscriber,
+        _IDLE,
+    )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(_GONE_WITHIN):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other programs
+            await asyncio.sleep(0.1)
+
+
+def _classes() -> int:
+    """The leaf classes on the ifb: two a bucket."""
+    shown = subprocess.run(
+        ["tc", "class", "show", "dev", "ifb-vpngate"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return shown.count("leaf")
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+def test_a_verdict_lives_while_packets_come_and_ends_when_they_stop(
+    lab: Lab, way: str
+) -> None:
+    ends = (lab.client.at(), lab.stranger.at())
+    sender, receiver = ends if way == "upload" else ends[::-1]
+
+    def stream(rate: float, seconds: float) -> load.Arrivals:
+        with load.stream(
+            sender, receiver, rate=rate, seconds=seconds, both_ports=_PORT
+        ) as running:
+            return running.wait(seconds)
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        await plane.rearm()
+        await plane.throttle([_flow(lab)])
+        assert _classes() == 2
+        await asyncio.to_thread(stream, _TRICKLE, 3.0 * _IDLE)
+        slow = await asyncio.to_thread(stream, _OFFERED, 1.0)
+        counters = await plane.counters()
+        assert counters.throttled_flows["ipv4"] == 1
+        assert counters.throttled_packets[way] > 0
+        assert slow.share < _SLOW
+        await _until(lambda: _classes() == 0)
+        assert (await plane.counters()).throttled_flows["ipv4"] == 0
+        before = (await plane.counters()).throttled_packets
+        free = await asyncio.to_thread(stream, _OFFERED, 1.0)
+        assert free.lost == 0
+        assert (await plane.counters()).throttled_packets == before
+
+    in_gateway(lab, scenario)
+
+
+def test_a_tunnel_that_roams_is_left_alone_until_it_shakes_hands_again(
+    lab: Lab,
+) -> None:
+    """A verdict covers one pair of ports; what goes on elsewhere is another flow."""
+    with (
+        daemon(lab.gateway, enforcing_settings(lab, "roaming")) as running,
+        wireguard.tunnel(lab.client, lab.stranger) as tunnel,
+    ):
+
+        def rate() -> float:
+            with load.stream(
+                tunnel.client, tunnel.server, rate=_OFFERED, seconds=3.0
+            ) as stream:
+                time.sleep(1.0)
+                begin = time.monotonic()
+                time.sleep(1.5)
+                end = time.monotonic()
+                return stream.stop().rate_between(begin, end)
+
+        running.wait_until(
+            lambda: running.metric("vpngate_throttled_flows") == 1, "the verdict"
+        )
+        slow = rate()
+        tunnel.client.namespace.run(
+            *("wg", "set", tunnel.device, "listen-port", "45678")
+        )
+        free = rate()
+        tunnel.shake_hands()
+        running.wait_for_flow("wireguard", "throttle", 2)
+        slow_again = rate()
+    assert slow < 1.2 * rates.RATE
+    assert free > 0.9 * _OFFERED
+    assert slow_again < 1.2 * rates.RATE
