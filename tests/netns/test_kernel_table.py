@@ -20,6 +20,7 @@ from vpngate.registry.intervals import Intervals
 
 pytestmark = pytest.mark.netns
 
+
 def flow(remote: str, transport: Transport = Transport.UDP) -> Throttle:
     subscriber = parse_address("100.64.1.2")
     return Throttle(
