@@ -24,7 +24,10 @@ from vpngate.daemon.client import request
 from vpngate.errors import DaemonUnreachable
 
 VPNGATE = str(Path(sys.executable).with_name("vpngate"))
-SHIPPED = Path(__file__).parents[2] / "config"
+_ROOT = Path(__file__).parents[2]
+SHIPPED = _ROOT / "config"
+# The daemon with more verbs (`harness.py`).
+HARNESS = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.harness")
 _START = 15.0  # seconds
 _LISTEN = "127.0.0.1:9753"
 

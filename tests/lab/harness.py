@@ -7,6 +7,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     throttle_regardless  subscriber and remote as [address, UDP port] each
     keep_throttled       flows, each a pair of subscriber and remote: their verdicts
                          stand until the daemon ends, whatever is reloaded
+    lose_spared          the spared interval around an address goes, in the kernel alone
     verify               the comparison with the kernel that else comes every 30 s
 """
 
@@ -24,6 +25,7 @@ from vpngate.kernel.throttled import Throttled
 from vpngate.kernel.verdicts import identity
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
+from vpngate.registry.intervals import Delta, Intervals
 
 _IDLE = 60  # seconds
 _AGAIN = 0.05  # seconds between two times that a verdict is put back
@@ -88,6 +90,19 @@ def _impose(throttled: Throttled, flows: Sequence[Throttle]) -> None:
     throttled.ended(map(identity, flows), now)
 
 
+async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
+    """The verb: the kernel loses an interval, and the daemon does not know."""
+    plane = _plane(gateway)
+    apparatus, prefix = plane._apparatus, arguments["prefix"]
+    lost = Delta(Intervals.empty(), Intervals.of_prefixes([prefix]))
+
+    def lose() -> None:
+        table = apparatus._table
+        table.commit(table.spared_delta(apparatus.spared.asked, lost))
+
+    await plane._do(lose)
+
+
 async def _verify(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     """The verb: compare now; `status` tells what came of it."""
     await gateway._health.verify()
@@ -103,6 +118,7 @@ def main() -> None:
         gateway = Gateway(read_config, args.config, args.socket)
         gateway.verbs["throttle_regardless"] = partial(_throttle_regardless, gateway)
         gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
+        gateway.verbs["lose_spared"] = partial(_lose_spared, gateway)
         gateway.verbs["verify"] = partial(_verify, gateway)
         await gateway.run()
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A full comparison of spared intervals finds whatever differs in the kernel."""
 
-from collections.abc import Callable
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
+from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_settings
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel import elements
@@ -133,3 +137,60 @@ def test_one_too_many_in_a_gap_is_counted(lab: Lab) -> None:
         assert (await plane.compare()).equal
 
     in_gateway(lab, scenario)
+
+
+@pytest.fixture
+def running(lab: Lab) -> Iterator[Daemon]:
+    settings = enforcing_settings(lab, f"compared-{time.monotonic_ns()}")
+    with daemon(lab.gateway, settings, HARNESS) as started:
+        yield started
+
+
+def _ask(running: Daemon) -> tuple[int, dict[str, tuple[str, str]]]:
+    """What `doctor --kernel` says: exit status; weight and words by place."""
+    files = ("--config", running.settings.config, "--socket", running.settings.socket)
+    command = (VPNGATE, "doctor", *map(str, files), "--kernel", "--format", "json")
+    done = subprocess.run(
+        running.namespace.command(command),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    findings = json.loads(done.stdout)["findings"]
+    return done.returncode, {
+        each["where"]: (each["weight"], f"{each['what']}; {each['remedy']}")
+        for each in findings
+        if each["where"].startswith("kernel: spared")
+    }
+
+
+def test_the_doctor_has_the_daemon_compare_and_mend(running: Daemon) -> None:
+    status, found = _ask(running)
+    assert status == 0
+    assert {weight for weight, _ in found.values()} == {"sound"}
+    running.ask("lose_spared", prefix="203.0.113.0/24")
+    status, found = _ask(running)
+    assert status == 1
+    weight, words = found["kernel: spared ipv4"]
+    assert weight == "conflict"
+    assert "1 of " in words
+    assert "it has been put right" in words
+    assert running.metric("vpngate_kernel_repairs_total", what="spared") == 1
+    assert running.metric("vpngate_kernel_in_sync") == 1
+    status, found = _ask(running)
+    assert status == 0
+
+
+def test_without_a_daemon_there_is_nothing_to_compare(lab: Lab) -> None:
+    config = str(enforcing_settings(lab, "alone").config)
+    done = subprocess.run(
+        [VPNGATE, "doctor", "--kernel", "--config", config, "--socket", "/nowhere"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "vpngate: /nowhere: no daemon answers; is vpngate running?\n"

@@ -13,7 +13,6 @@ storm.
 import contextlib
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -24,7 +23,7 @@ from random import Random
 import pytest
 
 from tests.lab import load, probes, rates
-from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.probes import Interval, Probe
 from tests.lab.topology import Lab
 from vpngate.daemon.client import request
@@ -32,8 +31,6 @@ from vpngate.daemon.client import request
 RELOADS = int(os.environ.get("VPNGATE_RELOADS", "40"))
 SEED = int(os.environ.get("VPNGATE_SEED", "1"))
 
-_HARNESS = (sys.executable, "-m", "tests.lab.harness")
-_IN_ENVIRONMENT = ("env", f"PYTHONPATH={Path(__file__).parents[2]}")
 
 _PREFIXES = 20_000
 _NEIGHBOURHOODS = 1_100  # a family, of eleven prefixes: a fifth more than registered
@@ -199,7 +196,7 @@ def storm(lab: Lab) -> Iterator[tuple[Daemon, Storm]]:
     # The guard may stay as shipped: 5 % may go at once, of which this is a third.
     settings.change(registry={"removal_grace": "0s"})
     made = Storm(settings.registry, Random(SEED))
-    with daemon(lab.gateway, settings, (*_IN_ENVIRONMENT, *_HARNESS)) as running:
+    with daemon(lab.gateway, settings, HARNESS) as running:
         running.wait_until(
             lambda: bool(running.ask("status")["kernel"]["armed"]), "arming"
         )

@@ -5,27 +5,21 @@ Nobody else can write an owned table, so the wrong verdicts come by the daemon's
 socket: `tests/lab/harness.py` is the daemon with one more control verb.
 """
 
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.lab import load, rates, wireguard
-from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.topology import Lab
-
-_HARNESS = (sys.executable, "-m", "tests.lab.harness")
-_ROOT = Path(__file__).parents[2]
-_IN_ENVIRONMENT = ("env", f"PYTHONPATH={_ROOT}")
 
 
 @pytest.fixture(scope="module")
 def harness(lab: Lab) -> Iterator[Daemon]:
     settings = enforcing_settings(lab)
     settings.change(protect={"prefixes": ["198.51.100.0/24"]})
-    with daemon(lab.gateway, settings, (*_IN_ENVIRONMENT, *_HARNESS)) as running:
+    with daemon(lab.gateway, settings, HARNESS) as running:
         yield running
 
 

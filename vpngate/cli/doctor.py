@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vpngate.cli import inputs, options
 from vpngate.cli.tables import aligned
 from vpngate.config import examine_config
+from vpngate.daemon.client import request
 from vpngate.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -27,12 +28,21 @@ def add_parser(commands: "Subparsers") -> None:
     options.add_config(parser)
     options.add_socket(parser)
     options.add_format(parser)
+    parser.add_argument(
+        "--kernel",
+        action="store_true",
+        help="also have the running daemon compare all that the kernel spares",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a finding, the worst first; 1 if a guarantee would not hold."""
+    """Print a line a finding, the worst first; 1 if a guarantee would not hold.
+
+    With --kernel a daemon has to be running: DaemonUnreachable if none is.
+    """
+    from vpngate.doctor.comparison import PATIENCE, judge_comparison
     from vpngate.doctor.examination import examine
-    from vpngate.doctor.findings import is_able
+    from vpngate.doctor.findings import in_order, is_able
 
     examined = examine_config(
         inputs.read_text(args.config),
@@ -41,9 +51,14 @@ def run(args: argparse.Namespace) -> int:
     )
     if examined.config is None:
         raise InvalidConfig(examined.problems)
+    compared: list[Finding] = []
+    if args.kernel:
+        answer = request(args.socket, "compare", timeout=PATIENCE)
+        compared = list(judge_comparison(answer))
     # What the parts that are tried log is in the findings.
     logging.getLogger("vpngate").addHandler(logging.NullHandler())
-    findings = examine(examined, examined.config, args.config, args.socket)
+    found_here = examine(examined, examined.config, args.config, args.socket)
+    findings = in_order([*found_here, *compared])
     able = is_able(findings)
     found = {"able": able, "findings": [_entry(finding) for finding in findings]}
     options.show(args.format, found, lambda: _lines(findings))
