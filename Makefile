@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns faults bench fuzz storm corpus clean
+.PHONY: help setup demo test lint types unit netns faults bench fuzz storm long corpus clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
+	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
 
 setup: .apt-done .venv/.done
@@ -89,6 +90,19 @@ RELOADS ?= 1000
 storm: setup
 	@echo '== $(RELOADS) reloads in a row'
 	@VPNGATE_RELOADS='$(RELOADS)' $(PYTEST) -rP tests/netns/test_reload_storm.py
+
+# The tests that draw at random or count to a limit, in their long forms.
+long: setup
+	@echo '== agreement, selectivity, bounds'
+	@VPNGATE_AGREEMENT=100000 VPNGATE_RANDOM_PAYLOADS=2000000 VPNGATE_FLOOD=1000000 \
+	  $(PYTEST) tests/unit/signatures/test_agreement.py \
+	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
+	@echo '== the same on the running kernel'
+	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
+	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 \
+	  $(PYTEST) tests/netns/test_signatures_live.py tests/netns/test_copying_live.py \
+	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py
+	@$(MAKE) --no-print-directory storm
 
 corpus: setup
 	@[ -n '$(CORPUS)' ] || { echo 'make corpus CORPUS=DIR: which folder?' >&2; exit 2; }
