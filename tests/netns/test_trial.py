@@ -17,7 +17,7 @@ from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.tunnels import all_tunnels
 
-_HANDSHAKE = b"\x01\0\0\0" + bytes(144)
+_HANDSHAKE = {Direction.UPLOAD: b"\x01\0\0\0" + bytes(144)}
 
 
 def test_a_module_that_would_bring_interfaces_is_not_tried(

@@ -53,14 +53,18 @@ from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.shaper import ifb_name
 from vpngate.kernel.solitude import Wire
 from vpngate.kernel.trial import Feature
+from vpngate.packets import Direction
 from vpngate.registry import Intervals, empty_registry
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.table import HookPoint
 from vpngate.tunnels import all_tunnels
 
-# The first message of WireGuard as the kernel's rules see it: its type and length.
-_HANDSHAKE = b"\x01\0\0\0" + bytes(144)
-_PATIENCE = 1.0  # seconds until a copy has come
+# WireGuard's first two messages as the kernel's rules see them: their type and length.
+_HANDSHAKE = {
+    Direction.UPLOAD: b"\x01\0\0\0" + bytes(144),
+    Direction.DOWNLOAD: b"\x02\0\0\0" + bytes(88),
+}
+_PATIENCE = 1.0  # seconds until both copies have come
 
 
 def examine(
@@ -116,7 +120,7 @@ def _try_mirror(ruleset: Ruleset) -> list[Finding]:
         signatures = CandidateFilter.of(ruleset.signatures)
         with MirrorCapture(ruleset.interfaces, signatures) as capture:
             trial.send_handshake(ruleset, wire, _HANDSHAKE)
-            return [judge_copies("a mirror port", _received(capture))]
+            return [judge_copies("a mirror port", _seen_by(capture))]
     except VpngateError as error:
         return list(_failures(where, error))
 
@@ -137,12 +141,12 @@ def _try_whole(ruleset: Ruleset, wire: Wire) -> Iterator[Finding]:
     try:
         with NflogCapture(ruleset.nflog_group) as capture:
             passages = trial.pass_through(ruleset, wire, _HANDSHAKE)
-            copies = _received(capture)
+            seen = _seen_by(capture)
     except VpngateError as error:
         yield from _failures("kernel: the whole data plane", error)
     else:
         yield from judge_passages(passages)
-        yield judge_copies("NFLOG", copies)
+        yield judge_copies("NFLOG", seen)
 
 
 def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
@@ -154,10 +158,15 @@ def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
         yield Finding(Weight.MISSING, where, line, "the daemon does not start")
 
 
-def _received(capture: Capture) -> int:
-    """Packets that came until some have come, or it has been long enough."""
-    select.select([capture], [], [], _PATIENCE)
-    return len(capture.receive())
+def _seen_by(capture: Capture) -> set[HookPoint]:
+    """Where packets were seen until there were some of either, or it took too long."""
+    seen: set[HookPoint] = set()
+    deadline = time.monotonic() + _PATIENCE
+    while len(seen) < len(HookPoint) and (left := deadline - time.monotonic()) > 0:
+        select.select([capture], [], [], left)
+        for one in capture.receive():
+            seen.add(HookPoint.INGRESS if one.ingress else HookPoint.EGRESS)
+    return seen
 
 
 def _attached(

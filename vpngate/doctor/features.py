@@ -6,13 +6,14 @@ tried; does not know how they are tried.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
 from vpngate.packets import Direction
+from vpngate.ruleset.table import HookPoint
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.
@@ -153,15 +154,20 @@ def judge_passages(passages: Mapping[Direction, Passage]) -> Iterator[Finding]:
             )
 
 
-def judge_copies(source: str, received: int) -> Finding:
-    """Whether a handshake that was sent came out of the capture."""
+def judge_copies(source: str, seen: Collection[HookPoint]) -> Finding:
+    """Whether both messages of a handshake came out of the capture.
+
+    Kernels before 6.1.108 and 6.11 have read some packets at egress from the wrong
+    place on (Linux commits 0ae8e4cca787 and 5fd062891897).
+    """
     where = f"capture: {source}"
-    if received:
+    missing = [point.name.lower() for point in HookPoint if point not in seen]
+    if not missing:
         return Finding(Weight.SOUND, where, "a handshake was sent, and received")
     return Finding(
         Weight.MISSING,
         where,
-        "a handshake was sent, and none received",
+        f"a handshake was sent, and not seen at {' and '.join(missing)}",
         Need.ALL.cost,
-        "report it, with the kernel's version",
+        "take a newer kernel, or report it with the kernel's version",
     )

@@ -47,6 +47,9 @@ _PATIENCE = 1.0  # seconds until packets that were sent have been seen
 _STEP = 0.01
 
 
+Handshake = Mapping[Direction, bytes]  # payloads
+
+
 class Feature(StrEnum):
     """What can be there or not, one by one."""
 
@@ -189,12 +192,12 @@ _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
 
 
 def pass_through(
-    ruleset: Ruleset, wire: Wire, handshake: bytes
+    ruleset: Ruleset, wire: Wire, handshake: Handshake
 ) -> dict[Direction, Passage]:
     """Put up the whole data plane at the near end, and send packets through it.
 
     Those of a flow with a verdict are told in the answer, by direction, if the
-    ruleset enforces. One other datagram, with `handshake` in it, is sent for whoever
+    ruleset enforces. The messages of a handshake are sent, too, for whoever
     receives the copies. Raises what the data plane raises, and MissingPrivilege if
     packets may not be sent.
     """
@@ -202,7 +205,7 @@ def pass_through(
 
 
 async def _pass_through(
-    ruleset: Ruleset, wire: Wire, handshake: bytes
+    ruleset: Ruleset, wire: Wire, handshake: Handshake
 ) -> dict[Direction, Passage]:
     plane = LiveDataPlane()
     await plane.start(ruleset)
@@ -230,11 +233,13 @@ async def _pass_through(
         await plane.stop()
 
 
-def send_handshake(ruleset: Ruleset, wire: Wire, handshake: bytes) -> None:
-    """Send a datagram of a flow without a verdict, from a subscriber."""
-    source = _SUBSCRIBER._replace(port=_OTHER_PORT)
-    packets = [datagram(source, _REMOTE, handshake)]
-    _send(ruleset, wire, Direction.UPLOAD, packets)
+def send_handshake(ruleset: Ruleset, wire: Wire, handshake: Handshake) -> None:
+    """Send a datagram each way, in a flow without a verdict."""
+    for direction, payload in handshake.items():
+        ends = (_SUBSCRIBER._replace(port=_OTHER_PORT), _REMOTE)
+        if direction is Direction.DOWNLOAD:
+            ends = ends[::-1]
+        _send(ruleset, wire, direction, [datagram(*ends, payload)])
 
 
 def _send(

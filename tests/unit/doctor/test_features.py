@@ -15,6 +15,7 @@ from vpngate.doctor.features import (
 from vpngate.doctor.findings import Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
 from vpngate.packets import Direction
+from vpngate.ruleset.table import HookPoint
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,11 @@ def test_packets_that_arrived_and_packets_that_did_not() -> None:
 
 
 def test_copies() -> None:
-    assert judge_copies("NFLOG", 1).weight is Weight.SOUND
-    assert judge_copies("NFLOG", 0).weight is Weight.MISSING
+    assert judge_copies("NFLOG", set(HookPoint)).weight is Weight.SOUND
+    finding = judge_copies("NFLOG", {HookPoint.INGRESS})
+    assert finding.weight is Weight.MISSING
+    assert finding.what == "a handshake was sent, and not seen at egress"
+    assert "at ingress and egress" in judge_copies("NFLOG", set()).what
 
 
 def test_a_module_that_is_better_not_loaded() -> None:
