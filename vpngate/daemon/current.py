@@ -34,6 +34,7 @@ class Current:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._ruleset, self._settled = _held(snapshot, clock())
+        self._broken_off = False  # a change was: who knows what the kernel has of it
 
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
@@ -42,9 +43,10 @@ class Current:
     async def age(self) -> bool:
         """Put in force what time alone has changed; whether it was anything.
 
-        Costs nothing while no registration begins, ends, or has used up its grace.
+        What is left of a change that was broken off is undone, too. Costs nothing
+        while no registration begins, ends, or has used up its grace.
         """
-        if self._settled.holds(self._clock()):
+        if not self._broken_off and self._settled.holds(self._clock()):
             return False
         return await self.change(lambda snapshot: snapshot)
 
@@ -58,14 +60,16 @@ class Current:
             snapshot = successor(self.snapshot)
             # A million prefixes take a while to merge; the loop has a switch to hold.
             ruleset, settled = await asyncio.to_thread(_held, snapshot, self._clock())
-            differs = ruleset != self._ruleset
+            differs = self._broken_off or ruleset != self._ruleset
             if differs:
+                self._broken_off = True  # until all is through
                 await self._plane.replace(ruleset)
             if _narrower(self.snapshot.config, snapshot.config):
                 # Who is slowed for a reason that no longer holds is let go; whoever
                 # it still holds for is recognised again.
                 await self._plane.release(lambda _flow: True)
             self._ruleset, self._settled = ruleset, settled
+            self._broken_off = False
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
             return differs

@@ -2,22 +2,26 @@
 """A change reaches the kernel first, then everyone; or nobody at all."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from tests.unit.daemon.gatehouse import (
+    CONFIG,
     NOW,
     REGISTRY,
     STRANGER,
     Gatehouse,
+    config,
     handshake,
     registry,
 )
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.policy import Throttle
 from vpngate.registry.moments import Span, When, format_moment
 from vpngate.ruleset import Ruleset
 
@@ -61,6 +65,31 @@ def test_what_the_kernel_refuses_is_in_force_nowhere() -> None:
         assert gatehouse.current.snapshot is before
         assert len(gatehouse.plane.flows) == 1
         assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) != []
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_fails_behind_the_kernels_is_undone_as_time_passes() -> None:
+    """The kernel has taken it, the rest has not: it may not stay so."""
+
+    class Stuck(DryRunDataPlane):
+        async def release(self, chosen: Callable[[Throttle], bool]) -> int:
+            raise KernelRefused("no answer")
+
+    def another(old: Snapshot) -> Snapshot:
+        fewer = config(CONFIG + '[tunnels]\nenabled = ["wireguard"]\n')
+        return replace(with_stranger(old), config=fewer)
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse(plane=Stuck())
+        await gatehouse.current.install()
+        before = gatehouse.plane.ruleset
+        with pytest.raises(KernelRefused, match="no answer"):
+            await gatehouse.current.change(another)
+        assert gatehouse.plane.ruleset != before
+        assert await gatehouse.current.age()
+        assert gatehouse.plane.ruleset == before
+        assert not await gatehouse.current.age()
 
     asyncio.run(scenario())
 
