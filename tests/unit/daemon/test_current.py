@@ -74,7 +74,7 @@ def test_a_change_that_fails_behind_the_kernels_is_undone_as_time_passes() -> No
 
     class Stuck(DryRunDataPlane):
         async def release(self, chosen: Callable[[Throttle], bool]) -> int:
-            raise KernelRefused("no answer")
+            raise KernelRefused(f"no answer: {chosen}")
 
     def another(old: Snapshot) -> Snapshot:
         fewer = config(CONFIG + '[tunnels]\nenabled = ["wireguard"]\n')
