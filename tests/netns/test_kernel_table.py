@@ -2,7 +2,9 @@
 """The table itself on the running kernel: ownership, the switch, sets, what stays."""
 
 import asyncio
+import itertools
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -13,8 +15,10 @@ from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.messages import Change
+from vpngate.kernel.netlink import Channel, Unanswered
 from vpngate.kernel.owned_table import OwnedTable
-from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals
 
@@ -206,6 +210,53 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         assert "203.0.113.0" not in listed
         assert await plane.verify() == []
 
+    in_gateway(lab, scenario)
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, *, swap: bool
+) -> None:
+    """The kernel has made it, or not; old or new, the next change finds its way."""
+    signatures = tuple(s for s in RULESET.signatures if "esp" not in s.name)
+    other = replace(
+        RULESET,
+        spared=Intervals.of_prefixes(["198.51.100.0/24"]),
+        signatures=signatures,
+    )
+    commit, commits = Channel.commit, itertools.count()
+    losing: list[int] = []
+
+    def lossy(channel: Channel, changes: Sequence[Change]) -> None:
+        commit(channel, changes)
+        if losing and next(commits) == losing[0]:
+            raise Unanswered("netlink socket: No buffer space available")
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        nonlocal commits
+        await plane.start(RULESET)
+        for lost in itertools.count():
+            commits, losing[:] = itertools.count(), [lost]
+            try:
+                await plane.replace(other)
+            except Unanswered:
+                losing.clear()
+                await plane.verify()
+                assert await plane.verify() == []
+                assert "203.0.113.0" in run("nft", "list", "table", "netdev", "vpngate")
+            else:
+                losing.clear()
+                assert lost == (3 if swap else 1)  # sets, addresses, rules
+                return
+            for ruleset in (other, RULESET):
+                await plane.replace(ruleset)
+                assert await plane.verify() == []
+            listed = run("nft", "list", "table", "netdev", "vpngate")
+            assert listed.count("set spared_") == len(Family)
+
+    if swap:
+        monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)
+    monkeypatch.setattr(Channel, "commit", lossy)
     in_gateway(lab, scenario)
 
 

@@ -82,7 +82,6 @@ class Apparatus:
             self._attach(ruleset, ruleset.interfaces)
         table = self._composed(ruleset)
         self._table.introduce(self._table.new_rules(table))
-        self._table.rules_installed(table)
 
     def prepare(self, ruleset: Ruleset, steps: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
@@ -114,8 +113,6 @@ class Apparatus:
         if steps.swap:
             changes += self.spared.removal()
         self._table.commit(changes)
-        if steps.rules:
-            self._table.rules_installed(table)
         if steps.swap:
             self.spared.turned()
         self._throttled.ended(ending, time.monotonic())
@@ -135,19 +132,18 @@ class Apparatus:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
-        self.spared.abandon()
         before = self.ruleset.interfaces if self.ruleset.enforce else ()
         self._attached.detach(name for name in steps.attach if name not in before)
         if steps.build:
             self._throttled.dismantled()
             self._shaper.remove()
+        self.spared.abandon()
 
     def switch_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled."""
         table = self._composed(self.ruleset, self.spared.newest)
         changes = self._table.new_rules(table)
         self._table.commit([*changes, *self.spared.removal()])
-        self._table.rules_installed(table)
         self.spared.turned()
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -220,7 +216,6 @@ class Apparatus:
         if repaired == ["ifb"] or not self._is_hooked(present):
             table = self._composed(self.ruleset)
             self._table.commit(self._table.new_rules(table))
-            self._table.rules_installed(table)
             if not repaired:
                 repaired.append("hook")
         if self._broken:

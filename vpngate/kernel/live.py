@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 from vpngate.errors import VpngateError
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.links import Announcement, Watcher
-from vpngate.kernel.netlink import in_one_line
+from vpngate.kernel.netlink import Unanswered, in_one_line
 from vpngate.kernel.plane import Comparison, Counters
 from vpngate.kernel.throttled import FLOWS_A_STEP
 from vpngate.packets import Family
@@ -81,7 +81,8 @@ class LiveDataPlane:
                 if steps.swap:
                     await self._fill(ruleset)
                 await self._do(self._apparatus.switch, ruleset, steps)
-            except BaseException:
+            except BaseException as error:
+                self._doubted |= isinstance(error, Unanswered)
                 await self._give_up(self._apparatus.abandon, ruleset, steps)
                 self._repair_wanted.set()  # filters may look for the new mark
                 raise

@@ -124,6 +124,11 @@ def get_set(table: str, name: str) -> bytes:
     return _encoded(nft_set_msg, GET_SET, attributes, 0)
 
 
+def get_sets(table: str) -> bytes:
+    """Ask for all sets of a table, without their elements."""
+    return _encoded(nft_set_msg, GET_SET, [("NFTA_SET_TABLE", table)], DUMP)
+
+
 def new_counter(table: str, name: str) -> Change:
     """A named counter."""
     attributes = [

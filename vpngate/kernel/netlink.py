@@ -68,6 +68,10 @@ class Rejected(KernelRefused):
         return self.failures[0].number
 
 
+class Unanswered(KernelRefused):
+    """No answer came: nobody knows whether the kernel has done what it was told."""
+
+
 def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryview]:
     """The attributes from `offset` on, by type; of repeated ones the last."""
     return dict(each_attribute(data, offset))
@@ -252,9 +256,11 @@ class Channel:
 
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         """The messages of one datagram: type, flags, sequence, body."""
-        with in_one_line("take in the kernel's answer"):
-            datagram = self._socket.recv(_RECEIVE)
-        return each_message(datagram)
+        try:
+            with in_one_line("take in the kernel's answer"):
+                return each_message(self._socket.recv(_RECEIVE))
+        except KernelRefused as error:
+            raise Unanswered(*error.lines) from error
 
 
 def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:

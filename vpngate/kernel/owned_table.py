@@ -28,7 +28,7 @@ _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
 _HOOK_DEVICES = 4  # NFTA_HOOK_DEVS
 _OBJECT_NAME, _OBJECT_DATA = 2, 4  # NFTA_OBJ_*
 _COUNTED_BYTES, _COUNTED_PACKETS = 1, 2  # NFTA_COUNTER_*
-_SET_COUNT = 20  # NFTA_SET_COUNT
+_SET_NAME, _SET_COUNT = 2, 20  # NFTA_SET_*
 
 
 class OwnedTable:
@@ -37,7 +37,6 @@ class OwnedTable:
     def __init__(self, channel: Channel, name: str) -> None:
         self.name = name
         self._channel = channel
-        self._sampled: set[str] = set()
 
     def create(self, ruleset: Ruleset) -> None:
         """Take the table, with its lasting sets and counters; TableTaken if it is."""
@@ -72,11 +71,13 @@ class OwnedTable:
             for one in throttling.spared_sets(generation)
         ]
 
-    def old_spared(self, generation: int) -> list[Change]:
-        """The changes that remove sets of spared addresses."""
+    def other_spared(self, generation: int) -> list[Change]:
+        """The changes that remove all sets of spared addresses but one generation."""
+        kept = {names.spared_set(family, generation) for family in Family}
         return [
-            messages.delete_set(self.name, names.spared_set(family, generation))
-            for family in Family
+            messages.delete_set(self.name, name)
+            for name in self.sets()
+            if names.is_spared_set(name) and name not in kept
         ]
 
     def fill(self, generation: int, family: Family, few: Bounds) -> None:
@@ -100,23 +101,26 @@ class OwnedTable:
 
         Base chains go and come in the same transaction, so that no packet finds none.
         """
-        sampled = {one.name for one in table.sets} - self._kept_sets(table)
-        changes = [messages.delete_rules(self.name)] if self.chains() else []
-        changes += [messages.delete_chain(self.name, name) for name in self.chains()]
+        chains = self.chains()
+        changes = [messages.delete_rules(self.name)] if chains else []
+        changes += [messages.delete_chain(self.name, name) for name in chains]
         changes += [
-            messages.delete_set(self.name, name) for name in sorted(self._sampled)
+            messages.delete_set(self.name, name)
+            for name in self.sets()
+            if names.is_sampled_set(name)
         ]
         changes += [
             messages.new_set(self.name, one)
             for one in table.sets
-            if one.name in sampled
+            if names.is_sampled_set(one.name)
         ]
         changes += messages.new_chains(table)
         return changes
 
-    def rules_installed(self, table: Table) -> None:
-        """Note that the changes of `new_rules` were committed."""
-        self._sampled = {one.name for one in table.sets} - self._kept_sets(table)
+    def sets(self) -> list[str]:
+        """The sets that the kernel has: what became of a change, it knows best."""
+        answers = self._channel.dump(messages.get_sets(self.name))
+        return [_text(attributes(answer, 4)[_SET_NAME]) for answer in answers]
 
     def chains(self) -> list[str]:
         """The chains that the kernel has; a base chain goes with its last interface."""
@@ -202,11 +206,6 @@ class OwnedTable:
             parts = attributes(answer, 4)
             if _text(parts[_CHAIN_TABLE]) == self.name:
                 yield parts
-
-    @staticmethod
-    def _kept_sets(table: Table) -> set[str]:
-        """Sets that outlive a change of rules: all but those of sampled signatures."""
-        return {one.name for one in table.sets if not one.name.startswith("sampled_")}
 
     def _explain(self, error: Rejected) -> NoReturn:
         where = f"nftables table netdev {self.name}"

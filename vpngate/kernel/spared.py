@@ -23,7 +23,6 @@ class SparedSets:
     def __init__(self, table: OwnedTable) -> None:
         self.asked = 1  # the generation that rules name
         self.newest = 1  # the one that is filled; never given twice
-        self._beside = False  # whether the newest stands beside the one that is asked
         self._table = table
         self._pace = Pace()
 
@@ -35,7 +34,6 @@ class SparedSets:
         """Make empty sets beside those that rules ask."""
         self.newest += 1
         self._table.commit(self._table.new_spared(self.newest))
-        self._beside = True
 
     def parts(self, spared: Intervals) -> Iterator[tuple[Family, Bounds]]:
         """What to `fill` the newest sets with, as much at a time as is good."""
@@ -54,19 +52,16 @@ class SparedSets:
         self._pace.took(len(few), time.monotonic() - begin)
 
     def removal(self) -> list[Change]:
-        """The changes that remove the sets that rules ask, once they ask the newest."""
-        return self._table.old_spared(self.asked)
+        """The changes that remove all other sets, once rules ask the newest."""
+        return self._table.other_spared(self.newest)
 
     def turned(self) -> None:
         """Note that rules ask the newest sets, and the others are gone."""
         self.asked = self.newest
-        self._beside = False
 
     def abandon(self) -> None:
         """Remove the sets that were to be filled, if there are any."""
-        if self._beside:
-            self._beside = False
-            self._table.commit(self._table.old_spared(self.newest))
+        self._table.commit(self._table.other_spared(self.asked))
 
     def in_sync(self, spared: Intervals) -> bool:
         """Whether the kernel gives the right answers for a sample of addresses."""

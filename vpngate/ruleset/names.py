@@ -12,6 +12,7 @@ from vpngate.ruleset.table import HookPoint
 
 ARMED = "armed"
 CANDIDATES = "candidates"
+_SPARED, _SAMPLED = "spared_", "sampled_"
 
 # Every map of verdicts there is, in the order in which packets are compared.
 VERDICT_MAPS = tuple(
@@ -51,7 +52,12 @@ def spared_set(family: Family, generation: int) -> str:
 
     Large changes fill a set of the next generation before rules name it.
     """
-    return f"spared_{family.label}_{generation}"
+    return f"{_SPARED}{family.label}_{generation}"
+
+
+def is_spared_set(name: str) -> bool:
+    """Whether that is a set of spared addresses, of any generation."""
+    return name.startswith(_SPARED)
 
 
 def base(point: HookPoint) -> str:
@@ -66,7 +72,12 @@ def copies(signature: str) -> str:
 
 def sampled_set(signature: str, family: Family) -> str:
     """The set that limits that signature's copies per pair of addresses."""
-    return f"sampled_{signature}_{family.label}"
+    return f"{_SAMPLED}{signature}_{family.label}"
+
+
+def is_sampled_set(name: str) -> bool:
+    """Whether that is a set that limits copies: it comes and goes with the rules."""
+    return name.startswith(_SAMPLED)
 
 
 def transport_candidates(transport: Transport) -> str:
