@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -139,8 +139,8 @@ class Watcher:
             return [Announcement(What.UNKNOWN)]
 
 
-async def changes() -> AsyncIterator[dict[str, Link]]:
-    """The interfaces by name: at once, and again after each change of any link."""
+async def changes() -> AsyncGenerator[None, None]:
+    """A word at once, and again after each change of any link; several may be one."""
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
@@ -152,7 +152,7 @@ async def changes() -> AsyncIterator[dict[str, Link]]:
     try:
         while True:
             changed.clear()
-            yield current_links()
+            yield
             await changed.wait()
     finally:
         watcher.close()
