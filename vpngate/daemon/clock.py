@@ -8,6 +8,7 @@ not know what a jump means (`registry/clock.py`).
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from vpngate.registry import When
@@ -21,7 +22,12 @@ _log = logging.getLogger(__name__)
 def read_machine() -> Reading:
     """The machine's clocks at this instant."""
     uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return Reading(time.time(), uptime, _BOOT_ID.read_text("ascii").strip())
+    return Reading(time.time(), uptime, _boot())
+
+
+@cache  # it lasts as long as any process; a file may not be had at each packet
+def _boot() -> str:
+    return _BOOT_ID.read_text("ascii").strip()
 
 
 class WallClock:

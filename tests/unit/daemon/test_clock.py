@@ -2,10 +2,12 @@
 """The daemon's clock doubts itself when it jumps, also from one run to the next."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from vpngate.daemon.clock import WallClock
+from vpngate.daemon import clock as daemon_clock
+from vpngate.daemon.clock import WallClock, read_machine
 from vpngate.registry import Span
 from vpngate.registry.clock import Reading
 
@@ -68,3 +70,12 @@ def test_damaged_memory_is_said_to_be() -> None:
 
 def test_the_real_clocks_agree_with_each_other() -> None:
     assert isinstance(WallClock(HOUR).now(), float)
+
+
+def test_the_clock_is_read_also_when_no_file_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is read for each packet: a machine out of file descriptors ends nothing."""
+    boot = read_machine().boot
+    monkeypatch.setattr(daemon_clock, "_BOOT_ID", tmp_path / "none")
+    assert read_machine().boot == boot

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -54,6 +55,17 @@ def channel(
 ) -> Channel:
     monkeypatch.setattr(socket, "socket", lambda *_: Socket(kernel))
     return Channel(NETFILTER)
+
+
+def test_a_machine_that_has_no_socket_left_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    with pytest.raises(KernelRefused, match="open another one: Too many open files"):
+        Channel(NETFILTER)
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOMEM])
