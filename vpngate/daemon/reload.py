@@ -81,7 +81,7 @@ class Reloader:
             )
             try:
                 await self._put_in_force(config, delivery)
-            except VpngateError as error:
+            except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 self._metrics.config_refused()
                 raise
@@ -119,7 +119,7 @@ class Reloader:
                 return
             try:
                 await self._put_in_force(self._current.snapshot.config, delivery)
-            except VpngateError as error:
+            except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 raise
 
@@ -171,12 +171,13 @@ class Reloader:
         return Keeper(config.registry, self._clock, self._keeper.validators)
 
     def _not_in_force(
-        self, keeper: Keeper, standing: Validators | None, error: VpngateError
+        self, keeper: Keeper, standing: Validators | None, error: Exception
     ) -> None:
         """What was fetched stays new: the next fetch must not call it unchanged."""
         keeper.validators = self._keeper.validators = standing
         self._failures += 1
-        self.failure = error.lines[0]
+        lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
+        self.failure = lines[0]
 
     async def _next_registry(
         self, keeper: Keeper, *, accept_removals: bool

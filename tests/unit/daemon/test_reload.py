@@ -79,7 +79,7 @@ class Desk:
         )
         return self.gatehouse
 
-    async def refused(self, kind: type[VpngateError], **options: Any) -> str:
+    async def refused(self, kind: type[Exception], **options: Any) -> str:
         """Reload, which must fail and leave everything in force as it was."""
         before = self.gatehouse.current.snapshot
         ruleset = self.gatehouse.plane.ruleset
@@ -340,18 +340,23 @@ def test_a_full_disk_leaves_everything_as_it_was(desk: Desk) -> None:
     asyncio.run(scenario())
 
 
-def test_what_the_kernel_refused_is_fetched_again(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "error", [KernelRefused("table: no memory"), MemoryError("no memory")]
+)
+def test_what_did_not_come_into_force_is_fetched_again(
+    desk: Desk, error: Exception
+) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
         replace = gatehouse.plane.replace
 
         async def refuse(_ruleset: Any) -> None:
-            raise KernelRefused("table: no memory")
+            raise error
 
         gatehouse.plane.replace = refuse  # type: ignore[method-assign, assignment]
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
-        assert "no memory" in await desk.refused(KernelRefused)
-        assert desk.reloader.failure
+        assert "no memory" in await desk.refused(type(error))
+        assert "no memory" in desk.reloader.failure
         gatehouse.plane.replace = replace  # type: ignore[method-assign]
         outcome = await desk.reloader.reload()
         assert outcome["registry"].startswith("taken")
