@@ -248,6 +248,9 @@ class Gateway:
         self._manager.alive()
 
     def _reload_soon(self) -> None:
+        # One that waits has read nothing yet: it will see what this one would.
+        if len(self._reloads) > 1:
+            return
         self._reloads.add(task := asyncio.create_task(self._reload_and_log()))
         task.add_done_callback(self._reloads.discard)
 
