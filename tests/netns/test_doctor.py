@@ -213,7 +213,7 @@ _CONFLICTS = {
     "qdisc ingress": Neighbour(
         "tc qdisc add dev lan0 ingress",
         "tc qdisc del dev lan0 ingress",
-        *("tc qdisc ingress of lan0", "conflict", "downloads are not slowed"),
+        *("tc qdisc ingress of lan0", "conflict", "refuses to enforce"),
     ),
     "filter at ingress": Neighbour(
         "tc qdisc add dev lan0 clsact; tc filter add dev lan0 ingress pref 9 u32"

@@ -147,6 +147,8 @@ def _problem(fault: ErrorDetails, where: str) -> Problem:
         return Problem(place, str(fault["ctx"]["error"]))
     if kind == "missing":
         return Problem(place, _WORDS[kind], "it has no default")
+    if kind == "too_short":
+        return Problem(place, _WORDS[kind])
     words = _WORDS.get(kind) or fault["msg"].removeprefix("Input ")
     return Problem(place, f"{words}, not {fault['input']!r}")
 

@@ -198,8 +198,7 @@ def _queues(beside: Neighbours) -> Iterator[Finding]:
             Weight.CONFLICT,
             f"tc qdisc ingress of {few(names)}",
             "stands in the place of clsact",
-            "there is no egress to redirect at: downloads are not slowed, and keep the"
-            " mark bit",
+            "there is no egress to redirect at: the daemon refuses to enforce",
             "put clsact in its place: tc qdisc del dev INTERFACE ingress; tc qdisc add"
             " dev INTERFACE clsact; then its filters again",
         )

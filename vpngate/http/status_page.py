@@ -19,7 +19,7 @@ State = Callable[[], Awaitable[Mapping[str, Any]]]
 _CLASSES = {
     "allow": "Registered, at either end: left alone, always.",
     "throttle": "An unregistered tunnel, recognised by its own standard handshake: "
-    "slowed to the limit below, never blocked.",
+    "slowed while this gateway enforces, never blocked.",
     "none": "Only the first half of a handshake was seen: left alone.",
 }
 # Of the registry, what names files, servers and prefixes is for `vpngate status`.

@@ -45,7 +45,10 @@ def test_it_counts_each_class_over_all_tunnels() -> None:
 
 
 def test_it_says_that_observing_slows_nothing() -> None:
-    assert "nothing is slowed" in page(STATE | {"mode": "observe"})
+    text = page(STATE | {"mode": "observe"})
+    assert "nothing is slowed" in text
+    assert "slowed while this gateway enforces, never blocked" in text
+    assert "limit" not in text
 
 
 def test_links_are_shown_where_they_are_configured_and_cannot_break_the_page() -> None:
