@@ -34,7 +34,10 @@ class Unread:
         return (
             self.anyone
             or registration in self.registrations
-            or not self.prefixes.isdisjoint(prefix.enclosing())
+            or (
+                bool(self.prefixes)  # most often none: nothing to take apart
+                and not self.prefixes.isdisjoint(prefix.enclosing())
+            )
         )
 
 

@@ -2,6 +2,7 @@
 """The grace of those whom a registry no longer has."""
 
 import random
+from typing import NoReturn
 
 import pytest
 
@@ -17,6 +18,7 @@ from vpngate.registry import (
     remember_departed,
 )
 from vpngate.registry.departures import in_force_count, removed_count
+from vpngate.registry.prefixes import Prefix
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HOUR, DAY = 3600.0, 86400.0
@@ -273,3 +275,17 @@ def test_the_next_change_of_coverage_is_known() -> None:
     assert NONE.next_change(NOW) is None
     assert empty_registry().next_change(NOW) is None
     assert merged.next_change(Span(0.0, NOW)) == NOW + 16 * HOUR
+
+
+def test_where_no_row_was_rejected_no_prefix_is_taken_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A million that leave would take a minute, and no other thread has its turn."""
+
+    def taken_apart(prefix: Prefix) -> NoReturn:
+        pytest.fail(f"for whom was {prefix} taken apart?")
+
+    monkeypatch.setattr(Prefix, "enclosing", taken_apart)
+    old = registry("192.0.2.0/24,R-1,,,\n")
+    kept = carry_over(old, registry("198.51.100.0/24,R-2,,,\n"), GRACE, NOW)
+    assert kept.lookup(ADDRESS, NOW) is not None
