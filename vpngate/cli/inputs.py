@@ -18,7 +18,14 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import Feed, Fetched, Store
-from vpngate.registry import Limits, Loaded, Registry, load, recall_departed
+from vpngate.registry import (
+    Limits,
+    Loaded,
+    Registry,
+    carry_over,
+    load,
+    recall_departed,
+)
 from vpngate.tunnels import all_tunnels
 
 
@@ -94,6 +101,21 @@ class Sources:
         answer = self._feed.fetch(examine=examine)
         self.source, self.faults = answer.source, answer.faults
         return found[0]
+
+    def standing(self, now: float) -> tuple[Registry, VpngateError | None]:
+        """The registry with those whom only the last good one has, in their grace.
+
+        That is what a daemon makes of both. What keeps the last good one from being
+        read, if anything does, is returned with the registry alone.
+        """
+        registry = self.read(now).registry
+        try:
+            last = self.last_good(now)
+        except VpngateError as fault:
+            return registry, fault
+        if last is None:
+            return registry, None
+        return carry_over(last, registry, self._limits.grace, now), None
 
     def last_good(self, now: float) -> Registry | None:
         """What the daemon would fall back to; FeedFault if it cannot be had."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vpngate.cli import inputs, options
+from vpngate.cli import complain, inputs, options
 from vpngate.cli.tables import aligned
 from vpngate.errors import Problem, WrongUse
 from vpngate.packets import format_address, parse_address
@@ -42,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
         registry = inputs.read_registry(args.registry, now).registry
     else:
         config = inputs.read_config(args.config)
-        registry = inputs.Sources(config, args.config).read(now).registry
+        registry, fault = inputs.Sources(config, args.config).standing(now)
+        if fault is not None:
+            complain(*(f"warning: {line}; not looked at" for line in fault.lines))
     answers = [answer(registry, address, now) for address in addresses]
     if args.format == "json":
         for each in answers:

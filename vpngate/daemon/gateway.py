@@ -17,7 +17,7 @@ from typing import Any
 
 from vpngate import __version__
 from vpngate.config import Config
-from vpngate.daemon import logs
+from vpngate.daemon import logs, pages
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.control import ControlServer, Handler
 from vpngate.daemon.current import Current
@@ -28,17 +28,14 @@ from vpngate.daemon.keeper import Keeper
 from vpngate.daemon.machine import insist, look
 from vpngate.daemon.opening import data_plane, open_capture
 from vpngate.daemon.pipeline import Pipeline
-from vpngate.daemon.reload import Reloader
+from vpngate.daemon.reload import REFUSALS, Reloader
 from vpngate.daemon.report import Report
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
 from vpngate.errors import VpngateError
-from vpngate.http.pages import health_page, metrics_page
-from vpngate.http.server import HttpServer
-from vpngate.http.status_page import status_json, status_page
 from vpngate.kernel.links import changes as link_changes
-from vpngate.kernel.plane import DataPlane
+from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.metrics import Metrics
 from vpngate.tunnels import all_tunnels
 
@@ -115,7 +112,7 @@ class Gateway:
         logs.set_up(config.log.level, config.log.format)
         machine = await asyncio.to_thread(look, config)
         insist(config, machine)
-        self._metrics = Metrics(__version__, (t.name for t in all_tunnels()))
+        self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await asyncio.to_thread(keeper.boot)
@@ -159,30 +156,12 @@ class Gateway:
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
-        loop = asyncio.get_running_loop()
-
-        # The server has a loop of its own; what is asked for is read in this one.
-        async def refresh() -> None:
-            reading = asyncio.run_coroutine_threadsafe(self._totals.refresh(), loop)
-            await asyncio.wrap_future(reading)
-
-        async def state() -> Mapping[str, Any]:
-            asking = asyncio.run_coroutine_threadsafe(self._status({}), loop)
-            return await asyncio.wrap_future(asking)
-
-        http = HttpServer(
-            config.http.listen.host,
-            config.http.listen.port,
-            {
-                ("GET", "/"): status_page(
-                    state,
-                    registration_url=config.http.registration_url,
-                    contact=config.http.contact,
-                ),
-                ("GET", "/status.json"): status_json(state),
-                ("GET", "/healthz"): health_page(self._health.reasons),
-                ("GET", "/metrics"): metrics_page(self._metrics.exposition, refresh),
-            },
+        http = pages.server(
+            config.http,
+            state=lambda: self._status({}),
+            refresh=self._totals.refresh,
+            reasons=self._health.reasons,
+            exposition=self._metrics.exposition,
         )
         http.start()
         stack.push_async_callback(asyncio.to_thread, http.stop)
@@ -300,6 +279,11 @@ class Gateway:
             f"{snapshot.config.gateway.mode.value} on {interfaces}; "
             f"{len(snapshot.registry)} registrations"
         )
+
+
+def _metrics() -> Metrics:
+    tunnels = (tunnel.name for tunnel in all_tunnels())
+    return Metrics(__version__, tunnels, refusals=REFUSALS, repairs=REPAIRS)
 
 
 async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from vpngate import feed
 from vpngate.config import Config, Reload, changes
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
@@ -24,13 +25,15 @@ from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
-from vpngate.feed import NoSourceAnswered, Validators, next_fetch, reason_of
+from vpngate.feed import INVALID, NoSourceAnswered, Validators, next_fetch, reason_of
 from vpngate.metrics import Metrics, RegistryFacts
-from vpngate.registry import Registry, When
+from vpngate.registry import Reason, Registry, When
 
 _log = logging.getLogger(__name__)
 
 
+# Every reason that a registry can be refused for, as a metric's label has it.
+REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Reason))
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
 
 

@@ -13,7 +13,7 @@ it hands bytes on. A fetch blocks, so the daemon gives it a thread of its own:
 """
 
 from vpngate.feed.answer import Answer, Fetched, NotModified, Validators
-from vpngate.feed.faults import NoSourceAnswered, Reason, reason_of
+from vpngate.feed.faults import INVALID, NoSourceAnswered, Reason, reason_of
 from vpngate.feed.feed import Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
@@ -21,6 +21,7 @@ from vpngate.feed.settings import FeedSettings, Limits
 from vpngate.feed.store import LastGood, Store
 
 __all__ = [
+    "INVALID",
     "Answer",
     "Feed",
     "FeedSettings",

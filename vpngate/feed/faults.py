@@ -43,6 +43,8 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"  # the daemon stops or reloads
 
 
+INVALID = "invalid"  # a registry that was read and is none
+
 # Worth another try within the same fetch: a server that restarts, a registry that
 # is being replaced between its two requests. All others are there to stay.
 TRANSIENT = frozenset(
@@ -81,8 +83,8 @@ class NoSourceAnswered(FeedFault):
 
 
 def reason_of(fault: VpngateError | None) -> str:
-    """The metric label of any refusal: its own reason, or `invalid` for content."""
-    return str(getattr(fault, "reason", "invalid"))
+    """The metric label of any refusal: its own reason, or INVALID for content."""
+    return str(getattr(fault, "reason", INVALID))
 
 
 def fault(reason: Reason, where: str, what: str, remedy: str = "") -> FeedFault:

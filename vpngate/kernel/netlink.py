@@ -313,8 +313,8 @@ def privilege_missing() -> MissingPrivilege:
     """The error of a process that may not change the network."""
     return MissingPrivilege(
         Problem(
-            "vpngate",
-            "may not change nftables and traffic control",
+            "nftables and traffic control",
+            "may not be changed",
             "run it as root or give it CAP_NET_ADMIN",
         )
     )

@@ -13,6 +13,8 @@ from typing import Protocol
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 
+REPAIRS = ("ifb", "filter", "hook", "spared")
+
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -93,7 +95,7 @@ class DataPlane(Protocol):
     async def verify(self) -> Sequence[str]:
         """Read back and compare; what was repaired, by metric label.
 
-        Labels are `ifb`, `filter`, `hook` and `spared`.
+        The labels are `REPAIRS`.
         """
         ...
 

@@ -29,7 +29,15 @@ LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Metrics:
     """Every metric of vpngate, one typed method for each thing that happens."""
 
-    def __init__(self, version: str, tunnels: Iterable[str]) -> None:
+    def __init__(
+        self,
+        version: str,
+        tunnels: Iterable[str],
+        *,
+        refusals: Iterable[str] = (),
+        repairs: Iterable[str] = (),
+    ) -> None:
+        """What the labels `tunnel`, `reason` of a registry, and `what` may say."""
         # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -45,6 +53,11 @@ class Metrics:
             for family in Family:
                 for verdict in Verdict:
                     self._flows.labels(tunnel, family.label, verdict)
+        for reason in refusals:
+            self._refused.labels(reason)
+            self._source_failures.labels(reason)
+        for what in repairs:
+            self._repairs.labels(what)
 
     def _gauges(self, version: str) -> None:
         build = self._gauge("build_info", "The version that runs", "version")

@@ -290,6 +290,31 @@ def test_lookup_in_grace(run: Run, config: Path, registry: Path) -> None:
     )
 
 
+def test_lookup_of_one_who_was_removed_and_keeps_the_grace(
+    run: Run, config: Path
+) -> None:
+    """As the daemon has it, which knows the last good registry."""
+    keep(config, b"prefix,registration\n203.0.113.0/24,R-9\n192.0.2.0/24,R-1\n")
+    command = ("lookup", "203.0.113.1", "192.0.2.1", "--config", config)
+    status, out, err = run(*command, "--format", "json")
+    assert (status, err) == (0, [])
+    gone, there = map(json.loads, out.splitlines())
+    assert (gone["registration"], gone["in_grace"]) == ("R-9", True)
+    assert (there["registration"], there["in_grace"]) == ("R-1", False)
+    config.write_text(config.read_text() + 'removal_grace = "0s"\n')
+    assert run(*command)[0] == 1
+
+
+def test_lookup_where_the_last_good_registry_is_damaged(run: Run, config: Path) -> None:
+    for file in keep(config, REGISTRY.encode()).glob("registry-*"):
+        file.write_bytes(b"?")
+    status, out, err = run("lookup", "192.0.2.1", "--config", config)
+    assert (status, out.splitlines()[1].split()[:3]) == (0, ["192.0.2.1", "yes", "R-1"])
+    (line,) = err
+    assert line.startswith("warning: ")
+    assert line.endswith("; not looked at")
+
+
 def test_diff(run: Run, registry: Path, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     text = REGISTRY.replace("192.0.2.128/25,R-2,,,", "192.0.2.128/25,R-2,pptp,,")

@@ -161,7 +161,11 @@ def test_what_happened_is_counted() -> None:
 
 
 def test_counters_with_known_labels_are_there_from_the_start() -> None:
-    found = samples(Metrics("1", ["l2tp"]))
+    metrics = Metrics("1", ["l2tp"], refusals=["empty"], repairs=["ifb"])
+    found = samples(metrics)
+    assert found['vpngate_registry_loads_refused_total{reason="empty"}'] == 0
+    assert found['vpngate_registry_source_failures_total{reason="empty"}'] == 0
+    assert found['vpngate_kernel_repairs_total{what="ifb"}'] == 0
     assert found['vpngate_handshakes_total{evidence="initiation",tunnel="l2tp"}'] == 0
     assert (
         found['vpngate_flows_total{family="ipv4",tunnel="l2tp",verdict="allow"}'] == 0
