@@ -232,14 +232,14 @@ class Feeding:
         return registry
 
     def refusals(self) -> dict[str, float]:
-        """Loads refused until now, by reason."""
+        """Loads refused until now, by those reasons that there were."""
         return {
             sample.labels["reason"]: sample.value
             for family in text_string_to_metric_families(
                 self.daemon.fetch("/metrics")[1]
             )
             for sample in family.samples
-            if sample.name == "vpngate_registry_loads_refused_total"
+            if sample.name == "vpngate_registry_loads_refused_total" and sample.value
         }
 
     @property

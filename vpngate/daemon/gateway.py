@@ -122,6 +122,7 @@ class Gateway:
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)
+        await asyncio.to_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
         self._intake = Intake(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Brings the registry: from its sources or the disk, through the guard.
 
-Knows the order of a load (fetch, verify, parse, guard, carry over, keep on disk)
-and that a failure at any step means that nothing has happened; does not know what
-becomes of a registry afterwards. Blocking: the daemon gives it a thread.
+Knows the order of a load (fetch, verify, parse, guard, carry over, make room on disk)
+and that a failure at any step means that nothing has happened; does not know how a
+registry is put in force, after which it is kept. Blocking: the daemon lends a thread.
 """
 
 import logging
@@ -44,6 +44,8 @@ from vpngate.registry import (
 )
 from vpngate.registry.moments import span_of
 
+_NOT_KEPT = "without it a start needs a source"
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,12 +53,14 @@ _log = logging.getLogger(__name__)
 class Delivery:
     """A registry that may be put in force: where from, and how many bad rows.
 
-    `refusal` is what the sources said, if it comes from the disk because of that.
+    last_good  what to keep on disk once it is in force; None if it comes from there
+    refusal    what the sources said, if it comes from the disk because of that
     """
 
     registry: Registry
     source: str
     rejected: int
+    last_good: LastGood | None = None
     refusal: VpngateError | None = None
 
 
@@ -153,8 +157,8 @@ class Keeper:
         """A registry that may take the place of `current`; None if that still stands.
 
         `accept_removals` is a person's word: what the guard may be overruled in, and
-        an older signature. With `keep` a registry that cannot be kept on disk is a
-        failure, else a warning. Raises NoSourceAnswered or FeedFault.
+        an older signature. With `keep` a registry for which there is no room on disk
+        is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
         accepted: list[Loaded] = []
         self.faults = ()
@@ -195,18 +199,30 @@ class Keeper:
             grace = self._settings.removal_grace
             registry = carry_over(current, registry, grace, self._clock.now())
         memory = self._memory(registry)
+        fresh = LastGood(answer.data, answer.signature, answer.validators, memory)
+        last_good: LastGood | None = fresh
         try:
-            self._store.save(
-                LastGood(answer.data, answer.signature, answer.validators, memory)
-            )
+            self._store.stage(fresh)
         except FeedFault as fault:
             if keep:
                 raise
-            _log.warning("%s; without it a start needs a source", fault)
+            _log.warning("%s; %s", fault, _NOT_KEPT)
+            last_good = None
         for problem in loaded.problems:
             _log.warning("%s: %s; the row is left out", answer.source, problem)
         self.validators = answer.validators
-        return Delivery(registry, answer.source, loaded.rejected)
+        return Delivery(registry, answer.source, loaded.rejected, last_good)
+
+    def keep(self, delivery: Delivery) -> None:
+        """Have a registry that is in force be the last good one on disk.
+
+        There was room for it (`fetch`), so to fail now is no more than a warning.
+        """
+        if delivery.last_good is not None:
+            try:
+                self._store.save(delivery.last_good)
+            except FeedFault as fault:
+                _log.warning("%s; %s", fault, _NOT_KEPT)
 
     def _last_good(self) -> Delivery | None:
         try:
@@ -238,7 +254,7 @@ class Keeper:
         try:
             self._store.remember(self._memory(registry), self.validators)
         except FeedFault as fault:
-            _log.warning("%s; without it a start needs a source", fault)
+            _log.warning("%s; %s", fault, _NOT_KEPT)
             if fault.reason != Reason.STATE_UNWRITABLE:
                 self.validators = self.validators.without_content()
 

@@ -88,6 +88,7 @@ class Reloader:
                 self._not_in_force(keeper, standing, error)
                 self._metrics.config_refused()
                 raise
+            await self._keep(keeper, delivery)
             if keeper is not self._keeper:
                 self._keeper.cancel()
                 self._keeper = keeper
@@ -125,6 +126,12 @@ class Reloader:
             except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 raise
+            await self._keep(keeper, delivery)
+
+    @staticmethod
+    async def _keep(keeper: Keeper, delivery: Delivery | None) -> None:
+        if delivery is not None:
+            await asyncio.to_thread(keeper.keep, delivery)
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""

@@ -76,8 +76,25 @@ class Store:
             self._verify(data, signature, self._key)
         return LastGood(data, signature, manifest.validators, memory)
 
+    def stage(self, last_good: LastGood) -> None:
+        """Writes this one beside the old one, so that there is room to `save` it.
+
+        FeedFault if there is not. What is never saved is swept away by the next `save`
+        or `remember` of another.
+        """
+        _, contents = self._records(last_good)
+        with StateFolder.writing(self._path) as folder:
+            self._write(folder, contents)
+
     def save(self, last_good: LastGood) -> None:
         """Keeps this one instead; FeedFault if it cannot, then the old one stays."""
+        manifest, contents = self._records(last_good)
+        with StateFolder.writing(self._path) as folder:
+            self._write(folder, contents, manifest)
+
+    @staticmethod
+    def _records(last_good: LastGood) -> tuple[Manifest, dict[FileRecord, bytes]]:
+        """The manifest of a registry, and what has to be in its files."""
         # One name for registry and signature, so that minisign finds its file; and
         # another where the same registry was signed anew.
         both = digest(last_good.data).encode() + (last_good.signature or b"")
@@ -91,8 +108,7 @@ class Store:
         memory = _memory_record(last_good.memory)
         contents[memory] = last_good.memory
         manifest = Manifest(registry, signature, memory, last_good.validators)
-        with StateFolder.writing(self._path) as folder:
-            self._commit(folder, manifest, contents)
+        return manifest, contents
 
     def remember(self, memory: bytes, validators: Validators | None = None) -> None:
         """Replaces memory, and validators if given, beside the registry kept.
@@ -112,16 +128,22 @@ class Store:
                 memory=record,
                 validators=validators or manifest.validators,
             )
-            self._commit(folder, manifest, {record: memory})
+            self._write(folder, {record: memory}, manifest)
 
-    def _commit(
-        self, folder: StateFolder, manifest: Manifest, contents: dict[FileRecord, bytes]
+    def _write(
+        self,
+        folder: StateFolder,
+        contents: dict[FileRecord, bytes],
+        manifest: Manifest | None = None,
     ) -> None:
+        """Write files, and with a manifest have it take the old one's place."""
         try:
             for record, content in contents.items():
                 # What is there already need not be written, but only if it is sound.
                 if not record.fits(folder.read(record.name, record.size)):
                     folder.replace(record.name, content)
+            if manifest is None:
+                return
             folder.replace(_MANIFEST, manifest.encode())
         except FeedFault:
             # What was written of it would fill the disk further. Read again what

@@ -127,9 +127,12 @@ def test_check_reads_what_a_daemon_has_remembered(
     """Its clock and its departed too: whoever has left is still in grace."""
     settings = inputs.read_config(str(config)).registry
     keeper = Keeper(settings, WallClock(60.0))
-    first = keeper.boot().registry
+    first = keeper.boot()
+    keeper.keep(first)
     registry.write_bytes(REGISTRY.encode().replace(b"192.0.2.", b"198.51.100."))
-    assert keeper.fetch(first, accept_removals=True) is not None
+    second = keeper.fetch(first.registry, accept_removals=True)
+    assert second is not None
+    keeper.keep(second)
     status, out, err = run("check", "--config", config)
     assert (status, err) == (0, [])
     assert any(line.startswith("since last") for line in out.splitlines())

@@ -29,7 +29,7 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import NoSourceAnswered
+from vpngate.feed import NoSourceAnswered, Store
 from vpngate.registry.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
@@ -56,6 +56,11 @@ class Desk:
         assert path == str(self.config)
         return config(Path(path).read_text())
 
+    def kept(self) -> str:
+        """The last good registry on disk."""
+        last = Store(self.folder / "state").load()
+        return last.data.decode() if last else ""
+
     async def open(self) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
@@ -67,6 +72,7 @@ class Desk:
             type(start)(settings, start.tunnels, delivery.registry, self.machine)
         )
         await self.gatehouse.current.install()
+        await asyncio.to_thread(keeper.keep, delivery)
         self.reloader = Reloader(
             self.gatehouse.current,
             keeper,
@@ -357,10 +363,12 @@ def test_what_did_not_come_into_force_is_fetched_again(
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert "no memory" in await desk.refused(type(error))
         assert "no memory" in desk.reloader.failure
+        assert desk.kept() == REGISTRY
         gatehouse.plane.replace = replace  # type: ignore[method-assign]
         outcome = await desk.reloader.reload()
         assert outcome["registry"].startswith("taken")
         assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
+        assert desk.kept() == desk.registry.read_text()
 
     asyncio.run(scenario())
 
