@@ -48,8 +48,7 @@ class DeadMan:
             _log.warning("not armed: nothing heard of the capture for %.0f s", silent)
         elif wanted:
             try:
-                await self._plane.rearm()
-                armed = True
+                armed = await self._plane.rearm()
             except MachineFault as error:
                 _log.warning("not armed: %s", error)
         self.armed = armed

@@ -167,12 +167,14 @@ class Apparatus:
         """Learn what has ended, and clear up behind it."""
         self._throttled.look_after(now)
 
-    def rearm(self) -> None:
-        """Arm for the dead man's time, unless the ifb is not fit for it."""
+    def rearm(self) -> bool:
+        """Arm for the dead man's time, unless the ifb is not fit for it; whether."""
+        fit = self.ruleset.enforce and not self._broken
         if self.ruleset.enforce:
             self._armed_until = time.monotonic() + self.ruleset.deadman
-            if not self._broken:
-                self._table.arm(self.ruleset.deadman)
+        if fit:
+            self._table.arm(self.ruleset.deadman)
+        return fit
 
     def disarm(self) -> None:
         """Stop throttling at once."""

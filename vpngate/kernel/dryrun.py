@@ -81,10 +81,11 @@ class DryRunDataPlane:
         self._expire()
         return self._end(chosen)
 
-    async def rearm(self) -> None:
+    async def rearm(self) -> bool:
         """Note that the dead man lives."""
         if self.ruleset.enforce:
             self._armed_until = self._clock() + self.ruleset.deadman
+        return self.ruleset.enforce
 
     async def disarm(self) -> None:
         """Note that nothing is acted on."""

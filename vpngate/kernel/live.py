@@ -99,9 +99,9 @@ class LiveDataPlane:
         """End the verdicts that the predicate picks; returns how many."""
         return await self._do(self._apparatus.release, chosen)
 
-    async def rearm(self) -> None:
-        """Extend the dead man's time."""
-        await self._do(self._apparatus.rearm)
+    async def rearm(self) -> bool:
+        """Extend the dead man's time; whether it is armed."""
+        return await self._do(self._apparatus.rearm)
 
     async def disarm(self) -> None:
         """Stop throttling at once, until the next `rearm`."""

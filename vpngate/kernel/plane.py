@@ -80,8 +80,11 @@ class DataPlane(Protocol):
         """End the verdicts that the predicate picks; returns how many."""
         ...
 
-    async def rearm(self) -> None:
-        """Extend the dead man's time by `Ruleset.deadman`."""
+    async def rearm(self) -> bool:
+        """Extend the dead man's time by `Ruleset.deadman`; whether it is armed.
+
+        It is not in observe mode, nor while the ifb is not what it should be.
+        """
         ...
 
     async def disarm(self) -> None:

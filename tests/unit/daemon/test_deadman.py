@@ -19,14 +19,16 @@ class Switch:
 
     armings: int = 0
     refuses: bool = False
+    fit: bool = True
     often: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def rearm(self) -> None:
+    async def rearm(self) -> bool:
         if self.refuses:
             raise KernelRefused("table: no such file")
         self.armings += 1
         if self.armings == 5:
             self.often.set()
+        return self.fit
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,14 @@ def test_a_round(*, wanted: bool, silent: float, refuses: bool, armed: bool) -> 
     assert switch.armings == armed
     shown = metrics.exposition()[0].decode()
     assert f"vpngate_deadman_armed {float(armed)}" in shown
+
+
+def test_a_plane_that_cannot_be_armed_now_is_not_called_armed() -> None:
+    switch, metrics = Switch(fit=False), Metrics("1", ())
+    deadman = DeadMan(cast("Any", switch), time.monotonic, metrics)
+    asyncio.run(deadman.round(wanted=True, deadman=30.0))
+    assert not deadman.armed
+    assert "vpngate_deadman_armed 0.0" in metrics.exposition()[0].decode()
 
 
 def test_it_is_held_three_times_in_the_dead_mans_time() -> None:
