@@ -40,21 +40,21 @@ class WallClock:
     def __init__(
         self, patience: float, read: Callable[[], Reading] = read_machine
     ) -> None:
-        self._patience = patience
+        self.patience = patience
         self._read = read
         self._clock = read_clock(None, read(), patience)
 
     def now(self) -> When:
         """A moment in seconds since the epoch; a span of them if the clock jumped."""
         doubtful = self._clock.jumped
-        self._clock = clock = read_clock(self._clock, self._read(), self._patience)
+        self._clock = clock = read_clock(self._clock, self._read(), self.patience)
         if clock.jumped and not doubtful:
             _log.warning("the clock has jumped: until that is settled, nobody expires")
         return clock.span if clock.jumped else clock.span.latest
 
     def restore(self, text: str) -> None:
         """Go on from what an earlier run remembered; ValueError if it is damaged."""
-        self._clock = read_clock(restore_clock(text), self._read(), self._patience)
+        self._clock = read_clock(restore_clock(text), self._read(), self.patience)
 
     def dump(self) -> str:
         """What to remember, in one line."""

@@ -227,6 +227,7 @@ class Reloader:
             return Snapshot(config, enabled_tunnels(config), registry, machine)
 
         await self._current.change(successor)
+        self._clock.patience = config.registry.removal_grace
         if delivery is not None:
             self._rejected = delivery.rejected
         self._announce(registry_taken=not self.failure)

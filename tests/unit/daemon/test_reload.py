@@ -64,7 +64,7 @@ class Desk:
     async def open(self) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
-        clock = WallClock(60.0, lambda: Reading(NOW, 1.0, "boot"))
+        self.clock = clock = WallClock(60.0, lambda: Reading(NOW, 1.0, "boot"))
         keeper = Keeper(settings.registry, clock)
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
@@ -249,6 +249,16 @@ def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) ->
         assert gatehouse.current.snapshot.config.gateway.mode is Mode.OBSERVE
         assert not gatehouse.plane.ruleset.enforce
         assert gatehouse.metric("registry_last_load_successful") == 0
+
+    asyncio.run(scenario())
+
+
+def test_another_grace_is_also_how_long_a_clock_is_doubted(desk: Desk) -> None:
+    async def scenario() -> None:
+        await desk.open()
+        desk.write(registry='removal_grace = "5h"')
+        await desk.reloader.reload()
+        assert desk.clock.patience == 5 * 3600
 
     asyncio.run(scenario())
 
