@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which of the table's sets come and go is told by their names."""
+
+from vpngate.ruleset import copying, names, throttling
+from vpngate.tunnels import all_tunnels
+
+SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
+
+
+def test_each_kind_of_set_is_told_by_its_name() -> None:
+    spared = [one.name for n in (1, 20) for one in throttling.spared_sets(n)]
+    sampled = [one.name for one in copying.sampled_sets(SIGNATURES)]
+    lasting = [one.name for one in throttling.verdict_maps(10)]
+    lasting.append(throttling.armed_set(30.0).name)
+    every = [*spared, *sampled, *lasting]
+    assert [name for name in every if names.is_spared_set(name)] == spared
+    assert [name for name in every if names.is_sampled_set(name)] == sampled
