@@ -24,13 +24,13 @@ import numpy as np
 
 from bench.registry import SEED, prefixes
 from tests.lab.namespaces import Namespace
+from tests.rulesets import RULESET
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Bounds, Intervals
 from vpngate.registry.prefixes import host_masks
 from vpngate.ruleset import Ruleset
-from vpngate.tunnels import all_tunnels
 
 DEVICE = "lan0"
 BEAT = 0.02  # seconds between two re-armings
@@ -59,22 +59,7 @@ def disjoint(count: int) -> Intervals:
 
 
 def ruleset(spared: Intervals) -> Ruleset:
-    signatures = tuple(s for tunnel in all_tunnels() for s in tunnel.signatures)
-    return Ruleset(
-        table="vpngate",
-        interfaces=(DEVICE,),
-        subscriber_side=True,
-        hook_priority=500,
-        mark=0x40000000,
-        enforce=True,
-        deadman=30.0,
-        rate=5_000_000,
-        max_flows=1_000_000,
-        signatures=signatures,
-        nflog_group=5170,
-        packets_per_second=20_000,
-        spared=spared,
-    )
+    return replace(RULESET, interfaces=(DEVICE,), max_flows=1_000_000, spared=spared)
 
 
 def flow(number: int) -> Throttle:

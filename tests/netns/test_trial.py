@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.rulesets import RULESET
 from vpngate.config import examine_config
 from vpngate.doctor import host
 from vpngate.doctor.examination import examine
@@ -15,7 +16,6 @@ from vpngate.kernel.trial import Feature
 from vpngate.packets import Direction
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import Ruleset
-from vpngate.tunnels import all_tunnels
 
 _HANDSHAKE = {Direction.UPLOAD: b"\x01\0\0\0" + bytes(144)}
 
@@ -53,22 +53,7 @@ def test_what_the_kernel_refuses_is_told_feature_by_feature() -> None:
 
 def test_packets_that_do_not_arrive_are_noticed() -> None:
     """With everybody spared, none may be slowed: so the trial can fail."""
-    signatures = tuple(s for tunnel in all_tunnels() for s in tunnel.signatures)
-    ruleset = Ruleset(
-        table="vpngate",
-        interfaces=(solitude.NEAR,),
-        subscriber_side=True,
-        hook_priority=500,
-        mark=0x40000000,
-        enforce=True,
-        deadman=30.0,
-        rate=5_000_000,
-        max_flows=10,
-        signatures=signatures,
-        nflog_group=5170,
-        packets_per_second=100,
-        spared=Intervals.empty(),
-    )
+    ruleset = replace(RULESET, interfaces=(solitude.NEAR,))
     spared = Intervals.of_prefixes(["198.51.100.0/24"])
 
     def passages(one: Ruleset) -> list[bool]:

@@ -4,26 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests import rulesets
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals
-from vpngate.ruleset import Ruleset
 
-RULESET = Ruleset(
-    table="vpngate",
-    interfaces=("lan0",),
-    subscriber_side=True,
-    hook_priority=500,
-    mark=1 << 30,
-    enforce=True,
-    deadman=30.0,
-    rate=5_000_000,
-    max_flows=10,
-    signatures=(),
-    nflog_group=5170,
-    packets_per_second=20_000,
-    spared=Intervals.of_prefixes(["192.0.2.0/24"]),
+RULESET = replace(
+    rulesets.RULESET, max_flows=10, spared=Intervals.of_prefixes(["192.0.2.0/24"])
 )
 FREE = Throttle(
     Transport.UDP,

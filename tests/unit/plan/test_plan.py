@@ -4,26 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.rulesets import RULESET
 from vpngate.packets import Family
 from vpngate.plan import LARGEST_TRANSACTION, plan
 from vpngate.registry.intervals import Bounds, Intervals
-from vpngate.ruleset import Ruleset
 
-OLD = Ruleset(
-    table="vpngate",
-    interfaces=("lan0", "lan1"),
-    subscriber_side=True,
-    hook_priority=500,
-    mark=0x40000000,
-    enforce=True,
-    deadman=30.0,
-    rate=5_000_000,
-    max_flows=1000,
-    signatures=(),
-    nflog_group=5170,
-    packets_per_second=20_000,
-    spared=Intervals.of_prefixes(["10.0.0.0/8"]),
-)
+OLD = replace(RULESET, signatures=(), spared=Intervals.of_prefixes(["10.0.0.0/8"]))
 
 
 def test_nothing_changes() -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests import rulesets
 from vpngate.expressions import (
     DynamicSet,
     Forward,
@@ -14,8 +15,7 @@ from vpngate.expressions import (
     VerdictCode,
 )
 from vpngate.packets import Direction, Family, Transport
-from vpngate.registry.intervals import Intervals
-from vpngate.ruleset import Ruleset, names
+from vpngate.ruleset import names
 from vpngate.ruleset.composition import compose, hook_of
 from vpngate.ruleset.table import Chain, HookPoint, Table
 from vpngate.signatures import Field, Shape, Signature
@@ -25,21 +25,7 @@ SAMPLED = Signature(
     "often", Transport.ESP, (Shape((Field(0, bytes(3), differs=True),)),), sampled=True
 )
 
-RULESET = Ruleset(
-    table="vpngate",
-    interfaces=("lan0", "lan1"),
-    subscriber_side=True,
-    hook_priority=500,
-    mark=0x40000000,
-    enforce=True,
-    deadman=30.0,
-    rate=5_000_000,
-    max_flows=1000,
-    signatures=(PLAIN, SAMPLED),
-    nflog_group=5170,
-    packets_per_second=20_000,
-    spared=Intervals.empty(),
-)
+RULESET = replace(rulesets.RULESET, signatures=(PLAIN, SAMPLED))
 
 
 def chain(table: Table, name: str) -> Chain:
