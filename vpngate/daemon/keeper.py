@@ -124,7 +124,10 @@ class Keeper:
         self.validators = validators
 
     def cancel(self) -> None:
-        """End a fetch that is running in another thread, and any later one."""
+        """End a fetch that is running in another thread, and any later one.
+
+        A step of its work that takes long, like parsing, is finished first.
+        """
         self._feed.cancel()
 
     def boot(self) -> Delivery:
@@ -165,6 +168,7 @@ class Keeper:
 
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
+            self._feed.check(answer.source)
             settings = guard_settings(self._settings)
             try:
                 guard(
@@ -195,9 +199,11 @@ class Keeper:
         self, answer: Fetched, loaded: Loaded, current: Registry | None, *, keep: bool
     ) -> Delivery:
         registry = loaded.registry
+        self._feed.check(answer.source)
         if current is not None:
             grace = self._settings.removal_grace
             registry = carry_over(current, registry, grace, self._clock.now())
+            self._feed.check(answer.source)
         memory = self._memory(registry)
         fresh = LastGood(answer.data, answer.signature, answer.validators, memory)
         last_good: LastGood | None = fresh

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from vpngate.feed.faults import Reason, fault
+from vpngate.feed.faults import Reason, fault, given_up
 
 
 class Deadline:
@@ -42,7 +42,7 @@ class Deadline:
     def check(self, where: str) -> None:
         """FeedFault if the time is over or the work was cancelled."""
         if self._cancelled.is_set():
-            raise fault(Reason.CANCELLED, where, "given up: vpngate was asked to stop")
+            raise given_up(where)
         if not self.remaining:
             what = f"did not deliver within {self.seconds:g} s"
             remedy = "see whether the server and the way to it are overloaded"

@@ -90,3 +90,8 @@ def reason_of(fault: VpngateError | None) -> str:
 def fault(reason: Reason, where: str, what: str, remedy: str = "") -> FeedFault:
     """One source's failure: a reason, and one line of where, what, what to do."""
     return FeedFault(reason.value, Problem(where, what, remedy))
+
+
+def given_up(where: str) -> FeedFault:
+    """What ends a piece of work that was cancelled."""
+    return fault(Reason.CANCELLED, where, "given up: vpngate was asked to stop")

@@ -14,7 +14,7 @@ from vpngate.errors import FeedFault, VpngateError
 from vpngate.feed.answer import Answer, Fetched, Validators
 from vpngate.feed.deadline import Deadline
 from vpngate.feed.delivery import deliver
-from vpngate.feed.faults import TRANSIENT, NoSourceAnswered
+from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
 from vpngate.feed.settings import FeedSettings, LocalFile, Source
 
 
@@ -62,6 +62,11 @@ class Feed:
         self._cancelled.set()
         if (deadline := self._deadline) is not None:
             deadline.cancel()
+
+    def check(self, where: str) -> None:
+        """FeedFault if it was cancelled: for whoever works on what was fetched."""
+        if self._cancelled.is_set():
+            raise given_up(where)
 
     def _ask(self, source: Source, previous: Validators) -> Answer:
         """One source, again while what failed may be over soon."""

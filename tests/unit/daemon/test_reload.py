@@ -18,11 +18,13 @@ from tests.unit.daemon.gatehouse import (
     snapshot,
 )
 from vpngate.config import Config, Mode
+from vpngate.daemon import keeper
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.keeper import Keeper
 from vpngate.daemon.reload import Reloader
 from vpngate.daemon.snapshot import Machine
 from vpngate.errors import (
+    FeedFault,
     InvalidConfig,
     KernelRefused,
     MissingInterface,
@@ -249,6 +251,27 @@ def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) ->
         assert gatehouse.current.snapshot.config.gateway.mode is Mode.OBSERVE
         assert not gatehouse.plane.ruleset.enforce
         assert gatehouse.metric("registry_last_load_successful") == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("step", ["load", "guard", "carry_over"])
+def test_a_stop_is_looked_for_between_the_steps_of_a_load(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        work = getattr(keeper, step)
+
+        def stopped_meanwhile(*args: Any, **options: Any) -> Any:
+            desk.reloader.cancel()
+            return work(*args, **options)
+
+        monkeypatch.setattr(keeper, step, stopped_meanwhile)
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        assert "asked to stop" in await desk.refused(FeedFault)
+        assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is None
+        assert desk.kept() == REGISTRY
 
     asyncio.run(scenario())
 
