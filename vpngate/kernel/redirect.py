@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.messages import CREATE, DUMP, EXCLUSIVE, REQUEST, Change
+from vpngate.kernel.neighbours import queues
 from vpngate.kernel.netlink import (
     HEADER,
     Channel,
@@ -24,14 +25,14 @@ from vpngate.kernel.netlink import (
     each_attribute,
 )
 
-_NEW_QDISC, _DELETE_QDISC, _GET_QDISC = 36, 37, 38
+_NEW_QDISC, _DELETE_QDISC = 36, 37
 _NEW_FILTER, _DELETE_FILTER, _GET_FILTER = 44, 45, 46
 _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _KIND, _OPTIONS = 1, 2  # TCA_*
 
 _CLSACT = 0xFFFFFFF1  # also the parent of its qdisc
 _CLSACT_HANDLE = 0xFFFF0000
-_CLSACT_KIND = b"clsact\0"
+_CLSACT_KIND = "clsact"
 _INGRESS, _EGRESS = 0xFFFFFFF2, 0xFFFFFFF3
 _LAST = 0xFFFF  # preference: a redirected packet skips what would come after
 _ALL_PROTOCOLS = 0x0300  # ETH_P_ALL, in network order
@@ -119,7 +120,7 @@ class Redirect:
     def _add_clsact(self, interface: int, name: str) -> bool:
         """Make sure there is a clsact; returns whether it was made now."""
         address = (interface, _CLSACT_HANDLE, _CLSACT, 0)
-        body = attribute(_KIND, _CLSACT_KIND)
+        body = attribute(_KIND, _CLSACT_KIND.encode() + b"\0")
         failures = self._channel.each(
             [_change(_NEW_QDISC, CREATE | EXCLUSIVE, address, body)]
         )
@@ -135,7 +136,8 @@ class Redirect:
 
         That one takes a filter for egress, and asks it at ingress.
         """
-        if _CLSACT_KIND not in self._kinds(interface):
+        kinds = {q.kind for q in queues(self._channel) if q.interface == interface}
+        if _CLSACT_KIND not in kinds:
             raise KernelRefused(
                 Problem(
                     f"interface {name}",
@@ -144,16 +146,6 @@ class Redirect:
                     f"qdisc add dev {name} clsact) and its filters into that",
                 )
             )
-
-    def _kinds(self, interface: int) -> set[bytes]:
-        """The kinds of an interface's qdiscs; the kernel lists all or none."""
-        head = _TC.pack(0, 0, 0, 0, 0)
-        request = HEADER.pack(HEADER.size + len(head), _GET_QDISC, REQUEST | DUMP, 0, 0)
-        return {
-            bytes(attributes(answer, _TC.size)[_KIND])
-            for answer in self._channel.dump(request + head)
-            if _TC.unpack_from(answer)[1] == interface
-        }
 
     def _add_filter(
         self, interface: int, handle: int, mark: int, device: int
