@@ -56,6 +56,18 @@ class Direction(StrEnum):
     DOWNLOAD = "download"
 
 
+class HookPoint(IntEnum):
+    """Where an interface's hook sees packets (enum nf_dev_hooks)."""
+
+    INGRESS = 0  # as they come in by the interface
+    EGRESS = 1  # as they go out by it
+
+    @property
+    def opposite(self) -> "HookPoint":
+        """The other one."""
+        return HookPoint(not self)
+
+
 class Endpoint(NamedTuple):
     """One end of a flow. The address is in network byte order, 4 or 16 bytes."""
 

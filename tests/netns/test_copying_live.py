@@ -35,10 +35,9 @@ from tests.unit.tunnels.crafting import network
 from vpngate.capture.nflog import NflogCapture
 from vpngate.capture.nflog_messages import logged_packets
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.packets import Family
+from vpngate.packets import Family, HookPoint
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset.copying import SAMPLE
-from vpngate.ruleset.table import HookPoint
 from vpngate.signatures import Signature
 from vpngate.signatures.predicate import matches
 

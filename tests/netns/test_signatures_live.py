@@ -39,11 +39,11 @@ from vpngate.expressions import (
 )
 from vpngate.kernel import messages
 from vpngate.kernel.netlink import NETFILTER, Channel
+from vpngate.packets import HookPoint
 from vpngate.ruleset.table import (
     Chain,
     DataType,
     Hook,
-    HookPoint,
     Line,
     Nature,
     Set,

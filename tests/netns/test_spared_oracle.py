@@ -37,11 +37,10 @@ import pytest
 from tests.lab.plane import RULESET
 from tests.netns.wire import Ear, Wire, build, datagram, mouth
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.packets import Endpoint, Family, Transport
+from vpngate.packets import Endpoint, Family, HookPoint, Transport
 from vpngate.policy import Throttle
 from vpngate.registry import Limits, Registry, load
 from vpngate.registry.intervals import Intervals, rows_of
-from vpngate.ruleset.table import HookPoint
 
 REGISTRIES = int(os.environ.get("VPNGATE_SPARED_ORACLE", "40"))
 ADDRESSES = 500  # a registry, half of each family

@@ -22,7 +22,7 @@ from vpngate.kernel.neighbours import (
 )
 from vpngate.kernel.redirect import is_ours
 from vpngate.kernel.shaper import ifb_name
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import HookPoint
 
 _ROOT = 0xFFFFFFFF
 _NETDEV = "netdev"

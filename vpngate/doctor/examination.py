@@ -53,10 +53,9 @@ from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
 from vpngate.kernel.shaper import ifb_name
 from vpngate.kernel.solitude import Wire
 from vpngate.kernel.trial import Feature
-from vpngate.packets import Direction
+from vpngate.packets import Direction, HookPoint
 from vpngate.registry import Intervals, empty_registry
 from vpngate.ruleset import Ruleset
-from vpngate.ruleset.table import HookPoint
 from vpngate.tunnels import all_tunnels
 
 # WireGuard's first two messages as the kernel's rules see them: their type and length.

@@ -12,8 +12,7 @@ from enum import Enum
 
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
-from vpngate.packets import Direction
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import Direction, HookPoint
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vpngate.kernel.messages import DUMP, NETDEV, REQUEST, SUBSYSTEM
 from vpngate.kernel.netlink import HEADER, Channel, attributes, each_attribute
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import HookPoint
 
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", NETDEV: "netdev", 7: "bridge", 10: "ip6"}
 GENERIC = 4  # bytes of nfgenmsg; the family is the first

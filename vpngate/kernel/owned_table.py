@@ -18,11 +18,11 @@ from vpngate.kernel import elements, messages
 from vpngate.kernel.elements import Element
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import Channel, Rejected, attributes, each_attribute
-from vpngate.packets import Family
+from vpngate.packets import Family, HookPoint
 from vpngate.registry.intervals import Bounds, Delta, Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
-from vpngate.ruleset.table import HookPoint, Table
+from vpngate.ruleset.table import Table
 
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
 _HOOK_DEVICES = 4  # NFTA_HOOK_DEVS

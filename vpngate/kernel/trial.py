@@ -27,11 +27,11 @@ from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper
 from vpngate.kernel.solitude import NEAR, Wire, datagram
 from vpngate.kernel.verdicts import minor
-from vpngate.packets import Direction, Endpoint, Transport
+from vpngate.packets import Direction, Endpoint, HookPoint, Transport
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import hook_of
-from vpngate.ruleset.table import Chain, DataType, Hook, HookPoint, Line, Nature, Set
+from vpngate.ruleset.table import Chain, DataType, Hook, Line, Nature, Set
 from vpngate.ruleset.table import Table as NftTable
 
 _ROOT = 0xFFFFFFFF

@@ -7,9 +7,9 @@ what the kernel holds, nor how any of it is sent there.
 
 from collections.abc import Iterator
 
-from vpngate.packets import Direction, Family
+from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import Ruleset, copying, matching, names, throttling
-from vpngate.ruleset.table import Chain, Hook, HookPoint, Line, Set, Table
+from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
 
 
 def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:

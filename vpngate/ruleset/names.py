@@ -7,8 +7,7 @@ which direction, transport and family; does not know what is in them.
 
 from itertools import product
 
-from vpngate.packets import Direction, Family, Transport
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import Direction, Family, HookPoint, Transport
 
 ARMED = "armed"
 CANDIDATES = "candidates"

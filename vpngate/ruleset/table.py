@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from vpngate.expressions import Rule
-from vpngate.packets import Family
+from vpngate.packets import Family, HookPoint
 
 
 class DataType(IntEnum):
@@ -65,13 +65,6 @@ class Set:
         for part in self.key:
             number = number << 6 | part
         return number
-
-
-class HookPoint(IntEnum):
-    """Where a netdev chain sees packets (enum nf_dev_hooks)."""
-
-    INGRESS = 0
-    EGRESS = 1
 
 
 @dataclass(frozen=True, slots=True)

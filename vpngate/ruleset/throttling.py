@@ -24,12 +24,11 @@ from vpngate.expressions import (
     SetMeta,
     SetOperation,
 )
-from vpngate.packets import Direction, Family, Transport
+from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.ruleset import matching, names
 from vpngate.ruleset.table import (
     Chain,
     DataType,
-    HookPoint,
     Line,
     Nature,
     Set,

@@ -12,7 +12,7 @@ from vpngate.doctor.holders import NOBODY_KNOWN, Holder
 from vpngate.kernel.links import Link
 from vpngate.kernel.marks import ALL_BITS, MarkUse
 from vpngate.kernel.neighbours import BaseChain, Filter, Flowtable, Queue, Table
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import HookPoint
 
 CONFIG = config()
 LAN0 = Link(2, "lan0", up=True, hardware=1)

@@ -14,8 +14,7 @@ from vpngate.doctor.features import (
 )
 from vpngate.doctor.findings import Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
-from vpngate.packets import Direction
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import Direction, HookPoint
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vpngate.kernel.neighbours import (
     read_flowtables,
 )
 from vpngate.kernel.netlink import attribute
-from vpngate.ruleset.table import HookPoint
+from vpngate.packets import HookPoint
 
 NETDEV, INET, IP = 5, 1, 2
 

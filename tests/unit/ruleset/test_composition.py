@@ -14,10 +14,10 @@ from vpngate.expressions import (
     Verdict,
     VerdictCode,
 )
-from vpngate.packets import Direction, Family, Transport
+from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.ruleset import names
 from vpngate.ruleset.composition import compose, hook_of
-from vpngate.ruleset.table import Chain, HookPoint, Table
+from vpngate.ruleset.table import Chain, Table
 from vpngate.signatures import Field, Shape, Signature
 
 PLAIN = Signature("plain", Transport.UDP, (Shape((Field(0, b"\1"),), ((148, 148),)),))
