@@ -21,5 +21,6 @@ RULESET = Ruleset(
     signatures=tuple(s for tunnel in all_tunnels() for s in tunnel.signatures),
     nflog_group=5170,
     packets_per_second=20_000,
+    reverse_path=True,
     spared=Intervals.empty(),
 )

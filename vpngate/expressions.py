@@ -106,6 +106,17 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReversePath:
+    """Load one byte: 1 if the way back to the source is where the packet came in by.
+
+    Strict reverse path filtering (RFC 3704, section 2.2) as a question; at ingress
+    alone. `nft` prints it as `fib saddr . iif oif exists`.
+    """
+
+    register: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class SetMeta:
     """Write a register to the packet's mark or priority."""
 
@@ -247,6 +258,7 @@ Expression = (
     Payload
     | ExtensionHeader
     | Meta
+    | ReversePath
     | SetMeta
     | Compare
     | Range

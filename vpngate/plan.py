@@ -24,6 +24,7 @@ _IN_RULES = (
     "signatures",
     "nflog_group",
     "packets_per_second",
+    "reverse_path",
 )
 # What is made once: the table by its name, the verdict maps by their size.
 _FIXED = ("table",)

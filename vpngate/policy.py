@@ -14,8 +14,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
-from vpngate.packets import Endpoint, Family, FlowKey, Transport
-from vpngate.recognition import Evidence, Tunnel
+from vpngate.packets import Direction, Endpoint, Family, FlowKey, Transport
+from vpngate.recognition import Evidence, Sighting, Tunnel
 
 if TYPE_CHECKING:
     from vpngate.registry import Registration, When
@@ -51,13 +51,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """One flow that the kernel is to slow, in both directions.
+    """One flow that the kernel is to slow.
 
     subscriber  the end on the subscriber side, remote the other; port 0 where the
                 transport has none
     bucket      the subscriber's network (address masked by `subscriber_prefix`):
                 flows of one bucket share its rate
     idle        seconds without a packet after which the verdict ends
+    directions  those that count against the bucket
     """
 
     transport: Transport
@@ -65,6 +66,7 @@ class Throttle:
     remote: Endpoint
     bucket: bytes
     idle: int
+    directions: tuple[Direction, ...] = tuple(Direction)
 
 
 def decide(
@@ -87,9 +89,9 @@ def decide(
     return Decision(Verdict.THROTTLE)
 
 
-def is_sufficient(evidence: Evidence, tunnel: Tunnel, *, one_way: bool) -> bool:
+def is_sufficient(sighting: Sighting, *, one_way: bool) -> bool:
     """Whether evidence may be acted on; `one_way` as in `confirm = "one-way"`."""
-    return evidence is Evidence.CONFIRMED or (one_way and tunnel.one_way)
+    return sighting.evidence is Evidence.CONFIRMED or (one_way and sighting.one_way)
 
 
 def network_of(address: bytes, prefix_length: int) -> bytes:
@@ -103,16 +105,24 @@ def network_of(address: bytes, prefix_length: int) -> bytes:
 def throttles(
     tunnel: Tunnel,
     flow: FlowKey,
-    subscriber: bytes,
+    subscribers: Sequence[bytes],
     subscriber_prefix: dict[Family, int],
 ) -> tuple[Throttle, ...]:
-    """What the kernel is to slow for one confirmed flow of a subscriber's address.
+    """What the kernel is to slow for one confirmed flow of these addresses.
 
     Flows that the tunnel covers beside the confirmed one are turned the same way.
+    Between two subscribers each direction counts against its sender's bucket alone.
     """
-    bucket = network_of(subscriber, subscriber_prefix[flow.family])
+    alone = len(subscribers) == 1
     return tuple(
-        Throttle(covered.transport, *_turned(covered, subscriber), bucket, tunnel.idle)
+        Throttle(
+            covered.transport,
+            *_turned(covered, subscriber),
+            network_of(subscriber, subscriber_prefix[flow.family]),
+            tunnel.idle,
+            tuple(Direction) if alone else (Direction.UPLOAD,),
+        )
+        for subscriber in subscribers
         for covered in tunnel.covers(flow)
     )
 

@@ -5,12 +5,12 @@ Knows the vocabulary that the tunnels (one file each) and the flow table share;
 does not know any protocol, and holds no state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
-from vpngate.packets import Endpoint, FlowKey, Packet
+from vpngate.packets import Endpoint, FlowKey, HookPoint, Packet
 from vpngate.signatures import Signature
 
 
@@ -35,8 +35,8 @@ class Role(Enum):
     FOLLOW_UP   the initiator's next message after a response; repeats its token
     EXCHANGE    names a token that both ends share, and either may speak first (IKEv1
                 once both cookies are known); confirms when both have been heard
-    TRAFFIC     looks the same in every packet (ESP, enhanced GRE): evidence lies in
-                two advancing sequence numbers on one token in each direction
+    TRAFFIC     looks the same in every packet (ESP): evidence lies in sequence numbers
+                that advance in small steps, on one token in each direction
     """
 
     INITIATION = "initiation"
@@ -56,6 +56,14 @@ class Message(NamedTuple):
     )
     conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
     sequence: int = 0  # TRAFFIC only
+    one_way: bool = False  # beyond doubt by itself, where its source address is
+
+
+class Heard(NamedTuple):
+    """A packet, and the message that it was read as."""
+
+    packet: Packet
+    message: Message
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +89,34 @@ class Tunnel:
     one_way: bool = False
 
 
+# Whether a second reader takes the packets that are about to confirm a flow for the
+# same messages.
+Agree = Callable[[Tunnel, Sequence[Heard]], bool]
+
+# The hooks that packets of one end crossed; None stands for a place without hooks (a
+# capture file, a mirror).
+Hooks = frozenset[HookPoint | None]
+_OPPOSITE = {None: None} | {point: point.opposite for point in HookPoint}
+
+
+class Crossing(NamedTuple):
+    """At which hooks the packets that are the evidence were seen, by their sender."""
+
+    initiator: Hooks = frozenset()
+    responder: Hooks = frozenset()
+
+    @property
+    def is_opposite(self) -> bool:
+        """Whether what one end sent crossed just the hooks that the other's did not.
+
+        A subscriber's packets come in and its answers go out. Between two subscribers
+        both do both, and it takes all four: an answer that came in where the question
+        has not gone out was sent by somebody else.
+        """
+        awaited = {_OPPOSITE[hook] for hook in self.initiator}
+        return bool(awaited) and self.responder == awaited
+
+
 class Sighting(NamedTuple):
     """What the flow table says when a flow's evidence appears, grows or is repeated."""
 
@@ -92,3 +128,6 @@ class Sighting(NamedTuple):
     first_seen: float  # seconds, of the clock that the flow table was given
     handshakes: int  # confirmed; 1 where running traffic confirmed (ESP)
     repeated: bool = False  # the flow was confirmed before, and is again
+    withdrawn: bool = False  # the flow was confirmed before, and is no longer
+    one_way: bool = False  # its first message came in by ingress, and is beyond doubt
+    crossing: Crossing = Crossing()

@@ -18,7 +18,7 @@ from tests.unit.tunnels import (
 from tests.unit.tunnels.crafting import network
 from vpngate.flows import FlowTable
 from vpngate.packets import Packet, Transport, decode
-from vpngate.recognition import Evidence
+from vpngate.recognition import Evidence, Heard
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import Recogniser, all_tunnels
 
@@ -138,7 +138,7 @@ def test_any_damage_to_a_packet_is_harmless(raw: bytes) -> None:
 @given(st.lists(st.tuples(_packets(), st.floats(-400, 700)), max_size=25))
 def test_the_flow_table_keeps_its_promises(said: list[tuple[bytes, float]]) -> None:
     most_flows, most_bytes = 4, 6000
-    table = FlowTable(most_flows, most_bytes)
+    table = FlowTable(most_flows, lambda *_: True, most_bytes)
     now = 1_000.0
     heard = set()
     for raw, step in said:
@@ -148,7 +148,7 @@ def test_the_flow_table_keeps_its_promises(said: list[tuple[bytes, float]]) -> N
         if found is None:
             continue
         heard.add((packet.flow, packet.source))
-        sighting = table.observe(packet, *found, now)
+        sighting = table.observe(Heard(packet, found[1]), found[0], now)
         assert len(table) <= most_flows
         assert table.bytes_used <= most_bytes
         assert sum(table.counts().values()) == len(table) == len([*table.sightings()])

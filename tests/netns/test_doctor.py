@@ -238,7 +238,7 @@ _CONFLICTS = {
         "ip link add lan8 type bridge; ip link add lan9 type veth peer name other0;"
         " ip link set lan9 master lan8",
         "ip link del lan9; ip link del lan8",
-        *("interfaces lan8 and lan9", "missing", "lan8 stands on lan9"),
+        *("interface lan9", "costs", "lan8 stands on it"),
     ),
 }
 

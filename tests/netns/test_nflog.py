@@ -18,7 +18,7 @@ import pytest
 from tests.netns.wire import Wire, build, collect, is_readable, send
 from vpngate.capture.nflog import NflogCapture
 from vpngate.errors import GroupTaken
-from vpngate.packets import Transport, parse_address
+from vpngate.packets import HookPoint, Transport, parse_address
 
 GROUP = 4077
 RULES = """
@@ -60,7 +60,7 @@ def test_both_hooks_hand_over_the_same_packet(
         wire.gateway.call(lambda: send(host, 7002, [b"down" * 30]))
         (download,) = collect(capture, 1)
         assert capture.losses == {"overrun": 0, "gap": 0}
-    assert (upload.ingress, download.ingress) == (True, False)
+    assert (upload.hook, download.hook) == (HookPoint.INGRESS, HookPoint.EGRESS)
     assert upload.ifindex == download.ifindex == index
     assert before - 1 < upload.timestamp <= download.timestamp <= time.time() + 1
     assert upload.packet.transport is Transport.UDP
@@ -92,10 +92,10 @@ def test_a_tun_device_hands_over_no_link_header(wire: Wire) -> None:
             (back,) = collect(capture, 1)
     finally:
         os.close(tun)
-    assert not out.ingress
+    assert out.hook is HookPoint.EGRESS
     assert out.packet.destination == (parse_address("10.78.0.9"), 7003)
     assert out.packet.payload == b"through a tun"
-    assert back.ingress
+    assert back.hook is HookPoint.INGRESS
     assert back.packet.destination == (parse_address("10.78.0.2"), 7004)
     assert back.packet.payload == b"payload"
 

@@ -19,7 +19,7 @@ from tests.unit.crafted import (
 from tests.unit.tunnels.crafting import network
 from vpngate.flows import FlowTable
 from vpngate.packets import Transport, decode, parse_address
-from vpngate.recognition import Evidence
+from vpngate.recognition import Evidence, Heard
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels, recognise
 
@@ -72,14 +72,16 @@ def test_what_is_not_disguised_is_seen(traffic: Crafted) -> None:
 # On port 4500 a packet of anything may be ESP: only a conversation tells.
 @pytest.mark.parametrize("traffic", cases(*everyday(NATT), *other_tunnels()))
 def test_on_the_port_of_nat_traversal_it_is_never_confirmed(traffic: Crafted) -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, lambda *_: True)
     now = 0.0
     for payload, back in traffic.packets:
         packet = decode(network(traffic.transport, payload, traffic.ports, back=back))
         assert packet is not None
         now += 0.02
         found = recognise(packet, TUNNELS)
-        sighting = table.observe(packet, *found, now) if found else None
+        sighting = None
+        if found:
+            sighting = table.observe(Heard(packet, found[1]), found[0], now)
         assert sighting is None or sighting.evidence is Evidence.INITIATION
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from vpngate.packets import Endpoint, Family, FlowKey, Transport, parse_address
+from vpngate.packets import (
+    Direction,
+    Endpoint,
+    Family,
+    FlowKey,
+    Transport,
+    parse_address,
+)
 from vpngate.policy import (
     Throttle,
     Verdict,
@@ -16,7 +23,7 @@ from vpngate.policy import (
     network_of,
     throttles,
 )
-from vpngate.recognition import Evidence, Tunnel
+from vpngate.recognition import Evidence, Sighting, Tunnel
 from vpngate.registry import When
 
 A = Endpoint(parse_address("10.1.0.2"), 40001)
@@ -38,12 +45,12 @@ class Listed:
         return address in self.protected
 
 
-def tunnel(*, one_way: bool = False) -> Tunnel:
+def tunnel() -> Tunnel:
     def covers(flow: FlowKey) -> tuple[FlowKey, ...]:
         low, high = (Endpoint(end.address, 0) for end in (flow.low, flow.high))
         return flow, FlowKey.of(Transport.ESP, low, high)
 
-    return Tunnel("test", (), lambda _: None, covers, 180, one_way)
+    return Tunnel("test", (), lambda _: None, covers, 180)
 
 
 @pytest.mark.parametrize("registered", [A, B])
@@ -83,8 +90,9 @@ def test_insufficient_evidence_does_nothing_and_still_names_the_registration() -
 def test_only_confirmed_is_acted_on_unless_one_way_is_asked_for_and_safe(
     *, evidence: Evidence, beyond_doubt: bool, one_way: bool, expected: bool
 ) -> None:
-    kind = tunnel(one_way=beyond_doubt)
-    assert is_sufficient(evidence, kind, one_way=one_way) is expected
+    flow = FlowKey.of(Transport.UDP, A, B)
+    one = Sighting(tunnel(), flow, A, B, evidence, 0.0, 0, one_way=beyond_doubt)
+    assert is_sufficient(one, one_way=one_way) is expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +116,7 @@ def test_throttles_turn_every_covered_flow_to_the_subscriber(
     prefix = {Family.IPV4: 24, Family.IPV6: 64}
     flow = FlowKey.of(Transport.UDP, A, B)
     bucket = network_of(subscriber.address, 24)
-    assert throttles(tunnel(), flow, subscriber.address, prefix) == (
+    assert throttles(tunnel(), flow, [subscriber.address], prefix) == (
         Throttle(Transport.UDP, subscriber, remote, bucket, 180),
         Throttle(
             Transport.ESP,
@@ -118,6 +126,16 @@ def test_throttles_turn_every_covered_flow_to_the_subscriber(
             180,
         ),
     )
+
+
+def test_between_two_subscribers_each_direction_counts_against_its_sender() -> None:
+    prefix = {Family.IPV4: 32, Family.IPV6: 64}
+    flow = FlowKey.of(Transport.UDP, A, B)
+    found = throttles(tunnel(), flow, [A.address, B.address], prefix)
+    assert [(one.subscriber.address, one.bucket) for one in found] == [
+        (end.address, end.address) for end in (A, B) for _ in tunnel().covers(flow)
+    ]
+    assert {one.directions for one in found} == {(Direction.UPLOAD,)}
 
 
 def test_the_share_is_chosen_by_key_and_grows_without_reshuffling() -> None:

@@ -26,7 +26,6 @@ from vpngate.links import LinkType, network_layer
 from vpngate.packets import decode
 
 _ETH_P_ALL = 0x0003
-_PACKET_OUTGOING = 4
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_STATISTICS = 6
@@ -63,8 +62,8 @@ class _Listening(NamedTuple):
 class MirrorCapture:
     """Interfaces that are listened to; a `Source`.
 
-    Frames that the interface sends are captured as well, as egress. Raises
-    MissingInterface, MissingPrivilege or MachineFault.
+    Frames that the interface sends are captured as well. Raises MissingInterface,
+    MissingPrivilege or MachineFault.
     """
 
     def __init__(
@@ -110,27 +109,27 @@ class MirrorCapture:
         now = time.time()
         for descriptor, _ in self._ready.poll(0):
             listening = self._listening[descriptor]
-            for frame, ingress in self._frames(listening.socket):
+            for frame in self._frames(listening.socket):
                 if listening.sieve is not None and not listening.sieve(frame):
                     continue
                 network = network_layer(listening.link_type, frame)
                 packet = decode(network) if network else None
                 if packet is not None:
-                    captured.append(Captured(packet, ingress, listening.ifindex, now))
+                    captured.append(Captured(packet, None, listening.ifindex, now))
         return captured
 
-    def _frames(self, listening: socket.socket) -> Iterator[tuple[bytes, bool]]:
-        """The frames that wait, and whether each came in."""
+    def _frames(self, listening: socket.socket) -> Iterator[bytes]:
+        """The frames that wait."""
         for _ in range(_FRAMES_A_CALL):
             try:
-                size, address = listening.recvfrom_into(self._buffer)
+                size = listening.recv_into(self._buffer)
             except BlockingIOError:
                 return
             except OSError as error:
                 if error.errno != errno.ENETDOWN:
                     raise
                 return  # it may come up again
-            yield bytes(self._buffer[:size]), address[2] != _PACKET_OUTGOING
+            yield bytes(self._buffer[:size])
 
     def close(self) -> None:
         """Stop listening; promiscuous mode ends with the sockets."""

@@ -32,9 +32,8 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.links import network_layer, network_layer_of
-from vpngate.packets import decode
+from vpngate.packets import HookPoint, decode
 
-_INGRESS_HOOK = 0  # NF_NETDEV_INGRESS; egress is 1
 _SO_RCVBUFFORCE = 33
 _SEQUENCES = 2**32
 
@@ -108,8 +107,11 @@ class NflogCapture:
         self._devices.close()
 
     def _captured(self, logged: Logged) -> Captured | None:
-        ingress = logged.hook == _INGRESS_HOOK
-        if ingress:
+        try:
+            hook = HookPoint(logged.hook)
+        except ValueError:  # no rule of ours stands there
+            return None
+        if hook is HookPoint.INGRESS:
             network = network_layer_of(logged.ether_type, logged.payload)
         else:
             link_type = self._devices.link_type(logged.ifindex)
@@ -120,7 +122,7 @@ class NflogCapture:
         if packet is None:
             return None
         timestamp = time.time() if logged.timestamp is None else logged.timestamp
-        return Captured(packet, ingress, logged.ifindex, timestamp)
+        return Captured(packet, hook, logged.ifindex, timestamp)
 
     def _count(self, sequence: int | None) -> None:
         if sequence is None:

@@ -14,7 +14,7 @@ from vpngate.capture.file import CaptureFile
 from vpngate.errors import UnreadableInput
 from vpngate.flows import FlowTable
 from vpngate.packets import FlowKey
-from vpngate.recognition import Sighting, Tunnel
+from vpngate.recognition import Agree, Heard, Sighting, Tunnel
 from vpngate.tunnels import Recogniser
 
 _MAX_FLOWS = 1_000_000  # followed at the same time
@@ -33,7 +33,7 @@ class _Flow:
         if sighting.first_seen != self.latest.first_seen:
             # The table had forgotten the flow, idle as it was: it counts anew.
             self.handshakes_before += self.latest.handshakes
-        if sighting.evidence > self.best.evidence:
+        if sighting.withdrawn or sighting.evidence > self.best.evidence:
             self.best = sighting
         self.latest = sighting
 
@@ -47,9 +47,11 @@ class _Flow:
 class Replay:
     """Replays captures for a choice of tunnels, each with a flow table of its own."""
 
-    def __init__(self, tunnels: Sequence[Tunnel]) -> None:
+    def __init__(self, tunnels: Sequence[Tunnel], agree: Agree) -> None:
+        """`agree` is the second reader, asked before a flow counts as confirmed."""
         self._candidates = CandidateFilter.of(s for t in tunnels for s in t.signatures)
         self._recognise = Recogniser(tunnels).recognise
+        self._agree = agree
 
     def open(self, path: Path) -> CaptureFile:
         """A capture file that gives out these tunnels' candidates."""
@@ -74,12 +76,13 @@ class Replay:
     def _follow(
         self, capture: CaptureFile, followed: dict[tuple[FlowKey, Tunnel], _Flow]
     ) -> None:
-        table = FlowTable(_MAX_FLOWS)
+        table = FlowTable(_MAX_FLOWS, self._agree)
         for packet, timestamp in capture:
             recognised = self._recognise(packet)
             if recognised is None:
                 continue
-            sighting = table.observe(packet, *recognised, timestamp)
+            tunnel, message = recognised
+            sighting = table.observe(Heard(packet, message), tunnel, timestamp)
             if sighting is None:
                 continue
             flow = followed.get((sighting.flow, sighting.tunnel))

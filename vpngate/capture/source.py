@@ -8,14 +8,14 @@ know where packets come from.
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from vpngate.packets import Packet
+from vpngate.packets import HookPoint, Packet
 
 
 class Captured(NamedTuple):
     """A copy of a packet, and where and when it was seen."""
 
     packet: Packet
-    ingress: bool  # it came in by the interface; else it went out
+    hook: HookPoint | None  # None: a mirror's frames crossed no hook of ours
     ifindex: int
     timestamp: float  # seconds since the epoch
 

@@ -80,7 +80,7 @@ class _Work:
     """The captures, one after the other; what is wrong with one is said at once."""
 
     def __init__(self, show: Callable[[str, Sighting], None]) -> None:
-        self._replay = Replay(all_tunnels())
+        self._replay = Replay(all_tunnels(), lambda *_: True)
         self._show = show
         self._progress = Progress()
         self.status = 0

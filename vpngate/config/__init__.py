@@ -13,6 +13,7 @@ from vpngate.config.sections import (
     LogFormat,
     LogLevel,
     Mode,
+    ReversePath,
     Side,
     Source,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "LogLevel",
     "Mode",
     "Reload",
+    "ReversePath",
     "Side",
     "Source",
     "changes",

@@ -8,7 +8,14 @@ value is checked (`sections.py`) or how a problem is reported (`parsing.py`).
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vpngate.config.sections import Config, Mode, Side, Source
+from vpngate.config.sections import (
+    Config,
+    Confirm,
+    Mode,
+    ReversePath,
+    Side,
+    Source,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,21 @@ RULES = (
         ),
         "behind address translation all subscribers look like one on the uplink",
         "attach to the subscriber side, or state nat = false if nothing is translated",
+    ),
+    Rule(
+        ("tunnels.confirm", "gateway.reverse_path"),
+        lambda c: (
+            (c.tunnels.confirm, c.gateway.reverse_path)
+            == (Confirm.ONE_WAY, ReversePath.HOOKS)
+        ),
+        "one packet is believed only where the route back to its source is checked",
+        'set confirm = "both-ways", or gateway.reverse_path = "strict"',
+    ),
+    Rule(
+        ("tunnels.confirm", "gateway.side"),
+        lambda c: (c.tunnels.confirm, c.gateway.side) == (Confirm.ONE_WAY, Side.UPLINK),
+        "one packet from the uplink may have been sent by anybody",
+        'set confirm = "both-ways", or attach to the subscriber side',
     ),
     Rule(
         ("registry.public_key", "registry.sources", "registry.allow_unsigned"),

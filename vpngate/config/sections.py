@@ -30,6 +30,13 @@ class Side(StrEnum):
     UPLINK = "uplink"
 
 
+class ReversePath(StrEnum):
+    """What tells that a packet came from the side that it claims."""
+
+    STRICT = "strict"  # opposite hooks, and the route back to the source
+    HOOKS = "hooks"  # opposite hooks alone
+
+
 class Source(StrEnum):
     """Where the packets come from that recognition sees."""
 
@@ -104,6 +111,7 @@ class Gateway(Section):
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
     table: spelling.Table = "vpngate"
     deadman: Annotated[float, spelling.duration(least=10, most=600)] = 30.0  # seconds
+    reverse_path: ReversePath = ReversePath.STRICT
     hook_priority: Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)] = 500
 
 

@@ -7,15 +7,18 @@ snapshot stays in force everywhere.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
-from vpngate.daemon.snapshot import Snapshot
+from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.kernel.plane import DataPlane
 from vpngate.registry.moments import NEVER, Span, When, span_of
 from vpngate.ruleset import Ruleset
+
+_log = logging.getLogger(__name__)
 
 
 class Current:
@@ -39,6 +42,7 @@ class Current:
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
         await self._plane.start(self._ruleset)
+        _tell(Machine(), self.snapshot.machine)
 
     async def age(self) -> bool:
         """Put in force what time alone has changed; whether it was anything.
@@ -70,6 +74,7 @@ class Current:
                 await self._plane.release(lambda _flow: True)
             self._ruleset, self._settled = ruleset, settled
             self._broken_off = False
+            _tell(self.snapshot.machine, snapshot.machine)
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
             return differs
@@ -98,4 +103,15 @@ def _narrower(old: Config, new: Config) -> bool:
     return (
         old.tunnels != new.tunnels
         or old.gateway.enforce_share > new.gateway.enforce_share
+        or old.gateway.reverse_path != new.gateway.reverse_path
     )
+
+
+def _tell(old: Machine, new: Machine) -> None:
+    """Log, once, what keeps vpngate from attaching or acting."""
+    for one in new.left_alone:
+        if one not in old.left_alone:
+            _log.warning("%s", one)
+    for problem in new.forgeable:
+        if problem not in old.forgeable:
+            _log.warning("%s", problem)

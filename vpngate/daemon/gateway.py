@@ -118,7 +118,9 @@ class Gateway:
         delivery = await asyncio.to_thread(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
-        self._pipeline = Pipeline(snapshot, self._metrics, secrets.token_bytes(16))
+        self._pipeline = Pipeline(
+            snapshot, self._metrics, secrets.token_bytes(16), lambda *_: True
+        )
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)

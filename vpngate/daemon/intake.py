@@ -9,13 +9,14 @@ manager starts a fresh one, and nobody's traffic has noticed either.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from vpngate.capture.source import Source
 from vpngate.daemon.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
+from vpngate.policy import Throttle
 from vpngate.registry.moments import When
 
 POLL = 1.0  # seconds; a quiet capture is asked all the same, to know that it lives
@@ -66,10 +67,10 @@ class Intake:
             await self._something_due.wait()
             self._something_due.clear()
             batch, self._due = self._due, []
+            slow, spare = _settled(batch)
             try:
-                await self._plane.throttle(
-                    [flow for due in batch for flow in due.flows]
-                )
+                await self._plane.withdraw(spare)
+                await self._plane.throttle(slow)
             except MachineFault as error:
                 # Those flows stay untouched; their next handshake tries again.
                 for line in error.lines:
@@ -77,7 +78,8 @@ class Intake:
                 continue
             now = time.time()
             for due in batch:
-                self._metrics.verdict_in_kernel(now - due.seen)
+                if not due.withdrawn:
+                    self._metrics.verdict_in_kernel(now - due.seen)
 
     def _drain(self) -> None:
         try:
@@ -99,3 +101,15 @@ class Intake:
         for reason, total in losses.items():
             self._metrics.lost(reason, total - self.losses.get(reason, 0))
         self.losses = losses
+
+
+def _settled(batch: Iterable[Due]) -> tuple[list[Throttle], list[Throttle]]:
+    """What a batch comes to: the flows to slow, and those whose verdict ends."""
+    slow: dict[Throttle, None] = {}
+    spare: dict[Throttle, None] = {}
+    for due in batch:
+        now, before = (spare, slow) if due.withdrawn else (slow, spare)
+        for flow in due.flows:
+            before.pop(flow, None)
+            now[flow] = None
+    return list(slow), list(spare)

@@ -1,38 +1,56 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the configuration's interfaces are on this machine, now.
 
-Knows globs, and which interfaces must not be matched together; does not know how
-the kernel lists them. Blocking, but brief.
+Knows globs, which interfaces must not be attached, and what makes a forged source
+possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from vpngate.config import Config
-from vpngate.daemon.snapshot import Machine
+from vpngate.config import Config, Mode, ReversePath, Side
+from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
 from vpngate.kernel.addresses import current_addresses
 from vpngate.kernel.links import Link, current_links
+from vpngate.kernel.reverse_path import (
+    filters_ipv6,
+    forwards_ipv6,
+    without_ipv4_filter,
+)
 from vpngate.kernel.shaper import ifb_name
 
 _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
+# A VRF has ports, like a bridge, but they keep their packets.
+_VRF, _VLAN = "vrf", "vlan"
 
 
 def look(config: Config) -> Machine:
-    """The machine as it is; Refused if two matched interfaces stand on each other."""
+    """The machine as it is, and what of it keeps vpngate from attaching or acting."""
     links = current_links()
     names = matched(config, links)
-    _refuse_stacked(links, names)
-    return Machine(names, current_addresses())
+    alone = left_alone(config, links, names)
+    refused = {one.interface for one in alone}
+    attached = tuple(name for name in names if name not in refused)
+    return Machine(
+        attached,
+        current_addresses(),
+        left_alone=alone,
+        forgeable=tuple(forgeable(config, links, attached)),
+    )
 
 
 def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> None:
-    """MissingInterface for names, not globs, that do not exist.
+    """Refused where forged sources are possible, MissingInterface for absent names.
 
-    For names that are new in a configuration, where it is most likely a slip of the
-    pen; those `known` before come and go. Who expects one later writes a glob.
+    For names, not globs, that are new in a configuration, where it is most likely a
+    slip of the pen; those `known` before come and go. Who expects one later writes a
+    glob.
     """
+    if machine.forgeable:
+        raise Refused(*machine.forgeable)
+    there = {*machine.interfaces, *(one.interface for one in machine.left_alone)}
     absent = [
         Problem(
             f"gateway.interfaces: {name}",
@@ -40,7 +58,7 @@ def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> Non
             "see `ip link`; write a glob for one that comes later",
         )
         for name in config.gateway.interfaces
-        if not is_glob(name) and name not in machine.interfaces and name not in known
+        if not is_glob(name) and name not in there and name not in known
     ]
     if absent:
         raise MissingInterface(*absent)
@@ -65,32 +83,73 @@ def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
     )
 
 
-def stacked(
-    links: Mapping[str, Link], interfaces: Collection[str]
-) -> list[tuple[str, str]]:
-    """Pairs of which the first stands on the second: a packet would pass both."""
-    names = {links[name].index: name for name in interfaces}
-    return [
-        (upper, lower)
+def left_alone(
+    config: Config, links: Mapping[str, Link], interfaces: Collection[str]
+) -> tuple[LeftAlone, ...]:
+    """Those of the interfaces that are not attached, and what stands on them.
+
+    Where the way back to a source is asked for, an interface whose packets belong to
+    another one has none to show. And of two that stand on each other only the upper
+    one is attached: packets would be shaped twice.
+    """
+    strict = config.gateway.reverse_path is ReversePath.STRICT
+    return tuple(
+        LeftAlone(name, upper)
         for name in interfaces
-        for link in [links[name]]
-        for upper, lower in [
-            (name, names.get(link.parent)),
-            (names.get(link.master), name),
-        ]
-        if upper and lower
+        for upper in [_upper(links, links[name], interfaces, strict=strict)]
+        if upper
+    )
+
+
+def _upper(
+    links: Mapping[str, Link], lower: Link, matched: Collection[str], *, strict: bool
+) -> str:
+    """What stands on an interface in its way; "" if nothing does."""
+    for name, link in sorted(links.items()):
+        is_master = bool(lower.master) and lower.master == link.index
+        is_child = link.parent == lower.index
+        has_its_packets = (is_master and link.kind != _VRF) or (
+            is_child and link.kind == _VLAN
+        )
+        if (strict and has_its_packets) or (
+            name in matched and (is_master or is_child)
+        ):
+            return name
+    return ""
+
+
+def forgeable(
+    config: Config, links: Mapping[str, Link], attached: Collection[str]
+) -> Iterator[Problem]:
+    """Why a forged source could have somebody slowed.
+
+    On the subscriber side vpngate itself asks for the way back. On the uplink side the
+    subscribers' packets come in elsewhere, and the machine has to.
+    """
+    gateway = config.gateway
+    if (gateway.mode, gateway.side) != (Mode.ENFORCE, Side.UPLINK):
+        return
+    ours = ifb_name(gateway.table)
+    others = [
+        name
+        for name, link in links.items()
+        if name not in attached
+        and name != ours
+        and link.up
+        and link.hardware != _LOOPBACK
     ]
-
-
-def _refuse_stacked(links: Mapping[str, Link], interfaces: Collection[str]) -> None:
-    if pairs := stacked(links, interfaces):
-        raise Refused(
-            *(
-                Problem(
-                    f"gateway.interfaces: {upper} and {lower}",
-                    f"{upper} stands on {lower}: its traffic would be shaped twice",
-                    "name only one of them",
-                )
-                for upper, lower in pairs
-            )
+    for name in without_ipv4_filter(others):
+        yield Problem(
+            f"interface {name}",
+            "takes packets whatever source they claim, so that anybody there could have"
+            " others slowed: no enforcing on the uplink side",
+            f"sysctl net.ipv4.conf.{name}.rp_filter=1",
+        )
+    if forwards_ipv6() and not filters_ipv6():
+        yield Problem(
+            "IPv6",
+            "is forwarded whatever source it claims, so that anybody could have others"
+            " slowed: no enforcing on the uplink side",
+            "nft: `fib saddr . iif oif missing drop` in a prerouting chain of inet or"
+            " ip6",
         )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """From a captured packet to what the kernel is to slow.
 
-Knows the order: recognise, pair both directions, decide; owns the flow table. Does
-not know sockets, netlink, or the clocks: packets and moments come in, verdicts
-go out.
+Knows the order: recognise, pair both directions at their hooks, decide; owns the flow
+table. Does not know sockets, netlink, or the clocks: packets and moments come in,
+verdicts go out.
 """
 
 import logging
@@ -15,7 +15,6 @@ from vpngate.capture.source import Captured
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.flows import FlowTable
 from vpngate.metrics import Metrics
-from vpngate.packets import Direction
 from vpngate.policy import (
     Decision,
     Throttle,
@@ -25,7 +24,7 @@ from vpngate.policy import (
     is_sufficient,
     throttles,
 )
-from vpngate.recognition import Sighting
+from vpngate.recognition import Agree, Heard, Sighting
 from vpngate.registry.moments import When
 from vpngate.tunnels import Recogniser
 
@@ -37,6 +36,7 @@ class Due(NamedTuple):
 
     flows: tuple[Throttle, ...]
     seen: float  # when the deciding packet was captured, seconds since the epoch
+    withdrawn: bool = False  # they end: what they rested on does not hold
 
 
 class Pipeline:
@@ -45,17 +45,28 @@ class Pipeline:
     `verdicts` counts what was reached since the start, by tunnel.
     """
 
-    def __init__(self, snapshot: Snapshot, metrics: Metrics, chooser: bytes) -> None:
-        """`chooser` is the key that picks the enforced share of the subscribers."""
-        self.flows = FlowTable(snapshot.config.throttle.max_flows)
+    def __init__(
+        self, snapshot: Snapshot, metrics: Metrics, chooser: bytes, agree: Agree
+    ) -> None:
+        """`chooser` is the key that picks the enforced share of the subscribers.
+
+        `agree` is the second reader, asked before a flow counts as confirmed.
+        """
+        self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
         self._chooser = chooser
+        self._snapshot = snapshot
         self.adopt(snapshot)
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Decide by another snapshot from now on; the flows stay."""
-        self._snapshot = snapshot
+        """Decide by another snapshot from now on; the flows stay.
+
+        But not those of which halves came in that would not count any more.
+        """
+        before, self._snapshot = self._snapshot, snapshot
+        if before.config.gateway.reverse_path != snapshot.config.gateway.reverse_path:
+            self.flows.clear()
         self._recogniser = Recogniser(snapshot.tunnels)
 
     def take(
@@ -65,43 +76,54 @@ class Pipeline:
         due = []
         for one in captured:
             try:
-                flows = self._flows(one, elapsed, now)
+                sighting = self._sighting(one, elapsed)
+                flows = () if sighting is None else self._judged(sighting, now)
             except Exception:  # noqa: BLE001 - no packet may end the daemon
                 _log.exception("a packet could not be read, and is left alone")
                 self._metrics.lost("unreadable", 1)
                 continue
             if flows:
-                due.append(Due(flows, one.timestamp))
+                withdrawn = sighting is not None and sighting.withdrawn
+                due.append(Due(flows, one.timestamp, withdrawn))
         return due
 
-    def _flows(
-        self, captured: Captured, elapsed: float, now: When
-    ) -> tuple[Throttle, ...]:
-        """The flows to slow because of a packet."""
-        found = self._recogniser.recognise(captured.packet)
+    def _sighting(self, captured: Captured, elapsed: float) -> Sighting | None:
+        """What a packet shows of its flow."""
+        packet = captured.packet
+        found = self._recogniser.recognise(packet)
         if found is None:
-            return ()
-        sighting = self.flows.observe(captured.packet, *found, elapsed)
-        return () if sighting is None else self._judged(sighting, captured, now)
+            return None
+        tunnel, message = found
+        heard = Heard(packet, message)
+        return self.flows.observe(heard, tunnel, elapsed, captured.hook)
 
-    def _judged(
-        self, sighting: Sighting, captured: Captured, now: When
-    ) -> tuple[Throttle, ...]:
+    def _judged(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
         """The flows to slow because of a sighting: none, unless all is certain."""
+        if sighting.withdrawn:
+            return self._throttles(sighting)
         self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
         decision = self._decision(sighting, now)
         if not sighting.repeated:
             self._count(sighting, decision.verdict)
         if decision.verdict is not Verdict.THROTTLE or not self._snapshot.enforcing:
             return ()
-        flows = throttles(
-            sighting.tunnel,
-            sighting.flow,
-            self._subscriber(captured),
-            self._snapshot.subscriber_prefix,
-        )
         share = self._snapshot.config.gateway.enforce_share / 100
-        return flows if is_chosen(flows[0].bucket, self._chooser, share) else ()
+        return tuple(
+            flow
+            for flow in self._throttles(sighting)
+            if is_chosen(flow.bucket, self._chooser, share)
+        )
+
+    def _throttles(self, sighting: Sighting) -> tuple[Throttle, ...]:
+        """What a verdict on a flow is for, of its ends that are subscribers."""
+        ends = (sighting.initiator, sighting.responder)
+        subscribers = [
+            end.address
+            for end, crossed in zip(ends, sighting.crossing, strict=True)
+            if self._snapshot.is_subscriber(crossed)
+        ]
+        prefix = self._snapshot.subscriber_prefix
+        return throttles(sighting.tunnel, sighting.flow, subscribers, prefix)
 
     def _count(self, sighting: Sighting, verdict: Verdict) -> None:
         name = sighting.tunnel.name
@@ -109,14 +131,6 @@ class Pipeline:
         self._metrics.flow(name, sighting.flow.family, verdict)
 
     def _decision(self, sighting: Sighting, now: When) -> Decision:
-        sufficient = is_sufficient(
-            sighting.evidence, sighting.tunnel, one_way=self._snapshot.one_way
-        )
+        sufficient = is_sufficient(sighting, one_way=self._snapshot.one_way)
         ends = (sighting.initiator, sighting.responder)
         return decide(sufficient, ends, self._snapshot, now)
-
-    def _subscriber(self, captured: Captured) -> bytes:
-        packet = captured.packet
-        direction = self._snapshot.direction(ingress=captured.ingress)
-        end = packet.source if direction is Direction.UPLOAD else packet.destination
-        return end.address

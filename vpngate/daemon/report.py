@@ -51,6 +51,9 @@ class Report:
             "mode": snapshot.config.gateway.mode.value,
             "enforced_share": snapshot.config.gateway.enforce_share,
             "interfaces": list(snapshot.machine.interfaces),
+            "interfaces_left_alone": {
+                one.interface: one.reason for one in snapshot.machine.left_alone
+            },
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),

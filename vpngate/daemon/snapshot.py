@@ -8,10 +8,12 @@ came from.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
-from vpngate.config import Config, Confirm, Mode, Side
-from vpngate.packets import Direction, Family, format_address
-from vpngate.recognition import Tunnel
+from vpngate.config import Config, Confirm, Mode, ReversePath, Side
+from vpngate.errors import Problem
+from vpngate.packets import Family, HookPoint, format_address
+from vpngate.recognition import Hooks, Tunnel
 from vpngate.registry import Registration, Registry
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import When
@@ -24,12 +26,31 @@ def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
     return tuple(t for t in all_tunnels() if t.name in config.tunnels.enabled)
 
 
+class LeftAlone(NamedTuple):
+    """An interface that the configuration means and that is not attached."""
+
+    interface: str
+    upper: str  # what stands on it, and has its packets
+
+    @property
+    def reason(self) -> str:
+        """Why, and what to do."""
+        return (
+            f"{self.upper} stands on it and has its packets; name {self.upper} instead"
+        )
+
+    def __str__(self) -> str:
+        return f"interface {self.interface}: left alone, since {self.reason}"
+
+
 @dataclass(frozen=True)
 class Machine:
     """The machine as far as it matters: where to attach, and its own addresses."""
 
     interfaces: tuple[str, ...] = ()
     addresses: frozenset[bytes] = frozenset()
+    left_alone: tuple[LeftAlone, ...] = ()
+    forgeable: tuple[Problem, ...] = ()  # why nobody may be slowed here
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +75,8 @@ class Snapshot:
     @property
     def enforcing(self) -> bool:
         """Whether verdicts are acted on at all."""
-        return self.config.gateway.mode is Mode.ENFORCE
+        asked_for = self.config.gateway.mode is Mode.ENFORCE
+        return asked_for and not self.machine.forgeable
 
     @property
     def one_way(self) -> bool:
@@ -75,10 +97,14 @@ class Snapshot:
         """Whether an address is protected, or the gateway's own."""
         return self.protected.contains(address)
 
-    def direction(self, *, ingress: bool) -> Direction:
-        """Which way a packet goes that came in (or went out) by our interfaces."""
-        facing_subscribers = self.config.gateway.side is Side.SUBSCRIBER
-        return Direction.UPLOAD if ingress is facing_subscribers else Direction.DOWNLOAD
+    def is_subscriber(self, crossed: Hooks) -> bool:
+        """Whether an end is a subscriber, by the hooks that its packets crossed.
+
+        What passes from one uplink to another (both hooks, on that side) is nobody's.
+        """
+        if self.config.gateway.side is Side.SUBSCRIBER:
+            return HookPoint.INGRESS in crossed
+        return crossed == {HookPoint.EGRESS}
 
     def ruleset(self, now: When) -> Ruleset:
         """What the kernel should hold at `now`."""
@@ -96,5 +122,6 @@ class Snapshot:
             signatures=tuple(s for tunnel in self.tunnels for s in tunnel.signatures),
             nflog_group=capture.nflog_group,
             packets_per_second=capture.packets_per_second,
+            reverse_path=gateway.reverse_path is ReversePath.STRICT,
             spared=self.registry.covered(now).union(self.protected),
         )

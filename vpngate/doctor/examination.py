@@ -29,6 +29,7 @@ from vpngate.doctor.features import (
     judge_copies,
     judge_passages,
     judge_release,
+    judge_reverse_path,
     judge_untried,
 )
 from vpngate.doctor.findings import Finding, Weight, in_order
@@ -113,21 +114,22 @@ def _trial(config: Config) -> Iterator[Finding]:
 
 
 def _try_mirror(ruleset: Ruleset) -> list[Finding]:
-    wire = solitude.lay_wire()
+    wire = solitude.lay_wire(*trial.HOMES)
     where = "capture: a mirror port"
     try:
         signatures = CandidateFilter.of(ruleset.signatures)
         with MirrorCapture(ruleset.interfaces, signatures) as capture:
             trial.send_handshake(ruleset, wire, _HANDSHAKE)
-            return [judge_copies("a mirror port", _seen_by(capture))]
+            return [judge_copies("a mirror port", _received(capture))]
     except VpngateError as error:
         return list(_failures(where, error))
 
 
 def _try_gateway(ruleset: Ruleset) -> list[Finding]:
-    wire = solitude.lay_wire()
+    wire = solitude.lay_wire(*trial.HOMES)
     without = [Feature.IFB] if host.is_loadable("ifb") else []
-    found = list(judge_attempts(trial.attempt(wire, without)))
+    unneeded = [] if ruleset.reverse_path else [Feature.REVERSE_PATH]
+    found = list(judge_attempts(trial.attempt(wire, [*without, *unneeded])))
     found += [judge_untried(feature) for feature in without]
     missing = any(finding.weight is Weight.MISSING for finding in found)
     if not missing:
@@ -140,12 +142,14 @@ def _try_whole(ruleset: Ruleset, wire: Wire) -> Iterator[Finding]:
     try:
         with NflogCapture(ruleset.nflog_group) as capture:
             passages = trial.pass_through(ruleset, wire, _HANDSHAKE)
-            seen = _seen_by(capture)
+            seen = _received(capture)
     except VpngateError as error:
         yield from _failures("kernel: the whole data plane", error)
     else:
         yield from judge_passages(passages)
         yield judge_copies("NFLOG", seen)
+        if ruleset.reverse_path:
+            yield judge_reverse_path(stray_came=None in seen)
 
 
 def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
@@ -157,14 +161,16 @@ def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
         yield Finding(Weight.MISSING, where, line, "the daemon does not start")
 
 
-def _seen_by(capture: Capture) -> set[HookPoint]:
-    """Where packets were seen until there were some of either, or it took too long."""
-    seen: set[HookPoint] = set()
+def _received(capture: Capture) -> set[Direction | None]:
+    """What came of the handshake until both ways were seen, or it took too long.
+
+    None stands for what came from an address that does not live there.
+    """
+    seen: set[Direction | None] = set()
     deadline = time.monotonic() + _PATIENCE
-    while len(seen) < len(HookPoint) and (left := deadline - time.monotonic()) > 0:
+    while not seen.issuperset(Direction) and (left := deadline - time.monotonic()) > 0:
         select.select([capture], [], [], left)
-        for one in capture.receive():
-            seen.add(HookPoint.INGRESS if one.ingress else HookPoint.EGRESS)
+        seen |= {trial.direction_of(one.packet) for one in capture.receive()}
     return seen
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
-from vpngate.packets import Direction, HookPoint
+from vpngate.packets import Direction
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.
@@ -57,6 +57,11 @@ FEATURES: Mapping[Feature, Known] = {
     ),
     Feature.FORWARD: Known(Need.ENFORCING, "nft_fwd_netdev"),
     Feature.COPY: Known(Need.ALL, "nft_log and nfnetlink_log"),
+    Feature.REVERSE_PATH: Known(
+        Need.ALL,
+        "nft_fib_netdev, with CONFIG_NFT_FIB_NETDEV",
+        'nothing is recognised, but with gateway.reverse_path = "hooks"',
+    ),
     Feature.INTERVALS: Known(Need.ALL, "nf_tables"),
     Feature.TIMEOUTS: Known(Need.ALL, "nf_tables"),
     Feature.DYNAMIC: Known(Need.ALL, "nf_tables, with nft_limit"),
@@ -153,20 +158,34 @@ def judge_passages(passages: Mapping[Direction, Passage]) -> Iterator[Finding]:
             )
 
 
-def judge_copies(source: str, seen: Collection[HookPoint]) -> Finding:
+def judge_copies(source: str, seen: Collection[Direction | None]) -> Finding:
     """Whether both messages of a handshake came out of the capture.
 
     Kernels before 6.1.108 and 6.11 have read some packets at egress from the wrong
     place on (Linux commits 0ae8e4cca787 and 5fd062891897).
     """
     where = f"capture: {source}"
-    missing = [point.name.lower() for point in HookPoint if point not in seen]
+    missing = [f"the {direction}" for direction in Direction if direction not in seen]
     if not missing:
         return Finding(Weight.SOUND, where, "a handshake was sent, and received")
     return Finding(
         Weight.MISSING,
         where,
-        f"a handshake was sent, and not seen at {' and '.join(missing)}",
+        f"a handshake was sent, and not received: {' and '.join(missing)}",
         Need.ALL.cost,
         "take a newer kernel, or report it with the kernel's version",
+    )
+
+
+def judge_reverse_path(*, stray_came: bool) -> Finding:
+    """Whether what came in from an address that does not live there was passed over."""
+    where = "kernel: the way back to a source"
+    if not stray_came:
+        return Finding(Weight.SOUND, where, "tried, a forged source is no evidence")
+    return Finding(
+        Weight.MISSING,
+        where,
+        "tried, a forged source is taken for a real one",
+        "anybody could have others slowed",
+        "do not enforce; report it with the kernel's version",
     )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from vpngate.config import Config
-from vpngate.daemon.machine import is_glob, stacked
+from vpngate.daemon.machine import forgeable, is_glob, left_alone
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.links import Link
 
@@ -31,16 +31,28 @@ def judge_interfaces(
 ) -> Iterator[Finding]:
     """All that can be said of `gateway.interfaces` at this moment."""
     yield from _unmatched(config, matched)
-    for upper, lower in stacked(links, matched):
+    for problem in forgeable(config, links, matched):
         yield Finding(
             Weight.MISSING,
-            f"interfaces {upper} and {lower}",
-            f"{upper} stands on {lower}",
-            "their traffic would be shaped twice, so the daemon does not start",
-            "name only one of them",
+            problem.where,
+            problem.what,
+            "the daemon does not start",
+            problem.remedy,
         )
+    alone = dict(left_alone(config, links, matched))
     alike: dict[Finding, list[str]] = {}
     for name in matched:
+        if upper := alone.get(name):
+            found = Finding(
+                Weight.COST,
+                "interface",
+                f"{upper} stands on it and has its packets",
+                "nothing is seen there",
+                f"name {upper} instead; for a transparent bridge see"
+                " gateway.reverse_path",
+            )
+            alike.setdefault(found, []).append(name)
+            continue
         alike.setdefault(_judge(links[name]), []).append(name)
     for finding, names in alike.items():
         plural = "s" if len(names) > 1 else ""

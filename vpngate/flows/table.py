@@ -2,9 +2,9 @@
 """The flow table: which flows are followed, and for how long.
 
 Knows keys, ages and limits; does not know what makes a flow a tunnel (that is
-`conversation.py`), protocols, sockets or clocks: messages and `now` come in,
-sightings go out. A flow is followed only from a message that opens a conversation;
-an answer that nobody asked for leaves no trace.
+`state.py`), protocols, sockets or clocks: messages, the hook that each crossed and
+`now` come in, sightings go out. A flow is followed only from a message that opens a
+conversation; an answer that nobody asked for leaves no trace.
 
 The table is bounded in entries and in bytes. When it is full the flow that was idle
 longest goes, and one that nobody has answered before one that is confirmed: a flood
@@ -13,16 +13,18 @@ of initiations pushes out its own.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from vpngate.flows.conversation import BEGINNING, FlowState
-from vpngate.packets import FlowKey, Packet
-from vpngate.recognition import Evidence, Message, Sighting, Tunnel
+from vpngate.flows.state import BEGINNING, Change, FlowState
+from vpngate.packets import FlowKey, HookPoint
+from vpngate.recognition import Agree, Evidence, Heard, Sighting, Tunnel
 
 MAX_BYTES = 256 << 20
 # What a flow takes, and each token that it holds: CPython's overhead included, with
-# IPv6 addresses. The test that floods the table measures it.
-FLOW_BYTES = 850
-TOKEN_BYTES = 200
+# IPv6 addresses, without the payloads that are kept. The test that floods the table
+# measures it.
+FLOW_BYTES = 900
+TOKEN_BYTES = 1100
 _UNANSWERED_SHARE = 8  # an eighth of the table
 
 _Flows = OrderedDict[FlowKey, FlowState]  # the one idle longest stands first
@@ -31,18 +33,23 @@ _Flows = OrderedDict[FlowKey, FlowState]  # the one idle longest stands first
 class FlowTable:
     """The flows that show, or might show, a tunnel.
 
-    `max_entries` and `max_bytes` bound it, whichever is reached first. Times are
+    `max_entries` and `max_bytes` bound it, whichever is reached first. Nothing counts
+    as confirmed unless `agree` says so of the packets that would confirm it. Times are
     seconds of any one clock; a moment before the last one does no harm.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, max_entries: int, agree: Agree, max_bytes: int = MAX_BYTES
+    ) -> None:
         if max_entries < 1 or max_bytes < FLOW_BYTES + TOKEN_BYTES:
             raise ValueError("a flow table has room for one flow at least")
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._flows: dict[Evidence, dict[Tunnel, _Flows]] = {e: {} for e in Evidence}
+        self._agree = agree
         self._entries = 0
         self._tokens = 0
+        self._payload_bytes = 0
 
     def __len__(self) -> int:
         return self._entries
@@ -50,17 +57,24 @@ class FlowTable:
     @property
     def bytes_used(self) -> int:
         """An estimate of the memory that the flows take."""
-        return self._entries * FLOW_BYTES + self._tokens * TOKEN_BYTES
+        flows = self._entries * FLOW_BYTES + self._tokens * TOKEN_BYTES
+        return flows + self._payload_bytes
 
     def observe(
-        self, packet: Packet, tunnel: Tunnel, message: Message, now: float
+        self,
+        heard: Heard,
+        tunnel: Tunnel,
+        now: float,
+        hook: HookPoint | None = None,
     ) -> Sighting | None:
         """What a message adds to what is known of its flow, or None if nothing.
 
-        A sighting comes with a flow's first message, with its confirmation, and with
-        each later one: a repeated handshake, and every now and then what looks like
-        confirmation in running traffic.
+        `hook` is where its packet was seen, None where there are no hooks. A sighting
+        comes with a flow's first message, with its confirmation, with each later one
+        (a repeated handshake, and every now and then what looks like confirmation in
+        running traffic), and when a confirmation turns out not to hold.
         """
+        packet, message = heard
         key = packet.flow
         by_low = packet.source == key.low
         flow = self._take_out(tunnel, key, now)
@@ -68,14 +82,21 @@ class FlowTable:
         if flow is None:
             if message.role not in BEGINNING:
                 return None
-            flow = FlowState(now, by_low=by_low)
+            flow = FlowState(now, hook, by_low=by_low)
         known = flow.evidence is Evidence.CONFIRMED
-        confirmed = flow.take(message, now, by_low=by_low)
-        self._put_in(tunnel, key, flow)
-        self._make_room()
-        if is_new or confirmed:
-            return _sighting(tunnel, key, flow, repeated=known)
-        return None
+        try:
+            change = flow.take(
+                heard, now, hook, partial(self._agree, tunnel), by_low=by_low
+            )
+        finally:
+            self._put_in(tunnel, key, flow)
+            self._make_room()
+        if not is_new and change is Change.NONE:
+            return None
+        return _sighting(tunnel, key, flow, repeated=known)._replace(
+            withdrawn=change is Change.WITHDRAWN,
+            one_way=is_new and message.one_way and hook is HookPoint.INGRESS,
+        )
 
     def expire(self, now: float) -> int:
         """Forget the flows idle for longer than their tunnel says; returns how many."""
@@ -85,6 +106,12 @@ class FlowTable:
                 while flows and _is_idle(next(iter(flows.values())), tunnel, now):
                     self._drop(flows)
         return before - self._entries
+
+    def clear(self) -> None:
+        """Forget all flows."""
+        for tunnels in self._flows.values():
+            tunnels.clear()
+        self._entries = self._tokens = self._payload_bytes = 0
 
     def sightings(self) -> Iterator[Sighting]:
         """Every flow as it stands; the table must not change meanwhile."""
@@ -107,8 +134,7 @@ class FlowTable:
         for tunnels in self._flows.values():
             flow = tunnels[tunnel].pop(key, None) if tunnel in tunnels else None
             if flow is not None:
-                self._entries -= 1
-                self._tokens -= flow.tokens
+                self._forget(flow)
                 return None if _is_idle(flow, tunnel, now) else flow
         return None
 
@@ -116,6 +142,13 @@ class FlowTable:
         self._flows[flow.evidence].setdefault(tunnel, OrderedDict())[key] = flow
         self._entries += 1
         self._tokens += flow.tokens
+        self._payload_bytes += flow.payload_bytes
+
+    def _forget(self, flow: FlowState) -> None:
+        """Take a flow out of the sums."""
+        self._entries -= 1
+        self._tokens -= flow.tokens
+        self._payload_bytes -= flow.payload_bytes
 
     def _make_room(self) -> None:
         while self._entries > self._max_entries or self.bytes_used > self._max_bytes:
@@ -138,8 +171,7 @@ class FlowTable:
 
     def _drop(self, flows: _Flows) -> None:
         _, flow = flows.popitem(last=False)
-        self._entries -= 1
-        self._tokens -= flow.tokens
+        self._forget(flow)
 
 
 def _is_idle(flow: FlowState, tunnel: Tunnel, now: float) -> bool:
@@ -159,4 +191,5 @@ def _sighting(
         first_seen=flow.first_seen,
         handshakes=flow.handshakes,
         repeated=repeated,
+        crossing=flow.crossing,
     )

@@ -163,6 +163,10 @@ class Apparatus:
         """End the verdicts that a predicate picks."""
         return self._throttled.release(chosen, time.monotonic())
 
+    def withdraw(self, flows: Sequence[Throttle]) -> None:
+        """End a few verdicts."""
+        self._throttled.withdraw(flows, time.monotonic())
+
     def look_after(self, now: float) -> None:
         """Learn what has ended, and clear up behind it."""
         self._throttled.look_after(now)

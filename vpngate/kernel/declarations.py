@@ -29,6 +29,13 @@ _expr = nft_contains_expr.nft_expr
 # The forward expression names a type that does not exist.
 _expr.nft_fwd.u32 = nla.uint32
 
+# The result and the flags of a question about routes: one is no set of flags, and the
+# other one's numbers are bits.
+_expr.nft_fib.nla_map = tuple(
+    (name, kind if name.endswith(("UNSPEC", "DREG")) else "be32")
+    for name, kind in _expr.nft_fib.nla_map
+)
+
 # The group and the queue threshold of a log are 16 bits wide, not 32.
 _expr.nft_log.nla_map = tuple(
     (name, "be16" if name in ("NFTA_LOG_GROUP", "NFTA_LOG_QTHRESHOLD") else kind)

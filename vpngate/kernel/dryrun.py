@@ -76,6 +76,13 @@ class DryRunDataPlane:
             else:
                 self._refused += 1
 
+    async def withdraw(self, flows: Sequence[Throttle]) -> None:
+        """End the verdicts on these flows."""
+        self._expire()
+        for key in map(identity, flows):
+            if self._verdicts.get(key) is not None:
+                self._verdicts.forget(key)
+
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks."""
         self._expire()
@@ -99,6 +106,7 @@ class DryRunDataPlane:
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),
             spared_packets={family.label: 0 for family in Family},
+            reverse_path_failed=0,
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
             buckets_shared=self._verdicts.shared,
             verdicts_refused=self._refused,

@@ -73,6 +73,17 @@ def _(load: ex.Meta) -> tuple[str, Attributes]:
 
 
 @_attributes.register
+def _(load: ex.ReversePath) -> tuple[str, Attributes]:
+    output_interface = 1  # NFT_FIB_RESULT_OIF
+    source, input_interface, present = 1 << 0, 1 << 3, 1 << 5  # NFTA_FIB_F_*
+    return "fib", [
+        ("DREG", load.register),
+        ("RESULT", output_interface),
+        ("FLAGS", source | input_interface | present),
+    ]
+
+
+@_attributes.register
 def _(store: ex.SetMeta) -> tuple[str, Attributes]:
     return "meta", [("KEY", store.key), ("SREG", store.register)]
 

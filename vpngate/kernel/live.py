@@ -95,6 +95,12 @@ class LiveDataPlane:
             few = flows[start : start + FLOWS_A_STEP]
             await self._do(self._apparatus.throttle, few)
 
+    async def withdraw(self, flows: Sequence[Throttle]) -> None:
+        """End the verdicts on these flows; those that have none are passed over."""
+        for start in range(0, len(flows), FLOWS_A_STEP):
+            few = flows[start : start + FLOWS_A_STEP]
+            await self._do(self._apparatus.withdraw, few)
+
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks; returns how many."""
         return await self._do(self._apparatus.release, chosen)

@@ -24,6 +24,7 @@ class Counters:
     throttled_bytes: dict[str, int]  # by direction
     dropped_packets: dict[str, int]  # by direction: what HTB dropped
     spared_packets: dict[str, int]  # by family
+    reverse_path_failed: int  # candidates that came from where their source is not
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
@@ -74,6 +75,10 @@ class DataPlane(Protocol):
         an older registry, and only here, where changes are in order, is that certain.
         In observe mode all are.
         """
+        ...
+
+    async def withdraw(self, flows: Sequence[Throttle]) -> None:
+        """End the verdicts on these flows; those that have none are passed over."""
         ...
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:

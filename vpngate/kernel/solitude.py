@@ -21,7 +21,7 @@ from pyroute2 import IPRoute
 
 from vpngate.errors import MissingFeature, MissingPrivilege, Problem
 from vpngate.kernel.netlink import in_one_line
-from vpngate.packets import Endpoint
+from vpngate.packets import Endpoint, format_address
 
 NEAR, FAR = "vg-near", "vg-far"  # ours, and the other end of the wire
 
@@ -71,8 +71,8 @@ def alone(work: Callable[[], _T]) -> _T:
     return outcome.result()
 
 
-def lay_wire() -> Wire:
-    """Make the pair, both ends up."""
+def lay_wire(*homes: bytes) -> Wire:
+    """Make the pair, both ends up; these IPv4 addresses live behind the near end."""
     ends = []
     with in_one_line("make a pair of interfaces"), IPRoute() as route:
         route.link("add", ifname=NEAR, kind="veth", peer={"ifname": FAR})
@@ -81,6 +81,8 @@ def lay_wire() -> Wire:
             route.link("set", index=index, state="up")
             address = route.get_links(index)[0].get_attr("IFLA_ADDRESS")
             ends.append((index, bytes.fromhex(address.replace(":", ""))))
+        for home in homes:
+            route.route("add", dst=f"{format_address(home)}/32", oif=ends[0][0])
     (near, near_address), (far, far_address) = ends
     return Wire(near, far, near_address, far_address)
 

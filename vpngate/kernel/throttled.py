@@ -113,6 +113,16 @@ class Throttled:
             self.ended(part, now)
         return len(keys)
 
+    def withdraw(self, flows: Iterable[Throttle], now: float) -> None:
+        """End these verdicts, of those that are in force."""
+        keys = [
+            key
+            for key in map(identity, flows)
+            if (held := self._verdicts.get(key)) is not None and not held.ended
+        ]
+        self._table.commit(self.ending(keys))
+        self.ended(keys, now)
+
     def covered(self, spared: Intervals) -> list[FlowId]:
         """The flows in force that have an end among these addresses."""
         flows = [held.flow for held in self._verdicts if not held.ended]
@@ -168,8 +178,8 @@ class Throttled:
         for key in keys:
             held = self._verdicts.get(key)
             if held is not None:
-                both = [next(answers) for _ in Direction]
-                if changes := self._settle(key, held, both, now):
+                found = [next(answers) for _ in held.flow.directions]
+                if changes := self._settle(key, held, found, now):
                     mending += changes
                     self._verdicts.postpone(key, now)  # to see that it is mended
         with suppress(Rejected):  # one of them ended this very moment
@@ -215,10 +225,10 @@ class Throttled:
         return elements.delete(self._table.name, name, [Element(element.key)])
 
     def _elements(self, held: Held) -> list[tuple[str, Element]]:
-        """The two elements of a verdict, and the maps they are in."""
+        """The elements of a verdict, one a direction, and the maps they are in."""
         flow = held.flow
         found = []
-        for direction in Direction:
+        for direction in flow.directions:
             ends = (flow.subscriber, flow.remote)
             if direction is Direction.DOWNLOAD:
                 ends = ends[::-1]

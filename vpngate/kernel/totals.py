@@ -22,6 +22,7 @@ def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Count
         throttled_bytes={d.value: slowed[d][1] for d in Direction},
         dropped_packets={d.value: drops[d] for d in Direction},
         spared_packets={f.label: counted[names.spared_counter(f)][0] for f in Family},
+        reverse_path_failed=counted[names.REVERSE_PATH_FAILED][0],
         throttled_flows={f.label: n for f, n in throttled.live.items()},
         buckets_shared=throttled.shared,
         verdicts_refused=throttled.refused,

@@ -19,7 +19,16 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import MissingFeature, VpngateError
-from vpngate.expressions import DynamicSet, Forward, Immediate, Limit, Log, SetOperation
+from vpngate.expressions import (
+    Compare,
+    DynamicSet,
+    Forward,
+    Immediate,
+    Limit,
+    Log,
+    ReversePath,
+    SetOperation,
+)
 from vpngate.kernel import messages, neighbours
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel, Rejected
@@ -27,7 +36,7 @@ from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper
 from vpngate.kernel.solitude import NEAR, Wire, datagram
 from vpngate.kernel.verdicts import minor
-from vpngate.packets import Direction, Endpoint, HookPoint, Transport
+from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import hook_of
@@ -42,6 +51,9 @@ _SUBSCRIBER = Endpoint(bytes((100, 64, 0, 2)), 40001)
 _REMOTE = Endpoint(bytes((198, 51, 100, 10)), 51820)
 _FLOW = Throttle(Transport.UDP, _SUBSCRIBER, _REMOTE, _SUBSCRIBER.address, idle=60)
 _OTHER_PORT = 40002
+# Who lives behind the near end, uploading and downloading, and who does not.
+HOMES = (_SUBSCRIBER.address, _REMOTE.address)
+_STRAY = bytes((203, 0, 113, 9))
 _PACKETS = 3
 _PATIENCE = 1.0  # seconds until packets that were sent have been seen
 _STEP = 0.01
@@ -59,6 +71,7 @@ class Feature(StrEnum):
     EGRESS = "nftables: hook egress"
     FORWARD = "nftables: fwd"
     COPY = "nftables: log to a group"
+    REVERSE_PATH = "nftables: fib at ingress"
     INTERVALS = "nftables: sets of intervals"
     TIMEOUTS = "nftables: elements with timeouts"
     DYNAMIC = "nftables: sets that rules refresh"
@@ -117,6 +130,7 @@ def _table(feature: Feature, wire: Wire) -> NftTable:
     rules = {
         Feature.FORWARD: (Immediate(wire.far.to_bytes(4, sys.byteorder)), Forward()),
         Feature.COPY: (Log(_GROUP),),
+        Feature.REVERSE_PATH: (ReversePath(), Compare(bytes(1))),
         Feature.DYNAMIC: (
             Immediate(bytes(4)),
             DynamicSet("s", SetOperation.UPDATE, expressions=(Limit(1, 1),)),
@@ -234,12 +248,25 @@ async def _pass_through(
 
 
 def send_handshake(ruleset: Ruleset, wire: Wire, handshake: Handshake) -> None:
-    """Send a datagram each way, in a flow without a verdict."""
+    """Send a datagram each way, in a flow without a verdict.
+
+    What comes in comes a second time, from an address that does not live there.
+    """
     for direction, payload in handshake.items():
         ends = (_SUBSCRIBER._replace(port=_OTHER_PORT), _REMOTE)
         if direction is Direction.DOWNLOAD:
             ends = ends[::-1]
-        _send(ruleset, wire, direction, [datagram(*ends, payload)])
+        packets = [datagram(*ends, payload)]
+        if hook_of(direction, ruleset) is HookPoint.INGRESS:
+            stray = ends[0]._replace(address=_STRAY)
+            packets.insert(0, datagram(stray, ends[1], payload))
+        _send(ruleset, wire, direction, packets)
+
+
+def direction_of(packet: Packet) -> Direction | None:
+    """Which message of the handshake a packet is; None for one of neither home."""
+    homes = dict(zip(HOMES, Direction, strict=True))
+    return homes.get(packet.source.address)
 
 
 def _send(

@@ -35,6 +35,10 @@ class KernelTotals(Protocol):
         """By family."""
 
     @property
+    def reverse_path_failed(self) -> int:
+        """Candidates that came in by another interface than their source lives at."""
+
+    @property
     def throttled_flows(self) -> Mapping[str, int]:
         """By family, now."""
 
@@ -150,6 +154,11 @@ def _of_kernel(totals: KernelTotals) -> Iterator[Metric]:
         "vpngate_throttle_shared_buckets",
         "Subscribers that share another's bucket now",
         value=totals.buckets_shared,
+    )
+    yield CounterMetricFamily(
+        "vpngate_reverse_path_failed_packets",
+        "Candidates that came in where their source does not live: no evidence",
+        value=totals.reverse_path_failed,
     )
     yield CounterMetricFamily(
         "vpngate_verdicts_refused",

@@ -32,4 +32,5 @@ class Ruleset:
     signatures: tuple[Signature, ...]
     nflog_group: int
     packets_per_second: int  # copies in all, shared out among the signatures
+    reverse_path: bool  # a candidate has to come in where its source lives
     spared: Intervals

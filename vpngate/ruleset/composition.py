@@ -35,6 +35,7 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
         counters=(
             *map(names.throttled_counter, Direction),
             *map(names.spared_counter, Family),
+            names.REVERSE_PATH_FAILED,
         ),
         chains=tuple(_chains(ruleset, device, generation)),
     )
@@ -49,12 +50,7 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
 
 
 def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
-    yield from copying.copy_chains(
-        ruleset.signatures,
-        ruleset.nflog_group,
-        ruleset.packets_per_second,
-        generation,
-    )
+    yield from copying.copy_chains(ruleset, generation)
     for direction in Direction:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
@@ -78,6 +74,6 @@ def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:
                 f"{direction}: flows that have a verdict",
             )
     yield Line(
-        (matching.goto(names.CANDIDATES),),
+        (matching.goto(names.candidates(hook_of(direction, ruleset))),),
         f"{direction}: the rest, in search of handshakes",
     )

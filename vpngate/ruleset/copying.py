@@ -1,25 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The chains that copy what looks like a tunnel's handshake to user space.
 
-Knows how copies are shared out among signatures, and that a sampled signature is
-copied only a few times a pair of addresses; does not know what a signature means.
+Knows that a forged source is no evidence and costs nobody a copy, how copies are
+shared out among signatures, and that a sampled signature is copied only a few times a
+pair of addresses; does not know what a signature means.
 """
 
 from collections.abc import Iterator, Sequence
 
-from vpngate.expressions import DynamicSet, Limit, Log, Lookup, Rule, SetOperation
-from vpngate.packets import Family, Transport
-from vpngate.ruleset import matching, names
+from vpngate.expressions import (
+    Compare,
+    DynamicSet,
+    Limit,
+    Log,
+    Lookup,
+    NamedCounter,
+    ReversePath,
+    Rule,
+    SetOperation,
+)
+from vpngate.packets import Family, HookPoint
+from vpngate.ruleset import Ruleset, matching, names
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
 from vpngate.signatures.decision import Branch, decision
 from vpngate.signatures.nft import entrances
 
-# Per pair of addresses and direction: evidence takes two packets each way, and a
-# tunnel whose verdict ended must be seen again before long.
-SAMPLE = Limit(rate=12, burst=4, seconds=60)
+# Per pair of addresses and direction: evidence takes three packets each way, seen twice
+# between subscribers, and a tunnel whose verdict ended must be seen again before long.
+SAMPLE = Limit(rate=12, burst=12, seconds=60)
 _SAMPLE_MEMORY = 60.0  # seconds without a packet
 _SAMPLED_PAIRS = 65536
+
+
+_REVERSE_PATH_LINE = Line(
+    (
+        *(ReversePath(), Compare(bytes(1))),
+        NamedCounter(names.REVERSE_PATH_FAILED),
+        matching.ACCEPT,
+    ),
+    "the way back to its source is another: a forgery, no evidence",
+)
+_REVERSE_PATH_FIRST = (
+    Line(
+        (matching.jump(names.REVERSE_PATH),),
+        "does its source live where it came from?",
+    ),
+)
 
 
 def sampled_sets(signatures: Sequence[Signature]) -> Iterator[Set]:
@@ -38,30 +65,54 @@ def sampled_sets(signatures: Sequence[Signature]) -> Iterator[Set]:
                 )
 
 
-def copy_chains(
-    signatures: Sequence[Signature],
-    group: int,
-    packets_per_second: int,
-    generation: int,
-) -> Iterator[Chain]:
-    """From the copying itself up to the chain `candidates`, which all packets walk."""
-    share = max(1, packets_per_second // max(1, len(signatures)))
-    copy = (Limit(share, share), Log(group), matching.ACCEPT)
-    for signature in signatures:
+def copy_chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
+    """From the copying itself up to the chains that all packets walk, one a hook.
+
+    Each hook has all of it for itself: only at ingress the kernel can be asked for the
+    way back to a source, and takes no chain with that question for another hook.
+    """
+    if ruleset.reverse_path:
+        yield Chain(names.REVERSE_PATH, (_REVERSE_PATH_LINE,))
+    for point in HookPoint:
+        yield from _copies(point, ruleset, generation)
+        yield from _candidates(point, ruleset.signatures)
+
+
+def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Chain]:
+    """The copying, a chain for each signature."""
+    hooks = len(HookPoint)
+    shares = max(1, hooks * len(ruleset.signatures))
+    share = max(1, ruleset.packets_per_second // shares)
+    copy = (Limit(share, share), Log(ruleset.nflog_group), matching.ACCEPT)
+    # Before any limit: forgeries must not use up what others need.
+    asked = ruleset.reverse_path and point is HookPoint.INGRESS
+    before = _REVERSE_PATH_FIRST if asked else ()
+    for signature in ruleset.signatures:
         lines = (
             _sampled_lines(signature.name, copy, generation)
             if signature.sampled
             else [Line(copy, "copy to the daemon, and on its way")]
         )
-        yield Chain(names.copies(signature.name), tuple(lines))
+        yield Chain(names.copies(point, signature.name), (*before, *lines))
+
+
+def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[Chain]:
+    """Comparing with every signature, as a tree: most packets see little of it."""
     transports = sorted({signature.transport for signature in signatures})
     for transport in transports:
-        yield from _transport_chains(transport, signatures)
+        # The sampled ones last: a handshake on their ports is not theirs.
+        ours = [s for s in signatures if s.transport is transport]
+        ours.sort(key=lambda signature: signature.sampled)
+        name = names.transport_candidates(point, transport)
+        yield from _tree(point, name, decision(ours))
     yield Chain(
-        names.CANDIDATES,
+        names.candidates(point),
         tuple(
             Line(
-                (*entrance, matching.goto(names.transport_candidates(transport))),
+                (
+                    *entrance,
+                    matching.goto(names.transport_candidates(point, transport)),
+                ),
                 f"unfragmented {transport.label}",
             )
             for transport in transports
@@ -70,26 +121,17 @@ def copy_chains(
     )
 
 
-def _transport_chains(
-    transport: Transport, signatures: Sequence[Signature]
-) -> Iterator[Chain]:
-    """Comparing with every signature, as a tree: most packets see little of it."""
-    # The sampled ones last: a handshake on their ports is not theirs.
-    ours = [s for s in signatures if s.transport is transport]
-    ours.sort(key=lambda signature: signature.sampled)
-    yield from _tree(names.transport_candidates(transport), decision(ours))
-
-
-def _tree(name: str, branches: Sequence[Branch]) -> Iterator[Chain]:
+def _tree(point: HookPoint, name: str, branches: Sequence[Branch]) -> Iterator[Chain]:
     """The chain of that name, behind the chains that its branches need."""
     lines = []
     for number, branch in enumerate(branches, 1):
         if isinstance(branch.then, Signature):
-            target, comment = names.copies(branch.then.name), branch.then.name
+            target = names.copies(point, branch.then.name)
+            comment = branch.then.name
         else:
             target = f"{name}_{number}"
             comment = f"{len(branch.then)} ways to go on"
-            yield from _tree(target, branch.then)
+            yield from _tree(point, target, branch.then)
         lines.append(Line((*branch.condition, matching.jump(target)), comment))
     yield Chain(name, tuple(lines))
 

@@ -10,7 +10,8 @@ from itertools import product
 from vpngate.packets import Direction, Family, HookPoint, Transport
 
 ARMED = "armed"
-CANDIDATES = "candidates"
+REVERSE_PATH = "reverse_path"  # a chain
+REVERSE_PATH_FAILED = "reverse_path_failed"  # its counter
 _SPARED, _SAMPLED = "spared_", "sampled_"
 
 # Every map of verdicts there is, in the order in which packets are compared.
@@ -64,9 +65,19 @@ def base(point: HookPoint) -> str:
     return point.name.lower()
 
 
-def copies(signature: str) -> str:
+def candidates(point: HookPoint) -> str:
+    """The chain in which packets at that hook are compared with all signatures."""
+    return f"{base(point)}_candidates"
+
+
+def transport_candidates(point: HookPoint, transport: Transport) -> str:
+    """The chain that compares packets of that transport with its signatures."""
+    return f"{candidates(point)}_{transport.label}"
+
+
+def copies(point: HookPoint, signature: str) -> str:
     """The chain that hands packets of that signature to user space."""
-    return f"copy_{signature}"
+    return f"{base(point)}_copy_{signature}"
 
 
 def sampled_set(signature: str, family: Family) -> str:
@@ -77,8 +88,3 @@ def sampled_set(signature: str, family: Family) -> str:
 def is_sampled_set(name: str) -> bool:
     """Whether that is a set that limits copies: it comes and goes with the rules."""
     return name.startswith(_SAMPLED)
-
-
-def transport_candidates(transport: Transport) -> str:
-    """The chain that compares packets of that transport with its signatures."""
-    return f"{CANDIDATES}_{transport.label}"

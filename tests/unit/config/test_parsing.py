@@ -17,6 +17,7 @@ from vpngate.config import (
     LogFormat,
     LogLevel,
     Mode,
+    ReversePath,
     Side,
     Source,
     examine_config,
@@ -84,6 +85,7 @@ def test_values_are_read_into_what_they_mean() -> None:
         enforce_share = 5
         table = "slow_1"
         deadman = "1m"
+        reverse_path = "hooks"
         hook_priority = -5
         [capture]
         nflog_group = 7
@@ -99,7 +101,7 @@ def test_values_are_read_into_what_they_mean() -> None:
         removal_grace = "7d"
         state = "/s"
         [tunnels]
-        confirm = "one-way"
+        enabled = ["pptp", "l2tp"]
         [throttle]
         rate = "512kbit"
         subscriber_prefix = {{ ipv6 = 56 }}
@@ -134,7 +136,8 @@ def test_values_are_read_into_what_they_mean() -> None:
     assert registry.min_prefix_length.of(Family.IPV6) == 19
     assert registry.sentinels == (IPNetwork("192.0.2.0/24"),)
     assert (registry.removal_grace, registry.state) == (604_800.0, "/s")
-    assert config.tunnels.confirm is Confirm.ONE_WAY
+    assert config.tunnels.enabled == ("l2tp", "pptp")
+    assert gateway.reverse_path is ReversePath.HOOKS
     assert (config.throttle.rate, config.throttle.max_flows) == (512_000, 10)
     assert config.throttle.subscriber_prefix.of(Family.IPV4) == 32
     assert config.throttle.subscriber_prefix.of(Family.IPV6) == 56
@@ -146,6 +149,11 @@ def test_values_are_read_into_what_they_mean() -> None:
     assert str(config.http.listen) == "[::1]:80"
     assert config.http.contact == "noc@a.example"
     assert (config.log.level, config.log.format) == (LogLevel.DEBUG, LogFormat.JSON)
+
+
+def test_one_way_is_read_too() -> None:
+    config = parse(LEAST + '[tunnels]\nconfirm = "one-way"\n')
+    assert config.tunnels.confirm is Confirm.ONE_WAY
 
 
 def test_a_configuration_cannot_be_changed() -> None:

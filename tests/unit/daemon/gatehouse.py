@@ -16,7 +16,8 @@ from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
-from vpngate.packets import Endpoint, Packet, Transport, parse_address
+from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
+from vpngate.recognition import Agree
 from vpngate.registry import Limits, Registry, When, load
 from vpngate.tunnels import all_tunnels
 
@@ -47,7 +48,8 @@ def snapshot(text: str = CONFIG, rows: str = REGISTRY) -> Snapshot:
 
 def _captured(payload: bytes, source: Endpoint, to: Endpoint, *, up: bool) -> Captured:
     packet = Packet(Transport.UDP, source, to, payload, len(payload))
-    return Captured(packet, up, 2, NOW - 0.004)
+    hook = HookPoint.INGRESS if up else HookPoint.EGRESS
+    return Captured(packet, hook, 2, NOW - 0.004)
 
 
 def handshake(
@@ -69,10 +71,11 @@ class Gatehouse:
     snapshot: Snapshot = field(default_factory=snapshot)
     plane: DryRunDataPlane = field(default_factory=DryRunDataPlane)
     now: When = NOW
+    agree: Agree = lambda *_: True
 
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
-        self.pipeline = Pipeline(self.snapshot, self.metrics, b"key")
+        self.pipeline = Pipeline(self.snapshot, self.metrics, b"key", self.agree)
         self.current = Current(
             self.snapshot, self.plane, self.pipeline, lambda: self.now
         )

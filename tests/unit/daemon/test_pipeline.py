@@ -14,10 +14,17 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
+from vpngate.capture.source import Captured
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
 from vpngate.policy import Throttle
 
 THROTTLED = Throttle(Transport.UDP, SUBSCRIBER, STRANGER, SUBSCRIBER.address, idle=180)
+
+
+def turned_round(one: Captured) -> Captured:
+    """The same, at the other hook."""
+    assert one.hook is not None
+    return one._replace(hook=one.hook.opposite)
 
 
 def test_a_handshake_with_a_stranger_is_due_with_the_time_of_its_answer() -> None:
@@ -34,14 +41,14 @@ def test_a_handshake_with_a_stranger_is_due_with_the_time_of_its_answer() -> Non
 
 def test_the_subscriber_is_found_also_where_the_stranger_initiates() -> None:
     initiation, response = handshake(SUBSCRIBER, subscriber=STRANGER)
-    turned = [one._replace(ingress=not one.ingress) for one in (initiation, response)]
+    turned = [turned_round(one) for one in (initiation, response)]
     (due,) = Gatehouse().pipeline.take(turned, 1.0, NOW)
     assert due.flows == (THROTTLED,)
 
 
 def test_on_the_uplink_side_the_hooks_mean_the_other_direction() -> None:
     text = CONFIG + 'side = "uplink"\nnat = false\n'
-    captured = [one._replace(ingress=not one.ingress) for one in handshake()]
+    captured = [turned_round(one) for one in handshake()]
     (due,) = Gatehouse(snapshot(text)).pipeline.take(captured, 1.0, NOW)
     assert due.flows == (THROTTLED,)
 

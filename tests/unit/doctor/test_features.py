@@ -10,11 +10,12 @@ from vpngate.doctor.features import (
     judge_copies,
     judge_passages,
     judge_release,
+    judge_reverse_path,
     judge_untried,
 )
 from vpngate.doctor.findings import Weight
 from vpngate.kernel.trial import Attempt, Feature, Passage
-from vpngate.packets import Direction, HookPoint
+from vpngate.packets import Direction
 
 
 @pytest.mark.parametrize(
@@ -70,11 +71,16 @@ def test_packets_that_arrived_and_packets_that_did_not() -> None:
 
 
 def test_copies() -> None:
-    assert judge_copies("NFLOG", set(HookPoint)).weight is Weight.SOUND
-    finding = judge_copies("NFLOG", {HookPoint.INGRESS})
+    assert judge_copies("NFLOG", set(Direction)).weight is Weight.SOUND
+    finding = judge_copies("NFLOG", {Direction.UPLOAD})
     assert finding.weight is Weight.MISSING
-    assert finding.what == "a handshake was sent, and not seen at egress"
-    assert "at ingress and egress" in judge_copies("NFLOG", set()).what
+    assert finding.what == "a handshake was sent, and not received: the download"
+    assert "the upload and the download" in judge_copies("NFLOG", set()).what
+
+
+def test_a_forged_source() -> None:
+    assert judge_reverse_path(stray_came=False).weight is Weight.SOUND
+    assert judge_reverse_path(stray_came=True).weight is Weight.MISSING
 
 
 def test_a_module_that_is_better_not_loaded() -> None:

@@ -48,9 +48,10 @@ def test_globs_that_match_nothing_yet() -> None:
 
 def test_interfaces_that_stand_on_each_other() -> None:
     vlan = Link(3, "lan0.7", up=True, hardware=1, parent=2)
-    pair, both = judged('interfaces = ["lan*"]', LAN0, vlan)
-    assert (pair.weight, pair.where) == (Weight.MISSING, "interfaces lan0.7 and lan0")
-    assert both.weight is Weight.SOUND
+    lower, upper = judged('interfaces = ["lan*"]', LAN0, vlan)
+    assert (lower.weight, lower.where) == (Weight.COST, "interface lan0")
+    assert "lan0.7 stands on it" in lower.what
+    assert (upper.weight, upper.where) == (Weight.SOUND, "interface lan0.7")
 
 
 def test_interfaces_that_are_alike_are_one_line() -> None:

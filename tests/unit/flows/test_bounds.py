@@ -12,13 +12,17 @@ import pytest
 from vpngate.flows import FlowTable
 from vpngate.flows.table import FLOW_BYTES, TOKEN_BYTES
 from vpngate.packets import Endpoint, Packet, Transport
-from vpngate.recognition import Evidence, Message, Role, Sighting, Tunnel
+from vpngate.recognition import Evidence, Heard, Message, Role, Sighting, Tunnel
 from vpngate.tunnels import all_tunnels, recognise
 
 FLOOD = int(os.environ.get("VPNGATE_FLOOD", "20000"))
 SHORT = Tunnel("short", (), lambda _: None, lambda flow: (flow,), idle=180)
 LONG = Tunnel("long", (), lambda _: None, lambda flow: (flow,), idle=600)
 SERVER = Endpoint(bytes(15) + b"\1", 1194)
+
+
+def agree(*_: object) -> bool:
+    return True
 
 
 def client(number: int) -> Endpoint:
@@ -30,7 +34,7 @@ def initiate(
 ) -> Sighting | None:
     packet = Packet(Transport.UDP, client(number), SERVER, b"", 0)
     message = Message(Role.INITIATION, "hello", number.to_bytes(8))
-    return table.observe(packet, tunnel, message, now)
+    return table.observe(Heard(packet, message), tunnel, now)
 
 
 def answer(
@@ -38,7 +42,7 @@ def answer(
 ) -> Sighting | None:
     packet = Packet(Transport.UDP, SERVER, client(number), b"", 0)
     message = Message(Role.RESPONSE, "hello", number.to_bytes(8))
-    return table.observe(packet, tunnel, message, now)
+    return table.observe(Heard(packet, message), tunnel, now)
 
 
 def known(table: FlowTable) -> set[int]:
@@ -46,7 +50,7 @@ def known(table: FlowTable) -> set[int]:
 
 
 def test_each_tunnel_has_its_own_age() -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, agree)
     for number, tunnel in ((1, SHORT), (2, LONG)):
         initiate(table, number, 0.0, tunnel)
         answer(table, number, 0.0, tunnel)
@@ -59,7 +63,7 @@ def test_each_tunnel_has_its_own_age() -> None:
 
 
 def test_messages_keep_a_flow_alive() -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, agree)
     initiate(table, 1, 0.0)
     initiate(table, 1, 170.0)
     assert table.expire(300.0) == 0
@@ -67,7 +71,7 @@ def test_messages_keep_a_flow_alive() -> None:
 
 
 def test_a_flow_that_nobody_expired_is_new_again_all_the_same() -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, agree)
     initiate(table, 1, 0.0)
     assert answer(table, 1, 181.0) is None
     sighting = initiate(table, 1, 400.0)
@@ -76,14 +80,14 @@ def test_a_flow_that_nobody_expired_is_new_again_all_the_same() -> None:
 
 
 def test_a_clock_that_steps_back_does_no_harm() -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, agree)
     initiate(table, 1, 1000.0)
     assert answer(table, 1, 10.0) is not None
     assert table.expire(11.0) == 0
 
 
 def test_the_one_idle_longest_goes() -> None:
-    table = FlowTable(3)
+    table = FlowTable(3, agree)
     for number in (1, 2, 3):
         initiate(table, number, float(number), (SHORT, LONG)[number % 2])
     initiate(table, 1, 4.0, LONG)
@@ -93,7 +97,7 @@ def test_the_one_idle_longest_goes() -> None:
 
 
 def test_unanswered_flows_give_way_to_confirmed_ones() -> None:
-    table = FlowTable(16)
+    table = FlowTable(16, agree)
     for number in range(4):
         initiate(table, number, 0.0)
         answer(table, number, 0.0)
@@ -107,7 +111,7 @@ def test_unanswered_flows_give_way_to_confirmed_ones() -> None:
 
 
 def test_a_table_full_of_confirmed_flows_still_takes_new_ones() -> None:
-    table = FlowTable(16)
+    table = FlowTable(16, agree)
     for number in range(30):
         initiate(table, number, float(number))
         assert answer(table, number, number + 0.5) is not None
@@ -120,7 +124,7 @@ def test_a_table_full_of_confirmed_flows_still_takes_new_ones() -> None:
 
 
 def test_a_table_for_one() -> None:
-    table = FlowTable(1)
+    table = FlowTable(1, agree)
     initiate(table, 1, 0.0)
     assert answer(table, 1, 0.0) is not None
     initiate(table, 2, 1.0)
@@ -130,11 +134,11 @@ def test_a_table_for_one() -> None:
 @pytest.mark.parametrize(("entries", "size"), [(0, 1 << 20), (1, FLOW_BYTES)])
 def test_a_table_for_none_is_refused(entries: int, size: int) -> None:
     with pytest.raises(ValueError, match="one flow at least"):
-        FlowTable(entries, size)
+        FlowTable(entries, agree, size)
 
 
 def test_bytes_bound_it_too() -> None:
-    table = FlowTable(1000, 10 * (FLOW_BYTES + TOKEN_BYTES))
+    table = FlowTable(1000, agree, 10 * (FLOW_BYTES + TOKEN_BYTES))
     for number in range(100):
         initiate(table, number, float(number))
     assert known(table) == set(range(90, 100))
@@ -142,7 +146,7 @@ def test_bytes_bound_it_too() -> None:
 
 def test_what_a_flow_takes_is_not_understated() -> None:
     count = 5000
-    table = FlowTable(count)
+    table = FlowTable(count, agree)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for number in range(count):
@@ -152,7 +156,8 @@ def test_what_a_flow_takes_is_not_understated() -> None:
         for direction in (Role.INITIATION, Role.TRAFFIC):
             packet = Packet(Transport.UDP, client(number), SERVER, b"", 0)
             token = number.to_bytes(16)
-            table.observe(packet, SHORT, Message(direction, "", token), float(count))
+            heard = Heard(packet, Message(direction, "", token))
+            table.observe(heard, SHORT, float(count))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert after - before <= table.bytes_used
@@ -162,7 +167,7 @@ def test_what_a_flow_takes_is_not_understated() -> None:
 def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
     """Distinct spoofed initiations; the answers to real ones come late."""
     tunnels = all_tunnels()
-    table = FlowTable(FLOOD // 5, 64 << 20)
+    table = FlowTable(FLOOD // 5, agree, 64 << 20)
     rate, late_by = 2000, 1000  # initiations a second; half a second late
     waiting: dict[int, Packet] = {}
     confirmed = started = 0
@@ -175,7 +180,7 @@ def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
         packet = Packet(Transport.UDP, source, responder, payload, len(payload))
         found = recognise(packet, tunnels)
         assert found is not None
-        table.observe(packet, *found, now)
+        table.observe(Heard(packet, found[1]), found[0], now)
         if number % 1000 == 0:
             payload = b"\2\0\0\0" + bytes(4) + index + bytes(80)
             waiting[number + late_by] = Packet(
@@ -186,7 +191,7 @@ def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
         if late is not None:
             found = recognise(late, tunnels)
             assert found is not None
-            sighting = table.observe(late, *found, now)
+            sighting = table.observe(Heard(late, found[1]), found[0], now)
             assert sighting is not None
             confirmed += sighting.evidence is Evidence.CONFIRMED
         assert len(table) <= FLOOD // 5

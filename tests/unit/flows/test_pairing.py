@@ -3,36 +3,20 @@
 
 import pytest
 
-from vpngate.flows import FlowTable
-from vpngate.flows.conversation import RENEWAL
-from vpngate.packets import Endpoint, Packet, Transport
-from vpngate.recognition import Evidence, Message, Role, Sighting, Tunnel
+from tests.unit.flows.wire import CLIENT, SERVER, START, TUNNEL, Wire
+from vpngate.flows.state import RENEWAL
+from vpngate.packets import Packet, Transport
+from vpngate.recognition import (
+    Crossing,
+    Evidence,
+    Heard,
+    Message,
+    Role,
+    Sighting,
+    Tunnel,
+)
 
-CLIENT = Endpoint(bytes([192, 0, 2, 1]), 41000)
-SERVER = Endpoint(bytes([10, 0, 0, 2]), 1194)  # the lower end of the flow
-TUNNEL = Tunnel("example", (), lambda _: None, lambda flow: (flow,), idle=180)
 OTHER = Tunnel("other", (), lambda _: None, lambda flow: (flow,), idle=600)
-
-START = 1_000.0
-
-
-class Wire:
-    """Two ends, a table that watches them, and a clock."""
-
-    def __init__(self) -> None:
-        self.table = FlowTable(100)
-        self.now = START
-
-    def send(
-        self, sender: Endpoint, role: Role, token: bytes = b"", **extra: int
-    ) -> Sighting | None:
-        receiver = SERVER if sender is CLIENT else CLIENT
-        packet = Packet(Transport.UDP, sender, receiver, b"", 0)
-        message = Message(role, role.value, token, **extra)  # type: ignore[arg-type]
-        return self.table.observe(packet, TUNNEL, message, self.now)
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.fixture
@@ -56,6 +40,7 @@ def test_initiation_and_response(wire: Wire) -> None:
         evidence=Evidence.CONFIRMED,
         first_seen=START,
         handshakes=1,
+        crossing=Crossing(frozenset({None}), frozenset({None})),
     )
     assert list(wire.table.sightings()) == [second._replace(repeated=True)]
 
@@ -82,14 +67,14 @@ def test_an_answer_to_another_port_does_not_confirm(wire: Wire) -> None:
     elsewhere = CLIENT._replace(port=41001)
     packet = Packet(Transport.UDP, SERVER, elsewhere, b"", 0)
     message = Message(Role.RESPONSE, "response", b"one")
-    assert wire.table.observe(packet, TUNNEL, message, wire.now) is None
+    assert wire.table.observe(Heard(packet, message), TUNNEL, wire.now) is None
 
 
 def test_another_tunnel_on_the_same_flow_is_apart(wire: Wire) -> None:
     wire.send(CLIENT, Role.INITIATION, b"one")
     packet = Packet(Transport.UDP, SERVER, CLIENT, b"", 0)
     message = Message(Role.RESPONSE, "response", b"one")
-    assert wire.table.observe(packet, OTHER, message, wire.now) is None
+    assert wire.table.observe(Heard(packet, message), OTHER, wire.now) is None
     assert wire.send(SERVER, Role.RESPONSE, b"one") is not None
 
 
@@ -198,82 +183,62 @@ def test_an_exchange_behind_a_handshake_says_nothing_new(wire: Wire) -> None:
     assert (sighting.handshakes, sighting.repeated) == (1, True)
 
 
-def traffic(
-    wire: Wire, sender: Endpoint, sequence: int, token: bytes = b""
-) -> Sighting | None:
-    return wire.send(sender, Role.TRAFFIC, token or sender.address, sequence=sequence)
+def test_the_second_reader_is_shown_the_whole_handshake(wire: Wire) -> None:
+    wire.send(CLIENT, Role.INITIATION, b"one", payload=b"hello")
+    wire.send(SERVER, Role.RESPONSE, conclusive=False, payload=b"hi")
+    wire.send(CLIENT, Role.FOLLOW_UP, b"one", payload=b"so be it")
+    (heard,) = wire.asked
+    assert [one.packet.payload for one in heard] == [b"hello", b"hi", b"so be it"]
 
 
-def test_traffic_needs_two_advancing_packets_each_way(wire: Wire) -> None:
-    first = traffic(wire, CLIENT, 1)
-    assert first is not None
-    assert first.evidence is Evidence.INITIATION
-    assert traffic(wire, CLIENT, 2) is None
-    assert traffic(wire, SERVER, 9) is None
-    sighting = traffic(wire, SERVER, 10)
-    assert sighting is not None
-    assert (sighting.evidence, sighting.handshakes) == (Evidence.CONFIRMED, 1)
-    assert sighting.repeated is False
+def test_what_the_second_reader_does_not_see_is_not_confirmed(wire: Wire) -> None:
+    wire.agrees = False
+    for token in (b"one", b"two"):
+        wire.send(CLIENT, Role.INITIATION, token)
+        assert wire.send(SERVER, Role.RESPONSE, token) is None
+    assert wire.table.counts() == {("example", Evidence.INITIATION): 1}
+    wire.agrees = True  # the next handshake is judged anew
+    wire.send(CLIENT, Role.INITIATION, b"three")
+    assert wire.send(SERVER, Role.RESPONSE, b"three") is not None
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "advances"),
-    [
-        (5, 6, True),
-        (5, 5, False),
-        (6, 5, False),
-        (0xFFFFFFFF, 0, True),
-        (5, 5 + (1 << 24), True),
-        (5, 6 + (1 << 24), False),
-    ],
-)
-def test_advancing(wire: Wire, before: int, after: int, *, advances: bool) -> None:
-    traffic(wire, CLIENT, before)
-    traffic(wire, CLIENT, after)
-    traffic(wire, SERVER, 1)
-    assert (traffic(wire, SERVER, 2) is not None) is advances
+def test_an_exchange_that_says_nothing_new_costs_no_second_reading(wire: Wire) -> None:
+    for _ in range(3):
+        wire.send(CLIENT, Role.EXCHANGE, b"cookies")
+        wire.send(SERVER, Role.EXCHANGE, b"cookies")
+    assert len(wire.asked) == 1
 
 
-def test_traffic_out_of_order_advances_in_the_end(wire: Wire) -> None:
-    for sequence in (7, 5, 6):
-        traffic(wire, CLIENT, sequence)
-    traffic(wire, SERVER, 1)
-    assert traffic(wire, SERVER, 2) is not None
+def test_a_packet_that_is_kept_is_cut_to_a_bound(wire: Wire) -> None:
+    wire.send(CLIENT, Role.INITIATION, b"one", payload=bytes(60_000))
+    assert wire.table.bytes_used < 10_000
+    wire.send(SERVER, Role.RESPONSE, b"one", payload=b"hi")
+    (heard,) = wire.asked
+    assert heard[0].packet.truncated
 
 
-def test_two_tokens_do_not_add_up(wire: Wire) -> None:
-    traffic(wire, CLIENT, 1, b"old")
-    traffic(wire, CLIENT, 2, b"new")
-    traffic(wire, SERVER, 1)
-    assert traffic(wire, SERVER, 2) is None
-    assert traffic(wire, CLIENT, 3, b"new") is not None
-
-
-def test_only_so_many_sequences_are_remembered(wire: Wire) -> None:
-    traffic(wire, SERVER, 1)
+@pytest.mark.parametrize("role", [Role.EXCHANGE, Role.TRAFFIC])
+def test_an_echo_is_never_believed(wire: Wire, role: Role) -> None:
     for number in range(8):
-        traffic(wire, CLIENT, 1, bytes([number]))
-    used = wire.table.bytes_used
-    for number in range(8, 100):
-        traffic(wire, CLIENT, 1, bytes([number]))
-    assert wire.table.bytes_used == used
-    assert traffic(wire, SERVER, 2) is None  # forgotten: this is the first again
-
-
-def test_running_traffic_confirms_again_every_now_and_then(wire: Wire) -> None:
-    def round_of(sequence: int) -> Sighting | None:
+        payload = bytes([number])
         for sender in (CLIENT, SERVER):
-            sighting = traffic(wire, sender, sequence)
-        return sighting
+            wire.send(sender, role, b"same", payload=payload, sequence=number)
+            wire.wait(0.1)
+    assert wire.table.counts() == {("example", Evidence.INITIATION): 1}
 
-    round_of(1)
-    assert round_of(2) is not None
-    sequence, said = 3, []
-    for second in range(1, 2 * RENEWAL + 1):
-        wire.wait(1)
-        sighting = round_of(sequence)
-        sequence += 1
-        if sighting is not None:
-            assert sighting.repeated
-            said.append(second)
-    assert said == [RENEWAL, 2 * RENEWAL]
+
+def test_what_contradicts_itself_is_withdrawn_and_not_believed_again(
+    wire: Wire,
+) -> None:
+    wire.send(CLIENT, Role.EXCHANGE, b"cookies", payload=b"a")
+    assert wire.send(SERVER, Role.EXCHANGE, b"cookies", payload=b"b") is not None
+    wire.send(CLIENT, Role.EXCHANGE, b"later", payload=b"c")
+    sighting = wire.send(SERVER, Role.EXCHANGE, b"later", payload=b"c")
+    assert sighting is not None
+    assert (sighting.withdrawn, sighting.evidence) == (True, Evidence.INITIATION)
+    wire.wait(RENEWAL)
+    wire.send(CLIENT, Role.INITIATION, b"new")
+    assert wire.send(SERVER, Role.RESPONSE, b"new") is None
+    wire.wait(TUNNEL.idle + 1)  # forgotten: a new flow
+    wire.send(CLIENT, Role.INITIATION, b"new")
+    assert wire.send(SERVER, Role.RESPONSE, b"new") is not None

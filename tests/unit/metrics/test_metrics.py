@@ -54,6 +54,7 @@ class Totals:
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
+    reverse_path_failed: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)
     buckets_shared: int = 0
     verdicts_refused: int = 0
@@ -90,6 +91,7 @@ def moved() -> Metrics:
             {"upload": 700, "download": 100},
             {"download": 1},
             {"ipv4": 4},
+            5,
             {"ipv6": 1},
             2,
             3,

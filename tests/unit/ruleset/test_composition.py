@@ -10,12 +10,13 @@ from vpngate.expressions import (
     Lookup,
     MetaKey,
     NamedCounter,
+    ReversePath,
     SetMeta,
     Verdict,
     VerdictCode,
 )
 from vpngate.packets import Direction, Family, HookPoint, Transport
-from vpngate.ruleset import names
+from vpngate.ruleset import matching, names
 from vpngate.ruleset.composition import compose, hook_of
 from vpngate.ruleset.table import Chain, Table
 from vpngate.signatures import Field, Shape, Signature
@@ -124,8 +125,8 @@ def test_observe_mode_only_copies() -> None:
     assert not any(
         one.name.startswith(("throttle", "verdicts")) for one in table.chains
     )
-    assert jumps(chain(table, "ingress")) == {names.CANDIDATES}
-    assert jumps(chain(table, "egress")) == {names.CANDIDATES}
+    for point in HookPoint:
+        assert jumps(chain(table, names.base(point))) == {names.candidates(point)}
 
 
 def test_hooks_carry_interfaces_and_priority() -> None:
@@ -149,12 +150,32 @@ def test_key_widths_are_those_of_the_headers() -> None:
     assert widths["sampled_often_ipv4"] == 8
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
+    *, strict: bool
+) -> None:
+    table = compose(replace(RULESET, reverse_path=strict), device=7, generation=1)
+    asking = [
+        line
+        for one in table.chains
+        for line in one.lines
+        if any(isinstance(step, ReversePath) for step in line.rule)
+    ]
+    assert len(asking) == strict
+    for signature in RULESET.signatures:
+        for point in HookPoint:
+            first = chain(table, names.copies(point, signature.name)).lines[0].rule
+            asked = first == (matching.jump(names.REVERSE_PATH),)
+            assert asked is (strict and point is HookPoint.INGRESS)
+
+
 def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     table = compose(RULESET, device=7, generation=1)
-    copy = chain(table, names.copies("plain")).lines[0].rule
-    assert copy[0].rate == 10_000  # type: ignore[union-attr]
-    assert len(chain(table, names.copies("often")).lines) == 6
+    for point in HookPoint:
+        copy = chain(table, names.copies(point, "plain")).lines[-1].rule
+        assert copy[0].rate == 5_000  # type: ignore[union-attr]
+        assert len(chain(table, names.copies(point, "often")).lines) >= 6
     both = replace(SAMPLED, name="natt", transport=Transport.UDP)
     table = compose(replace(RULESET, signatures=(both, PLAIN)), 7, 1)
-    lines = chain(table, "candidates_udp").lines
+    lines = chain(table, "egress_candidates_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]

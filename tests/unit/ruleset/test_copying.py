@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Chains of the decision tree: every branch that leads on has one, made before it."""
 
+from dataclasses import replace
+
+from tests import rulesets
 from vpngate.expressions import Verdict
-from vpngate.packets import Transport
+from vpngate.packets import HookPoint, Transport
 from vpngate.ruleset import names
 from vpngate.ruleset.copying import copy_chains
 from vpngate.ruleset.matching import jump
@@ -16,10 +19,12 @@ FORKED = Signature(
     frozenset({500}),
 )
 
+RULESET = replace(rulesets.RULESET, signatures=(FORKED,))
+
 
 def test_a_chain_stands_behind_those_it_jumps_to() -> None:
     known: list[str] = []
-    for chain in copy_chains([FORKED], 5170, 20_000, 1):
+    for chain in copy_chains(RULESET, 1):
         for line in chain.lines:
             for step in line.rule:
                 if isinstance(step, Verdict) and step.chain is not None:
@@ -29,10 +34,10 @@ def test_a_chain_stands_behind_those_it_jumps_to() -> None:
 
 
 def test_both_ends_ports_lead_to_every_shape() -> None:
-    chains = {chain.name: chain for chain in copy_chains([FORKED], 5170, 20_000, 1)}
-    entrance = names.transport_candidates(Transport.UDP)
+    chains = {chain.name: chain for chain in copy_chains(RULESET, 1)}
+    entrance = names.transport_candidates(HookPoint.EGRESS, Transport.UDP)
     assert [line.comment for line in chains[entrance].lines] == ["3 ways to go on"] * 2
     for number in (1, 2):
         ways = chains[f"{entrance}_{number}"].lines
-        copies = [jump(names.copies("forked"))] * 3
+        copies = [jump(names.copies(HookPoint.EGRESS, "forked"))] * 3
         assert [way.rule[-1] for way in ways] == copies

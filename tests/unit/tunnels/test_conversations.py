@@ -46,7 +46,7 @@ from tests.unit.tunnels.test_l2tp import (
 )
 from vpngate.flows import FlowTable
 from vpngate.packets import Transport, decode
-from vpngate.recognition import Evidence
+from vpngate.recognition import Evidence, Heard
 from vpngate.tunnels import all_tunnels, recognise
 
 UDP, TCP, GRE, ESP = Transport.UDP, Transport.TCP, Transport.GRE, Transport.ESP
@@ -261,7 +261,7 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("ipv6", [False, True])
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
 def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) -> None:
-    table = FlowTable(10)
+    table = FlowTable(10, lambda *_: True)
     for now, (way, payload) in enumerate(conversation.said):
         raw = network(
             conversation.transport,
@@ -274,6 +274,6 @@ def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) ->
         assert packet is not None
         found = recognise(packet, all_tunnels())
         if found is not None:
-            table.observe(packet, *found, now / 10)
+            table.observe(Heard(packet, found[1]), found[0], now / 10)
     seen = [sighting.evidence for sighting in table.sightings()]
     assert seen == ([conversation.evidence] if conversation.evidence else [])

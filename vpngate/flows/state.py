@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One flow's messages, and whether they amount to a tunnel.
+
+Knows when what was heard is enough, when it is said again, and when it contradicts
+itself; asks a second reader before anything counts. Does not know how a handshake
+goes (`handshake.py`) or what running traffic looks like (`running.py`), nor
+protocols, other flows, or how long anything is kept.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from vpngate.flows.handshake import MOST_CONVERSATIONS, OPENING, Conversation
+from vpngate.flows.running import Contradiction, RunningTraffic
+from vpngate.packets import HookPoint
+from vpngate.recognition import Crossing, Evidence, Heard, Role
+
+# Seconds until what is sent again (an initiation that was answered, packets that look
+# alike) confirms a flow again: often enough to bring an expired verdict back.
+RENEWAL = 30
+
+# The roles that a flow may begin with.
+BEGINNING = OPENING | {Role.TRAFFIC}
+_CONTINUOUS = frozenset({Role.EXCHANGE, Role.TRAFFIC})
+
+
+class Change(Enum):
+    """What a message did to its flow's evidence."""
+
+    NONE = "none"
+    CONFIRMED = "confirmed"  # or confirmed again
+    WITHDRAWN = "withdrawn"  # it was confirmed, and that does not hold
+
+
+class FlowState:
+    """What is remembered of one flow of one tunnel.
+
+    `by_low` says, here and in `take`, whether the flow's lower end is meant: as the
+    initiator, and as a message's sender. A flow that contradicted itself is not
+    believed again for as long as it is remembered.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_contradicted",
+        "_conversations",
+        "_running",
+        "by_low",
+        "crossing",
+        "evidence",
+        "first_seen",
+        "handshakes",
+        "last_seen",
+    )
+
+    def __init__(self, now: float, hook: HookPoint | None, *, by_low: bool) -> None:
+        self.first_seen = self.last_seen = self._announced = now
+        self.by_low = by_low
+        self.crossing = Crossing(frozenset({hook}))
+        self.evidence = Evidence.INITIATION
+        self.handshakes = 0
+        self._conversations: tuple[Conversation, ...] = ()
+        self._running: RunningTraffic | None = None
+        self._contradicted = False
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it holds; grows with what is sent, up to a limit."""
+        return len(self._conversations) + len(self._running or ())
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the packets it keeps for the second reader, handshakes alone."""
+        return sum(
+            len(heard.packet.payload)
+            for conversation in self._conversations
+            for heard in conversation.heard
+        )
+
+    def take(
+        self,
+        heard: Heard,
+        now: float,
+        hook: HookPoint | None,
+        agree: Callable[[Sequence[Heard]], bool],
+        *,
+        by_low: bool,
+    ) -> Change:
+        """Take a message in; `agree` is asked about what is about to confirm."""
+        self.last_seen = now
+        if self._contradicted:
+            return Change.NONE
+        try:
+            if heard.message.role is Role.TRAFFIC:
+                confirmed = self._run(heard, now, hook, agree, by_low=by_low)
+            else:
+                confirmed = self._converse(heard, now, hook, agree, by_low=by_low)
+        except Contradiction:
+            return self._withdraw()
+        return self._count(heard.message.role, now) if confirmed else Change.NONE
+
+    def _count(self, role: Role, now: float) -> Change:
+        if role in _CONTINUOUS:
+            self.handshakes = max(self.handshakes, 1)
+        else:
+            self.handshakes += 1
+        self.evidence = Evidence.CONFIRMED
+        self._announced = now
+        return Change.CONFIRMED
+
+    def _withdraw(self) -> Change:
+        held = self.evidence is Evidence.CONFIRMED
+        self._contradicted = True
+        self._conversations, self._running = (), None
+        self.evidence = Evidence.INITIATION
+        return Change.WITHDRAWN if held else Change.NONE
+
+    def _renewable(self, now: float) -> bool:
+        return now - self._announced >= RENEWAL
+
+    def _silent(self, now: float) -> bool:
+        """Whether a confirmation by what goes on for ever would say nothing new."""
+        return self.evidence is Evidence.CONFIRMED and not self._renewable(now)
+
+    def _run(
+        self,
+        heard: Heard,
+        now: float,
+        hook: HookPoint | None,
+        agree: Callable[[Sequence[Heard]], bool],
+        *,
+        by_low: bool,
+    ) -> bool:
+        if self._running is None:
+            self._running = RunningTraffic()
+        self._running.take(heard, now, hook, by_low=by_low)
+        evidence = self._running.evidence()
+        if not evidence or self._silent(now):
+            return False
+        low, high = self._running.crossing
+        self._running.spend()
+        if not agree(evidence):
+            return False
+        self.crossing = Crossing(low, high) if self.by_low else Crossing(high, low)
+        return True
+
+    def _converse(
+        self,
+        heard: Heard,
+        now: float,
+        hook: HookPoint | None,
+        agree: Callable[[Sequence[Heard]], bool],
+        *,
+        by_low: bool,
+    ) -> bool:
+        if any(c.is_echoed_by(heard, by_low=by_low) for c in self._conversations):
+            raise Contradiction
+        waiting = [c for c in self._conversations if c.awaits(heard, by_low=by_low)]
+        if not waiting and heard.message.role in OPENING:
+            self._open(heard, now, hook, by_low=by_low)
+        silent = heard.message.role in _CONTINUOUS and self._silent(now)
+        confirmed = False
+        for conversation in waiting:
+            evidence = conversation.confirmed_by(heard, hook)
+            if evidence is None or (not silent and not agree(evidence)):
+                continue
+            conversation.confirm()
+            if confirmed or silent:
+                continue
+            confirmed = True
+            if self.evidence is not Evidence.CONFIRMED:
+                self.by_low = conversation.by_low
+            self.crossing = self._turned(conversation)
+        return confirmed
+
+    def _turned(self, conversation: Conversation) -> Crossing:
+        """A conversation's hooks, the flow's initiator first."""
+        opener, answerer = conversation.crossing
+        if conversation.by_low is self.by_low:
+            return Crossing(opener, answerer)
+        return Crossing(answerer, opener)
+
+    def _open(
+        self, heard: Heard, now: float, hook: HookPoint | None, *, by_low: bool
+    ) -> None:
+        """Open a conversation, or one again that was confirmed long enough ago."""
+        new = Conversation(heard, hook, by_low=by_low)
+        for known in self._conversations:
+            if known.is_same(new):
+                known.open_again(
+                    heard, hook, by_low=by_low, renewable=self._renewable(now)
+                )
+                return
+        self._conversations = (*self._conversations[1 - MOST_CONVERSATIONS :], new)
