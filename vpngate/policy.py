@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
 from vpngate.packets import Endpoint, Family, FlowKey, Transport
-from vpngate.recognition import Evidence, Tunnel
+from vpngate.recognition import Evidence, Message, Tunnel
 
 if TYPE_CHECKING:
     from vpngate.registry import Registration, When
@@ -87,9 +87,12 @@ def decide(
     return Decision(Verdict.THROTTLE)
 
 
-def is_sufficient(evidence: Evidence, tunnel: Tunnel, *, one_way: bool) -> bool:
-    """Whether evidence may be acted on; `one_way` as in `confirm = "one-way"`."""
-    return evidence is Evidence.CONFIRMED or (one_way and tunnel.one_way)
+def is_sufficient(evidence: Evidence, message: Message, *, one_way: bool) -> bool:
+    """Whether evidence may be acted on; `one_way` as in `confirm = "one-way"`.
+
+    `message` is the one that the evidence came with.
+    """
+    return evidence is Evidence.CONFIRMED or (one_way and message.one_way)
 
 
 def network_of(address: bytes, prefix_length: int) -> bytes:

@@ -8,7 +8,7 @@ does not know any protocol, and holds no state.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vpngate.packets import Endpoint, FlowKey, Packet
 from vpngate.signatures import Signature
@@ -56,6 +56,26 @@ class Message(NamedTuple):
     )
     conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
     sequence: int = 0  # TRAFFIC only
+    # A request whose form and port leave no doubt, so that `confirm = "one-way"` may
+    # act on it alone.
+    one_way: bool = False
+
+
+class Dissection(NamedTuple):
+    """A packet as the second reader sees it."""
+
+    layer: Any  # the scapy packet, for people to read; scapy has no types
+    message: Message | None  # None: the fields are not what a message of ours has
+
+
+# A packet as scapy's classes dissect it, and the message that its fields amount to;
+# None if they cannot even be laid over it. Never raises.
+SecondReader = Callable[[Packet], Dissection | None]
+
+
+def sees_nothing() -> SecondReader:
+    """The second reader of a tunnel that declares none: nothing of it is confirmed."""
+    return lambda _: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +89,8 @@ class Tunnel:
     read        a packet's message, or None if any checked byte is off
     covers      the flows that a verdict on this confirmed flow is for, itself first
     idle        seconds without a packet after which a verdict ends (180 to 600)
-    one_way     whether the first message alone is beyond doubt, so that
-                `confirm = "one-way"` may act on it
+    second      loads scapy and gives the second reader: what it makes of a packet has
+                to be what `read` does, and shares nothing with it
     """
 
     name: str
@@ -78,7 +98,7 @@ class Tunnel:
     read: Callable[[Packet], Message | None]
     covers: Callable[[FlowKey], tuple[FlowKey, ...]]
     idle: int
-    one_way: bool = False
+    second: Callable[[], SecondReader] = sees_nothing
 
 
 class Sighting(NamedTuple):

@@ -16,7 +16,7 @@ from vpngate.policy import (
     network_of,
     throttles,
 )
-from vpngate.recognition import Evidence, Tunnel
+from vpngate.recognition import Evidence, Message, Role, Tunnel
 from vpngate.registry import When
 
 A = Endpoint(parse_address("10.1.0.2"), 40001)
@@ -38,12 +38,12 @@ class Listed:
         return address in self.protected
 
 
-def tunnel(*, one_way: bool = False) -> Tunnel:
+def tunnel() -> Tunnel:
     def covers(flow: FlowKey) -> tuple[FlowKey, ...]:
         low, high = (Endpoint(end.address, 0) for end in (flow.low, flow.high))
         return flow, FlowKey.of(Transport.ESP, low, high)
 
-    return Tunnel("test", (), lambda _: None, covers, 180, one_way)
+    return Tunnel("test", (), lambda _: None, covers, 180)
 
 
 @pytest.mark.parametrize("registered", [A, B])
@@ -83,8 +83,8 @@ def test_insufficient_evidence_does_nothing_and_still_names_the_registration() -
 def test_only_confirmed_is_acted_on_unless_one_way_is_asked_for_and_safe(
     *, evidence: Evidence, beyond_doubt: bool, one_way: bool, expected: bool
 ) -> None:
-    kind = tunnel(one_way=beyond_doubt)
-    assert is_sufficient(evidence, kind, one_way=one_way) is expected
+    message = Message(Role.INITIATION, "hello", one_way=beyond_doubt)
+    assert is_sufficient(evidence, message, one_way=one_way) is expected
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from vpngate.policy import (
     is_sufficient,
     throttles,
 )
-from vpngate.recognition import Sighting
+from vpngate.recognition import Message, Sighting
 from vpngate.registry.moments import When
 from vpngate.tunnels import Recogniser
 
@@ -82,14 +82,16 @@ class Pipeline:
         if found is None:
             return ()
         sighting = self.flows.observe(captured.packet, *found, elapsed)
-        return () if sighting is None else self._judged(sighting, captured, now)
+        if sighting is None:
+            return ()
+        self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
+        decision = self._decision(sighting, found[1], now)
+        return self._judged(sighting, decision, captured)
 
     def _judged(
-        self, sighting: Sighting, captured: Captured, now: When
+        self, sighting: Sighting, decision: Decision, captured: Captured
     ) -> tuple[Throttle, ...]:
         """The flows to slow because of a sighting: none, unless all is certain."""
-        self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
-        decision = self._decision(sighting, now)
         if not sighting.repeated:
             self._count(sighting, decision.verdict)
         if decision.verdict is not Verdict.THROTTLE or not self._snapshot.enforcing:
@@ -108,9 +110,9 @@ class Pipeline:
         self.verdicts.setdefault(name, Counter())[verdict.value] += 1
         self._metrics.flow(name, sighting.flow.family, verdict)
 
-    def _decision(self, sighting: Sighting, now: When) -> Decision:
+    def _decision(self, sighting: Sighting, message: Message, now: When) -> Decision:
         sufficient = is_sufficient(
-            sighting.evidence, sighting.tunnel, one_way=self._snapshot.one_way
+            sighting.evidence, message, one_way=self._snapshot.one_way
         )
         ends = (sighting.initiator, sighting.responder)
         return decide(sufficient, ends, self._snapshot, now)

@@ -31,6 +31,7 @@ from tests.unit.tunnels.test_ipsec import (
     SA_INIT_ANSWER,
     SA_KE_NONCE,
     ike,
+    payload,
 )
 from tests.unit.tunnels.test_l2tp import (
     CONNECTED,
@@ -79,6 +80,21 @@ def marked(*messages: tuple[str, bytes]) -> tuple[tuple[str, bytes], ...]:
     return tuple((way, MARKER + message) for way, message in messages)
 
 
+# INFORMATIONAL, empty but for its seal, as asked by each end.
+SEAL = payload(0, bytes(40))
+ALIVE, ALIVE_ANSWER = (ike(SEAL, 46, 37, f, message_id=7) for f in (0x08, 0x20))
+ALIVE_BACK, ALIVE_BACK_ANSWER = (
+    ike(SEAL, 46, 37, f, message_id=7) for f in (0x00, 0x28)
+)
+NO_PROPOSAL = ike(payload(0, b"\0\0\0\x0e"), 41, 34, 0x20)
+REDIRECTED = ike(payload(0, b"\0\0\x40\x17" + bytes(40)), 41, 34, 0x20)
+INVALID_KE_NAMED = ike(pack(">BBHI", 0, 0, 10, 17) + b"\0\x13", 41, 34, 0x20)
+NOTIFIED_1 = ike(payload(0, pack(">IBBH", 1, 1, 0, 14)), 11, 5, version=1)
+DELETED_1 = ike(payload(0, pack(">IBBH", 1, 1, 16, 1) + bytes(16)), 12, 5, version=1)
+REFUSED_1 = ike(
+    payload(13, pack(">IBBH", 1, 1, 0, 14)) + payload(0, bytes(16)), 11, 2, version=1
+)
+EMPTY_1 = ike(b"", 0, 2, version=1)
 INVALID_KE = ike(pack(">BBHI", 0, 0, 10, 17) + b"\0\x13", 41, 34, 0x20, responder=NONE)
 ASKED = ike(b"\0" + COOKIE[1:], 41, 34, 0x20, responder=NONE)
 AGAIN = ike(COOKIE + SA_KE_NONCE, 41, 34, 0x08, responder=NONE)
@@ -112,7 +128,24 @@ CONVERSATIONS = [
         "another's answer", UDP, IKE, ((">", SA_INIT), ("<", OTHER_ANSWER)), OPENED
     ),
     Conversation("an echo", UDP, IKE, ((">", SA_INIT), ("<", SA_INIT)), OPENED),
-    Conversation("a refusal", UDP, IKE, ((">", SA_INIT), ("<", REFUSAL)), OPENED),
+    *(
+        Conversation(name, UDP, IKE, ((">", SA_INIT), ("<", answer)), OPENED)
+        for name, answer in (
+            ("a refusal", REFUSAL),
+            ("a refusal that names the responder", NO_PROPOSAL),
+            ("another group asked for, by a responder with a name", INVALID_KE_NAMED),
+            ("another gateway named", REDIRECTED),
+        )
+    ),
+    *(
+        Conversation(name, UDP, IKE, ((">", MAIN), ("<", no), (">", no)), OPENED)
+        for name, no in (
+            ("IKEv1, a notification", NOTIFIED_1),
+            ("IKEv1, a deletion", DELETED_1),
+            ("IKEv1, a notification in main mode", REFUSED_1),
+            ("IKEv1, nothing at all", EMPTY_1),
+        )
+    ),
     Conversation(
         "a cookie asked for",
         *(UDP, IKE),
@@ -136,6 +169,30 @@ CONVERSATIONS = [
         *(UDP, NATT),
         marked((">", IKE_AUTH), (">", IKE_AUTH), ("<", IKE_AUTH_ANSWER)),
         CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2 up before the gateway was: one liveness check",
+        *(UDP, NATT),
+        ((">", KEEPALIVE), *marked((">", ALIVE), ("<", ALIVE_ANSWER))),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2, the responder asks",
+        *(UDP, NATT),
+        marked(("<", ALIVE_BACK), (">", ALIVE_BACK_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2, two requests that cross",
+        *(UDP, NATT),
+        marked((">", ALIVE), ("<", ALIVE_BACK)),
+        OPENED,
+    ),
+    Conversation(
+        "IKEv2, an answer to another request",
+        *(UDP, NATT),
+        marked((">", ALIVE), ("<", IKE_AUTH_ANSWER)),
+        OPENED,
     ),
     Conversation(
         "IKEv2 moved to 4500, unanswered",
@@ -166,10 +223,23 @@ CONVERSATIONS = [
         "ESP", ESP, BARE, each_way(esp(0x1001, 1, 2), esp(0x2002, 8, 9)), CONFIRMED
     ),
     Conversation(
-        "ESP in UDP, some lost, some late",
-        *(UDP, NATT),
-        each_way(esp(0x1001, 1, 5, 3), [KEEPALIVE, *esp(0x2002, 900, 70_000)]),
+        "ESP, some lost, some late",
+        *(ESP, BARE),
+        each_way(esp(0x1001, 1, 5, 3), esp(0x2002, 900, 70_000)),
         CONFIRMED,
+    ),
+    # Only its key exchange tells it from other protocols that begin so.
+    Conversation(
+        "ESP in UDP",
+        *(UDP, NATT),
+        each_way(esp(0x1001, 1, 2, 3), [KEEPALIVE, *esp(0x2002, 900, 901)]),
+        NOTHING,
+    ),
+    Conversation(
+        "ESP under reserved SPIs",
+        *(ESP, BARE),
+        each_way(esp(0x65, 1, 2, 3), esp(0xFF, 1, 2, 3)),
+        NOTHING,
     ),
     Conversation(
         "ESP around the end of its numbers",
@@ -205,7 +275,7 @@ CONVERSATIONS = [
     ),
     Conversation(
         "no two packets of one SPI",
-        *(UDP, NATT),
+        *(ESP, BARE),
         each_way(
             [p for n in range(50) for p in esp(0x1000 + n, n)],
             [p for n in range(50) for p in esp(0x2000 + n, n)],
@@ -247,6 +317,25 @@ CONVERSATIONS = [
     Conversation(
         "PPTP", TCP, PPTP, ((">", SCCRQ), (">", SCCRQ), ("<", SCCRP)), CONFIRMED
     ),
+    *(
+        Conversation(
+            f"PPTP, result {result}, error {error}",
+            *(TCP, PPTP),
+            (
+                (">", SCCRQ),
+                (
+                    "<",
+                    bytes(
+                        PPTPStartControlConnectionReply(
+                            result_code=result, error_code=error
+                        )
+                    ),
+                ),
+            ),
+            OPENED,
+        )
+        for result, error in ((0, 0), (1, 4), (2, 0), (2, 6), (3, 0), (4, 0), (5, 0))
+    ),
     Conversation("PPTP, two requests", TCP, PPTP, ((">", SCCRQ), ("<", SCCRQ)), OPENED),
     Conversation(
         "enhanced GRE, one end only acknowledges",
@@ -262,10 +351,10 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
 def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) -> None:
     table = FlowTable(10)
-    for now, (way, payload) in enumerate(conversation.said):
+    for now, (way, said) in enumerate(conversation.said):
         raw = network(
             conversation.transport,
-            payload,
+            said,
             conversation.ports,
             back=way == "<",
             ipv6=ipv6,
