@@ -15,6 +15,7 @@ from vpngate.errors import UnreadableInput
 from vpngate.flows import FlowTable
 from vpngate.packets import FlowKey
 from vpngate.recognition import Sighting, Tunnel
+from vpngate.second_reading import Heard, Outcome, second_reading
 from vpngate.tunnels import Recogniser
 
 _MAX_FLOWS = 1_000_000  # followed at the same time
@@ -45,15 +46,28 @@ class _Flow:
 
 
 class Replay:
-    """Replays captures for a choice of tunnels, each with a flow table of its own."""
+    """Replays captures for a choice of tunnels, each with a flow table of its own.
+
+    `unread` turns true when a flow could not be confirmed for want of scapy.
+    """
 
     def __init__(self, tunnels: Sequence[Tunnel]) -> None:
         self._candidates = CandidateFilter.of(s for t in tunnels for s in t.signatures)
         self._recognise = Recogniser(tunnels).recognise
+        self.unread = False
 
     def open(self, path: Path) -> CaptureFile:
         """A capture file that gives out these tunnels' candidates."""
         return CaptureFile(path, self._candidates)
+
+    def agrees(self, tunnel: Tunnel, heard: Sequence[Heard]) -> bool:
+        """Whether the second reader confirms a flow; loads scapy when first called.
+
+        As long as it takes: nobody waits for a capture's packets.
+        """
+        outcome = second_reading(tunnel, heard)
+        self.unread = self.unread or outcome is Outcome.UNAVAILABLE
+        return outcome is Outcome.AGREED
 
     def flows(self, capture: CaptureFile) -> Iterator[Sighting]:
         """The flows with evidence, each once, as they stand at the capture's end.
