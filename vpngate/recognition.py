@@ -56,6 +56,9 @@ class Message(NamedTuple):
     )
     conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
     sequence: int = 0  # TRAFFIC only
+    # EXCHANGE only: whether it is the exchange's response, not its request; None where
+    # the two look alike.
+    answers: bool | None = None
     # A request whose form and port leave no doubt, so that `confirm = "one-way"` may
     # act on it alone.
     one_way: bool = False

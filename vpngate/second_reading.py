@@ -131,8 +131,14 @@ def _halves(ends: list[Endpoint], messages: list[Message]) -> tuple[int, int] | 
 
     def earlier(wanted: Role, *, own: bool) -> int | None:
         for at in range(last):
-            same = messages[at].token == messages[last].token
-            if messages[at].role is wanted and same and (ends[at] == ends[last]) is own:
+            one, other = messages[at], messages[last]
+            alike = one.answers is not None and one.answers == other.answers
+            if (
+                one.role is wanted
+                and one.token == other.token
+                and (ends[at] == ends[last]) is own
+                and not alike
+            ):
                 return at
         return None
 

@@ -102,7 +102,8 @@ def _read_1(message: bytes, length: int) -> Message | None:
             named = message[_AT_DOI : _AT_DOI + len(_IPSEC_DOI)]
             if flags or message_id or named != _IPSEC_DOI:
                 return None
-            return _opening(f"IKEv1 {_MODES[exchange]}", initiator, responder)
+            name = f"IKEv1 {_MODES[exchange]}"
+            return _opening(name, exchange, initiator, responder)
     if not says_something or responder == _NO_SPI:
         return None
     return Message(Role.EXCHANGE, "IKEv1 exchange", initiator + responder)
@@ -124,7 +125,9 @@ def _read_2(message: bytes, length: int) -> Message | None:
         request = responder == _NO_SPI
         if flags != (_FROM_INITIATOR if request else _RESPONSE) or message_id:
             return None
-        return _opening(name, initiator, responder) if needed in payloads else None
+        if needed not in payloads:
+            return None
+        return _opening(name, exchange, initiator, responder)
     sealed = first in (_SEALED, _SEALED_FRAGMENT) and responder != _NO_SPI
     known = exchange in _EXCHANGES_2 and not flags & ~(_FROM_INITIATOR | _RESPONSE)
     if not sealed or not known:
@@ -132,16 +135,21 @@ def _read_2(message: bytes, length: int) -> Message | None:
     # The initiator's request and the responder's response name the same exchange, and
     # the other way round: each end counts the exchanges that it asks for (RFC 7296
     # section 2.2), and the initiator's bit tells the ends apart.
-    by_initiator = bool(flags & _FROM_INITIATOR) is not bool(flags & _RESPONSE)
+    answers = bool(flags & _RESPONSE)
+    by_initiator = bool(flags & _FROM_INITIATOR) is not answers
     token = initiator + responder + _EXCHANGE_2.pack(exchange, message_id, by_initiator)
-    return Message(Role.EXCHANGE, "IKEv2 exchange", token)
+    return Message(Role.EXCHANGE, "IKEv2 exchange", token, answers=answers)
 
 
-def _opening(name: str, initiator: bytes, responder: bytes) -> Message:
-    """One of the two messages that open: only the second names the responder."""
+def _opening(name: str, exchange: int, initiator: bytes, responder: bytes) -> Message:
+    """One of the two messages that open: only the second names the responder.
+
+    It answers the first in the same exchange.
+    """
+    token = initiator + exchange.to_bytes()
     if responder == _NO_SPI:
-        return Message(Role.INITIATION, _REQUEST.format(name), initiator)
-    return Message(Role.RESPONSE, f"{name} response", initiator)
+        return Message(Role.INITIATION, _REQUEST.format(name), token)
+    return Message(Role.RESPONSE, f"{name} response", token)
 
 
 def _payloads(message: bytes, length: int, version: int) -> list[int] | None:

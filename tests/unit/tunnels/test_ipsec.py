@@ -119,8 +119,9 @@ def test_an_answer_repeats_the_initiators_spi(
     first = read(TUNNEL, Transport.UDP, marker + question, ports, ipv6=ipv6)
     second = read(TUNNEL, Transport.UDP, marker + answer, ports, ipv6=ipv6, back=True)
     alone = name == "IKE_SA_INIT" and not marker and ports[1] == 500
-    assert first == Message(Role.INITIATION, f"{name} request", SPI_I, one_way=alone)
-    assert second == Message(Role.RESPONSE, f"{name} response", SPI_I)
+    token = SPI_I + question[18:19]  # the exchange type
+    assert first == Message(Role.INITIATION, f"{name} request", token, one_way=alone)
+    assert second == Message(Role.RESPONSE, f"{name} response", token)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_request_for_a_cookie_confirms_nothing_and_the_retry_opens() -> None:
     assert on_500(asked) is None
     seen = on_500(again)
     assert seen is not None
-    assert (seen.role, seen.token) == (Role.INITIATION, SPI_I)
+    assert (seen.role, seen.token) == (Role.INITIATION, SPI_I + b"\x22")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +270,7 @@ def test_scapy_builds_what_is_read() -> None:
         / IKEv2_Notify(type="NAT_DETECTION_SOURCE_IP", notify=bytes(20))
     )
     assert on_500(message) == Message(
-        Role.INITIATION, "IKE_SA_INIT request", SPI_I, one_way=True
+        Role.INITIATION, "IKE_SA_INIT request", SPI_I + b"\x22", one_way=True
     )
     sealed = layered(
         IKEv2(
@@ -282,13 +283,17 @@ def test_scapy_builds_what_is_read() -> None:
         / IKEv2_Encrypted(load=bytes(64))
     )
     token = BOTH + bytes((35, 0, 0, 0, 1, True))
-    assert on_4500(sealed) == Message(Role.EXCHANGE, "IKEv2 exchange", token)
+    assert on_4500(sealed) == Message(
+        Role.EXCHANGE, "IKEv2 exchange", token, answers=False
+    )
     first = layered(
         ISAKMP(init_cookie=SPI_I, exch_type=2)
         / ISAKMP_payload_SA(prop=ISAKMP_payload_Proposal())
         / ISAKMP_payload_VendorID(VendorID=bytes(16))
     )
-    assert on_500(first) == Message(Role.INITIATION, "IKEv1 main mode request", SPI_I)
+    assert on_500(first) == Message(
+        Role.INITIATION, "IKEv1 main mode request", SPI_I + b"\x02"
+    )
 
 
 def test_scapy_sees_the_same_in_what_is_crafted() -> None:

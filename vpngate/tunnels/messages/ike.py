@@ -118,7 +118,7 @@ def _version_1(
     if not holds(header, {"flags": 0, "id": 0}) or not holds(layers[1], {"doi": 1}):
         return None
     mode = "main" if holds(header, {"exch_type": 2}) else "aggressive"
-    return _opening(f"IKEv1 {mode} mode", spis)
+    return _opening(f"IKEv1 {mode} mode", header, spis)
 
 
 def _version_2(
@@ -139,7 +139,7 @@ def _version_2(
         ]
         wanted: Fields = {"flags": 0x20 if responder_known else 0x08, "id": 0}
         complete = needed in types and holds(header, wanted)
-        return _opening(name, spis) if complete else None
+        return _opening(name, header, spis) if complete else None
     sealed = bool(types) and types[0] in _FORMAT_2.sealing and responder_known
     if exchange not in (35, 36, 37, 43, 44) or flags not in (0, 8, 0x20, 0x28):
         return None
@@ -150,14 +150,15 @@ def _version_2(
     asked_by_initiator = from_initiator != answers
     named = bytes([exchange]) + header.fields["id"].to_bytes(4)
     token = spis[0] + spis[1] + named + bytes([asked_by_initiator])
-    return Message(Role.EXCHANGE, "IKEv2 exchange", token)
+    return Message(Role.EXCHANGE, "IKEv2 exchange", token, answers=answers)
 
 
-def _opening(name: str, spis: tuple[bytes, bytes]) -> Message:
-    initiator, responder = spis
-    if responder == _UNKNOWN:
-        return Message(Role.INITIATION, f"{name} request", initiator)
-    return Message(Role.RESPONSE, f"{name} response", initiator)
+def _opening(name: str, header: Any, spis: tuple[bytes, bytes]) -> Message:
+    """A request, which cannot name the responder yet, or its response."""
+    token = spis[0] + bytes([header.fields["exch_type"]])
+    if spis[1] == _UNKNOWN:
+        return Message(Role.INITIATION, f"{name} request", token)
+    return Message(Role.RESPONSE, f"{name} response", token)
 
 
 def _exchange_1(spis: tuple[bytes, bytes]) -> Message | None:
