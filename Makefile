@@ -72,6 +72,8 @@ bench: setup
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
 	else echo 'make bench: without root the kernel is left out'; fi
+	@echo '== second readings'
+	@$(BIN)/python -m bench.second_reading
 	@echo '== classify, beside ndpiReader'
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	  $(BIN)/python -m bench.make_capture "$$folder/large.pcap" && \

@@ -67,8 +67,13 @@ class Message(NamedTuple):
 class Dissection(NamedTuple):
     """A packet as the second reader sees it."""
 
-    layer: Any  # the scapy packet, for people to read; scapy has no types
+    shown: Callable[[], Any]
     message: Message | None  # None: the fields are not what a message of ours has
+
+    @property
+    def layer(self) -> Any:
+        """The scapy packet, for people to read: made when asked for."""
+        return self.shown()
 
 
 # A packet as scapy's classes dissect it, and the message that its fields amount to;

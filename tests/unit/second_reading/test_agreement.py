@@ -106,3 +106,16 @@ def test_running_traffic_needs_its_first_64_bytes(confirmation: Confirmation) ->
         for p in confirmation.packets()
     ]
     assert both_confirm(tunnel, packets)
+
+
+@each_confirmation
+def test_people_can_read_what_the_second_reader_read(
+    confirmation: Confirmation,
+) -> None:
+    read = TUNNELS[confirmation.tunnel].second()
+    for packet in confirmation.packets():
+        seen = read(packet)
+        assert seen is not None
+        text = seen.layer.show(dump=True)
+        assert text.startswith(f"###[ {seen.layer.name} ]###")
+        assert text == seen.layer.show(dump=True)

@@ -71,29 +71,46 @@ def test_whatever_scapy_raises_the_bytes_are_no_message(
                 assert READERS[confirmation.tunnel](one) is None
 
 
-def dense_ike(version: int, size: int = 1436) -> bytes:
-    """As many payloads as fit, none with a body."""
-    count = (size - 28 - 40) // 4
+def dense_ike(version: int, count: int = 341, size: int = 1436) -> bytes:
+    """That many payloads, the first with what there is to fill the size."""
+    body = size - 28 - 4 * count
     kind = 43 if version == 2 else 13
-    small = b"".join(ipsec.payload(kind, b"") for _ in range(count))
-    first = ipsec.payload(kind, b"\0\0\0\1\0\0\0\1" + bytes(28))
+    small = [ipsec.payload(kind, b"") for _ in range(count - 2)]
+    small.append(ipsec.payload(0, b""))
+    first = ipsec.payload(kind, b"\0\0\0\1" + bytes(body - 4))
     fields: dict[str, Any] = {"version": version, "responder": ipsec.NONE}
     if version == 2:
-        return ipsec.ike(first + small, 33, 34, 0x08, **fields)
-    return ipsec.ike(first + small, 1, 2, **fields)
+        return ipsec.ike(first + b"".join(small), 33, 34, 0x08, **fields)
+    return ipsec.ike(first + b"".join(small), 1, 2, **fields)
 
 
-def dense_l2tp() -> bytes:
-    avps = [l2tp.avp(1, b"", vendor=9, flags=0)] * 200
+def dense_l2tp(count: int = 220) -> bytes:
+    avps = [l2tp.avp(1, b"", vendor=9, flags=0)] * (count - 4)
     return l2tp.control(l2tp.SCCRQ, l2tp.PROTOCOL, l2tp.HOST, l2tp.assigned(1), *avps)
 
 
 def crowded() -> Iterator[tuple[str, Packet]]:
+    """As many headers as fit into a packet."""
     for version in (1, 2):
         message = dense_ike(version)
         yield "ipsec", packet(Transport.UDP, message, ipsec.IKE)
-        yield "ipsec", packet(Transport.UDP, ipsec.MARKER + message, ipsec.NATT)
+        marked = ipsec.MARKER + dense_ike(version, 340, 1432)
+        yield "ipsec", packet(Transport.UDP, marked, ipsec.NATT)
     yield "l2tp", packet(Transport.UDP, dense_l2tp(), l2tp.PORTS)
+
+
+def full() -> Iterator[tuple[str, Packet]]:
+    """As many headers as a message of ours may have."""
+    for version in (1, 2):
+        yield "ipsec", packet(Transport.UDP, dense_ike(version, 32), ipsec.IKE)
+    yield "l2tp", packet(Transport.UDP, dense_l2tp(32), l2tp.PORTS)
+
+
+def test_a_message_with_as_many_as_allowed_is_one() -> None:
+    for name, one in full():
+        seen = READERS[name](one)
+        assert seen is not None
+        assert seen.message == TUNNELS[name].read(one) is not None
 
 
 def test_a_message_full_of_headers_is_left_after_a_few(

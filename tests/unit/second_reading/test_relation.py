@@ -30,7 +30,7 @@ class Spoken:
         self.messages: dict[bytes, Message] = {}
         self.tunnel = Tunnel(
             *("spoken", (), self.read, lambda flow: (flow,), 180),
-            second=lambda: lambda packet: Dissection(None, self.read(packet)),
+            second=lambda: lambda packet: Dissection(lambda: None, self.read(packet)),
         )
 
     def read(self, packet: Packet) -> Message | None:

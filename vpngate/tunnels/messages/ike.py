@@ -12,7 +12,6 @@ read as far as it goes, and has to go as far as what the message cannot do witho
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from scapy.contrib.ikev2 import (
     IKEv2,
@@ -21,13 +20,14 @@ from scapy.contrib.ikev2 import (
     IKEv2_Payload,
 )
 from scapy.layers.isakmp import ISAKMP_payload, ISAKMP_payload_SA
-from scapy.packet import Packet as Layer
+from scapy.packet import Packet
 
-from vpngate.recognition import Dissection, Message, Role
-from vpngate.tunnels.messages.layers import Fields, chained, holds, laid_over
+from vpngate.recognition import Message, Role
+from vpngate.tunnels.messages.layers import Fields, Layer, holds, laid_over, size_of
 
 _UNKNOWN = b"\0" * 8  # an SPI, or a cookie, that is not known yet
 _MOST_PAYLOADS = 32  # our own limit
+_HEADER_SIZE = size_of(IKEv2)
 
 
 class SecurityAssociation(ISAKMP_payload):
@@ -46,8 +46,8 @@ class _Format:
     sealing   types that hold all the others, encrypted, and stand last
     """
 
-    payload: type[Layer]
-    classes: Mapping[int, type[Layer]]
+    payload: type[Packet]
+    classes: Mapping[int, type[Packet]]
     clear: Fields
     sealing: frozenset[int] = frozenset()
 
@@ -61,27 +61,29 @@ _FORMAT_2 = _Format(
 )
 
 
-def read(message: bytes, length: int) -> Dissection | None:
-    """The message of IKE that starts with its header; `length` is that on the wire."""
+def read(message: bytes, length: int) -> tuple[list[Layer], Message | None]:
+    """Header and payloads, and the message that they amount to.
+
+    `message` starts with the header; `length` is that on the wire.
+    """
     kind = IKEv2.dispatch_hook(message)  # by version
     found = laid_over(kind, message)
     if found is None:
-        return None
+        return [], None
     header, body = found
     amounts_to, names = (
         (_version_2, ("init_SPI", "resp_SPI"))
         if kind is IKEv2
         else (_version_1, ("init_cookie", "resp_cookie"))
     )
-    spis = tuple(header.fields[name] for name in names)
-    if not holds(header, {"length": length}) or spis[0] == _UNKNOWN:
-        return Dissection(header, None)
+    spis = (header.fields[names[0]], header.fields[names[1]])
     layers = [header]
-    seen = amounts_to(layers, spis, body)
-    return Dissection(chained(layers), seen)
+    if not holds(header, {"length": length}) or spis[0] == _UNKNOWN:
+        return layers, None
+    return layers, amounts_to(layers, spis, body)
 
 
-def opens_version_2(header: Any) -> bool:
+def opens_version_2(header: Layer) -> bool:
     """Whether a header is that of an IKE_SA_INIT request."""
     return holds(
         header, {"version": 0x20, "exch_type": 34, "resp_SPI": _UNKNOWN, "flags": 0x08}
@@ -89,7 +91,7 @@ def opens_version_2(header: Any) -> bool:
 
 
 def _version_1(
-    layers: list[Any], spis: tuple[bytes, bytes], body: bytes
+    layers: list[Layer], spis: tuple[bytes, bytes], body: bytes
 ) -> Message | None:
     """A message of version 1; the payloads found in `body` are added to `layers`.
 
@@ -106,7 +108,7 @@ def _version_1(
     if not holds(header, fields):
         return None
     if encrypted and not holds(header, {"next_payload": 132}):
-        size = header.fields["length"] - (len(header.raw_packet_cache))
+        size = header.fields["length"] - _HEADER_SIZE
         whole_blocks = size > 0 and not size % 8
         return _exchange_1(spis) if whole_blocks else None
     types = _payloads(layers, body, _FORMAT_1)
@@ -122,7 +124,7 @@ def _version_1(
 
 
 def _version_2(
-    layers: list[Any], spis: tuple[bytes, bytes], body: bytes
+    layers: list[Layer], spis: tuple[bytes, bytes], body: bytes
 ) -> Message | None:
     """A message of version 2; the payloads found in `body` are added to `layers`."""
     header = layers[0]
@@ -153,7 +155,7 @@ def _version_2(
     return Message(Role.EXCHANGE, "IKEv2 exchange", token, answers=answers)
 
 
-def _opening(name: str, header: Any, spis: tuple[bytes, bytes]) -> Message:
+def _opening(name: str, header: Layer, spis: tuple[bytes, bytes]) -> Message:
     """A request, which cannot name the responder yet, or its response."""
     token = spis[0] + bytes([header.fields["exch_type"]])
     if spis[1] == _UNKNOWN:
@@ -167,14 +169,14 @@ def _exchange_1(spis: tuple[bytes, bytes]) -> Message | None:
     return Message(Role.EXCHANGE, "IKEv1 exchange", b"".join(spis))
 
 
-def _payloads(layers: list[Any], body: bytes, form: _Format) -> list[int] | None:
+def _payloads(layers: list[Layer], body: bytes, form: _Format) -> list[int] | None:
     """The types of the payloads behind the header, each layer added to `layers`.
 
     None if they do not end where the message does, or break a rule. Where a part of
     the message is not here, they may go on there.
     """
     header = layers[0]
-    left = header.fields["length"] - len(header.raw_packet_cache)
+    left = header.fields["length"] - _HEADER_SIZE
     cut = len(body) < left
     types: list[int] = []
     following = header.fields["next_payload"]
@@ -198,9 +200,9 @@ def _payloads(layers: list[Any], body: bytes, form: _Format) -> list[int] | None
     return types if left == 0 else None
 
 
-def _is_numbered(layer: Any) -> bool:
+def _is_numbered(layer: Layer) -> bool:
     """Whether a fragment is one of those that it belongs to (RFC 7383 section 2.5)."""
-    if not isinstance(layer, IKEv2_Encrypted_Fragment):
+    if layer.kind is not IKEv2_Encrypted_Fragment:
         return True
     number, total = layer.fields["frag_number"], layer.fields["frag_total"]
     return bool(1 <= number <= total)

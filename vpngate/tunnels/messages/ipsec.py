@@ -10,7 +10,7 @@ from scapy.layers.ipsec import ESP, NON_ESP
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
 from vpngate.tunnels.messages import ike
-from vpngate.tunnels.messages.layers import chained, holds, laid_over, size_of
+from vpngate.tunnels.messages.layers import holds, laid_over, shown, size_of
 
 _ISAKMP, _NAT_T = 500, 4500  # registered ports
 _SPIS = range(0x100, 1 << 32)  # those below are reserved
@@ -26,20 +26,19 @@ def read(packet: Packet) -> Dissection | None:
     ports = {packet.source.port, packet.destination.port}
     marker = laid_over(NON_ESP, packet.payload) if _NAT_T in ports else None
     if marker and holds(marker[0], {"non_esp": 0}):
-        seen = ike.read(marker[1], packet.length - size_of(NON_ESP))
-        layer = chained([marker[0], seen.layer]) if seen else marker[0]
-        return Dissection(layer, seen.message if seen else None)
+        layers, message = ike.read(marker[1], packet.length - size_of(NON_ESP))
+        return Dissection(shown([marker[0], *layers]), message)
     if _ISAKMP not in ports:
         return None
-    seen = ike.read(packet.payload, packet.length)
-    if seen is None or seen.message is None:
-        return seen
+    layers, message = ike.read(packet.payload, packet.length)
+    if not layers:
+        return None
     alone = (
-        ike.opens_version_2(seen.layer)
+        ike.opens_version_2(layers[0])
         and packet.destination.port == _ISAKMP
         and len(packet.payload) == packet.length
     )
-    return Dissection(seen.layer, seen.message._replace(one_way=alone))
+    return Dissection(shown(layers), message and message._replace(one_way=alone))
 
 
 def _esp(packet: Packet) -> Dissection | None:
@@ -49,7 +48,9 @@ def _esp(packet: Packet) -> Dissection | None:
     layer, _ = found
     words = (packet.length - 8) // 4  # behind SPI and sequence number
     if words * 4 < _TRAILER or not holds(layer, {"spi": _SPIS}):
-        return Dissection(layer, None)
+        return Dissection(shown([layer]), None)
     spi, number = layer.fields["spi"], layer.fields["seq"]
     token = int(spi).to_bytes(4)
-    return Dissection(layer, Message(Role.TRAFFIC, "ESP", token, sequence=number))
+    return Dissection(
+        shown([layer]), Message(Role.TRAFFIC, "ESP", token, sequence=number)
+    )

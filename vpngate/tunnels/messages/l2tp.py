@@ -10,7 +10,7 @@ message the AVPs that are there have to do.
 # mypy: disable-error-code="misc"
 # ruff: noqa: RUF012 — fields_desc is what scapy's metaclass builds a class from.
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scapy.fields import (
     BitField,
@@ -21,11 +21,11 @@ from scapy.fields import (
     ShortField,
     XStrLenField,
 )
-from scapy.packet import Packet as Layer
+from scapy.packet import Packet as Scapy
 
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
-from vpngate.tunnels.messages.layers import Fields, chained, holds, laid_over
+from vpngate.tunnels.messages.layers import Fields, Layer, holds, laid_over, shown
 
 AVP_HEADER = 6  # bytes
 VERSION_2 = 2
@@ -51,7 +51,7 @@ ATTRIBUTES = {
 }
 
 
-class AVP(Layer):
+class AVP(Scapy):
     """An attribute-value pair; of a hidden one the value is encrypted."""
 
     name = "L2TP AVP"
@@ -77,7 +77,7 @@ class AVP(Layer):
         return b"", s
 
 
-class Header(Layer):
+class Header(Scapy):
     """What a control message begins with; `version` says what names the receiver."""
 
     name = "L2TP control header"
@@ -167,18 +167,18 @@ def read(packet: Packet) -> Dissection | None:
         return None
     header, body = found
     if not holds(header, {**_HEADER, "length": packet.length}):
-        return Dissection(header, None)
+        return Dissection(shown([header]), None)
     layers = [header]
     attributes = _attributes(layers, body, packet)
-    return Dissection(chained(layers), _message(header, attributes, packet))
+    return Dissection(shown(layers), _message(layers, attributes, packet))
 
 
-def _attributes(layers: list[Any], body: bytes, packet: Packet) -> dict[int, Any]:
+def _attributes(layers: list[Layer], body: bytes, packet: Packet) -> dict[int, Layer]:
     """The IETF's AVPs by number, the first of each; each one is added to `layers`.
 
     None of them if they break a rule, or do not fill the message.
     """
-    attributes: dict[int, Any] = {}
+    attributes: dict[int, Layer] = {}
     left = packet.length - (len(packet.payload) - len(body))
     cut = len(body) < left
     while left:
@@ -200,10 +200,14 @@ def _attributes(layers: list[Any], body: bytes, packet: Packet) -> dict[int, Any
     return attributes if cut or not left else {}
 
 
-def _message(header: Any, avps: dict[int, Any], packet: Packet) -> Message | None:
+def _message(
+    layers: list[Layer], avps: dict[int, Layer], packet: Packet
+) -> Message | None:
     """What header and AVPs amount to."""
-    first = header.payload
-    if not avps or not holds(first, {"vendor": 0, "attribute": 0, "hidden": 0}):
+    if not avps:
+        return None
+    header, first = layers[:2]
+    if not holds(first, {"vendor": 0, "attribute": 0, "hidden": 0}):
         return None
     opening = _OPENINGS.get(first.fields["value"])
     if opening is None or not holds(header, opening.header):
@@ -242,8 +246,8 @@ def _on_its_way(
 
 
 def _introduces(
-    avps: dict[int, Any],
-    assigned: Any,
+    avps: dict[int, Layer],
+    assigned: Layer | None,
     version_2: bool,  # noqa: FBT001
     whole: bool,  # noqa: FBT001
 ) -> bool:
@@ -265,6 +269,6 @@ def _introduces(
     return len(number) == (2 if version_2 else 4) and any(number)
 
 
-def _value(avp: Any) -> bytes:
+def _value(avp: Layer | None) -> bytes:
     """The value of an AVP; empty if it is hidden, or not there."""
     return b"" if avp is None or avp.fields["hidden"] else bytes(avp.fields["value"])

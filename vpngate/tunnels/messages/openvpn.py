@@ -14,7 +14,6 @@ to be there is all but the part that is encrypted.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from scapy.fields import (
     BitEnumField,
@@ -29,12 +28,12 @@ from scapy.fields import (
     XStrField,
     XStrFixedLenField,
 )
-from scapy.packet import Packet as Layer
+from scapy.packet import Packet as Scapy
 from scapy.packet import bind_layers
 
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
-from vpngate.tunnels.messages.layers import Fields, chained, holds, laid_over
+from vpngate.tunnels.messages.layers import Fields, Layer, holds, laid_over, shown
 
 SESSION_ID_SIZE = 8
 TAG_SIZE = 32
@@ -77,14 +76,14 @@ _RELIABILITY = [
 ]
 
 
-class OverTCP(Layer):
+class OverTCP(Scapy):
     """The length that stands before each packet on TCP (section 2)."""
 
     name = "OpenVPN over TCP"
     fields_desc = [LenField("length", None, fmt="!H")]
 
 
-class Control(Layer):
+class Control(Scapy):
     """A control packet without wrapping (section 3.2)."""
 
     name = "OpenVPN control"
@@ -92,13 +91,13 @@ class Control(Layer):
 
 
 @cache
-def tls_auth(hmac_size: int) -> type[Layer]:
+def tls_auth(hmac_size: int) -> type[Scapy]:
     """The class of control packets under tls-auth with an HMAC of that many bytes.
 
     The packet itself does not say which digest its ends agreed on (section 3.3).
     """
 
-    class ControlTlsAuth(Layer):
+    class ControlTlsAuth(Scapy):
         """A control packet under tls-auth."""
 
         name = "OpenVPN control, tls-auth"
@@ -112,7 +111,7 @@ def tls_auth(hmac_size: int) -> type[Layer]:
     return ControlTlsAuth
 
 
-class ControlTlsCrypt(Layer):
+class ControlTlsCrypt(Scapy):
     """A control packet under tls-crypt; everything behind the tag is encrypted.
 
     Under tls-crypt-v2 the wrapped client key ends P_CONTROL_HARD_RESET_CLIENT_V3 and
@@ -132,7 +131,7 @@ class ControlTlsCrypt(Layer):
 bind_layers(OverTCP, Control)
 
 
-class Start(Layer):
+class Start(Scapy):
     """What every control packet begins with."""
 
     name = "OpenVPN"
@@ -179,7 +178,7 @@ _FIRST_REPLAYS = frozenset((*range(1, 16), *range(0x0F000001, 0x0F000010)))
 
 def read(packet: Packet) -> Dissection | None:
     """The control packet that opens or carries on a session, field by field."""
-    layers: list[Any] = []
+    layers: list[Layer] = []
     data, size = packet.payload, packet.length
     if packet.transport is Transport.TCP:
         found = laid_over(OverTCP, data)
@@ -199,11 +198,11 @@ def read(packet: Packet) -> Dissection | None:
         *_sealed(opcode, data, size),
     ):
         if message is not None:
-            return Dissection(chained([*layers, layer]), message)
-    return Dissection(chained([*layers, start[0]]), None)
+            return Dissection(shown([*layers, layer]), message)
+    return Dissection(shown([*layers, start[0]]), None)
 
 
-_Reading = Iterator[tuple[Any, Message | None]]
+_Reading = Iterator[tuple[Layer, Message | None]]
 
 
 def _in_clear(opcode: int, data: bytes, size: int) -> _Reading:

@@ -5,7 +5,7 @@ Knows the two messages that open a control connection, what may follow them in t
 segment, and the header of enhanced GRE. Of a cut message the names may be missing.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scapy.layers.l2 import GRE_PPTP
 from scapy.layers.pptp import (
@@ -13,11 +13,18 @@ from scapy.layers.pptp import (
     PPTPStartControlConnectionReply,
     PPTPStartControlConnectionRequest,
 )
-from scapy.packet import Packet as Layer
+from scapy.packet import Packet as Scapy
 
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
-from vpngate.tunnels.messages.layers import Fields, holds, laid_over, size_of
+from vpngate.tunnels.messages.layers import (
+    Fields,
+    Layer,
+    holds,
+    laid_over,
+    shown,
+    size_of,
+)
 
 _LISTENS = 1723
 _COMMON: Fields = {
@@ -33,7 +40,7 @@ _COMMON: Fields = {
 class _Kind(NamedTuple):
     """A class and the message it describes."""
 
-    layer: type[Layer]
+    layer: type[Scapy]
     role: Role
     name: str
     fields: Fields
@@ -77,15 +84,15 @@ def _control(packet: Packet, kind: _Kind) -> Dissection | None:
     layer, behind = found
     size = _SIZES[kind.layer]
     if packet.length < size or not holds(layer, {**kind.fields, "len": size}):
-        return Dissection(layer, None)
+        return Dissection(shown([layer]), None)
     following = laid_over(PPTP, behind)
     if following is not None and not _is_another(following[0]):
-        return Dissection(layer, None)
+        return Dissection(shown([layer]), None)
     alone = kind is _REQUEST and len(packet.payload) == packet.length
-    return Dissection(layer, Message(kind.role, kind.name, one_way=alone))
+    return Dissection(shown([layer]), Message(kind.role, kind.name, one_way=alone))
 
 
-def _is_another(layer: Any) -> bool:
+def _is_another(layer: Layer) -> bool:
     """Whether what follows is a control message, too, of a type that scapy knows."""
     return holds(
         layer,
@@ -121,5 +128,5 @@ def _enhanced_gre(packet: Packet) -> Dissection | None:
     whole = header + data == packet.length and (data > 0) == numbered
     says_something = numbered or fields["acknum_present"] == 1
     if not whole or not says_something or not holds(layer, _ENHANCED):
-        return Dissection(layer, None)
-    return Dissection(layer, Message(Role.EXCHANGE, "enhanced GRE"))
+        return Dissection(shown([layer]), None)
+    return Dissection(shown([layer]), Message(Role.EXCHANGE, "enhanced GRE"))

@@ -19,7 +19,7 @@ from scapy.packet import Packet as Layer
 
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
-from vpngate.tunnels.messages.layers import chained, holds, laid_over, size_of
+from vpngate.tunnels.messages.layers import holds, laid_over, shown, size_of
 
 
 class _Kind(NamedTuple):
@@ -52,11 +52,11 @@ def read(packet: Packet) -> Dissection | None:
     kind = _BY_TYPE.get(header.fields["message_type"])
     body = laid_over(kind.body, behind) if kind else None
     if kind is None or body is None:
-        return Dissection(header, None)
-    layer = chained([header, body[0]])
+        return Dissection(shown([header]), None)
+    layers = shown([header, body[0]])
     whole = packet.length == _SIZES[kind.body] and not body[1]
     if not whole or not holds(header, {"reserved_zero": 0}):
-        return Dissection(layer, None)
+        return Dissection(layers, None)
     # The class declares indices as little-endian numbers; a token is as on the wire.
     token = body[0].fields[kind.token_in].to_bytes(4, "little")
-    return Dissection(layer, Message(kind.role, kind.name, token))
+    return Dissection(layers, Message(kind.role, kind.name, token))
