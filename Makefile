@@ -16,7 +16,7 @@ help:
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
-	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
+	@echo 'make corpus CORPUS=DIR [PEERS=DIR]  recognition, scored on labelled captures'
 
 setup: .apt-done .venv/.done
 	@true
@@ -72,6 +72,8 @@ bench: setup
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
 	else echo 'make bench: without root the kernel is left out'; fi
+	@echo '== second readings'
+	@$(BIN)/python -m bench.second_reading
 	@echo '== classify, beside ndpiReader'
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	  $(BIN)/python -m bench.make_capture "$$folder/large.pcap" && \
@@ -106,12 +108,13 @@ long: setup
 
 corpus: setup
 	@[ -n '$(CORPUS)' ] || { echo 'make corpus CORPUS=DIR: which folder?' >&2; exit 2; }
-	@$(BIN)/python -m tests.corpus.report '$(CORPUS)'
+	@$(BIN)/python -m tests.corpus.report '$(CORPUS)' $(if $(PEERS),'$(PEERS)')
 
 # Labelled captures are big and not part of this repository.
 corpus-if-there: setup
 	@if [ -n "$$VPNGATE_CORPUS" ]; then \
-	  echo '== corpus'; $(PYTEST) tests/corpus --corpus "$$VPNGATE_CORPUS"; \
+	  echo '== corpus'; $(PYTEST) tests/corpus --corpus "$$VPNGATE_CORPUS" \
+	    $${VPNGATE_PEERS:+--peers "$$VPNGATE_PEERS"}; \
 	fi
 
 clean:

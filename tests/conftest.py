@@ -19,3 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="labelled captures to classify and score: captures/, score.py, ...",
     )
+    parser.addoption(
+        "--peers",
+        type=Path,
+        metavar="DIR",
+        help="the same of peers in many settings; scored by the score.py of --corpus",
+    )

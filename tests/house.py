@@ -17,7 +17,7 @@ FLOORS = (
     ("ground", ("errors", "packets", "units", "expressions")),
     ("ground", ("links", "signatures")),
     ("ground", ("recognition",)),
-    ("first", ("config", "registry", "tunnels", "flows")),
+    ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset")),
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),

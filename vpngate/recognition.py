@@ -8,7 +8,7 @@ does not know any protocol, and holds no state.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vpngate.packets import Endpoint, FlowKey, HookPoint, Packet
 from vpngate.signatures import Signature
@@ -56,14 +56,41 @@ class Message(NamedTuple):
     )
     conclusive: bool = True  # RESPONSE only: it named the initiation's token itself
     sequence: int = 0  # TRAFFIC only
-    one_way: bool = False  # beyond doubt by itself, where its source address is
+    # EXCHANGE only: whether it is the exchange's response, not its request; None where
+    # the two look alike.
+    answers: bool | None = None
+    # A request whose form and port leave no doubt, so that `confirm = "one-way"` may
+    # act on it alone.
+    one_way: bool = False
 
 
 class Heard(NamedTuple):
-    """A packet, and the message that it was read as."""
+    """A packet, and what the first reader made of it."""
 
     packet: Packet
     message: Message
+
+
+class Dissection(NamedTuple):
+    """A packet as the second reader sees it."""
+
+    shown: Callable[[], Any]
+    message: Message | None  # None: the fields are not what a message of ours has
+
+    @property
+    def layer(self) -> Any:
+        """The scapy packet, for people to read: made when asked for."""
+        return self.shown()
+
+
+# A packet as scapy's classes dissect it, and the message that its fields amount to;
+# None if they cannot even be laid over it. Never raises.
+SecondReader = Callable[[Packet], Dissection | None]
+
+
+def sees_nothing() -> SecondReader:
+    """The second reader of a tunnel that declares none: nothing of it is confirmed."""
+    return lambda _: None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +104,8 @@ class Tunnel:
     read        a packet's message, or None if any checked byte is off
     covers      the flows that a verdict on this confirmed flow is for, itself first
     idle        seconds without a packet after which a verdict ends (180 to 600)
-    one_way     whether the first message alone is beyond doubt, so that
-                `confirm = "one-way"` may act on it
+    second      loads scapy and gives the second reader: what it makes of a packet has
+                to be what `read` does, and shares nothing with it
     """
 
     name: str
@@ -86,7 +113,7 @@ class Tunnel:
     read: Callable[[Packet], Message | None]
     covers: Callable[[FlowKey], tuple[FlowKey, ...]]
     idle: int
-    one_way: bool = False
+    second: Callable[[], SecondReader] = sees_nothing
 
 
 # Whether a second reader takes the packets that are about to confirm a flow for the

@@ -23,7 +23,7 @@ from vpngate.errors import UnreadableInput
 from vpngate.recognition import Evidence
 from vpngate.tunnels import all_tunnels
 
-_REPLAY = Replay(all_tunnels(), lambda *_: True)
+_REPLAY = Replay(all_tunnels())
 _TIMES = crafted.option(9, b"\x00") + crafted.option(14, bytes(8)) + bytes(4)
 _PCAP = [
     crafted.pcap(HANDSHAKE),

@@ -223,6 +223,59 @@ def everyday(port: int | None = None) -> Iterator[Crafted]:
     yield Crafted("NTP", UDP, ports(123), (b"\x23\0\x06\xec" + noise(44),))
 
 
+def constant_and_growing() -> Iterator[Crafted]:
+    """On port 4500, what begins as ESP does: bytes that stay, then bytes that grow.
+
+    uTP: type and version, extension, connection, two times (BEP 29). SRT: sequence
+    number, message number, time, socket. KCP: conversation, command, window, time,
+    sequence number. TURN: channel and length, then RTP (RFC 8656 section 12.4).
+    """
+    turns = range(1, 40)
+    sizes = (20, 64, 172, 996, 1200)
+
+    def both(kind: str, form: Callable[[int, int, int], bytes]) -> Crafted:
+        up, down = (
+            tuple(form(end, n, sizes[n % len(sizes)]) for n in turns) for end in (1, 2)
+        )
+        return Crafted(kind, UDP, (40000, 4500), up, down)
+
+    yield both(
+        "uTP",
+        lambda end, n, size: (
+            pack(">BBHIIIHH", 1, 0, 0x5A00 + end, n * 997, n * 31, 1 << 20, n, n - 1)
+            + noise(size)
+        ),
+    )
+    yield both(
+        "SRT",
+        lambda end, n, size: (
+            pack(
+                ">IIII", 0x1234567 * end + n, 0xE0000000 | n, n * 10_000, 0x3E2A00 + end
+            )
+            + noise(size)
+        ),
+    )
+    yield both(
+        "KCP",
+        lambda end, n, size: (
+            pack("<IBBHIIII", 0x11223300 * end, 81, 0, 128, n * 20, n, n - 1, size)
+            + noise(size)
+        ),
+    )
+    yield both(
+        "RTP in a TURN channel",
+        lambda end, n, size: (
+            pack(">HH", 0x4000 + end, 12 + size)
+            + pack(">BBHII", 0x80, 0x60, n, n * 960, end)
+            + noise(size)
+        ),
+    )
+    yield both(
+        "ESP without its key exchange",
+        lambda end, n, size: pack(">II", 0xC0FFEE00 + end, n) + noise(size),
+    )
+
+
 _INNER = bytes(12) + b"\x08\0" + b"\x45\0\0\x54" + bytes(80)
 
 

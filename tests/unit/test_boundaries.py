@@ -11,22 +11,20 @@ import pytest
 
 from tests.unit.crafted import (
     Crafted,
+    constant_and_growing,
     disguised,
     everyday,
     other_tunnels,
     undisguised,
 )
 from tests.unit.tunnels.crafting import network
-from vpngate.flows import FlowTable
 from vpngate.packets import Transport, decode, parse_address
-from vpngate.recognition import Evidence, Heard
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels, recognise
 
 TUNNELS = all_tunnels()
-NATT = 4500
 # Ports that a tunnel has, and other traffic may have as well.
-SHARED_PORTS = (500, 1194, 1701, 51820)
+SHARED_PORTS = (500, 1194, 1701, 4500, 51820)
 
 
 def cases(*traffic: Crafted) -> list[object]:
@@ -37,6 +35,7 @@ ORDINARY = cases(
     *chain(
         disguised(),
         everyday(),
+        constant_and_growing(),
         other_tunnels(),
         *(everyday(port) for port in SHARED_PORTS),
     )
@@ -67,22 +66,6 @@ def test_what_is_not_disguised_is_seen(traffic: Crafted) -> None:
         assert packet is not None
         assert recognise(packet, TUNNELS) is not None
         assert any(matches(s, raw) for t in TUNNELS for s in t.signatures)
-
-
-# On port 4500 a packet of anything may be ESP: only a conversation tells.
-@pytest.mark.parametrize("traffic", cases(*everyday(NATT), *other_tunnels()))
-def test_on_the_port_of_nat_traversal_it_is_never_confirmed(traffic: Crafted) -> None:
-    table = FlowTable(10, lambda *_: True)
-    now = 0.0
-    for payload, back in traffic.packets:
-        packet = decode(network(traffic.transport, payload, traffic.ports, back=back))
-        assert packet is not None
-        now += 0.02
-        found = recognise(packet, TUNNELS)
-        sighting = None
-        if found:
-            sighting = table.observe(Heard(packet, found[1]), found[0], now)
-        assert sighting is None or sighting.evidence is Evidence.INITIATION
 
 
 @pytest.mark.parametrize("traffic", cases(*other_tunnels()))

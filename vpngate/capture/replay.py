@@ -14,7 +14,8 @@ from vpngate.capture.file import CaptureFile
 from vpngate.errors import UnreadableInput
 from vpngate.flows import FlowTable
 from vpngate.packets import FlowKey
-from vpngate.recognition import Agree, Heard, Sighting, Tunnel
+from vpngate.recognition import Heard, Sighting, Tunnel
+from vpngate.second_reading import Outcome, second_reading
 from vpngate.tunnels import Recogniser
 
 _MAX_FLOWS = 1_000_000  # followed at the same time
@@ -45,17 +46,28 @@ class _Flow:
 
 
 class Replay:
-    """Replays captures for a choice of tunnels, each with a flow table of its own."""
+    """Replays captures for a choice of tunnels, each with a flow table of its own.
 
-    def __init__(self, tunnels: Sequence[Tunnel], agree: Agree) -> None:
-        """`agree` is the second reader, asked before a flow counts as confirmed."""
+    `unread` turns true when a flow could not be confirmed for want of scapy.
+    """
+
+    def __init__(self, tunnels: Sequence[Tunnel]) -> None:
         self._candidates = CandidateFilter.of(s for t in tunnels for s in t.signatures)
         self._recognise = Recogniser(tunnels).recognise
-        self._agree = agree
+        self.unread = False
 
     def open(self, path: Path) -> CaptureFile:
         """A capture file that gives out these tunnels' candidates."""
         return CaptureFile(path, self._candidates)
+
+    def agrees(self, tunnel: Tunnel, heard: Sequence[Heard]) -> bool:
+        """Whether the second reader confirms a flow; loads scapy when first called.
+
+        As long as it takes: nobody waits for a capture's packets.
+        """
+        outcome = second_reading(tunnel, heard)
+        self.unread = self.unread or outcome is Outcome.UNAVAILABLE
+        return outcome is Outcome.AGREED
 
     def flows(self, capture: CaptureFile) -> Iterator[Sighting]:
         """The flows with evidence, each once, as they stand at the capture's end.
@@ -76,7 +88,7 @@ class Replay:
     def _follow(
         self, capture: CaptureFile, followed: dict[tuple[FlowKey, Tunnel], _Flow]
     ) -> None:
-        table = FlowTable(_MAX_FLOWS, self._agree)
+        table = FlowTable(_MAX_FLOWS, self.agrees)
         for packet, timestamp in capture:
             recognised = self._recognise(packet)
             if recognised is None:

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     with _interrupted_at_once():
         for given in args.captures:
             work.do(given)
+    work.say_what_is_missing()
     return work.status
 
 
@@ -80,7 +81,7 @@ class _Work:
     """The captures, one after the other; what is wrong with one is said at once."""
 
     def __init__(self, show: Callable[[str, Sighting], None]) -> None:
-        self._replay = Replay(all_tunnels(), lambda *_: True)
+        self._replay = Replay(all_tunnels())
         self._show = show
         self._progress = Progress()
         self.status = 0
@@ -91,6 +92,14 @@ class _Work:
             for name, path in captures(given):
                 with self._complaints():
                     self._one(name, path)
+
+    def say_what_is_missing(self) -> None:
+        """A line, if flows stayed unconfirmed because nothing could read them twice."""
+        if self._replay.unread:
+            complain(
+                "scapy cannot be loaded: nothing is confirmed without it; "
+                "install what vpngate depends on"
+            )
 
     def _one(self, name: str, path: Path) -> None:
         capture = self._replay.open(path)

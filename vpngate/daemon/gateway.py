@@ -30,6 +30,7 @@ from vpngate.daemon.opening import data_plane, open_capture
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.reload import REFUSALS, Reloader
 from vpngate.daemon.report import Report
+from vpngate.daemon.second_reader import SecondReaders
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
@@ -118,8 +119,11 @@ class Gateway:
         delivery = await asyncio.to_thread(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
+        readers = await asyncio.to_thread(
+            SecondReaders, snapshot.tunnels, self._metrics
+        )
         self._pipeline = Pipeline(
-            snapshot, self._metrics, secrets.token_bytes(16), lambda *_: True
+            snapshot, self._metrics, secrets.token_bytes(16), readers.agrees
         )
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()

@@ -138,7 +138,13 @@ class Conversation:
             and self.stage in step.stages
             and (self.by_low is by_low) is step.by_opener
             and (self.token == message.token[:LONGEST_TOKEN] or not step.by_token)
+            and not self._is_alike(heard)
         )
+
+    def _is_alike(self, heard: Heard) -> bool:
+        """Whether both are requests of an exchange, or both are responses."""
+        answers = self.heard[0].message.answers
+        return answers is not None and answers == heard.message.answers
 
     def confirmed_by(
         self, heard: Heard, hook: HookPoint | None

@@ -21,6 +21,7 @@ from vpngate.metrics.snapshot import KernelTotals, RegistryFacts, Snapshot
 from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
+from vpngate.second_reading import Outcome
 
 # From the packet's arrival to the verdict in the kernel, seconds.
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -53,6 +54,8 @@ class Metrics:
             for family in Family:
                 for verdict in Verdict:
                     self._flows.labels(tunnel, family.label, verdict)
+            for outcome in Outcome:
+                self._second_readings.labels(tunnel, outcome)
         for reason in refusals:
             self._refused.labels(reason)
             self._source_failures.labels(reason)
@@ -102,6 +105,11 @@ class Metrics:
         )
         self._flows = self._counter(
             "flows", "Verdicts reached", "tunnel", "family", "verdict"
+        )
+        self._second_readings = self._counter(
+            "second_reading",
+            "Flows that a second reader was to confirm",
+            *("tunnel", "outcome"),
         )
         self._captured = self._counter(
             "captured_packets", "Packets that recognition has seen"
@@ -169,6 +177,10 @@ class Metrics:
     def flow(self, tunnel: str, family: Family, verdict: Verdict) -> None:
         """A verdict was reached for a flow."""
         self._flows.labels(tunnel, family.label, verdict).inc()
+
+    def second_reading(self, tunnel: str, outcome: Outcome) -> None:
+        """The packets that confirmed a flow were read a second time, or were not."""
+        self._second_readings.labels(tunnel, outcome).inc()
 
     def captured(self, packets: int) -> None:
         """Recognition saw `packets` more."""

@@ -24,6 +24,8 @@ _VERSION_1, _VERSION_2 = 0x10, 0x20
 # the flag byte are reserved in version 1, in version 2 all but the critical bit.
 _PAYLOAD = Struct(">BBH")
 _END = 0
+# Our own limit: messages of real peers have at most 13.
+_MOST_PAYLOADS = 32
 _RESERVED = {_VERSION_1: 0xFF, _VERSION_2: 0x7F}
 
 # Version 1: phase 1 is main or aggressive mode (RFC 2409 section 5), and its first
@@ -34,32 +36,41 @@ _MAIN, _AGGRESSIVE = 2, 4
 _MODES = {_MAIN: "main mode", _AGGRESSIVE: "aggressive mode"}
 _AT_DOI = HEADER.size + _PAYLOAD.size
 _IPSEC_DOI = (1).to_bytes(4)
-# Informational; transaction (draft-ietf-ipsec-isakmp-mode-cfg); quick; new group.
+# Informational; transaction (draft-ietf-ipsec-isakmp-mode-cfg); quick; new group. They
+# are encrypted; an informational one in clear is how a peer refuses.
 _EXCHANGES_1 = frozenset({_MAIN, _AGGRESSIVE, 5, 6, 32, 33})
+# Notification, delete, vendor id: a message of these alone negotiates nothing.
+_ASIDES_1 = frozenset({11, 12, 13})
 _ENCRYPTED = 0x01
 _FLAGS_1 = 0x07  # encryption, commit, authentication only
 _BLOCK = 8  # bytes: the smallest cipher block of version 1; the others are multiples
 
 # Version 2: the initial exchanges are in clear, the others in an encrypted payload,
 # whole or in fragments (RFC 7383), which comes last.
-_SA_2, _NONCE, _NOTIFY, _SEALED, _SEALED_FRAGMENT = 33, 40, 41, 46, 53
+_SA_2, _NONCE, _SEALED, _SEALED_FRAGMENT = 33, 40, 46, 53
 _SA_INIT, _RESUME = 34, 38  # RFC 7296 section 1.2, RFC 5723 section 4.3.1
-# Their names, and the payload that a request cannot do without.
+# Their names, and the payload that neither request nor response can do without: what
+# answers with a cookie, another group, another gateway or a refusal has none.
 _INITIAL = {
     _SA_INIT: ("IKE_SA_INIT", _SA_2),
     _RESUME: ("IKE_SESSION_RESUME", _NONCE),
 }
+_REQUEST = "{} request"
+SA_INIT_REQUEST = _REQUEST.format(_INITIAL[_SA_INIT][0])
 _FROM_INITIATOR, _RESPONSE = 0x08, 0x20
 # IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL; IKE_INTERMEDIATE (RFC 9242);
 # IKE_FOLLOWUP_KE (RFC 9370).
 _EXCHANGES_2 = frozenset({35, 36, 37, 43, 44})
 _FRAGMENT = Struct(">HH")  # this one's number, from 1; how many there are
+# What tells exchanges of the same two SPIs apart: type, message id, who asks.
+_EXCHANGE_2 = Struct(">BI?")
 
 
 def read(message: bytes, length: int) -> Message | None:
     """The message that starts with its header, or None; `length` is that on the wire.
 
-    A capture may hold less of it: then the payloads are checked as far as they go.
+    A capture may hold less of it: then the payloads are checked as far as they go, and
+    what has to be among them has to be among those.
     """
     if len(message) < HEADER.size:
         return None
@@ -78,19 +89,22 @@ def _read_1(message: bytes, length: int) -> Message | None:
     """
     header = HEADER.unpack_from(message)
     initiator, responder, first, version, exchange, flags, message_id, _ = header
-    if exchange not in _EXCHANGES_1 or flags & ~_FLAGS_1:
+    known = _EXCHANGES_1 if flags & _ENCRYPTED else _MODES
+    if exchange not in known or flags & ~_FLAGS_1:
         return None
     if flags & _ENCRYPTED and first != _FRAGMENT_1:
         body = length - HEADER.size
-        closes = body > 0 and body % _BLOCK == 0
+        says_something = body > 0 and body % _BLOCK == 0
     else:
-        closes = _payloads(message, length, version) is not None
-        if closes and first == _SA_1 and exchange in _MODES:
+        payloads = _payloads(message, length, version)
+        says_something = bool(payloads) and not _ASIDES_1.issuperset(payloads or ())
+        if says_something and first == _SA_1:
             named = message[_AT_DOI : _AT_DOI + len(_IPSEC_DOI)]
             if flags or message_id or named != _IPSEC_DOI:
                 return None
-            return _opening(f"IKEv1 {_MODES[exchange]}", initiator, responder)
-    if not closes or responder == _NO_SPI:
+            name = f"IKEv1 {_MODES[exchange]}"
+            return _opening(name, exchange, initiator, responder)
+    if not says_something or responder == _NO_SPI:
         return None
     return Message(Role.EXCHANGE, "IKEv1 exchange", initiator + responder)
 
@@ -109,32 +123,40 @@ def _read_2(message: bytes, length: int) -> Message | None:
     if exchange in _INITIAL:
         name, needed = _INITIAL[exchange]
         request = responder == _NO_SPI
-        meaningful = {needed} if request else {needed, _NOTIFY}
-        whole = len(message) == length
         if flags != (_FROM_INITIATOR if request else _RESPONSE) or message_id:
             return None
-        if not payloads or (whole and meaningful.isdisjoint(payloads)):
+        if needed not in payloads:
             return None
-        return _opening(name, initiator, responder)
+        return _opening(name, exchange, initiator, responder)
     sealed = first in (_SEALED, _SEALED_FRAGMENT) and responder != _NO_SPI
     known = exchange in _EXCHANGES_2 and not flags & ~(_FROM_INITIATOR | _RESPONSE)
     if not sealed or not known:
         return None
-    return Message(Role.EXCHANGE, "IKEv2 exchange", initiator + responder)
+    # The initiator's request and the responder's response name the same exchange, and
+    # the other way round: each end counts the exchanges that it asks for (RFC 7296
+    # section 2.2), and the initiator's bit tells the ends apart.
+    answers = bool(flags & _RESPONSE)
+    by_initiator = bool(flags & _FROM_INITIATOR) is not answers
+    token = initiator + responder + _EXCHANGE_2.pack(exchange, message_id, by_initiator)
+    return Message(Role.EXCHANGE, "IKEv2 exchange", token, answers=answers)
 
 
-def _opening(name: str, initiator: bytes, responder: bytes) -> Message:
-    """One of the two messages that open: only the second names the responder."""
+def _opening(name: str, exchange: int, initiator: bytes, responder: bytes) -> Message:
+    """One of the two messages that open: only the second names the responder.
+
+    It answers the first in the same exchange.
+    """
+    token = initiator + exchange.to_bytes()
     if responder == _NO_SPI:
-        return Message(Role.INITIATION, f"{name} request", initiator)
-    return Message(Role.RESPONSE, f"{name} response", initiator)
+        return Message(Role.INITIATION, _REQUEST.format(name), token)
+    return Message(Role.RESPONSE, f"{name} response", token)
 
 
 def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
     """The types of a message's payloads, as far as they were captured.
 
-    None if they do not end with the message, a reserved bit is set, or one that is
-    sealed is not the last.
+    None if they do not end with the message, are too many, a reserved bit is set, or
+    one that is sealed is not the last.
     """
     types = []
     kind, at = message[_AT_FIRST], HEADER.size
@@ -144,6 +166,8 @@ def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
         if size < _PAYLOAD.size or end > length or flags & _RESERVED[version]:
             return None
         types.append(kind)
+        if len(types) > _MOST_PAYLOADS:
+            return None
         if version == _VERSION_2 and kind in (_SEALED, _SEALED_FRAGMENT):
             # Its "next payload" is the first one inside (RFC 7296 section 3.14).
             return types if end == length and _is_numbered(message, kind, at) else None

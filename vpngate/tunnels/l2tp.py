@@ -6,7 +6,7 @@ Does not know sessions, data messages, what is in a hidden AVP, or L2TPv3 straig
 over IP. A tunnel id that is hidden, or was not captured, can be repeated by nobody:
 its request opens a conversation, and nothing confirms it.
 
-scapy's description of these messages is in `vpngate.tunnels.messages.l2tp`.
+What scapy's classes make of the same packets is in `vpngate.tunnels.messages.l2tp`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from enum import IntEnum
 from struct import Struct
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
 
@@ -34,6 +34,8 @@ _RESERVED = 0x3C00
 _LENGTH_MASK = 0x03FF
 _IETF = 0
 _FIRST = (False, _IETF, 0)  # in clear, a message type
+# Our own limit: the opening messages of real peers have 9.
+_MOST_AVPS = 32
 
 _ID_WIDTHS = {_VERSION_2: 2, _VERSION_3: 4}  # bytes of an assigned id
 _TOKEN = 4  # bytes; the ids of version 2 are the smaller ones
@@ -148,7 +150,10 @@ def _message(
     """
     to_port = packet.destination.port == _PORT
     if step.message_type == _SCCRQ:
-        return Message(Role.INITIATION, step.name, own) if to_port else None
+        if not to_port:
+            return None
+        whole = not packet.truncated
+        return Message(Role.INITIATION, step.name, own, one_way=whole)
     if step.message_type == _SCCRP:
         if packet.source.port == _PORT:
             return Message(Role.RESPONSE, step.name, receiver)
@@ -176,15 +181,18 @@ def _introduces(avps: dict[int, bytes | None], version: int, *, whole: bool) -> 
 def _attributes(packet: Packet) -> dict[int, bytes | None]:
     """The IETF's AVPs by attribute, None the value of a hidden one.
 
-    None at all if they do not fill the message to its end, or the first is not a
-    message type in clear. Of a truncated capture, those that are there whole.
+    None at all if they do not fill the message to its end, are too many, or the first
+    is not a message type in clear. Of a truncated capture, those that are there whole.
     """
     avps: dict[int, bytes | None] = {}
-    at, payload = _HEADER.size, packet.payload
+    at, count, payload = _HEADER.size, 0, packet.payload
     while at + _AVP.size <= len(payload):
+        count += 1
         word, vendor, attribute = _AVP.unpack_from(payload, at)
         end = at + (word & _LENGTH_MASK)
         if end < at + _AVP.size or end > packet.length or word & _RESERVED:
+            return {}
+        if count > _MOST_AVPS:
             return {}
         hidden = bool(word & _HIDDEN)
         if not avps and (hidden, vendor, attribute) != _FIRST:
@@ -202,11 +210,17 @@ def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
     return (flow,)
 
 
+def _second() -> SecondReader:
+    from vpngate.tunnels.messages import l2tp  # noqa: PLC0415 - scapy comes with it
+
+    return l2tp.read
+
+
 TUNNEL = Tunnel(
     name="l2tp",
     signatures=_SIGNATURES,
     read=_read,
     covers=_covers,
     idle=600,  # an idle connection says hello every 60 s (RFC 2661 section 5.5)
-    one_way=True,
+    second=_second,
 )

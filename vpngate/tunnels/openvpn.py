@@ -18,7 +18,8 @@ How a control packet begins, on TCP with its length in two bytes before it:
     acks      a count, that many packet ids, and, if there are any, the session id of
               the other side
 
-scapy's description of these messages is in `vpngate.tunnels.messages.openvpn`.
+What scapy's classes make of the same packets is in
+`vpngate.tunnels.messages.openvpn`.
 """
 
 import functools
@@ -28,7 +29,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 # What the specification fixes; sizes and offsets in bytes, of a message without the
@@ -279,11 +280,18 @@ def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
     return (flow,)
 
 
-# Not one-way: a plain reset is six constant bytes, most of them zero.
+def _second() -> SecondReader:
+    from vpngate.tunnels.messages import openvpn  # noqa: PLC0415 - scapy comes with it
+
+    return openvpn.read
+
+
+# No message is one-way: a plain reset is six constant bytes, most of them zero.
 TUNNEL = Tunnel(
     name="openvpn",
     signatures=tuple(_signatures()),
     read=_read,
     covers=_covers,
     idle=_IDLE,
+    second=_second,
 )

@@ -5,14 +5,13 @@ Knows how a control connection opens (sections 2.1 and 2.2) and the GRE header o
 section 4.1, which tells its packets from every other GRE. Does not follow calls,
 and does not put TCP segments together: both messages fit any segment.
 
-scapy describes the messages in `scapy.layers.pptp` (the tests hold both together);
-what is checked is checked here.
+What scapy's classes make of the same packets is in `vpngate.tunnels.messages.pptp`.
 """
 
 from struct import Struct
 
 from vpngate.packets import Endpoint, FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 _PORT = 1723  # section 2: the listening end of the control connection
@@ -32,7 +31,7 @@ _LENGTH = 156  # bytes; the same for request and reply
 _OPENING = Struct(">HBBII")
 _VERSION = 0x0100  # 1.0
 _CAPABILITIES = 0x3  # two bits are defined for framing, and two for bearer
-_RESULTS = range(1, 6)
+_SUCCESS = (1, 0)  # result and error code; every other result is a refusal
 
 # Enhanced GRE (section 4.1): flags and version, protocol type, payload length, call
 # id. Key present, no checksum, routing, strict source route or recursion.
@@ -43,17 +42,19 @@ _PPP = 0x880B
 _NUMBER = 4  # bytes of a sequence or acknowledgment number
 
 
-def _opening(control_type: int, field: bytes, mask: bytes) -> Shape:
+def _opening(control_type: int, *codes: int) -> Shape:
+    """One of the two messages that open a connection, up to its capabilities."""
     fixed = _HEADER.pack(_LENGTH, _CONTROL_MESSAGE, _MAGIC, control_type, 0)
-    fixed += _VERSION.to_bytes(2)
-    return Shape((Field(0, fixed + field, b"\xff" * len(fixed) + mask),))
+    fixed += _VERSION.to_bytes(2) + bytes(codes)
+    mask = (0xFFFFFFFF ^ _CAPABILITIES).to_bytes(4) * 2
+    return Shape((Field(0, fixed), Field(len(fixed), bytes(len(mask)), mask)))
 
 
 _SIGNATURES = (
     Signature(
         "pptp_control",
         Transport.TCP,
-        (_opening(_SCCRQ, b"\0\0", b"\xff\xff"), _opening(_SCCRP, b"\0", b"\xf8")),
+        (_opening(_SCCRQ, 0, 0), _opening(_SCCRP, *_SUCCESS)),
         ports=frozenset({_PORT}),
     ),
     Signature(
@@ -97,8 +98,9 @@ def _read_control(packet: Packet) -> Message | None:
         return None
     to_port, from_port = packet.destination.port == _PORT, packet.source.port == _PORT
     if control_type == _SCCRQ and to_port and not (result or error):
-        return Message(Role.INITIATION, "start-control-connection-request")
-    if control_type == _SCCRP and from_port and result in _RESULTS:
+        name = "start-control-connection-request"
+        return Message(Role.INITIATION, name, one_way=not packet.truncated)
+    if control_type == _SCCRP and from_port and (result, error) == _SUCCESS:
         return Message(Role.RESPONSE, "start-control-connection-reply")
     return None
 
@@ -145,11 +147,17 @@ def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
     return (flow, FlowKey.of(Transport.GRE, low, high))
 
 
+def _second() -> SecondReader:
+    from vpngate.tunnels.messages import pptp  # noqa: PLC0415 - scapy comes with it
+
+    return pptp.read
+
+
 TUNNEL = Tunnel(
     name="pptp",
     signatures=_SIGNATURES,
     read=_read,
     covers=_covers,
     idle=600,  # a control connection is silent for 60 s between its echo requests
-    one_way=True,
+    second=_second,
 )

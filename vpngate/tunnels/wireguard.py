@@ -7,14 +7,14 @@ handshake; not the transport data, which shows nothing but a type and an index. 
 re-handshake, by either side, looks like a first one. `mac1` cannot be checked: its
 key is the responder's public key, which nobody tells us.
 
-scapy describes the same messages in `scapy.contrib.wireguard` (the tests hold both
-together), but takes any 14 bytes for an initiation: what is checked is checked here.
+What scapy's classes make of the same packets is in
+`vpngate.tunnels.messages.wireguard`.
 """
 
 from typing import NamedTuple
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 # What the paper fixes. Integers are little-endian; bytes 1 to 3 are reserved, zero.
@@ -66,12 +66,19 @@ def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
     return (flow,)
 
 
-# Not one-way: a length and four constant bytes are a strong hint, and a game may
-# give it.
+def _second() -> SecondReader:
+    from vpngate.tunnels.messages import wireguard  # noqa: PLC0415 - scapy comes with it
+
+    return wireguard.read
+
+
+# No message is one-way: a length and four constant bytes are a strong hint, and a game
+# may give it.
 TUNNEL = Tunnel(
     name="wireguard",
     signatures=tuple(kind.signature for kind in _KINDS),
     read=_read,
     covers=_covers,
     idle=_REJECT_AFTER_TIME,
+    second=_second,
 )

@@ -14,6 +14,7 @@ from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
+from vpngate.second_reading import Outcome
 
 # As operators' dashboards and alerts know them.
 PINNED = {
@@ -32,6 +33,7 @@ PINNED = {
     "vpngate_registry_loads_refused_total": ("counter", {"reason"}),
     "vpngate_handshakes_total": ("counter", {"tunnel", "evidence"}),
     "vpngate_flows_total": ("counter", {"tunnel", "family", "verdict"}),
+    "vpngate_second_reading_total": ("counter", {"tunnel", "outcome"}),
     "vpngate_throttled_flows": ("gauge", {"family"}),
     "vpngate_throttled_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
@@ -78,6 +80,7 @@ def moved() -> Metrics:
     metrics.registry_refused("empty")
     metrics.handshake("wireguard", Evidence.CONFIRMED)
     metrics.flow("wireguard", Family.IPV6, Verdict.THROTTLE)
+    metrics.second_reading("wireguard", Outcome.DIFFERED)
     metrics.captured(5)
     metrics.lost("enobufs", 2)
     metrics.verdict_in_kernel(0.004)

@@ -78,6 +78,11 @@ def cut(whole: Packet, size: int) -> Packet:
     return whole._replace(payload=whole.payload[:size])
 
 
+def unsure(message: Message | None) -> Message | None:
+    """The message as that of a cut packet: it is never enough alone."""
+    return message._replace(one_way=False) if message else None
+
+
 def ends(transport: Transport, ports: tuple[int, int]) -> tuple[Endpoint, Endpoint]:
     """Client and server of `packet`."""
     whole = packet(transport, bytes(32), ports)

@@ -31,6 +31,7 @@ from tests.unit.tunnels.test_ipsec import (
     SA_INIT_ANSWER,
     SA_KE_NONCE,
     ike,
+    payload,
 )
 from tests.unit.tunnels.test_l2tp import (
     CONNECTED,
@@ -75,10 +76,30 @@ def each_way(up: list[bytes], down: list[bytes]) -> tuple[tuple[str, bytes], ...
     return tuple((">", p) for p in up) + tuple(("<", p) for p in down)
 
 
+def changed(message: bytes) -> bytes:
+    """The same message with another last byte: two ends do not say the same."""
+    return message[:-1] + bytes([message[-1] ^ 0xFF])
+
+
 def marked(*messages: tuple[str, bytes]) -> tuple[tuple[str, bytes], ...]:
     return tuple((way, MARKER + message) for way, message in messages)
 
 
+# INFORMATIONAL, empty but for its seal, as asked by each end.
+SEAL = payload(0, bytes(40))
+ALIVE, ALIVE_ANSWER = (ike(SEAL, 46, 37, f, message_id=7) for f in (0x08, 0x20))
+ALIVE_BACK, ALIVE_BACK_ANSWER = (
+    ike(SEAL, 46, 37, f, message_id=7) for f in (0x00, 0x28)
+)
+NO_PROPOSAL = ike(payload(0, b"\0\0\0\x0e"), 41, 34, 0x20)
+REDIRECTED = ike(payload(0, b"\0\0\x40\x17" + bytes(40)), 41, 34, 0x20)
+INVALID_KE_NAMED = ike(pack(">BBHI", 0, 0, 10, 17) + b"\0\x13", 41, 34, 0x20)
+NOTIFIED_1 = ike(payload(0, pack(">IBBH", 1, 1, 0, 14)), 11, 5, version=1)
+DELETED_1 = ike(payload(0, pack(">IBBH", 1, 1, 16, 1) + bytes(16)), 12, 5, version=1)
+REFUSED_1 = ike(
+    payload(13, pack(">IBBH", 1, 1, 0, 14)) + payload(0, bytes(16)), 11, 2, version=1
+)
+EMPTY_1 = ike(b"", 0, 2, version=1)
 INVALID_KE = ike(pack(">BBHI", 0, 0, 10, 17) + b"\0\x13", 41, 34, 0x20, responder=NONE)
 ASKED = ike(b"\0" + COOKIE[1:], 41, 34, 0x20, responder=NONE)
 AGAIN = ike(COOKIE + SA_KE_NONCE, 41, 34, 0x08, responder=NONE)
@@ -112,7 +133,24 @@ CONVERSATIONS = [
         "another's answer", UDP, IKE, ((">", SA_INIT), ("<", OTHER_ANSWER)), OPENED
     ),
     Conversation("an echo", UDP, IKE, ((">", SA_INIT), ("<", SA_INIT)), OPENED),
-    Conversation("a refusal", UDP, IKE, ((">", SA_INIT), ("<", REFUSAL)), OPENED),
+    *(
+        Conversation(name, UDP, IKE, ((">", SA_INIT), ("<", answer)), OPENED)
+        for name, answer in (
+            ("a refusal", REFUSAL),
+            ("a refusal that names the responder", NO_PROPOSAL),
+            ("another group asked for, by a responder with a name", INVALID_KE_NAMED),
+            ("another gateway named", REDIRECTED),
+        )
+    ),
+    *(
+        Conversation(name, UDP, IKE, ((">", MAIN), ("<", no), (">", no)), OPENED)
+        for name, no in (
+            ("IKEv1, a notification", NOTIFIED_1),
+            ("IKEv1, a deletion", DELETED_1),
+            ("IKEv1, a notification in main mode", REFUSED_1),
+            ("IKEv1, nothing at all", EMPTY_1),
+        )
+    ),
     Conversation(
         "a cookie asked for",
         *(UDP, IKE),
@@ -138,6 +176,30 @@ CONVERSATIONS = [
         CONFIRMED,
     ),
     Conversation(
+        "IKEv2 up before the gateway was: one liveness check",
+        *(UDP, NATT),
+        ((">", KEEPALIVE), *marked((">", ALIVE), ("<", ALIVE_ANSWER))),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2, the responder asks",
+        *(UDP, NATT),
+        marked(("<", ALIVE_BACK), (">", ALIVE_BACK_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv2, two requests that cross",
+        *(UDP, NATT),
+        marked((">", ALIVE), ("<", ALIVE_BACK)),
+        OPENED,
+    ),
+    Conversation(
+        "IKEv2, an answer to another request",
+        *(UDP, NATT),
+        marked((">", ALIVE), ("<", IKE_AUTH_ANSWER)),
+        OPENED,
+    ),
+    Conversation(
         "IKEv2 moved to 4500, unanswered",
         *(UDP, NATT),
         marked((">", IKE_AUTH), (">", IKE_AUTH)),
@@ -153,36 +215,53 @@ CONVERSATIONS = [
     Conversation(
         "IKEv1 seen late",
         *(UDP, IKE),
-        ((">", KEY_EXCHANGE_1), ("<", KEY_EXCHANGE_1)),
+        ((">", KEY_EXCHANGE_1), ("<", changed(KEY_EXCHANGE_1))),
         CONFIRMED,
     ),
     Conversation(
         "IKEv1 moved to 4500",
         *(UDP, NATT),
-        ((">", KEEPALIVE), *marked((">", QUICK_MODE), ("<", QUICK_MODE))),
+        ((">", KEEPALIVE), *marked((">", QUICK_MODE), ("<", changed(QUICK_MODE)))),
         CONFIRMED,
     ),
     Conversation(
-        "ESP", ESP, BARE, each_way(esp(0x1001, 1, 2), esp(0x2002, 8, 9)), CONFIRMED
+        "ESP",
+        ESP,
+        BARE,
+        each_way(esp(0x1001, 1, 2, 3), esp(0x2002, 8, 9, 10)),
+        CONFIRMED,
     ),
     Conversation(
-        "ESP in UDP, some lost, some late",
+        "ESP, some lost, some late",
+        *(ESP, BARE),
+        each_way(esp(0x1001, 1, 5, 3, 6), esp(0x2002, 900, 1400, 2000)),
+        CONFIRMED,
+    ),
+    # Only its key exchange tells it from other protocols that begin so.
+    Conversation(
+        "ESP in UDP",
         *(UDP, NATT),
-        each_way(esp(0x1001, 1, 5, 3), [KEEPALIVE, *esp(0x2002, 900, 70_000)]),
-        CONFIRMED,
+        each_way(esp(0x1001, 1, 2, 3), [KEEPALIVE, *esp(0x2002, 900, 901)]),
+        NOTHING,
+    ),
+    Conversation(
+        "ESP under reserved SPIs",
+        *(ESP, BARE),
+        each_way(esp(0x65, 1, 2, 3), esp(0xFF, 1, 2, 3)),
+        NOTHING,
     ),
     Conversation(
         "ESP around the end of its numbers",
         *(ESP, BARE),
-        each_way(esp(0x1001, 0xFFFFFFFF, 0), esp(0x2002, 0xFFFFFFF0, 4)),
+        each_way(esp(0x1001, 0xFFFFFFFF, 0, 1), esp(0x2002, 0xFFFFFFF0, 4, 5)),
         CONFIRMED,
     ),
     Conversation(
         "ESP in two security associations each way",
         *(ESP, BARE),
         each_way(
-            [p for n in (1, 2) for spi in (0x1001, 0x1002) for p in esp(spi, n)],
-            [p for n in (1, 2) for spi in (0x2001, 0x2002) for p in esp(spi, n)],
+            [p for n in (1, 2, 3) for spi in (0x1001, 0x1002) for p in esp(spi, n)],
+            [p for n in (1, 2, 3) for spi in (0x2001, 0x2002) for p in esp(spi, n)],
         ),
         CONFIRMED,
     ),
@@ -190,10 +269,22 @@ CONVERSATIONS = [
         "ESP one way", ESP, BARE, each_way(esp(0x1001, 1, 2, 3, 4), []), OPENED
     ),
     Conversation(
-        "ESP, one packet back",
+        "ESP, two packets back",
         ESP,
         BARE,
-        each_way(esp(0x1001, 1, 2), esp(2**9, 1)),
+        each_way(esp(0x1001, 1, 2, 3), esp(2**9, 1, 2)),
+        OPENED,
+    ),
+    Conversation(
+        "ESP, one packet that does not fit",
+        *(ESP, BARE),
+        each_way(esp(0x1001, 1, 2, 3), esp(0x2002, 1, 2, 9_000_000, 9_000_001, 9_000_002)),
+        OPENED,
+    ),
+    Conversation(
+        "ESP sent back as it came",
+        *(ESP, BARE),
+        tuple((way, p) for p in esp(0x1001, *range(9)) for way in "><"),
         OPENED,
     ),
     Conversation(
@@ -205,7 +296,7 @@ CONVERSATIONS = [
     ),
     Conversation(
         "no two packets of one SPI",
-        *(UDP, NATT),
+        *(ESP, BARE),
         each_way(
             [p for n in range(50) for p in esp(0x1000 + n, n)],
             [p for n in range(50) for p in esp(0x2000 + n, n)],
@@ -247,6 +338,25 @@ CONVERSATIONS = [
     Conversation(
         "PPTP", TCP, PPTP, ((">", SCCRQ), (">", SCCRQ), ("<", SCCRP)), CONFIRMED
     ),
+    *(
+        Conversation(
+            f"PPTP, result {result}, error {error}",
+            *(TCP, PPTP),
+            (
+                (">", SCCRQ),
+                (
+                    "<",
+                    bytes(
+                        PPTPStartControlConnectionReply(
+                            result_code=result, error_code=error
+                        )
+                    ),
+                ),
+            ),
+            OPENED,
+        )
+        for result, error in ((0, 0), (1, 4), (2, 0), (2, 6), (3, 0), (4, 0), (5, 0))
+    ),
     Conversation("PPTP, two requests", TCP, PPTP, ((">", SCCRQ), ("<", SCCRQ)), OPENED),
     Conversation(
         "enhanced GRE, one end only acknowledges",
@@ -262,10 +372,10 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
 def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) -> None:
     table = FlowTable(10, lambda *_: True)
-    for now, (way, payload) in enumerate(conversation.said):
+    for now, (way, said) in enumerate(conversation.said):
         raw = network(
             conversation.transport,
-            payload,
+            said,
             conversation.ports,
             back=way == "<",
             ipv6=ipv6,

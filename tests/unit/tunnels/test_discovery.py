@@ -5,10 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import vpngate.tunnels
 from tests.unit.tunnels import crafting
 from vpngate.packets import Packet, Transport
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Message, Role, Tunnel, sees_nothing
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.tunnels import Recogniser, all_tunnels, recognise
 
@@ -58,6 +60,61 @@ def test_recognition_does_not_load_scapy() -> None:
         "Recogniser(all_tunnels()); print('scapy' in sys.modules)"
     )
     assert output_of(code) == "False"
+
+
+@pytest.mark.parametrize("command", ["check", "status", "lookup", "--help"])
+def test_commands_that_recognise_nothing_do_not_load_scapy(
+    command: str, tmp_path: Path
+) -> None:
+    """Half a second, and 60 MB: only for who is about to confirm a flow."""
+    (tmp_path / "registry.csv").write_text("prefix,registration\n203.0.113.0/24,R-1\n")
+    config = tmp_path / "vpngate.toml"
+    config.write_text(
+        f"[gateway]\ninterfaces = ['lan0']\n"
+        f"[registry]\nsources = ['{tmp_path}/registry.csv']\n"
+    )
+    words = {
+        "check": ["check", "--config", str(config)],
+        "status": ["status", "--socket", str(tmp_path / "none.sock")],
+        "lookup": ["lookup", "203.0.113.7", "--config", str(config)],
+        "--help": ["--help"],
+    }[command]
+    code = (
+        "import sys; from vpngate.cli import main\n"
+        "try:\n"
+        f"    main({words!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print('scapy' in sys.modules)"
+    )
+    assert output_of(code).splitlines()[-1] == "False"
+
+
+def test_every_tunnel_has_a_second_reader() -> None:
+    for tunnel in all_tunnels():
+        assert tunnel.second is not sees_nothing
+        assert tunnel.second()(crafting.packet(Transport.UDP, b"", (9, 9))) is None
+
+
+def test_a_tunnel_file_may_hold_its_own_scapy_part(tmp_path: Path) -> None:
+    source = (PACKAGE / "wireguard.py").read_text()
+    new = (
+        source.replace('name="wireguard"', 'name="another"')
+        .replace(
+            "    from vpngate.tunnels.messages import wireguard  # noqa: PLC0415",
+            "    from scapy.packet import Raw as raw  # noqa: PLC0415",
+        )
+        .replace("    return wireguard.read", "    return lambda packet: None")
+    )
+    assert new.count("lambda packet: None") == 1
+    (tmp_path / "another.py").write_text(new)
+    code = (
+        f"import sys, vpngate.tunnels as t; t.__path__.append({str(tmp_path)!r})\n"
+        "[tunnel] = [one for one in t.all_tunnels() if one.name == 'another']\n"
+        "before = 'scapy' in sys.modules\n"
+        "print(before, tunnel.second()(None), 'scapy' in sys.modules)"
+    )
+    assert output_of(code) == "False None True"
 
 
 class Asked:

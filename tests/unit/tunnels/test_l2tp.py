@@ -273,10 +273,26 @@ def test_of_a_cut_message_what_is_there_is_checked() -> None:
     assert TUNNEL.read(kept) == Message(
         Role.INITIATION, "start-control-connection-request"
     )
+    alone = TUNNEL.read(whole)
+    assert alone is not None
+    assert alone.one_way
     assert TUNNEL.read(cut(whole, 11)) is None
     for size in range(whole.length):
         message = TUNNEL.read(cut(whole, size))
         assert message is None or message.role is Role.INITIATION
+
+
+def test_a_message_has_a_most_of_avps() -> None:
+    """Real peers send up to 9."""
+    vendors = [avp(1, b"x", vendor=9, flags=0)] * 40
+
+    def request(count: int) -> bytes:
+        return control(SCCRQ, PROTOCOL, HOST, assigned(1), *vendors[: count - 4])
+
+    assert to_server(request(32)) is not None
+    assert to_server(request(33)) is None
+    whole = packet(Transport.UDP, request(40), PORTS)
+    assert TUNNEL.read(cut(whole, whole.length - 1)) is None
 
 
 def test_nothing_but_udp_is_read() -> None:

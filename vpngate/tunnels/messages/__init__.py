@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Messages that scapy has no classes for, declared as its own are.
+"""The second readers: what scapy's classes make of a tunnel's messages.
 
-Knows how messages are laid out; does not know which of them are to be believed. For
-people and for tests: to print a packet, to build one, and to check what
-`vpngate.tunnels` reads against an independent description. Recognition does not
-import them. scapy takes 50 µs a message and half a second to load, and describes
-without verifying; a flood of initiations and a verdict ask for the opposite.
+One file a tunnel. It knows which class dissects which message, and what its fields
+amount to; it does not know what `vpngate.tunnels` made of the packet. A flow counts as
+confirmed only where both read the same, and the two share nothing but the
+specification: no constant, no offset, no function. Whoever changes a check on one side
+changes it on the other, or nothing is confirmed.
+
+scapy describes without verifying, so each reader asks the fields itself: types,
+reserved bits, lengths against the packet's, the chain of payloads, ports, numbers. It
+dissects headers and stops there: a whole IKE_SA_INIT would take scapy 1.4 ms.
+
+A module of this package loads scapy, which takes half a second: only a tunnel's
+`second` imports one.
 """

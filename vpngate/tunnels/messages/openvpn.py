@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""OpenVPN's control channel as scapy classes.
+"""OpenVPN's control channel as scapy classes, and by them: the second reader.
 
-Specification: "OpenVPN Wire Protocol" (openvpn-rfc), sections 2 to 4. One class for
-each way a control packet is wrapped; which message it is says its opcode. On TCP
-each stands behind `OverTCP`. Knows the layout alone: not data packets, no keys.
+Specification: "OpenVPN Wire Protocol" (openvpn-rfc), sections 2 to 4. scapy has no
+classes for it, so they are ours: one for each way a control packet is wrapped; which
+message it is says its opcode. On TCP each stands behind `OverTCP`. Does not know data
+packets, nor keys. Of a message that goes on in another segment, or was cut, what has
+to be there is all but the part that is encrypted.
 """
 
 # scapy is untyped: a class of it is Any to mypy.
 # mypy: disable-error-code="misc"
 # ruff: noqa: RUF012 — fields_desc is what scapy's metaclass builds a class from.
 
+from collections.abc import Iterator
 from functools import cache
 
 from scapy.fields import (
@@ -25,7 +28,12 @@ from scapy.fields import (
     XStrField,
     XStrFixedLenField,
 )
-from scapy.packet import Packet, bind_layers
+from scapy.packet import Packet as Scapy
+from scapy.packet import bind_layers
+
+from vpngate.packets import Packet, Transport
+from vpngate.recognition import Dissection, Message, Role
+from vpngate.tunnels.messages.layers import Fields, Layer, holds, laid_over, shown
 
 SESSION_ID_SIZE = 8
 TAG_SIZE = 32
@@ -68,14 +76,14 @@ _RELIABILITY = [
 ]
 
 
-class OverTCP(Packet):
+class OverTCP(Scapy):
     """The length that stands before each packet on TCP (section 2)."""
 
     name = "OpenVPN over TCP"
     fields_desc = [LenField("length", None, fmt="!H")]
 
 
-class Control(Packet):
+class Control(Scapy):
     """A control packet without wrapping (section 3.2)."""
 
     name = "OpenVPN control"
@@ -83,13 +91,13 @@ class Control(Packet):
 
 
 @cache
-def tls_auth(hmac_size: int) -> type[Packet]:
+def tls_auth(hmac_size: int) -> type[Scapy]:
     """The class of control packets under tls-auth with an HMAC of that many bytes.
 
     The packet itself does not say which digest its ends agreed on (section 3.3).
     """
 
-    class ControlTlsAuth(Packet):
+    class ControlTlsAuth(Scapy):
         """A control packet under tls-auth."""
 
         name = "OpenVPN control, tls-auth"
@@ -103,7 +111,7 @@ def tls_auth(hmac_size: int) -> type[Packet]:
     return ControlTlsAuth
 
 
-class ControlTlsCrypt(Packet):
+class ControlTlsCrypt(Scapy):
     """A control packet under tls-crypt; everything behind the tag is encrypted.
 
     Under tls-crypt-v2 the wrapped client key ends P_CONTROL_HARD_RESET_CLIENT_V3 and
@@ -121,3 +129,135 @@ class ControlTlsCrypt(Packet):
 
 
 bind_layers(OverTCP, Control)
+
+
+class Start(Scapy):
+    """What every control packet begins with."""
+
+    name = "OpenVPN"
+    fields_desc = [*_HEADER]
+
+
+_NAMES = {
+    CLIENT_RESET_V1: "client reset v1",
+    SERVER_RESET_V1: "server reset v1",
+    CONTROL_V1: "control v1",
+    ACK_V1: "ack v1",
+    CLIENT_RESET_V2: "client reset v2",
+    SERVER_RESET_V2: "server reset v2",
+    CLIENT_RESET_V3: "client reset v3",
+    CONTROL_WKC_V1: "control wkc v1",
+}
+
+# The first packet of a session, and its answer, where they are in clear.
+_OPENS: Fields = {"key_id": 0, "ack_count": 0, "packet_id": 0}
+_ANSWERS: Fields = {"key_id": 0, "ack_count": 1, "packet_id": 0}
+_IN_CLEAR = {
+    CLIENT_RESET_V1: (Role.INITIATION, _OPENS, "session_id", 14),
+    CLIENT_RESET_V2: (Role.INITIATION, _OPENS, "session_id", 14),
+    SERVER_RESET_V1: (Role.RESPONSE, _ANSWERS, "remote_session_id", 26),
+    SERVER_RESET_V2: (Role.RESPONSE, _ANSWERS, "remote_session_id", 26),
+}
+_DIGESTS = (16, 20, 28, 32, 36, 48, 64)  # bytes of an HMAC, from MD5 to SHA-512
+_REPLAY_SIZE = 8  # bytes of replay id and time
+
+# Under tls-crypt, the bytes that are encrypted: acks and packet id, in a first answer
+# the acknowledged session too, and perhaps a flag of six; of a packet with a payload
+# at least one more. And what of them is a wrapped key.
+_SEALED = {
+    CLIENT_RESET_V2: (Role.INITIATION, (5,)),
+    CLIENT_RESET_V3: (Role.INITIATION, range(5 + 290, 5 + 1024 + 1)),
+    SERVER_RESET_V2: (Role.RESPONSE, (17, 23)),
+    ACK_V1: (Role.FOLLOW_UP, (13,)),
+    CONTROL_V1: (Role.FOLLOW_UP, range(6, 1999)),
+    CONTROL_WKC_V1: (Role.FOLLOW_UP, range(6 + 290, 1999)),
+}
+_IN_FRONT = SESSION_ID_SIZE + 1 + _REPLAY_SIZE + TAG_SIZE
+_FIRST_REPLAYS = frozenset((*range(1, 16), *range(0x0F000001, 0x0F000010)))
+
+
+def read(packet: Packet) -> Dissection | None:
+    """The control packet that opens or carries on a session, field by field."""
+    layers: list[Layer] = []
+    data, size = packet.payload, packet.length
+    if packet.transport is Transport.TCP:
+        found = laid_over(OverTCP, data)
+        if found is None:
+            return None
+        layers.append(found[0])
+        size = found[0].fields["length"]
+        data = found[1][:size]
+    elif packet.transport is not Transport.UDP:
+        return None
+    start = laid_over(Start, data)
+    if start is None:
+        return None
+    opcode = start[0].fields["opcode"]
+    for layer, message in (
+        *_in_clear(opcode, data, size),
+        *_sealed(opcode, data, size),
+    ):
+        if message is not None:
+            return Dissection(shown([*layers, layer]), message)
+    return Dissection(shown([*layers, start[0]]), None)
+
+
+_Reading = Iterator[tuple[Layer, Message | None]]
+
+
+def _in_clear(opcode: int, data: bytes, size: int) -> _Reading:
+    """Plain, or under tls-auth with the digest that its size allows."""
+    if opcode not in _IN_CLEAR or len(data) != size:
+        return
+    role, fields, session, plain = _IN_CLEAR[opcode]
+    digest = size - plain - _REPLAY_SIZE
+    if size == plain:
+        kind = Control
+    elif digest in _DIGESTS:
+        kind = tls_auth(digest)
+        fields = {**fields, "replay_id": _FIRST_REPLAYS}
+    else:
+        return
+    found = laid_over(kind, data)
+    if found is None:
+        return
+    layer, behind = found
+    token = layer.fields.get(session, b"")
+    first_acknowledged = not any(layer.fields["acks"])  # packet 0, if any
+    if behind or not any(token) or not first_acknowledged or not holds(layer, fields):
+        yield layer, None
+    else:
+        yield layer, Message(role, _NAMES[opcode], token)
+
+
+def _sealed(opcode: int, data: bytes, size: int) -> _Reading:
+    """Under tls-crypt."""
+    found = laid_over(ControlTlsCrypt, data)
+    if opcode not in _SEALED or found is None:
+        return
+    layer, _ = found
+    role, sizes = _SEALED[opcode]
+    fields: Fields = {"key_id": 0, "replay_id": _FIRST_REPLAYS}
+    sealed, session = layer.fields["encrypted"], layer.fields["session_id"]
+    right = (
+        holds(layer, fields)
+        and len(layer.fields["tag"]) == TAG_SIZE
+        and size - _IN_FRONT in sizes
+        and (len(data) < size or _holds_its_key(opcode, sealed))
+    )
+    if right and role is Role.RESPONSE:
+        # Whom it answers is encrypted.
+        yield layer, Message(role, _NAMES[opcode], conclusive=False)
+    elif right and any(session):
+        yield layer, Message(role, _NAMES[opcode], session)
+    else:
+        yield layer, None
+
+
+def _holds_its_key(opcode: int, sealed: bytes) -> bool:
+    """Whether what ends with a wrapped key ends with one that fits."""
+    key = int.from_bytes(sealed[-2:])
+    rest = len(sealed) - key
+    if opcode == CLIENT_RESET_V3:
+        return rest == 5  # noqa: PLR2004
+    return opcode != CONTROL_WKC_V1 or (290 <= key <= 1024 and rest >= 6)  # noqa: PLR2004

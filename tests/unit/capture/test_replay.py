@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a replay confirms flows with: the second reader, as long as it takes."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.second_reading.confirmations import CONFIRMATIONS, TUNNELS, heard
+from vpngate.capture.replay import Replay
+from vpngate.cli.classify import _Work
+from vpngate.recognition import SecondReader
+from vpngate.tunnels import all_tunnels
+
+
+def missing() -> SecondReader:
+    raise ModuleNotFoundError(name="scapy")
+
+
+def test_the_second_reader_confirms() -> None:
+    replay = Replay(all_tunnels())
+    for confirmation in CONFIRMATIONS:
+        tunnel = TUNNELS[confirmation.tunnel]
+        said = heard(tunnel, confirmation.packets())
+        assert replay.agrees(tunnel, said)
+        assert not replay.agrees(tunnel, said[1:])
+    assert not replay.unread
+
+
+def test_without_scapy_nothing_is_confirmed_and_it_is_known() -> None:
+    replay = Replay(all_tunnels())
+    tunnel = replace(TUNNELS["wireguard"], second=missing)
+    assert not replay.agrees(tunnel, [])
+    assert replay.unread
+
+
+def test_classify_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    work = _Work(lambda _name, _flow: None)
+    work.say_what_is_missing()
+    assert capsys.readouterr().err == ""
+    work._replay.unread = True
+    work.say_what_is_missing()
+    [line] = capsys.readouterr().err.splitlines()
+    assert "scapy" in line
