@@ -105,49 +105,44 @@ def _broken_relation(packets: list[Packet], messages: list[Message]) -> str | No
         return "not one flow"
     if len(messages) == 1:
         return None if messages[0].one_way else "one message alone"
+    if _is_echo(packets):
+        return "echo"
     ends = [packet.source for packet in packets]
     if messages[-1].role is Role.TRAFFIC:
         return _broken_traffic(ends, messages)
-    halves = _halves(ends, messages)
-    if halves is None:
-        return "not answered"
-    one, other = (packets[at].payload for at in halves)
-    return "echo" if one == other else None
+    return None if _is_answered(ends, messages) else "not answered"
 
 
-def _halves(ends: list[Endpoint], messages: list[Message]) -> tuple[int, int] | None:
-    """Which message opens what the last one closes, and which one answers it.
+def _is_echo(packets: list[Packet]) -> bool:
+    """Whether one end sent bytes that the other sent, too."""
+    said: dict[Endpoint, set[bytes]] = {}
+    for packet in packets:
+        said.setdefault(packet.source, set()).add(packet.payload)
+    one, *others = said.values()
+    return any(one & other for other in others)
+
+
+def _is_answered(ends: list[Endpoint], messages: list[Message]) -> bool:
+    """Whether the last message closes what an earlier one opened.
 
     All of them name the same token, but for an answer that cannot show it.
     """
-    role, last = messages[-1].role, len(messages) - 1
-
-    def earlier(wanted: Role, *, own: bool) -> int | None:
-        for at in range(last):
-            one, other = messages[at], messages[last]
-            alike = one.answers is not None and one.answers == other.answers
-            if (
-                one.role is wanted
-                and one.token == other.token
-                and (ends[at] == ends[last]) is own
-                and not alike
-            ):
-                return at
-        return None
-
-    if role is Role.FOLLOW_UP:
-        opened = earlier(Role.INITIATION, own=True)
-        answers = (
-            at
-            for at in range(last)
-            if messages[at].role is Role.RESPONSE and ends[at] != ends[last]
-        )
-        answered = next((at for at in answers if at > (opened or 0)), None)
-    else:
-        opens = _OPENED_BY.get((role, messages[last].conclusive))
-        opened = earlier(opens, own=False) if opens else None
-        answered = last
-    return None if opened is None or answered is None else (opened, answered)
+    last = messages[-1]
+    earlier = list(zip(ends, messages, strict=True))[:-1]
+    for at, (end, opening) in enumerate(earlier):
+        if opening.token != last.token:
+            continue
+        if last.role is not Role.FOLLOW_UP:
+            alike = opening.answers is not None and opening.answers == last.answers
+            opens = _OPENED_BY.get((last.role, last.conclusive))
+            if opening.role is opens and end != ends[-1] and not alike:
+                return True
+        elif opening.role is Role.INITIATION and end == ends[-1]:
+            return any(
+                other != end and message.role is Role.RESPONSE
+                for other, message in earlier[at + 1 :]
+            )
+    return False
 
 
 def _broken_traffic(ends: list[Endpoint], messages: list[Message]) -> str | None:

@@ -25,6 +25,7 @@ from vpngate.tunnels import Recogniser, all_tunnels
 TUNNELS = all_tunnels()
 SIGNATURES = [s for tunnel in TUNNELS for s in tunnel.signatures]
 RECOGNISER = Recogniser(TUNNELS)
+SECOND = {tunnel: tunnel.second() for tunnel in TUNNELS}
 
 # Whole messages: what conversations say, and what each tunnel's own tests craft.
 _SAID = {
@@ -120,6 +121,20 @@ def test_a_shorter_capture_says_the_same_or_nothing(raw: bytes, size: int) -> No
             assert message.name == expected.name
 
 
+@given(_packets(), st.integers(0, 1500))
+def test_the_second_reader_sees_the_same_or_less(raw: bytes, size: int) -> None:
+    """Less only of a message that is cut, or goes on in another segment."""
+    whole = _decoded(raw)
+    cut = whole._replace(payload=whole.payload[:size])
+    for tunnel in TUNNELS:
+        for packet in (whole, cut):
+            seen = SECOND[tunnel](packet)
+            second, first = seen and seen.message, tunnel.read(packet)
+            assert second in (None, first)
+            if packet.transport is not Transport.TCP and not packet.truncated:
+                assert second == first
+
+
 @given(mutated(_FRAMES) | st.sampled_from(_FRAMES))
 def test_any_damage_to_a_packet_is_harmless(raw: bytes) -> None:
     packet = decode(raw)
@@ -130,6 +145,7 @@ def test_any_damage_to_a_packet_is_harmless(raw: bytes) -> None:
     str(packet.source)
     for tunnel in TUNNELS:
         tunnel.read(packet)
+        SECOND[tunnel](packet)
     RECOGNISER.recognise(packet)
     for signature in SIGNATURES:
         matches(signature, raw)

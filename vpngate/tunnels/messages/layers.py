@@ -5,7 +5,7 @@ Knows how to dissect a single layer and how to compare its fields; does not know
 protocol. Dissecting a packet whole, scapy goes on guessing to its last byte, which
 takes a hundred times as long; and making a packet object takes four times as long as
 filling in its fields. So there is one blank of each class, filled in again and again,
-and the packet that people read is made when they ask.
+by one thread at a time; the packet that people read is made when they ask.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence

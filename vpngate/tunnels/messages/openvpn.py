@@ -149,7 +149,8 @@ _NAMES = {
     CONTROL_WKC_V1: "control wkc v1",
 }
 
-# The first packet of a session, and its answer, where they are in clear.
+# The first packet of a session, and its answer, where they are in clear; and the bytes
+# that they have without an HMAC.
 _OPENS: Fields = {"key_id": 0, "ack_count": 0, "packet_id": 0}
 _ANSWERS: Fields = {"key_id": 0, "ack_count": 1, "packet_id": 0}
 _IN_CLEAR = {
