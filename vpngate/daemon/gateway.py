@@ -119,12 +119,7 @@ class Gateway:
         delivery = await asyncio.to_thread(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
-        readers = await asyncio.to_thread(
-            SecondReaders, snapshot.tunnels, self._metrics
-        )
-        self._pipeline = Pipeline(
-            snapshot, self._metrics, secrets.token_bytes(16), readers.agrees
-        )
+        await self._learn_to_read(snapshot)
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)
@@ -157,6 +152,14 @@ class Gateway:
             self._health,
         )
         await self._listen(stack, config)
+
+    async def _learn_to_read(self, snapshot: Snapshot) -> None:
+        """Recognition, with a second reader; loading scapy takes half a second."""
+        readers = await asyncio.to_thread(
+            SecondReaders, snapshot.tunnels, self._metrics
+        )
+        chooser = secrets.token_bytes(16)
+        self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 
     async def _listen(self, stack: AsyncExitStack, config: Config) -> None:
         """The control socket and the pages."""

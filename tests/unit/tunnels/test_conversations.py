@@ -278,7 +278,7 @@ CONVERSATIONS = [
     Conversation(
         "ESP, one packet that does not fit",
         *(ESP, BARE),
-        each_way(esp(0x1001, 1, 2, 3), esp(0x2002, 1, 2, 9_000_000, 9_000_001, 9_000_002)),
+        each_way(esp(0x1001, 1, 2, 3), esp(0x2002, 1, 2, 9 << 20, 10 << 20)),
         OPENED,
     ),
     Conversation(
