@@ -6,7 +6,7 @@ Knows no test: each says with `dataclasses.replace` what it needs to be differen
 
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import Ruleset
-from vpngate.tunnels import all_tunnels
+from vpngate.tunnels import all_carriers, all_tunnels
 
 RULESET = Ruleset(
     table="vpngate",
@@ -19,6 +19,7 @@ RULESET = Ruleset(
     rate=5_000_000,
     max_flows=1000,
     signatures=tuple(s for tunnel in all_tunnels() for s in tunnel.signatures),
+    carriers=all_carriers(),
     nflog_group=5170,
     packets_per_second=20_000,
     reverse_path=True,

@@ -10,7 +10,9 @@ not a readable packet of a transport we follow is None.
 from enum import IntEnum, StrEnum
 from ipaddress import ip_address
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
+
+_PROTOCOLS = 1 << 8  # numbers in an IP header
 
 
 class Family(IntEnum):
@@ -31,12 +33,25 @@ class Family(IntEnum):
 
 
 class Transport(IntEnum):
-    """The transports a tunnel can run on, by IP protocol number (IANA)."""
+    """The transports that tunnels run on, by IP protocol number (IANA).
+
+    `decode` knows these alone. A tunnel on one that has no name here declares it by
+    its number, `Transport(115)`, and from then on it is known.
+    """
 
     TCP = 6
     UDP = 17
     GRE = 47
     ESP = 50
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Transport | None":
+        if not isinstance(value, int) or not 0 <= value < _PROTOCOLS:
+            return None
+        declared = int.__new__(cls, value)
+        declared._name_, declared._value_ = f"IP_{value}", value
+        cls._value2member_map_[value] = declared
+        return declared
 
     @property
     def label(self) -> str:
@@ -151,7 +166,7 @@ _UDP_HEADER = 8
 _TCP = Struct(">HH8xB")  # ports, data offset
 _TCP_MIN = 20
 
-_TRANSPORTS = {int(transport): transport for transport in Transport}
+_TRANSPORTS = cast("dict[int, Transport]", Transport._value2member_map_)
 
 
 def decode(network: bytes) -> Packet | None:

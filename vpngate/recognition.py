@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, NamedTuple
 
-from vpngate.packets import Endpoint, FlowKey, HookPoint, Packet
-from vpngate.signatures import Signature
+from vpngate.packets import Endpoint, FlowKey, HookPoint, Packet, Transport
+from vpngate.signatures import Field, Signature
 
 
 class Evidence(IntEnum):
@@ -93,6 +93,23 @@ def sees_nothing() -> SecondReader:
     return lambda _: None
 
 
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A transport that a tunnel's packets travel on, and what is said of them there.
+
+    `fields` are constant bytes behind the IP header, where the transport has no ports
+    to tell a tunnel's packets from others between the same ends. The kernel compares
+    them before it looks for a verdict.
+    """
+
+    transport: Transport
+    fields: tuple[Field, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fields and self.transport.has_ports:
+            raise ValueError(f"{self.transport.label}: ports tell its flows apart")
+
+
 @dataclass(frozen=True, eq=False)
 class Tunnel:
     """A tunnel protocol: all that the rest of vpngate knows of it.
@@ -103,6 +120,7 @@ class Tunnel:
     signatures  what one packet can show; compiled for kernel, libpcap and Python
     read        a packet's message, or None if any checked byte is off
     covers      the flows that a verdict on this confirmed flow is for, itself first
+    carriers    what those flows travel on
     idle        seconds without a packet after which a verdict ends (180 to 600)
     second      loads scapy and gives the second reader: what it makes of a packet has
                 to be what `read` does, and shares nothing with it
@@ -114,6 +132,7 @@ class Tunnel:
     covers: Callable[[FlowKey], tuple[FlowKey, ...]]
     idle: int
     second: Callable[[], SecondReader] = sees_nothing
+    carriers: tuple[Carrier, ...] = ()
 
 
 # Whether a second reader takes the packets that are about to confirm a flow for the

@@ -18,7 +18,7 @@ import cypcap
 from vpngate.capture.first_look import first_look
 from vpngate.errors import MissingFeature
 from vpngate.links import LAYOUTS, Check, Layout, LinkType
-from vpngate.packets import Family, Transport
+from vpngate.packets import Family
 from vpngate.signatures import Signature
 from vpngate.signatures.pcap import filter_for
 
@@ -77,13 +77,13 @@ class CandidateFilter:
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
         expressions, looks = [], []
-        for family, transport in product(Family, Transport):
+        transports = sorted({signature.transport for signature in chosen})
+        for family, transport in product(Family, transports):
             group = [s for s in chosen if s.transport is transport]
-            if group:
-                whole = filter_for(group, families=[family])
-                look = first_look(family, transport, group)
-                expressions.append(f"({look}) and ({whole})" if look else whole)
-                looks.append(look or whole)
+            whole = filter_for(group, families=[family])
+            look = first_look(family, transport, group)
+            expressions.append(f"({look}) and ({whole})" if look else whole)
+            looks.append(look or whole)
         return cls(expressions, looks)
 
     def _program(self, link_type: int) -> "cypcap.BpfProgram | None":

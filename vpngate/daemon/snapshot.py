@@ -18,7 +18,7 @@ from vpngate.registry import Registration, Registry
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import When
 from vpngate.ruleset import Ruleset
-from vpngate.tunnels import all_tunnels
+from vpngate.tunnels import all_carriers, all_tunnels
 
 
 def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
@@ -120,6 +120,7 @@ class Snapshot:
             rate=self.config.throttle.rate,
             max_flows=self.config.throttle.max_flows,
             signatures=tuple(s for tunnel in self.tunnels for s in tunnel.signatures),
+            carriers=all_carriers(),
             nflog_group=capture.nflog_group,
             packets_per_second=capture.packets_per_second,
             reverse_path=gateway.reverse_path is ReversePath.STRICT,

@@ -8,6 +8,7 @@ the kernel holds at the moment.
 
 from dataclasses import dataclass
 
+from vpngate.recognition import Carrier
 from vpngate.registry.intervals import Intervals
 from vpngate.signatures import Signature
 
@@ -30,6 +31,7 @@ class Ruleset:
     rate: int  # bit/s, a bucket and direction
     max_flows: int
     signatures: tuple[Signature, ...]
+    carriers: tuple[Carrier, ...]  # of all tunnels, enabled or not: their maps last
     nflog_group: int
     packets_per_second: int  # copies in all, shared out among the signatures
     reverse_path: bool  # a candidate has to come in where its source lives

@@ -45,7 +45,7 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
     """The sets that are made once and survive every change of rules."""
     return (
         throttling.armed_set(ruleset.deadman),
-        *throttling.verdict_maps(ruleset.max_flows),
+        *throttling.verdict_maps(ruleset.carriers, ruleset.max_flows),
     )
 
 
@@ -55,8 +55,11 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
             detour = throttling.Detour(point, device, ruleset.mark)
-            yield from throttling.throttle_chains(direction, detour, generation)
-            yield from throttling.verdict_chains(direction)
+            carriers = ruleset.carriers
+            yield from throttling.throttle_chains(
+                direction, carriers, detour, generation
+            )
+            yield from throttling.verdict_chains(direction, carriers)
         if ruleset.interfaces:
             hook = Hook(point, ruleset.hook_priority, ruleset.interfaces)
             lines = tuple(_base_lines(direction, ruleset))

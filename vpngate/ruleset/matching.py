@@ -7,7 +7,6 @@ does not know sets or chains.
 
 from vpngate.expressions import (
     Base,
-    Bitwise,
     Compare,
     Expression,
     Meta,
@@ -18,6 +17,8 @@ from vpngate.expressions import (
     VerdictCode,
 )
 from vpngate.packets import Family, Transport
+from vpngate.recognition import Carrier
+from vpngate.signatures.nft import compare_fields
 
 ETHERTYPE = {Family.IPV4: b"\x08\x00", Family.IPV6: b"\x86\xdd"}
 
@@ -31,27 +32,21 @@ RETURN = Verdict(VerdictCode.RETURN)
 _ADDRESSES_AT = {Family.IPV4: 12, Family.IPV6: 8}
 _PORTS = Payload(Base.TRANSPORT, 0, 4)
 
-# RFC 2637, section 4.1: version 1 and protocol type 0x880B; nothing else is PPTP's.
-_ENHANCED_GRE = (
-    Payload(Base.TRANSPORT, 0, 4),
-    Bitwise(b"\x00\x07\xff\xff", bytes(4)),
-    Compare(b"\x00\x01\x88\x0b"),
-)
-
 
 def of_family(family: Family) -> tuple[Expression, ...]:
     """The packet is of that family."""
     return Meta(MetaKey.PROTOCOL), Compare(ETHERTYPE[family])
 
 
-def of_transport(transport: Transport) -> tuple[Expression, ...]:
-    """The packet is of that transport; of GRE, only what PPTP uses."""
-    number = bytes([transport])
-    if transport is Transport.GRE:
-        # A range of one: behind a plain comparison with GRE, nft (1.0.6 of Debian 12)
-        # cannot print what looks into its header, and gives up on the whole table.
-        return Meta(MetaKey.L4PROTO), Range(number, number), *_ENHANCED_GRE
-    return Meta(MetaKey.L4PROTO), Compare(number)
+def of_carrier(carrier: Carrier) -> tuple[Expression, ...]:
+    """The packet is of that transport, and has what its tunnels say of it."""
+    number = bytes([carrier.transport])
+    if not carrier.fields:
+        return Meta(MetaKey.L4PROTO), Compare(number)
+    # A range of one: behind a plain comparison with GRE, nft (1.0.6 of Debian 12)
+    # cannot print what looks into its header, and gives up on the whole table.
+    of_transport = (Meta(MetaKey.L4PROTO), Range(number, number))
+    return *of_transport, *compare_fields(carrier.fields, 0)
 
 
 def source(family: Family) -> Payload:

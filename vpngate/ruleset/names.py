@@ -5,21 +5,12 @@ Knows the names that operators read in `nft list table`, and which name stands f
 which direction, transport and family; does not know what is in them.
 """
 
-from itertools import product
-
 from vpngate.packets import Direction, Family, HookPoint, Transport
 
 ARMED = "armed"
 REVERSE_PATH = "reverse_path"  # a chain
 REVERSE_PATH_FAILED = "reverse_path_failed"  # its counter
 _SPARED, _SAMPLED = "spared_", "sampled_"
-
-# Every map of verdicts there is, in the order in which packets are compared.
-VERDICT_MAPS = tuple(
-    product(
-        Direction, Family, (Transport.UDP, Transport.TCP, Transport.ESP, Transport.GRE)
-    )
-)
 
 
 def verdict_map(direction: Direction, family: Family, transport: Transport) -> str:

@@ -6,8 +6,9 @@ anything that changes a packet; does not know how packets earn a verdict.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from vpngate.expressions import (
     Bitwise,
@@ -24,7 +25,8 @@ from vpngate.expressions import (
     SetMeta,
     SetOperation,
 )
-from vpngate.packets import Direction, Family, HookPoint, Transport
+from vpngate.packets import Direction, Family, HookPoint
+from vpngate.recognition import Carrier
 from vpngate.ruleset import matching, names
 from vpngate.ruleset.table import (
     Chain,
@@ -39,7 +41,6 @@ from vpngate.ruleset.table import (
 # time at its first refresh. The longest any tunnel asks for.
 LONGEST_IDLE = 600.0
 
-_TRANSPORTS = (Transport.UDP, Transport.TCP, Transport.ESP, Transport.GRE)
 _HOST_ORDER = sys.byteorder
 _NO_CLASS = bytes(4)
 
@@ -80,9 +81,10 @@ def spared_sets(generation: int) -> tuple[Set, ...]:
     )
 
 
-def verdict_maps(max_flows: int) -> Iterator[Set]:
+def verdict_maps(carriers: Sequence[Carrier], max_flows: int) -> Iterator[Set]:
     """From a flow to the class of its subscriber's bucket."""
-    for direction, family, transport in names.VERDICT_MAPS:
+    for direction, family, carrier in product(Direction, Family, carriers):
+        transport = carrier.transport
         address = address_type(family)
         ports = (DataType.MARK,) if transport.has_ports else ()
         what = "source . destination"
@@ -99,7 +101,9 @@ def verdict_maps(max_flows: int) -> Iterator[Set]:
         )
 
 
-def verdict_chains(direction: Direction) -> Iterator[Chain]:
+def verdict_chains(
+    direction: Direction, carriers: Sequence[Carrier]
+) -> Iterator[Chain]:
     """All that ordinary traffic pays: one of these lookups."""
     for family in Family:
         yield Chain(
@@ -107,25 +111,25 @@ def verdict_chains(direction: Direction) -> Iterator[Chain]:
             tuple(
                 Line(
                     (
-                        *matching.of_transport(transport),
-                        *matching.flow(family, transport),
+                        *matching.of_carrier(carrier),
+                        *matching.flow(family, carrier.transport),
                         Lookup(
-                            names.verdict_map(direction, family, transport),
+                            names.verdict_map(direction, family, carrier.transport),
                             matching.KEY,
                             matching.VALUE,
                         ),
                         Compare(_NO_CLASS, Comparison.NEQ, matching.VALUE),
                         matching.goto(names.throttle(direction, family)),
                     ),
-                    f"is this {transport.label} flow an unregistered tunnel?",
+                    f"is this {carrier.transport.label} flow an unregistered tunnel?",
                 )
-                for transport in _TRANSPORTS
+                for carrier in carriers
             ),
         )
 
 
 def throttle_chains(
-    direction: Direction, detour: Detour, generation: int
+    direction: Direction, carriers: Sequence[Carrier], detour: Detour, generation: int
 ) -> Iterator[Chain]:
     """What happens to a packet whose flow has a verdict."""
     for family in Family:
@@ -143,10 +147,10 @@ def throttle_chains(
                 *_spared_lines(family, generation),
                 *(
                     Line(
-                        _slow(direction, family, transport, detour),
-                        f"slow {transport.label}; its verdict lives on",
+                        _slow(direction, family, carrier, detour),
+                        f"slow {carrier.transport.label}; its verdict lives on",
                     )
-                    for transport in _TRANSPORTS
+                    for carrier in carriers
                 ),
             ),
         )
@@ -169,13 +173,13 @@ def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
 
 
 def _slow(
-    direction: Direction, family: Family, transport: Transport, detour: Detour
+    direction: Direction, family: Family, carrier: Carrier, detour: Detour
 ) -> Rule:
     """Refresh, count, and last of all touch the packet and send it off."""
-    verdicts = names.verdict_map(direction, family, transport)
+    verdicts = names.verdict_map(direction, family, carrier.transport)
     return (
-        *matching.of_transport(transport),
-        *matching.flow(family, transport),
+        *matching.of_carrier(carrier),
+        *matching.flow(family, carrier.transport),
         *_refresh(verdicts),
         Lookup(verdicts, matching.KEY, matching.VALUE),
         NamedCounter(names.throttled_counter(direction)),

@@ -11,7 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from vpngate.packets import Packet, Transport
-from vpngate.recognition import Message, Tunnel
+from vpngate.recognition import Carrier, Message, Tunnel
 from vpngate.signatures import Shape
 
 _BYTES = range(256)
@@ -26,6 +26,20 @@ def all_tunnels() -> tuple[Tunnel, ...]:
     tunnels = (getattr(module, "TUNNEL", None) for module in modules)
     return tuple(
         sorted((t for t in tunnels if isinstance(t, Tunnel)), key=lambda t: t.name)
+    )
+
+
+@cache
+def all_carriers() -> tuple[Carrier, ...]:
+    """What all tunnels travel on, each transport once, those with ports first.
+
+    ValueError if two tunnels look differently on one: a verdict names a transport.
+    """
+    carriers = {carrier for tunnel in all_tunnels() for carrier in tunnel.carriers}
+    if len({carrier.transport for carrier in carriers}) < len(carriers):
+        raise ValueError("two tunnels say different things of one transport")
+    return tuple(
+        sorted(carriers, key=lambda c: (not c.transport.has_ports, -c.transport))
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from struct import Struct
 
 from vpngate.packets import Endpoint, FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, SecondReader, Tunnel
+from vpngate.recognition import Carrier, Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.tunnels import ike
 
@@ -111,6 +111,7 @@ TUNNEL = Tunnel(
     signatures=_SIGNATURES,
     read=_read,
     covers=_covers,
+    carriers=(Carrier(Transport.UDP), Carrier(Transport.ESP)),
     idle=600,  # with nothing to say, peers may stay silent for minutes
     second=_second,
 )

@@ -14,7 +14,7 @@ from enum import IntEnum
 from struct import Struct
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, SecondReader, Tunnel
+from vpngate.recognition import Carrier, Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
 
@@ -221,6 +221,7 @@ TUNNEL = Tunnel(
     signatures=_SIGNATURES,
     read=_read,
     covers=_covers,
+    carriers=(Carrier(Transport.UDP),),
     idle=600,  # an idle connection says hello every 60 s (RFC 2661 section 5.5)
     second=_second,
 )

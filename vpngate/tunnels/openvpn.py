@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, SecondReader, Tunnel
+from vpngate.recognition import Carrier, Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 # What the specification fixes; sizes and offsets in bytes, of a message without the
@@ -292,6 +292,7 @@ TUNNEL = Tunnel(
     signatures=tuple(_signatures()),
     read=_read,
     covers=_covers,
+    carriers=(Carrier(Transport.UDP), Carrier(Transport.TCP)),
     idle=_IDLE,
     second=_second,
 )

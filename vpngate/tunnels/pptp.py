@@ -11,7 +11,7 @@ What scapy's classes make of the same packets is in `vpngate.tunnels.messages.pp
 from struct import Struct
 
 from vpngate.packets import Endpoint, FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, SecondReader, Tunnel
+from vpngate.recognition import Carrier, Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 _PORT = 1723  # section 2: the listening end of the control connection
@@ -39,6 +39,8 @@ _GRE = Struct(">BBHHH")
 _KEY, _SEQUENCE, _ACKNOWLEDGMENT = 0x20, 0x10, 0x80
 _GRE_VERSION = 1
 _PPP = 0x880B
+# Version 1 and PPP, whatever the flags: what tells PPTP's GRE from every other.
+_ENHANCED_GRE = Field(0, b"\x00\x01\x88\x0b", b"\x00\x07\xff\xff")
 _NUMBER = 4  # bytes of a sequence or acknowledgment number
 
 
@@ -158,6 +160,7 @@ TUNNEL = Tunnel(
     signatures=_SIGNATURES,
     read=_read,
     covers=_covers,
+    carriers=(Carrier(Transport.TCP), Carrier(Transport.GRE, (_ENHANCED_GRE,))),
     idle=600,  # a control connection is silent for 60 s between its echo requests
     second=_second,
 )

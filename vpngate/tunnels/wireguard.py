@@ -14,7 +14,7 @@ What scapy's classes make of the same packets is in
 from typing import NamedTuple
 
 from vpngate.packets import FlowKey, Packet, Transport
-from vpngate.recognition import Message, Role, SecondReader, Tunnel
+from vpngate.recognition import Carrier, Message, Role, SecondReader, Tunnel
 from vpngate.signatures import Field, Shape, Signature
 
 # What the paper fixes. Integers are little-endian; bytes 1 to 3 are reserved, zero.
@@ -79,6 +79,7 @@ TUNNEL = Tunnel(
     signatures=tuple(kind.signature for kind in _KINDS),
     read=_read,
     covers=_covers,
+    carriers=(Carrier(Transport.UDP),),
     idle=_REJECT_AFTER_TIME,
     second=_second,
 )

@@ -22,7 +22,7 @@ def test_the_second_reader_confirms() -> None:
         tunnel = TUNNELS[confirmation.tunnel]
         said = heard(tunnel, confirmation.packets())
         assert replay.agrees(tunnel, said)
-        assert not replay.agrees(tunnel, said[1:])
+        assert not replay.agrees(tunnel, said[len(said) // 2 :])
     assert not replay.unread
 
 

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which interfaces are attached, which are left alone, and where none may act."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.unit.daemon.gatehouse import config
+from vpngate.daemon import machine
+from vpngate.daemon.machine import forgeable, insist, left_alone
+from vpngate.daemon.snapshot import LeftAlone, Machine
+from vpngate.errors import MissingInterface, Problem, Refused
+from vpngate.kernel.links import Link
+
+BRIDGE = Link(10, "br0", up=True, hardware=1, kind="bridge")
+BOND = Link(11, "bond0", up=True, hardware=1, kind="bond")
+VRF = Link(12, "red", up=True, hardware=1, kind="vrf")
+LAN0 = Link(2, "lan0", up=True, hardware=1)
+WAN0 = Link(3, "wan0", up=True, hardware=1)
+DOWN = Link(4, "lan8", up=False, hardware=1)
+VLAN = Link(5, "lan0.7", up=True, hardware=1, parent=2, kind="vlan")
+MACVLAN = Link(6, "lan9", up=True, hardware=1, parent=2, kind="macvlan")
+
+
+def port_of(upper: Link) -> Link:
+    return Link(2, "lan0", up=True, hardware=1, master=upper.index)
+
+
+def alone(reverse_path: str, matched: Iterable[str], *links: Link) -> dict[str, str]:
+    text = f'[gateway]\ninterfaces = ["lan*"]\nreverse_path = "{reverse_path}"\n'
+    by_name = {link.name: link for link in links}
+    return dict(left_alone(config(text), by_name, list(matched)))
+
+
+@pytest.mark.parametrize(
+    ("links", "strict", "hooks"),
+    [
+        pytest.param((LAN0,), "", "", id="bare"),
+        pytest.param((port_of(BRIDGE), BRIDGE), "br0", "", id="a bridge's port"),
+        pytest.param((port_of(BOND), BOND), "bond0", "", id="a bond's slave"),
+        pytest.param((port_of(VRF), VRF), "", "", id="in a VRF"),
+        pytest.param((LAN0, VLAN), "lan0.7", "", id="a VLAN's parent"),
+        pytest.param((LAN0, MACVLAN), "", "", id="a macvlan's parent"),
+    ],
+)
+def test_whose_packets_are_anothers_is_left_alone(
+    links: tuple[Link, ...], strict: str, hooks: str
+) -> None:
+    assert alone("strict", ["lan0"], *links).get("lan0", "") == strict
+    assert alone("hooks", ["lan0"], *links).get("lan0", "") == hooks
+
+
+@pytest.mark.parametrize("reverse_path", ["strict", "hooks"])
+@pytest.mark.parametrize(
+    ("lower", "upper"),
+    [(LAN0, VLAN), (LAN0, MACVLAN), (port_of(BRIDGE), BRIDGE), (port_of(VRF), VRF)],
+)
+def test_of_two_that_stand_on_each_other_the_upper_one_is_attached(
+    reverse_path: str, lower: Link, upper: Link
+) -> None:
+    both = [lower.name, upper.name]
+    assert alone(reverse_path, both, lower, upper) == {lower.name: upper.name}
+
+
+def test_a_name_that_is_left_alone_is_not_missing() -> None:
+    there = Machine(left_alone=(LeftAlone("lan0", "br0"),))
+    insist(config(), there)
+    with pytest.raises(MissingInterface, match="lan0"):
+        insist(config(), Machine())
+
+
+UPLINK = '[gateway]\ninterfaces = ["wan0"]\nside = "uplink"\nnat = false\n'
+ENFORCING = UPLINK + 'mode = "enforce"\n'
+
+
+def found(
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    *,
+    loose: Iterable[str] = (),
+    ipv6: bool = False,
+    rule: bool = False,
+) -> list[str]:
+    """Where a forged source could come in; `loose` have no strict filter."""
+    monkeypatch.setattr(
+        machine, "without_ipv4_filter", lambda names: [n for n in names if n in loose]
+    )
+    monkeypatch.setattr(machine, "forwards_ipv6", lambda: ipv6)
+    monkeypatch.setattr(machine, "filters_ipv6", lambda: rule)
+    links = {link.name: link for link in (LAN0, WAN0, DOWN)}
+    return [p.where for p in forgeable(config(text), links, ["wan0"])]
+
+
+def test_enforcing_on_the_uplink_side_asks_for_filters_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everywhere = ("lan0", "wan0", "lan8")
+    assert found(monkeypatch, ENFORCING) == []
+    # Not on its own side, where the way back to anybody is; not where nothing passes.
+    assert found(monkeypatch, ENFORCING, loose=everywhere) == ["interface lan0"]
+    assert found(monkeypatch, ENFORCING, ipv6=True) == ["IPv6"]
+    assert found(monkeypatch, ENFORCING, ipv6=True, rule=True) == []
+
+
+@pytest.mark.parametrize(
+    "text", [UPLINK, ENFORCING.replace('"uplink"', '"subscriber"')]
+)
+def test_observing_or_on_the_subscriber_side_it_does_not(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    assert found(monkeypatch, text, loose=["lan0"], ipv6=True) == []
+
+
+def test_a_daemon_that_could_be_deceived_does_not_start() -> None:
+    problem = Problem("interface lan0", "takes anything", "mend it")
+    with pytest.raises(Refused, match="lan0"):
+        insist(config(), Machine(("lan0",), forgeable=(problem,)))

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A tunnel on an IP protocol of its own takes one file, like any other.
+
+The tunnel here is L2TPv3 straight over IP (RFC 3931, section 4.1.1), as far as a test
+needs it: protocol 115, and four zero bytes before a control message.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from tests import rulesets
+from tests.unit.tunnels.crafting import network
+from vpngate.capture.candidates import CandidateFilter
+from vpngate.links import LinkType
+from vpngate.packets import FlowKey, HookPoint, Packet, Transport, decode
+from vpngate.recognition import Carrier, Message, Role, Tunnel
+from vpngate.ruleset import names
+from vpngate.ruleset.composition import compose
+from vpngate.signatures import Field, Shape, Signature
+from vpngate.signatures.predicate import matches
+from vpngate.tunnels import Recogniser, all_carriers, all_tunnels
+
+L2TP_OVER_IP = Transport(115)
+REQUEST = bytes(4) + b"\xc8\x03" + bytes(30)
+
+
+def _read(packet: Packet) -> Message | None:
+    return Message(Role.INITIATION, "a request") if packet.payload == REQUEST else None
+
+
+def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
+    return (flow,)
+
+
+SIGNATURE = Signature(
+    "l2tp_over_ip", L2TP_OVER_IP, (Shape((Field(0, bytes(4) + b"\xc8\x03"),)),)
+)
+TUNNEL = Tunnel(
+    name="l2tp-over-ip",
+    signatures=(SIGNATURE,),
+    read=_read,
+    covers=_covers,
+    idle=600,
+    carriers=(Carrier(L2TP_OVER_IP),),
+)
+
+
+def test_a_transport_is_what_its_number_says() -> None:
+    assert Transport(115) is L2TP_OVER_IP
+    assert (L2TP_OVER_IP.label, L2TP_OVER_IP.has_ports) == ("ip_115", False)
+    assert L2TP_OVER_IP not in list(Transport)
+    for number in (-1, 256):
+        with pytest.raises(ValueError, match="not a valid Transport"):
+            Transport(number)
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_its_packets_are_picked_and_read(*, ipv6: bool) -> None:
+    raw = network(L2TP_OVER_IP, REQUEST, ipv6=ipv6)
+    assert matches(SIGNATURE, raw)
+    assert CandidateFilter.of([SIGNATURE]).matcher(LinkType.RAW)(raw)
+    packet = decode(raw)
+    assert packet is not None
+    assert (packet.transport, packet.payload) == (L2TP_OVER_IP, REQUEST)
+    found = Recogniser([TUNNEL]).recognise(packet)
+    assert found is not None
+    assert found[0] is TUNNEL
+
+
+def test_the_table_has_a_place_for_its_verdicts() -> None:
+    ruleset = replace(
+        rulesets.RULESET,
+        signatures=(SIGNATURE,),
+        carriers=(*all_carriers(), *TUNNEL.carriers),
+    )
+    table = compose(ruleset, device=7, generation=1)
+    sets = {one.name for one in table.sets}
+    assert {"upload_ip_115_ipv4", "download_ip_115_ipv6"} <= sets
+    chains = {one.name for one in table.chains}
+    wanted = {names.transport_candidates(point, L2TP_OVER_IP) for point in HookPoint}
+    assert wanted <= chains
+
+
+@pytest.mark.parametrize("tunnel", all_tunnels(), ids=lambda t: t.name)
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_every_tunnel_declares_what_it_covers(tunnel: Tunnel, *, ipv6: bool) -> None:
+    declared = {carrier.transport for carrier in tunnel.carriers}
+    for transport in {signature.transport for signature in tunnel.signatures}:
+        packet = decode(network(transport, bytes(16), (4500, 4500), ipv6=ipv6))
+        assert packet is not None
+        covered = {flow.transport for flow in tunnel.covers(packet.flow)}
+        assert covered <= declared
+
+
+def test_a_carrier_with_ports_says_no_more() -> None:
+    with pytest.raises(ValueError, match="ports tell its flows apart"):
+        Carrier(Transport.UDP, (Field(0, b"\x01"),))
