@@ -64,6 +64,13 @@ class Message(NamedTuple):
     one_way: bool = False
 
 
+class Heard(NamedTuple):
+    """A packet, and what was made of it."""
+
+    packet: Packet
+    message: Message
+
+
 class Dissection(NamedTuple):
     """A packet as the second reader sees it."""
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from vpngate.packets import Endpoint, Packet
-from vpngate.recognition import Message, Role, Tunnel
+from vpngate.recognition import Heard, Message, Role, Tunnel
 
 # Sequence numbers count to here and start again (RFC 4303 section 2.2); a step of more
 # than half of it is one back.
@@ -32,13 +32,6 @@ class Outcome(StrEnum):
     DIFFERED = "differed"
     UNAVAILABLE = "unavailable"  # scapy cannot be loaded
     BUDGET = "budget"  # no time left for it
-
-
-class Heard(NamedTuple):
-    """A packet, and what the first reader made of it."""
-
-    packet: Packet
-    message: Message
 
 
 class Difference(NamedTuple):

@@ -14,8 +14,8 @@ from vpngate.capture.file import CaptureFile
 from vpngate.errors import UnreadableInput
 from vpngate.flows import FlowTable
 from vpngate.packets import FlowKey
-from vpngate.recognition import Sighting, Tunnel
-from vpngate.second_reading import Heard, Outcome, second_reading
+from vpngate.recognition import Heard, Sighting, Tunnel
+from vpngate.second_reading import Outcome, second_reading
 from vpngate.tunnels import Recogniser
 
 _MAX_FLOWS = 1_000_000  # followed at the same time

@@ -16,8 +16,8 @@ from tests.unit.tunnels import test_pptp as pptp
 from tests.unit.tunnels import test_wireguard as wireguard
 from vpngate.flows import FlowTable
 from vpngate.packets import Packet, Transport
-from vpngate.recognition import Evidence, Tunnel
-from vpngate.second_reading import Heard, Outcome, second_reading
+from vpngate.recognition import Evidence, Heard, Tunnel
+from vpngate.second_reading import Outcome, second_reading
 from vpngate.tunnels import all_tunnels
 from vpngate.tunnels.messages import openvpn as wire
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
-from vpngate.recognition import Dissection, Message, Role, Tunnel
+from vpngate.recognition import Dissection, Heard, Message, Role, Tunnel
 from vpngate.second_reading import (
-    Heard,
     Outcome,
     difference,
     is_available,
