@@ -27,10 +27,11 @@ def cases() -> dict[str, Callable[[], object]]:
         found[confirmation.name] = lambda t=tunnel, s=said: second_reading(t, s)  # type: ignore[misc]
     crafted = [("as many as fit", *c) for c in crowded()]
     crafted += [("as many as allowed", *c) for c in full()]
-    for what, name, packet in crafted:
+    for number, (what, name, packet) in enumerate(crafted, 1):
         read = TUNNELS[name].second()
-        key = f"crafted: {name}, {len(packet.payload)} bytes, headers {what}"
-        found.setdefault(key, lambda r=read, p=packet: r(p))  # type: ignore[misc]
+        size = len(packet.payload)
+        key = f"crafted {number}: {name}, {size} bytes, headers {what}"
+        found[key] = lambda r=read, p=packet: r(p)  # type: ignore[misc]
     return found
 
 

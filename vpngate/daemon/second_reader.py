@@ -13,10 +13,15 @@ from collections.abc import Callable, Iterable, Sequence
 
 from vpngate.metrics import Metrics
 from vpngate.recognition import Heard, Tunnel
-from vpngate.second_reading import Outcome, difference, is_available, second_reading
+from vpngate.second_reading import (
+    Outcome,
+    difference,
+    is_available,
+    second_reading,
+)
 
-# Our own limits. A reading takes 0.1 to 1 ms, so a fifth of a core is some hundred
-# new tunnels a second; what is not used is saved up for a second.
+# Our own limits. A confirmation takes 0.1 to 0.5 ms, so a fifth of a core is 400 of
+# them a second or more; what is not used is saved up for a second.
 CORE_SHARE = 0.2
 _MOST_SAVED = 1.0  # seconds of that share
 _BETWEEN_LINES = 60  # seconds between two lines in the log about one tunnel

@@ -2,14 +2,17 @@
 """The daemon's second readings: a budget, counters, and a log that names nobody."""
 
 import logging
+import time
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.second_reading.confirmations import CONFIRMATIONS, TUNNELS, heard
+from tests.unit.tunnels import crafting
+from tests.unit.tunnels import test_ipsec as ipsec_
 from vpngate.daemon.second_reader import CORE_SHARE, SecondReaders
 from vpngate.metrics import Metrics
-from vpngate.packets import format_address
+from vpngate.packets import Packet, Transport, format_address
 from vpngate.recognition import Heard, SecondReader, Tunnel
 from vpngate.second_reading import Outcome
 
@@ -99,6 +102,43 @@ def test_a_clock_that_goes_back_earns_nothing_and_loses_nothing() -> None:
     bench.now -= 500
     assert bench.readers.agrees(WIREGUARD, SOUND)
     assert not bench.readers.agrees(WIREGUARD, SOUND)
+
+
+def test_a_flood_of_crafted_messages_stays_within_the_budget() -> None:
+    """Time passes as this thread works, so that a busy machine changes nothing.
+
+    Without a budget the readings would take most of the half second that this spends.
+    """
+    readers = SecondReaders(
+        TUNNELS.values(), Metrics("1", TUNNELS), clock=time.thread_time
+    )
+    ipsec = TUNNELS["ipsec"]
+    said = heard(ipsec, crafted_exchange())
+    assert len(said) == 2
+    start, spent, dearest = time.thread_time(), 0.0, 0.0
+    while (before := time.thread_time()) < start + 0.5:
+        outcome = readers._outcome(ipsec, said)
+        assert outcome in (Outcome.AGREED, Outcome.BUDGET)
+        if outcome is Outcome.AGREED:
+            took = time.thread_time() - before
+            spent, dearest = spent + took, max(dearest, took)
+    allowed = CORE_SHARE * (1 + time.thread_time() - start)
+    assert spent <= 1.1 * allowed + dearest
+
+
+def crafted_exchange() -> list[Packet]:
+    """Both opening messages of IKEv2, full of payloads, 1,436 bytes each."""
+    small = b"".join(ipsec_.payload(43, b"") for _ in range(30)) + ipsec_.payload(
+        0, b""
+    )
+    body = ipsec_.payload(43, bytes(1436 - 28 - 4 - len(small))) + small
+    request = ipsec_.ike(body, 33, 34, 0x08, responder=ipsec_.NONE)
+    response = ipsec_.ike(body, 33, 34, 0x20)
+    assert len(request) == len(response) == 1436
+    return [
+        crafting.packet(Transport.UDP, request, ipsec_.IKE),
+        crafting.packet(Transport.UDP, response, ipsec_.IKE, back=True),
+    ]
 
 
 def test_real_readings_are_measured() -> None:

@@ -10,7 +10,12 @@ import pytest
 
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
 from vpngate.recognition import Dissection, Heard, Message, Role, Tunnel
-from vpngate.second_reading import Outcome, difference, is_available, second_reading
+from vpngate.second_reading import (
+    Outcome,
+    difference,
+    is_available,
+    second_reading,
+)
 
 CLIENT = Endpoint(parse_address("192.0.2.1"), 40000)
 SERVER = Endpoint(parse_address("198.51.100.2"), 50000)
