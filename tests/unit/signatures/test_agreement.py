@@ -13,16 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.signatures.netdev_hook import Packet
+from tests.unit.signatures.plain_rules import rules_of
 from tests.unit.signatures.traffic import ETHERNET, frames
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.nft import entrances, rules_of
 from vpngate.signatures.pcap import filter_for
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels
 
 SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
 PACKETS = int(os.environ.get("VPNGATE_AGREEMENT", "400"))
+OPTIONS = (0, 43, 60)
+MORE = {bytes([header]) for header in (*OPTIONS, 44)}
 SEED = int(os.environ.get("VPNGATE_SEED", "1"))
 
 
@@ -31,15 +33,12 @@ class Compiled:
 
     def __init__(self, signature: Signature, *, optimise: bool = True) -> None:
         self._signature = signature
-        self._entrances = entrances(signature.transport)
         self._rules = rules_of(signature)
         self._filter = Filter([signature], optimise=optimise)
 
     def nft(self, frame: bytes) -> bool:
         packet = Packet(frame)
-        return any(map(packet.matches, self._entrances)) and any(
-            map(packet.matches, self._rules)
-        )
+        return any(map(packet.matches, self._rules))
 
     def predicate(self, frame: bytes) -> bool:
         ethertype = frame[12:14]
@@ -66,8 +65,13 @@ class Filter:
 
 
 def passes_by_superset(frame: bytes) -> bool:
-    """Whether libpcap's filter may be generous: IPv6 that begins with options."""
-    return frame[12:14] == b"\x86\xdd" and frame[20] in (0, 43, 60)
+    """Whether libpcap's filter may be generous: IPv6 that begins with options.
+
+    So it may with options behind a first header for fragments.
+    """
+    if frame[12:14] != b"\x86\xdd":
+        return False
+    return frame[20] in OPTIONS or (frame[20] == 44 and frame[54:55] in MORE)
 
 
 def assert_agreement(compiled: Compiled, frame: bytes) -> bool:
@@ -124,11 +128,15 @@ def signatures(draw: st.DrawFn) -> Signature:
         Shape, st.lists(_fields(), min_size=1, max_size=3).map(tuple), lengths
     )
     ports = st.frozensets(st.sampled_from((500, 501, 502, 1701, 4500)), max_size=4)
+    chosen = tuple(draw(st.lists(shapes, min_size=1, max_size=3)))
+    exact = any(low == high for shape in chosen for low, high in shape.lengths)
+    may_be_fragments = transport is Transport.UDP and not exact
     return Signature(
         "invented",
         transport,
-        tuple(draw(st.lists(shapes, min_size=1, max_size=3))),
+        chosen,
         draw(ports) if transport.has_ports else frozenset(),
+        fragments=may_be_fragments and draw(st.booleans()),
     )
 
 
