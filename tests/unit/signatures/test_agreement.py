@@ -6,6 +6,7 @@ VPNGATE_SEED another seed.
 """
 
 import os
+from random import Random
 
 import cypcap
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.unit.signatures.netdev_hook import Packet
 from tests.unit.signatures.plain_rules import rules_of
-from tests.unit.signatures.traffic import ETHERNET, frames
+from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
+from tests.unit.tunnels import crafting
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.pcap import filter_for
@@ -94,6 +96,23 @@ def test_every_signature(signature: Signature) -> None:
     )
     # A test in which nothing, or all, matches would show nothing.
     assert 0.05 * PACKETS < matched < 0.95 * PACKETS, matched
+
+
+@pytest.mark.parametrize("size", range(0, 61, 4))
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_every_size_of_a_tcp_header(size: int, *, ipv6: bool) -> None:
+    for signature in SIGNATURES:
+        if signature.transport is Transport.TCP:
+            compiled = Compiled(signature)
+            port = min(signature.ports, default=40000)
+            for shape in signature.shapes:
+                payload = payload_of(Random(SEED), shape)
+                packet = crafting.network(
+                    *(Transport.TCP, payload, (port, 443)), ipv6=ipv6, tcp_header=size
+                )
+                ethertype = b"\x86\xdd" if ipv6 else b"\x08\x00"
+                frame = bytes(12) + ethertype + packet
+                assert assert_agreement(compiled, frame) is (size >= 20)
 
 
 def test_one_filter_for_all_passes_what_any_of_them_does() -> None:

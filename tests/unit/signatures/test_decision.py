@@ -196,22 +196,6 @@ def test_no_signature_no_branch() -> None:
     assert decision([]) == ()
 
 
-def ordinary(transport: Transport, header: int, *, ipv6: bool) -> Packet:
-    """A packet of which not even the first byte is a message's, by its header's size.
-
-    UDP's is at hand, TCP's gets options.
-    """
-    packet = network(transport, b"\xff" * 600, (40000, 443), ipv6=ipv6)
-    at = 40 if ipv6 else 20
-    if transport is Transport.TCP:
-        size = bytes((header // 4 << 4,))
-        options = b"\1" * (header - 20)
-        parts = (packet[: at + 12], size, packet[at + 13 : at + 20], options)
-        packet = b"".join((*parts, packet[at + 20 :]))[: len(packet)]
-    ethertype = b"\x86\xdd" if ipv6 else b"\x08\x00"
-    return Packet(bytes(12) + ethertype + packet)
-
-
 @pytest.mark.parametrize("ipv6", [False, True])
 @pytest.mark.parametrize(
     ("transport", "header", "most"),
@@ -226,7 +210,11 @@ def test_ordinary_traffic_is_done_with_soon(
     transport: Transport, header: int, most: int, *, ipv6: bool
 ) -> None:
     """What the tree costs, in expressions that the kernel evaluates."""
-    packet = ordinary(transport, header, ipv6=ipv6)
+    raw = network(
+        *(transport, b"\xff" * 600, (40000, 443)), ipv6=ipv6, tcp_header=header
+    )
+    ethertype = b"\x86\xdd" if ipv6 else b"\x08\x00"
+    packet = Packet(bytes(12) + ethertype + raw)
     walked = 0
 
     def cost(branches: Sequence[Branch]) -> None:
