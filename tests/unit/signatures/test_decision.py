@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.signatures.netdev_hook import Packet
 from tests.unit.signatures.plain_rules import rules_of
-from tests.unit.signatures.test_agreement import signatures
+from tests.unit.signatures.test_agreement import PACKETS, signatures
 from tests.unit.signatures.traffic import frames
 from tests.unit.tunnels.crafting import network
 from vpngate.expressions import Base, Bitwise, Compare, Payload
@@ -26,6 +26,7 @@ BY_TRANSPORT = {
     for transport in Transport
     if any(s.transport is transport for s in EVERY)
 }
+FRAMES = max(60, PACKETS // 100)
 MAGIC = Field(4, b"\x21\x12\xa4\x42")
 
 
@@ -63,12 +64,12 @@ def test_it_finds_what_the_rules_find(transport: Transport) -> None:
     tree = tree_for(those)
     matched = 0
     for signature in those:
-        for frame in frames(signature, 150, 7):
+        for frame in frames(signature, FRAMES, 7):
             packet = Packet(frame)
             expected = by_rules(packet, those)
             assert {s.name for s in walk(packet, tree)} == expected, frame.hex()
             matched += bool(expected)
-    assert 0 < matched < 150 * len(those)
+    assert 0 < matched < FRAMES * len(those)
 
 
 @settings(max_examples=60, deadline=None)
