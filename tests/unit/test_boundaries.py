@@ -21,9 +21,10 @@ from vpngate.flows import FlowTable
 from vpngate.packets import Transport, decode, parse_address
 from vpngate.recognition import Evidence
 from vpngate.signatures.predicate import matches
-from vpngate.tunnels import all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 TUNNELS = all_tunnels()
+RECOGNISER = Recogniser(TUNNELS)
 NATT = 4500
 # Ports that a tunnel has, and other traffic may have as well.
 SHARED_PORTS = (500, 1194, 1701, 51820)
@@ -54,7 +55,7 @@ def test_it_passes_no_signature_and_holds_no_message(
         packet = decode(raw)
         assert packet is not None
         assert packet.payload == payload
-        assert recognise(packet, TUNNELS) is None
+        assert RECOGNISER.recognise(packet) is None
         passed = [s.name for t in TUNNELS for s in t.signatures if matches(s, raw)]
         assert passed == []
 
@@ -65,7 +66,7 @@ def test_what_is_not_disguised_is_seen(traffic: Crafted) -> None:
         raw = network(traffic.transport, payload, traffic.ports, back=back)
         packet = decode(raw)
         assert packet is not None
-        assert recognise(packet, TUNNELS) is not None
+        assert RECOGNISER.recognise(packet) is not None
         assert any(matches(s, raw) for t in TUNNELS for s in t.signatures)
 
 
@@ -78,7 +79,7 @@ def test_on_the_port_of_nat_traversal_it_is_never_confirmed(traffic: Crafted) ->
         packet = decode(network(traffic.transport, payload, traffic.ports, back=back))
         assert packet is not None
         now += 0.02
-        found = recognise(packet, TUNNELS)
+        found = RECOGNISER.recognise(packet)
         sighting = table.observe(packet, *found, now) if found else None
         assert sighting is None or sighting.evidence is Evidence.INITIATION
 
@@ -92,7 +93,7 @@ def test_the_other_encapsulations_hold_nothing_on_any_transport(
             raw = network(transport, payload, (40000, 40001), back=back)
             packet = decode(raw)
             assert packet is not None
-            assert recognise(packet, TUNNELS) is None
+            assert RECOGNISER.recognise(packet) is None
 
 
 # IP in IP, 6in4, AH, EtherIP, OSPF, PIM, IPComp, L2TPv3 straight over IP, SCTP.
