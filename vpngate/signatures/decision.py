@@ -10,6 +10,7 @@ signatures is kept, but those that ask for a port come last.
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from vpngate.expressions import Rule
 from vpngate.packets import Transport
@@ -63,18 +64,15 @@ def _by_header(
     transport: Transport, behind: Callable[[int], tuple[Branch, ...]]
 ) -> tuple[Branch, ...]:
     """Where the payload begins. Unusual headers are asked for last, and together."""
-    branches = [
+    found = [
         _behind(condition, behind(start))
         for condition, start in header_conditions(transport)
     ]
-    usual, unusual = (
-        tuple(branch for found in some for branch in found)
-        for some in (
-            branches[: len(TCP_USUAL_HEADERS)],
-            branches[len(TCP_USUAL_HEADERS) :],
-        )
-    )
-    return (*usual, *(_behind(unusual_header(), unusual) if unusual else ()))
+    usual = tuple(chain.from_iterable(found[: len(TCP_USUAL_HEADERS)]))
+    unusual = tuple(chain.from_iterable(found[len(TCP_USUAL_HEADERS) :]))
+    if not unusual:
+        return usual
+    return (*usual, *_behind(unusual_header(), unusual))
 
 
 def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, ...]:
