@@ -184,11 +184,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
-    """Count packets and bytes in the rule itself."""
-
-
-@dataclass(frozen=True, slots=True)
 class NamedCounter:
     """Count packets and bytes in the table's counter of that name."""
 
@@ -210,12 +205,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Copy the packet to an NFLOG group; `prefix` is at most 127 bytes."""
+    """Copy the whole packet to an NFLOG group; how many at once is the reader's say."""
 
     group: int
-    prefix: str = ""
-    snaplen: int = 0  # 0: the whole packet
-    qthreshold: int = 0  # 0: the reader's
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,18 +234,6 @@ class DynamicSet:
     expressions: tuple["Expression", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Hash:
-    """register = jhash(source, length bytes, seed) mod modulus + offset."""
-
-    length: int
-    modulus: int
-    seed: int
-    offset: int = 0
-    source: int = 1
-    register: int = 1
-
-
 Expression = (
     Payload
     | ExtensionHeader
@@ -266,13 +246,11 @@ Expression = (
     | Immediate
     | Lookup
     | Verdict
-    | Counter
     | NamedCounter
     | Limit
     | Log
     | Forward
     | DynamicSet
-    | Hash
 )
 
 Rule = tuple[Expression, ...]

@@ -18,7 +18,7 @@ from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.mirror import MirrorCapture
 from vpngate.errors import MachineFault, MissingInterface
 from vpngate.packets import Transport, decode, parse_address
-from vpngate.tunnels import all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 # Sizes and first bytes as the WireGuard paper has them, section 5.4.
 INITIATION = b"\x01\0\0\0" + b"crafted!" * 18
@@ -62,7 +62,8 @@ def test_candidates_come_up_and_nothing_else(
         (parse_address(address), None)
         for address in ("10.77.0.2", "fd77::2", "10.77.0.1")
     }
-    assert all(recognise(one.packet, all_tunnels()) for one in captured)
+    recogniser = Recogniser(all_tunnels())
+    assert all(recogniser.recognise(one.packet) for one in captured)
 
 
 def frames_with_tags(network: bytes) -> dict[str, bytes]:

@@ -23,6 +23,7 @@ from typing import TypeVar
 import pytest
 
 from tests.lab.namespaces import wait_until
+from tests.unit.signatures.plain_rules import rules_of
 from tests.unit.signatures.traffic import ETHERNET, frames
 from vpngate.expressions import (
     Base,
@@ -32,7 +33,6 @@ from vpngate.expressions import (
     MetaKey,
     NamedCounter,
     Payload,
-    Rule,
     SetOperation,
     Verdict,
     VerdictCode,
@@ -50,7 +50,6 @@ from vpngate.ruleset.table import (
     Table,
 )
 from vpngate.signatures import Signature
-from vpngate.signatures.nft import entrances, rules_of
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels
 
@@ -111,10 +110,7 @@ def table_for(signature: Signature) -> Table:
     ]
     jump = Verdict(VerdictCode.JUMP, "note")
     match = [Line((*rule, jump), signature.name) for rule in rules_of(signature)]
-    enter: list[Rule] = [
-        (*rule, Verdict(VerdictCode.JUMP, "match"))
-        for rule in entrances(signature.transport)
-    ]
+    enter = (Verdict(VerdictCode.JUMP, "match"),)
     count = (Payload(Base.LINK, 6, 6), Compare(_OUR_MAC), NamedCounter("seen"))
     hook = Hook(HookPoint.INGRESS, 0, ("vb",))
     return Table(
@@ -124,7 +120,7 @@ def table_for(signature: Signature) -> Table:
         (
             Chain("note", tuple(note)),
             Chain("match", tuple(match)),
-            Chain("start", tuple(Line(rule, "") for rule in (count, *enter)), hook),
+            Chain("start", tuple(Line(rule, "") for rule in (count, enter)), hook),
         ),
     )
 

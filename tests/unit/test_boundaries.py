@@ -20,9 +20,10 @@ from tests.unit.crafted import (
 from tests.unit.tunnels.crafting import network
 from vpngate.packets import Transport, decode, parse_address
 from vpngate.signatures.predicate import matches
-from vpngate.tunnels import all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 TUNNELS = all_tunnels()
+RECOGNISER = Recogniser(TUNNELS)
 # Ports that a tunnel has, and other traffic may have as well.
 SHARED_PORTS = (500, 1194, 1701, 4500, 51820)
 
@@ -53,7 +54,7 @@ def test_it_passes_no_signature_and_holds_no_message(
         packet = decode(raw)
         assert packet is not None
         assert packet.payload == payload
-        assert recognise(packet, TUNNELS) is None
+        assert RECOGNISER.recognise(packet) is None
         passed = [s.name for t in TUNNELS for s in t.signatures if matches(s, raw)]
         assert passed == []
 
@@ -64,7 +65,7 @@ def test_what_is_not_disguised_is_seen(traffic: Crafted) -> None:
         raw = network(traffic.transport, payload, traffic.ports, back=back)
         packet = decode(raw)
         assert packet is not None
-        assert recognise(packet, TUNNELS) is not None
+        assert RECOGNISER.recognise(packet) is not None
         assert any(matches(s, raw) for t in TUNNELS for s in t.signatures)
 
 
@@ -77,7 +78,7 @@ def test_the_other_encapsulations_hold_nothing_on_any_transport(
             raw = network(transport, payload, (40000, 40001), back=back)
             packet = decode(raw)
             assert packet is not None
-            assert recognise(packet, TUNNELS) is None
+            assert RECOGNISER.recognise(packet) is None
 
 
 # IP in IP, 6in4, AH, EtherIP, OSPF, PIM, IPComp, L2TPv3 straight over IP, SCTP.

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
+from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS
+from vpngate.signatures.pcap import (
+    IPV4_HEADER_SIZE,
+    IPV6_TRANSPORT,
+    Place,
+    ipv4_transport,
+    within,
+)
 
 _BYTES = range(256)
-_IPV4_HEADER = "((ip[0] & 0xf) << 2)"
-_TCP_HEADER = "((tcp[12] & 0xf0) >> 2)"
-_IPV6_PASSED_OVER = (0, 43, 60)  # RFC 8200: hop-by-hop, routing, destination options
-_TCP_HEADER_IPV6 = "((ip6[52] & 0xf0) >> 2)"
 
 
 def first_look(
@@ -24,8 +28,9 @@ def first_look(
 ) -> str | None:
     """An expression that every match of a family passes; None where none would help.
 
-    An IPv6 packet that begins with extension headers always passes. An empty TCP
-    segment never does, whatever Ethernet's padding behind it looks like.
+    An IPv6 packet that begins with extension headers always passes, with a fragment
+    header if a signature takes fragments. An empty TCP segment never does, whatever
+    Ethernet's padding behind it looks like.
     """
     if not transport.has_ports:
         return None
@@ -34,28 +39,25 @@ def first_look(
     if bytes_ == [(_BYTES[0], _BYTES[-1])]:
         return None
 
-    def one_of(payload: str, source: str, destination: str) -> str:
-        tests = [_within(payload, *run) for run in bytes_]
-        tests += [_within(p, *run) for run in ports for p in (source, destination)]
-        return f"({' or '.join(tests)})"
+    def direct(header: Place, length: str, before: str = "") -> str:
+        payload = header.payload(transport).load(0)
+        tests = [within(payload, *run) for run in bytes_]
+        tests += [within(header.load(end, 2), *r) for r in ports for end in (0, 2)]
+        test = f"({' or '.join(tests)})"
+        if transport is Transport.TCP:
+            # The IP header promises more than the headers themselves.
+            return f"{length} > {before}{header.tcp_header_size()} and {test}"
+        return test
 
     if family is Family.IPV4:
-        if transport is Transport.UDP:
-            test = one_of("udp[8]", "udp[0:2]", "udp[2:2]")
-        else:
-            test = (
-                f"ip[2:2] > {_IPV4_HEADER} + {_TCP_HEADER} and "
-                f"{one_of(f'tcp[{_TCP_HEADER}]', 'tcp[0:2]', 'tcp[2:2]')}"
-            )
+        header = ipv4_transport(transport)
+        test = direct(header, "ip[2:2]", f"{IPV4_HEADER_SIZE} + ")
         return f"ip and ip[9] = {transport:d} and {test}"
-    if transport is Transport.UDP:
-        test = one_of("ip6[48]", "ip6[40:2]", "ip6[42:2]")
-    else:
-        test = (
-            f"ip6[4:2] > {_TCP_HEADER_IPV6} and "
-            f"{one_of(f'ip6[40 + {_TCP_HEADER_IPV6}]', 'ip6[40:2]', 'ip6[42:2]')}"
-        )
-    chained = " or ".join(f"ip6[6] = {header}" for header in _IPV6_PASSED_OVER)
+    test = direct(IPV6_TRANSPORT, "ip6[4:2]")
+    passing = [*IPV6_OPTIONS]
+    if any(signature.fragments for signature in signatures):
+        passing.append(IPV6_FRAGMENT)
+    chained = " or ".join(f"ip6[6] = {header}" for header in passing)
     return f"ip6 and ({chained} or (ip6[6] = {transport:d} and {test}))"
 
 
@@ -95,9 +97,3 @@ def _adjacent(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
             yield numbers[first], number
             first = at + 1
-
-
-def _within(value: str, low: int, high: int) -> str:
-    if low == high:
-        return f"{value} = {low}"
-    return f"({value} >= {low} and {value} <= {high})" if low else f"{value} <= {high}"

@@ -143,11 +143,6 @@ def _(verdict: ex.Verdict) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(_count: ex.Counter) -> tuple[str, Attributes]:
-    return "counter", []
-
-
-@_attributes.register
 def _(count: ex.NamedCounter) -> tuple[str, Attributes]:
     counter = 1  # NFT_OBJECT_COUNTER
     return "objref", [("IMM_TYPE", counter), ("IMM_NAME", count.name)]
@@ -166,14 +161,7 @@ def _(test: ex.Limit) -> tuple[str, Attributes]:
 
 @_attributes.register
 def _(copy: ex.Log) -> tuple[str, Attributes]:
-    attributes: Attributes = [("GROUP", copy.group)]
-    if copy.prefix:
-        attributes.append(("PREFIX", copy.prefix))
-    if copy.snaplen:
-        attributes.append(("SNAPLEN", copy.snaplen))
-    if copy.qthreshold:
-        attributes.append(("QTHRESHOLD", copy.qthreshold))
-    return "log", attributes
+    return "log", [("GROUP", copy.group)]
 
 
 @_attributes.register
@@ -194,15 +182,3 @@ def _(change: ex.DynamicSet) -> tuple[str, Attributes]:
         attributes.append(("TIMEOUT", change.timeout))
     attributes += [("EXPR", encode(inner)) for inner in change.expressions]
     return "dynset", attributes
-
-
-@_attributes.register
-def _(load: ex.Hash) -> tuple[str, Attributes]:
-    return "hash", [
-        ("SREG", load.source),
-        ("DREG", load.register),
-        ("LEN", load.length),
-        ("MODULUS", load.modulus),
-        ("SEED", load.seed),
-        ("OFFSET", load.offset),
-    ]

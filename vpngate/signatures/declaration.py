@@ -6,20 +6,21 @@ packet; does not know any protocol, nor how its three compilers (`nft.py`,
 `pcap.py`, `predicate.py` beside it) spell them. A property test holds the three
 equal, and a live kernel with them.
 
-A packet matches a signature when it is an unfragmented packet of `transport`,
-one of its ports is in `ports` (any port if empty), and one of `shapes` fits.
-Said exactly, in the terms of a kernel's netdev hook:
+A packet matches a signature when it is a packet of `transport`, whole or, if
+`fragments`, the first fragment of one, one of its ports is in `ports` (any port if
+empty), and one of `shapes` fits. Said exactly, in the terms of a kernel's netdev
+hook:
 
 - IPv4: version 4, header length ≥ 20, total length within the packet and not
   shorter than the header. IPv6: version 6, payload length within the packet;
   hop-by-hop, routing and destination options (RFC 8200) are passed over,
   authentication (RFC 4302) is not.
-- No fragment matches, not even a first one, and no IPv6 packet with a fragment
-  header: a message of one of our tunnels fits a packet, and the half of one
-  proves nothing.
-- TCP headers of 20 and 32 bytes are understood, others never match: kernels before
-  6.2 cannot compute where a TCP payload begins.
-- The length of a UDP payload is what the UDP header says, less its own 8 bytes.
+- A later fragment never matches. A first one, and any IPv6 packet with a fragment
+  header of offset 0 (RFC 6946), matches only with `fragments`: as a rule a message
+  of one of our tunnels fits a packet, and the half of one proves nothing.
+- TCP headers have 20 to 60 bytes; what is said to be shorter never matches.
+- The length of a UDP payload is what the UDP header says, less its own 8 bytes: in a
+  first fragment, more than there is.
 - For ESP and GRE the payload begins behind the IP headers, with their own header.
 - A field that the packet is too short for does not hold, whether it compares or
   differs. Bytes behind the IP length (Ethernet's padding) are still bytes: none of
@@ -29,12 +30,13 @@ Said exactly, in the terms of a kernel's netdev hook:
 from dataclasses import dataclass
 
 from vpngate.packets import Transport
+from vpngate.signatures.headers import TCP_HEADERS, UDP_HEADER
 
-# The kernel's own limits: a load starts in the first 256 bytes behind the transport
-# header's start (32 of them TCP's) and fills one wide register.
-MAX_OFFSET = 223
+# The kernel's own limits: a load starts at most 255 bytes behind the start of the
+# transport header, which takes up to 60 of them, and fills one wide register.
+MAX_OFFSET = 255 - max(TCP_HEADERS)
 MAX_VALUE = 16
-UDP_MAX_PAYLOAD = 0xFFFF - 8
+UDP_MAX_PAYLOAD = 0xFFFF - UDP_HEADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,11 @@ class Shape:
             if not 0 <= shortest <= longest <= UDP_MAX_PAYLOAD:
                 raise ValueError(f"({shortest}, {longest}) is no range of UDP lengths")
 
+    @property
+    def udp_lengths(self) -> tuple[tuple[int, int], ...]:
+        """`lengths` as a UDP header states them, its own bytes included."""
+        return tuple((a + UDP_HEADER, b + UDP_HEADER) for a, b in self.lengths)
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -109,6 +116,8 @@ class Signature:
     ports      either port has to be one of these; empty means any
     sampled    looks the same in every packet of a tunnel, so that the kernel copies
                only a few a pair of addresses, and none when an end is spared
+    fragments  UDP only: a first fragment is enough, since the message may be longer
+               than a packet; no shape has an exact length then
     """
 
     name: str
@@ -116,6 +125,7 @@ class Signature:
     shapes: tuple[Shape, ...]
     ports: frozenset[int] = frozenset()
     sampled: bool = False
+    fragments: bool = False
 
     def __post_init__(self) -> None:
         if not self.shapes:
@@ -124,6 +134,15 @@ class Signature:
             raise ValueError(f"{self.name}: {self.transport.label} has no ports")
         if self.transport is not Transport.UDP and any(s.lengths for s in self.shapes):
             raise ValueError(f"{self.name}: only UDP's lengths can be compared")
+        if self.fragments:
+            self._check_fragments()
+
+    def _check_fragments(self) -> None:
+        if self.transport is not Transport.UDP:
+            raise ValueError(f"{self.name}: only UDP's fragments are told apart")
+        lengths = {length for shape in self.shapes for length in shape.lengths}
+        if any(shortest == longest for shortest, longest in lengths):
+            raise ValueError(f"{self.name}: what has an exact length fits a packet")
 
     @property
     def port_ranges(self) -> tuple[tuple[int, int], ...]:

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A signature as nftables rules.
+"""The pieces of a signature as nftables conditions.
 
-Knows how a netdev chain compares bytes; does not know chains, sets, or what is
-done with a packet that matches: whoever builds the table ends each rule with its
-own step (a limit and a log, or a jump).
-
-`entrances` admit unfragmented packets of one transport; `rules_of` may stand only
-behind them, and then says no more about family, transport and fragments.
+Knows how a netdev chain compares bytes, and what the kernel compares fast; does not
+know chains, sets, or what is done with a packet that matches. `decision.py` puts the
+pieces together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from vpngate.expressions import (
     Base,
@@ -25,63 +22,69 @@ from vpngate.expressions import (
     Rule,
 )
 from vpngate.packets import Transport
+from vpngate.signatures import headers
 from vpngate.signatures.declaration import Field, Shape, Signature
 
-_ETHERTYPE_IPV4 = b"\x08\x00"
-_ETHERTYPE_IPV6 = b"\x86\xdd"
-_IPV4_FRAGMENT = Payload(Base.NETWORK, 6, 2)
-_IPV4_MORE_OR_OFFSET = b"\x3f\xff"  # RFC 791: MF and the offset, not DF
-_IPV6_FRAGMENT = 44  # RFC 8200, section 4.5
+# Loads of one, two and four bytes, masks of four, and comparisons are done inline by
+# the kernel (nft_payload_fast, nft_bitwise_fast, nft_cmp_fast); all else is a call.
+_WORD = 4
 
 _SOURCE_PORT = Payload(Base.TRANSPORT, 0, 2)
 _DESTINATION_PORT = Payload(Base.TRANSPORT, 2, 2)
-_UDP_HEADER = 8
-_UDP_LENGTH = Payload(Base.TRANSPORT, 4, 2)
-_TCP_DATA_OFFSET = Payload(Base.TRANSPORT, 12, 1)
-_TCP_HEADERS = (20, 32)  # without options; with timestamps (RFC 7323), padded
+_UDP_LENGTH = Payload(Base.TRANSPORT, headers.UDP_LENGTH_AT, 2)
+_TCP_HEADER_SIZE = (
+    Payload(Base.TRANSPORT, headers.TCP_DATA_OFFSET_AT, _WORD),
+    Bitwise(b"\xf0\0\0\0", bytes(_WORD)),
+)
 
-
-def entrances(transport: Transport) -> tuple[Rule, Rule]:
-    """The IPv4 and the IPv6 condition for an unfragmented packet of `transport`."""
-    protocol = (Meta(MetaKey.L4PROTO), Compare(bytes([transport])))
-    return (
-        (
-            *protocol,
-            *(Meta(MetaKey.PROTOCOL), Compare(_ETHERTYPE_IPV4)),
-            _IPV4_FRAGMENT,
-            Bitwise(_IPV4_MORE_OR_OFFSET, bytes(2)),
-            Compare(bytes(2)),
+# An IPv4 and an IPv6 condition, of which one holds for what is whole.
+UNFRAGMENTED: tuple[Rule, Rule] = (
+    (
+        *(Meta(MetaKey.PROTOCOL), Compare(b"\x08\x00")),
+        Payload(Base.NETWORK, headers.IPV4_FRAGMENT_AT, 2),
+        Bitwise(
+            (headers.IPV4_MORE_FRAGMENTS | headers.IPV4_FRAGMENT_OFFSET).to_bytes(2),
+            bytes(2),
         ),
-        (
-            *protocol,
-            *(Meta(MetaKey.PROTOCOL), Compare(_ETHERTYPE_IPV6)),
-            *(ExtensionHeader(_IPV6_FRAGMENT), Compare(bytes(1))),
-        ),
-    )
+        Compare(bytes(2)),
+    ),
+    (
+        *(Meta(MetaKey.PROTOCOL), Compare(b"\x86\xdd")),
+        *(ExtensionHeader(headers.IPV6_FRAGMENT), Compare(bytes(1))),
+    ),
+)
 
 
-def rules_of(signature: Signature) -> tuple[Rule, ...]:
-    """One rule for each way to match; a packet matches if any one of them holds."""
-    return tuple(
-        (*ports, *header, *length, *compare_fields(shape.fields, start))
-        for ports in port_conditions(signature)
-        for header, start in header_conditions(signature.transport)
-        for shape in signature.shapes
-        for length in length_conditions(shape)
-    )
+def entrances(transport: Transport) -> tuple[Rule, ...]:
+    """The conditions of which one holds for every packet of `transport`.
+
+    The kernel tells the transport of a sound IPv4 or IPv6 packet alone. Fragments
+    pass: behind, a load from the transport header ends the rule for all but a first
+    one, and whoever does not want that one asks for `UNFRAGMENTED`.
+    """
+    return ((Meta(MetaKey.L4PROTO), Compare(bytes([transport]))),)
 
 
 def header_conditions(transport: Transport) -> Iterator[tuple[Rule, int]]:
-    """What a transport header may look like, and where the payload begins then."""
+    """What a transport header may look like, and where the payload begins then.
+
+    One of them holds; the usual ones come first.
+    """
     match transport:
         case Transport.UDP:
-            yield (), _UDP_HEADER
+            yield (), headers.UDP_HEADER
         case Transport.TCP:
-            for size in _TCP_HEADERS:
-                words = Compare(bytes([size // 4 << 4]))
-                yield (_TCP_DATA_OFFSET, Bitwise(b"\xf0", b"\x00"), words), size
+            for size in headers.TCP_HEADERS:
+                yield (*_TCP_HEADER_SIZE, _of_size(size)), size
         case _:
             yield (), 0
+
+
+def unusual_header() -> Rule:
+    """The condition for a TCP header of none of the usual sizes."""
+    differ = Comparison.NEQ
+    sizes = headers.TCP_USUAL_HEADERS
+    return (*_TCP_HEADER_SIZE, *(_of_size(size, differ) for size in sizes))
 
 
 def port_conditions(signature: Signature) -> Iterator[Rule]:
@@ -97,17 +100,36 @@ def length_conditions(shape: Shape) -> Iterator[Rule]:
     """The conditions of which one has to hold; an empty one for any length."""
     if not shape.lengths:
         yield ()
-    for shortest, longest in shape.lengths:
-        yield _UDP_LENGTH, _within(shortest + _UDP_HEADER, longest + _UDP_HEADER)
+    for shortest, longest in shape.udp_lengths:
+        yield _UDP_LENGTH, _within(shortest, longest)
 
 
-def compare_fields(fields: Sequence[Field], start: int) -> Iterator[Expression]:
+def compare_fields(fields: Iterable[Field], start: int) -> Iterator[Expression]:
     """The conditions that all have to hold, in a payload that begins at `start`."""
     for field in fields:
         yield Payload(Base.TRANSPORT, start + field.offset, len(field.value))
         if field.mask is not None:
             yield Bitwise(field.mask, bytes(len(field.mask)))
         yield Compare(field.value, Comparison.NEQ if field.differs else Comparison.EQ)
+
+
+def compare_fast(field: Field, start: int, reach: int) -> Iterator[Expression]:
+    """The same for one field, in a payload of which `reach` bytes have to be there.
+
+    Masked bytes are loaded as a whole word if there is one: see above.
+    """
+    padding = _WORD - len(field.value)
+    if field.mask is None or padding <= 0 or field.offset + _WORD > reach:
+        yield from compare_fields((field,), start)
+        return
+    yield Payload(Base.TRANSPORT, start + field.offset, _WORD)
+    yield Bitwise(field.mask + bytes(padding), bytes(_WORD))
+    yield Compare(field.value + bytes(padding))
+
+
+def _of_size(size: int, comparison: Comparison = Comparison.EQ) -> Compare:
+    words = bytes([size // 4 << 4])
+    return Compare(words + bytes(_WORD - len(words)), comparison)
 
 
 def _within(low: int, high: int) -> Compare | Range:

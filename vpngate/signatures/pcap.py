@@ -8,9 +8,10 @@ whoever opens it may write `(F) or (vlan and (F)) or (pppoes and (F))`.
 Two things differ from the kernel's rules, both on the generous side; the predicate,
 applied to what passes, takes them back:
 
-- An IPv6 packet that begins with hop-by-hop, routing or destination options passes
-  if the header after the first is one that could lead to a signature's transport:
-  the language cannot walk a chain without loops.
+- An IPv6 packet that begins with hop-by-hop, routing or destination options, or with
+  a fragment header where a signature takes fragments, passes if the header after the
+  first is one that could lead to a signature's transport: the language cannot walk a
+  chain without loops.
 - Whether an IP length fits the packet is checked only if `link_header` says how
   many bytes stand before it.
 
@@ -19,19 +20,85 @@ and then, whatever stands behind an `or`. So alternatives stand in order of how 
 they look: where one ran out of bytes, the later ones would as well.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from vpngate.packets import Family, Transport
 from vpngate.signatures.declaration import Field, Shape, Signature
-
-# Writes a load of `size` bytes at an offset from the transport header.
-_Load = Callable[[int, int], str]
+from vpngate.signatures.headers import (
+    IPV4_FRAGMENT_AT,
+    IPV4_FRAGMENT_OFFSET,
+    IPV4_MORE_FRAGMENTS,
+    IPV6_FRAGMENT,
+    IPV6_FRAGMENT_HEADER,
+    IPV6_FRAGMENT_OFFSET,
+    IPV6_HEADER,
+    IPV6_OPTIONS,
+    TCP_DATA_OFFSET_AT,
+    TCP_HEADERS,
+    UDP_HEADER,
+    UDP_LENGTH_AT,
+)
 
 _LOAD_SIZES = (4, 2, 1)
-_UDP_HEADER = 8
-_TCP_HEADERS = {20: 0x50, 32: 0x80}
-_IPV6_HEADER = 40
-_IPV6_PASSED_OVER = (0, 43, 60)  # RFC 8200: hop-by-hop, routing, destination options
+
+IPV4_HEADER_SIZE = "((ip[0] & 0xf) << 2)"
+_IPV4_FRAGMENT = f"ip[{IPV4_FRAGMENT_AT}:2]"
+_IPV4_IS_WHOLE = f"{_IPV4_FRAGMENT} & {IPV4_MORE_FRAGMENTS:#x} = 0"
+_IPV4_IS_NO_LATER_FRAGMENT = f"{_IPV4_FRAGMENT} & {IPV4_FRAGMENT_OFFSET:#x} = 0"
+_IPV4_IS_UNFRAGMENTED = (
+    f"{_IPV4_FRAGMENT} & {IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET:#x} = 0"
+)
+
+_IPV6_NEXT = "ip6[6]"  # the header behind the fixed one
+_IPV6_AFTER_NEXT = f"ip6[{IPV6_HEADER}]"  # the one behind that, if it is an extension
+_IPV6_BEGINS_A_DATAGRAM = (
+    f"{_IPV6_NEXT} = {IPV6_FRAGMENT} and "
+    f"ip6[{IPV6_HEADER + 2}:2] & {IPV6_FRAGMENT_OFFSET:#x} = 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Somewhere in a packet, for the language to load from.
+
+    protocol  `ip`, `ip6`, `udp` or `tcp`: counted from the start of that header
+    offset    so many bytes further on
+    behind    and so many more as this term of the language says
+    """
+
+    protocol: str
+    offset: int = 0
+    behind: str = ""
+
+    def load(self, at: int, size: int = 1) -> str:
+        """The term for the value of 1, 2 or 4 bytes, `at` bytes further on."""
+        place = f"{self.behind} + " * bool(self.behind) + f"{self.offset + at}"
+        return f"{self.protocol}[{place}" + f":{size}" * (size > 1) + "]"
+
+    def tcp_header_size(self) -> str:
+        """The term for the size in bytes of the TCP header that begins here."""
+        return f"(({self.load(TCP_DATA_OFFSET_AT)} & 0xf0) >> 2)"
+
+    def payload(self, transport: Transport) -> "Place":
+        """Behind the transport header that begins here."""
+        match transport:
+            case Transport.UDP:
+                return replace(self, offset=self.offset + UDP_HEADER)
+            case Transport.TCP:
+                return replace(self, behind=self.tcp_header_size())
+        return self
+
+
+def ipv4_transport(transport: Transport) -> Place:
+    """Where the transport header of an IPv4 packet begins."""
+    if transport.has_ports:
+        return Place(transport.label)
+    return Place("ip", behind=IPV4_HEADER_SIZE)
+
+
+IPV6_TRANSPORT = Place("ip6", IPV6_HEADER)  # directly behind the fixed header
+_IPV6_FRAGMENT_TRANSPORT = Place("ip6", IPV6_HEADER + IPV6_FRAGMENT_HEADER)
 
 
 def filter_for(
@@ -52,105 +119,130 @@ def filter_for(
 
 
 def _ipv4(signatures: Sequence[Signature], link_header: int | None) -> str:
-    header = "((ip[0] & 0xf) << 2)"
-
-    def load(transport: Transport) -> _Load:
-        if transport in (Transport.UDP, Transport.TCP):
-            return lambda at, size: f"{transport.label}[{at}:{size}]"
-        return lambda at, size: f"ip[{header} + {at}:{size}]"
-
-    fits = () if link_header is None else (f"len - {link_header} >= ip[2:2]",)
+    # Said once where it goes for all, for each shape where it does not.
+    some = any(signature.fragments for signature in signatures)
+    fragment = _IPV4_IS_NO_LATER_FRAGMENT if some else _IPV4_IS_UNFRAGMENTED
+    whole = _IPV4_IS_WHOLE if some else ""
     return _all(
         "ip and ip[0] & 0xf0 = 0x40 and ip[0] & 0xf >= 5",
-        "ip[6:2] & 0x3fff = 0",
-        f"ip[2:2] >= {header}",
-        *fits,
+        fragment,
+        f"ip[2:2] >= {IPV4_HEADER_SIZE}",
+        *_promises_no_more(link_header, "ip[2:2]"),
         _any(
-            f"ip[9] = {transport:d} and {_transport(signatures, transport, load)}"
-            for transport in _transports(signatures)
+            f"ip[9] = {transport:d} and "
+            + _transport(ours, ipv4_transport(transport), whole)
+            for transport, ours in _by_transport(signatures)
         ),
     )
 
 
 def _ipv6(signatures: Sequence[Signature], link_header: int | None) -> str:
-    def load(_: Transport) -> _Load:
-        return lambda at, size: f"ip6[{_IPV6_HEADER + at}:{size}]"
-
-    transports = _transports(signatures)
-    direct = (
-        f"ip6[6] = {transport:d} and {_transport(signatures, transport, load)}"
-        for transport in transports
+    whole = (
+        f"{_IPV6_NEXT} = {transport:d} and {_transport(ours, IPV6_TRANSPORT)}"
+        for transport, ours in _by_transport(signatures)
     )
-    behind = _one_of("ip6[40]", (*_IPV6_PASSED_OVER, *transports))
-    indirect = f"{_one_of('ip6[6]', _IPV6_PASSED_OVER)} and {behind}"
-    before = _IPV6_HEADER + (link_header or 0)
-    fits = () if link_header is None else (f"len - {before} >= ip6[4:2]",)
-    return _all("ip6 and ip6[0] & 0xf0 = 0x60", *fits, _any((*direct, indirect)))
-
-
-def _transports(signatures: Sequence[Signature]) -> tuple[Transport, ...]:
-    return tuple(sorted({signature.transport for signature in signatures}))
-
-
-def _transport(
-    signatures: Sequence[Signature],
-    transport: Transport,
-    loads: Callable[[Transport], _Load],
-) -> str:
-    """What matches of one transport, behind a header that is known to be its."""
-    load = loads(transport)
-    ports_of: dict[Shape, list[Signature]] = {}
-    for signature in signatures:
-        if signature.transport is transport:
-            for shape in signature.shapes:
-                ports_of.setdefault(shape, []).append(signature)
-    shapes = sorted(ports_of, key=_reach)
-
-    def payload(start: int) -> str:
-        return _any(
-            _all(*_ports(ports_of[shape], load), *_shape(shape, load, start))
-            for shape in shapes
-        )
-
-    match transport:
-        case Transport.UDP:
-            return payload(_UDP_HEADER)
-        case Transport.TCP:
-            return _any(
-                f"{load(12, 1)} & 0xf0 = {words:#x} and {payload(size)}"
-                for size, words in _TCP_HEADERS.items()
+    fragmented = [signature for signature in signatures if signature.fragments]
+    return _all(
+        "ip6 and ip6[0] & 0xf0 = 0x60",
+        *_promises_no_more(link_header, "ip6[4:2]", IPV6_HEADER),
+        _any(
+            (
+                *whole,
+                *(_ipv6_fragment(fragmented) if fragmented else ()),
+                _ipv6_chain(signatures, fragmented),
             )
-    return payload(0)
+        ),
+    )
+
+
+def _ipv6_fragment(signatures: Sequence[Signature]) -> Iterator[str]:
+    """First fragments: exactly, or those with options behind the fragment header."""
+    for transport, ours in _by_transport(signatures):
+        matching = _transport(ours, _IPV6_FRAGMENT_TRANSPORT)
+        behind = f"{_IPV6_AFTER_NEXT} = {transport:d} and {matching}"
+        yield f"{_IPV6_BEGINS_A_DATAGRAM} and {behind}"
+    behind = _one_of(_IPV6_AFTER_NEXT, (*IPV6_OPTIONS, IPV6_FRAGMENT))
+    yield f"{_IPV6_BEGINS_A_DATAGRAM} and {behind}"
+
+
+def _ipv6_chain(
+    signatures: Sequence[Signature], fragmented: Sequence[Signature]
+) -> str:
+    """Packets that begin with options, which may lead to a transport."""
+    transports = (transport for transport, _ in _by_transport(signatures))
+    fragment = (IPV6_FRAGMENT,) if fragmented else ()
+    behind = _one_of(_IPV6_AFTER_NEXT, (*IPV6_OPTIONS, *fragment, *transports))
+    return f"{_one_of(_IPV6_NEXT, IPV6_OPTIONS)} and {behind}"
+
+
+def _promises_no_more(
+    link_header: int | None, length: str, before: int = 0
+) -> Iterator[str]:
+    """That a length in the IP header, counted from behind `before`, is there."""
+    if link_header is not None:
+        yield f"len - {before + link_header} >= {length}"
+
+
+def _by_transport(
+    signatures: Sequence[Signature],
+) -> Iterator[tuple[Transport, Sequence[Signature]]]:
+    for transport in sorted({signature.transport for signature in signatures}):
+        yield transport, [s for s in signatures if s.transport is transport]
+
+
+def _transport(signatures: Sequence[Signature], at: Place, whole: str = "") -> str:
+    """What matches of one transport, whose header is known to begin there.
+
+    `whole` is the condition that a packet has to meet where fragments do not count,
+    unless it is known to hold.
+    """
+    ports_of: dict[tuple[Shape, bool], list[Signature]] = {}
+    for signature in signatures:
+        for shape in signature.shapes:
+            ports_of.setdefault((shape, signature.fragments), []).append(signature)
+    shapes = _any(
+        _all(
+            *((whole,) if whole and not fragments else ()),
+            *_ports(sharing, at),
+            *_shape(shape, at, signatures[0].transport),
+        )
+        for (shape, fragments), sharing in sorted(
+            ports_of.items(), key=lambda item: _reach(item[0][0])
+        )
+    )
+    if signatures[0].transport is Transport.TCP:
+        return f"{at.tcp_header_size()} >= {min(TCP_HEADERS)} and {shapes}"
+    return shapes
 
 
 def _reach(shape: Shape) -> int:
     return max((field.end for field in shape.fields), default=0)
 
 
-def _ports(signatures: Sequence[Signature], load: _Load) -> Iterator[str]:
+def _ports(signatures: Sequence[Signature], at: Place) -> Iterator[str]:
     """One condition for the ports of all signatures that share a shape."""
     if all(signature.ports for signature in signatures):
         ranges = dict.fromkeys(r for s in signatures for r in s.port_ranges)
-        yield _any(_within(load(at, 2), *r) for r in ranges for at in (0, 2))
+        yield _any(within(at.load(end, 2), *r) for r in ranges for end in (0, 2))
 
 
-def _shape(shape: Shape, load: _Load, start: int) -> Iterator[str]:
+def _shape(shape: Shape, at: Place, transport: Transport) -> Iterator[str]:
     if shape.lengths:
         yield _any(
-            _within(load(4, 2), shortest + _UDP_HEADER, longest + _UDP_HEADER)
-            for shortest, longest in shape.lengths
+            within(at.load(UDP_LENGTH_AT, 2), shortest, longest)
+            for shortest, longest in shape.udp_lengths
         )
     for field in shape.fields:
-        yield _field(field, load, start)
+        yield _field(field, at.payload(transport))
 
 
-def _field(field: Field, load: _Load, start: int) -> str:
-    pieces = tuple(_pieces(field, load, start))
+def _field(field: Field, payload: Place) -> str:
+    pieces = tuple(_pieces(field, payload))
     # The last first: if that differs the packet has all the bytes before it.
     return _any(reversed(pieces)) if field.differs else _all(*pieces)
 
 
-def _pieces(field: Field, load: _Load, start: int) -> Iterator[str]:
+def _pieces(field: Field, payload: Place) -> Iterator[str]:
     """Comparisons of 4, 2 and 1 bytes, the sizes that libpcap can load."""
     mask = field.mask or b"\xff" * len(field.value)
     operator = "!=" if field.differs else "="
@@ -161,15 +253,16 @@ def _pieces(field: Field, load: _Load, start: int) -> Iterator[str]:
         bits = int.from_bytes(mask[at : at + size])
         if bits:
             masked = "" if bits == (1 << 8 * size) - 1 else f" & {bits:#x}"
-            loaded = load(start + field.offset + at, size)
+            loaded = payload.load(field.offset + at, size)
             yield f"{loaded}{masked} {operator} {value:#x}"
         at += size
 
 
-def _within(value: str, low: int, high: int) -> str:
+def within(term: str, low: int, high: int) -> str:
+    """The condition that a term is from low to high."""
     if low == high:
-        return f"{value} = {low}"
-    return f"({value} >= {low} and {value} <= {high})"
+        return f"{term} = {low}"
+    return f"({term} >= {low} and {term} <= {high})" if low else f"{term} <= {high}"
 
 
 def _one_of(value: str, choices: Iterable[int]) -> str:

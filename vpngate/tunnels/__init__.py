@@ -6,7 +6,7 @@ protocol. To add one, write a module here that defines `TUNNEL`, and its test.
 """
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -43,17 +43,6 @@ def all_carriers() -> tuple[Carrier, ...]:
     )
 
 
-def recognise(
-    packet: Packet, tunnels: tuple[Tunnel, ...]
-) -> tuple[Tunnel, Message] | None:
-    """The tunnel and the message that a packet belongs to, or None.
-
-    A packet of no interest costs a table look-up and a comparison or two. Whoever
-    has many packets calls `Recogniser(tunnels).recognise` and saves the rest.
-    """
-    return _recogniser(tunnels).recognise(packet)
-
-
 class Recogniser:
     """Readers by transport and first payload byte, as their signatures allow."""
 
@@ -64,7 +53,10 @@ class Recogniser:
         }
 
     def recognise(self, packet: Packet) -> tuple[Tunnel, Message] | None:
-        """The tunnel and the message that a packet belongs to, or None."""
+        """The tunnel and the message that a packet belongs to, or None.
+
+        A packet of no interest costs a table look-up and a comparison or two.
+        """
         transport, source, destination, payload, _ = packet
         readers = self._readers.get(transport)
         if readers is None or not payload:
@@ -76,12 +68,6 @@ class Recogniser:
             if message is not None:
                 return tunnel, message
         return None
-
-
-# A daemon has one choice of tunnels, a test a few.
-@lru_cache(maxsize=16)
-def _recogniser(tunnels: tuple[Tunnel, ...]) -> Recogniser:
-    return Recogniser(tunnels)
 
 
 def _readers(

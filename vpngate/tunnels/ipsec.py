@@ -39,11 +39,21 @@ def _marked(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
 
 _SIGNATURES = (
     Signature(
-        "ike_initial", Transport.UDP, ike.initial_shapes(0), frozenset({_IKE_PORT})
+        *("ike_initial", Transport.UDP, ike.initial_shapes(0)),
+        frozenset({_IKE_PORT}),
+        fragments=True,
     ),
-    Signature("ike", Transport.UDP, ike.later_shapes(0), frozenset({_IKE_PORT})),
+    Signature(
+        *("ike", Transport.UDP, ike.later_shapes(0)),
+        frozenset({_IKE_PORT}),
+        fragments=True,
+    ),
     *(
-        Signature(name, Transport.UDP, _marked(shapes), frozenset({_NATT_PORT}))
+        Signature(
+            *(name, Transport.UDP, _marked(shapes)),
+            frozenset({_NATT_PORT}),
+            fragments=True,
+        )
         for name, shapes in (
             ("ike_initial_natt", ike.initial_shapes(len(_MARKER))),
             ("ike_natt", ike.later_shapes(len(_MARKER))),

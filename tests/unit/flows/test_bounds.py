@@ -13,7 +13,7 @@ from vpngate.flows import FlowTable
 from vpngate.flows.table import FLOW_BYTES, TOKEN_BYTES
 from vpngate.packets import Endpoint, Packet, Transport
 from vpngate.recognition import Evidence, Heard, Message, Role, Sighting, Tunnel
-from vpngate.tunnels import all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 FLOOD = int(os.environ.get("VPNGATE_FLOOD", "20000"))
 SHORT = Tunnel("short", (), lambda _: None, lambda flow: (flow,), idle=180)
@@ -166,7 +166,7 @@ def test_what_a_flow_takes_is_not_understated() -> None:
 
 def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
     """Distinct spoofed initiations; the answers to real ones come late."""
-    tunnels = all_tunnels()
+    recogniser = Recogniser(all_tunnels())
     table = FlowTable(FLOOD // 5, agree, 64 << 20)
     rate, late_by = 2000, 1000  # initiations a second; half a second late
     waiting: dict[int, Packet] = {}
@@ -178,7 +178,7 @@ def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
         payload = b"\1\0\0\0" + index + bytes(140)
         source = Endpoint(b"\xfd" + number.to_bytes(15), 1024 + number % 60000)
         packet = Packet(Transport.UDP, source, responder, payload, len(payload))
-        found = recognise(packet, tunnels)
+        found = recogniser.recognise(packet)
         assert found is not None
         table.observe(Heard(packet, found[1]), found[0], now)
         if number % 1000 == 0:
@@ -189,7 +189,7 @@ def test_a_real_handshake_in_a_flood_is_confirmed() -> None:
             started += 1
         late = waiting.pop(number, None)
         if late is not None:
-            found = recognise(late, tunnels)
+            found = recogniser.recognise(late)
             assert found is not None
             sighting = table.observe(Heard(late, found[1]), found[0], now)
             assert sighting is not None

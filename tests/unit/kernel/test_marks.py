@@ -19,8 +19,8 @@ from vpngate.expressions import (
     Bitwise,
     Compare,
     Comparison,
-    Counter,
     Immediate,
+    Limit,
     Lookup,
     Meta,
     MetaKey,
@@ -83,7 +83,7 @@ def uses(data: bytes) -> list[tuple[int, int]]:
         ((MARK, Immediate(host(1)), Compare(host(BIT))), False),
         ((Meta(MetaKey.PRIORITY), Compare(host(BIT))), False),
         ((Immediate(host(BIT)), SetMeta(MetaKey.PRIORITY)), False),
-        ((MARK, Counter(), Compare(host(BIT))), True),
+        ((MARK, Limit(1, 1), Compare(host(BIT))), True),
     ],
 )
 def test_a_rule(rule: Rule, concerned: bool) -> None:  # noqa: FBT001

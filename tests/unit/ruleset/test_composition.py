@@ -175,7 +175,9 @@ def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
         copy = chain(table, names.copies(point, "plain")).lines[-1].rule
         assert copy[0].rate == 5_000  # type: ignore[union-attr]
         assert len(chain(table, names.copies(point, "often")).lines) >= 6
-    both = replace(SAMPLED, name="natt", transport=Transport.UDP)
-    table = compose(replace(RULESET, signatures=(both, PLAIN)), 7, 1)
+    # What takes fragments is one leaf, not one for each family.
+    natt = replace(SAMPLED, name="natt", transport=Transport.UDP, fragments=True)
+    plain = replace(natt, name="plain", sampled=False)
+    table = compose(replace(RULESET, signatures=(natt, plain)), 7, 1)
     lines = chain(table, "egress_candidates_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]

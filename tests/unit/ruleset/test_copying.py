@@ -17,6 +17,7 @@ FORKED = Signature(
     Transport.UDP,
     tuple(Shape((Field(0, bytes((kind,))), COOKIE)) for kind in (1, 2, 3)),
     frozenset({500}),
+    fragments=True,
 )
 
 RULESET = replace(rulesets.RULESET, signatures=(FORKED,))

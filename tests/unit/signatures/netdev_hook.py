@@ -31,13 +31,18 @@ class Packet:
             self._ipv6()
 
     def matches(self, rule: Rule) -> bool:
+        holds, _ = self.evaluate(rule)
+        return holds
+
+    def evaluate(self, rule: Rule) -> tuple[bool, int]:
+        """Whether the whole rule holds, and how many expressions it took to see."""
         registers: dict[int, bytes] = {}
-        try:
-            for expression in rule:
+        for number, expression in enumerate(rule, 1):
+            try:
                 self._evaluate(expression, registers)
-        except _Break:
-            return False
-        return True
+            except _Break:
+                return False, number
+        return True, len(rule)
 
     def _ipv4(self) -> None:
         ip = self.network

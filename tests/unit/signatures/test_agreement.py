@@ -6,6 +6,7 @@ VPNGATE_SEED another seed.
 """
 
 import os
+from random import Random
 
 import cypcap
 import pytest
@@ -13,16 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.signatures.netdev_hook import Packet
-from tests.unit.signatures.traffic import ETHERNET, frames
+from tests.unit.signatures.plain_rules import rules_of
+from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
+from tests.unit.tunnels import crafting
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.nft import entrances, rules_of
 from vpngate.signatures.pcap import filter_for
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels
 
 SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
 PACKETS = int(os.environ.get("VPNGATE_AGREEMENT", "400"))
+OPTIONS = (0, 43, 60)
+MORE = {bytes([header]) for header in (*OPTIONS, 44)}
 SEED = int(os.environ.get("VPNGATE_SEED", "1"))
 
 
@@ -31,15 +35,12 @@ class Compiled:
 
     def __init__(self, signature: Signature, *, optimise: bool = True) -> None:
         self._signature = signature
-        self._entrances = entrances(signature.transport)
         self._rules = rules_of(signature)
         self._filter = Filter([signature], optimise=optimise)
 
     def nft(self, frame: bytes) -> bool:
         packet = Packet(frame)
-        return any(map(packet.matches, self._entrances)) and any(
-            map(packet.matches, self._rules)
-        )
+        return any(map(packet.matches, self._rules))
 
     def predicate(self, frame: bytes) -> bool:
         ethertype = frame[12:14]
@@ -66,8 +67,13 @@ class Filter:
 
 
 def passes_by_superset(frame: bytes) -> bool:
-    """Whether libpcap's filter may be generous: IPv6 that begins with options."""
-    return frame[12:14] == b"\x86\xdd" and frame[20] in (0, 43, 60)
+    """Whether libpcap's filter may be generous: IPv6 that begins with options.
+
+    So it may with options behind a first header for fragments.
+    """
+    if frame[12:14] != b"\x86\xdd":
+        return False
+    return frame[20] in OPTIONS or (frame[20] == 44 and frame[54:55] in MORE)
 
 
 def assert_agreement(compiled: Compiled, frame: bytes) -> bool:
@@ -90,6 +96,23 @@ def test_every_signature(signature: Signature) -> None:
     )
     # A test in which nothing, or all, matches would show nothing.
     assert 0.05 * PACKETS < matched < 0.95 * PACKETS, matched
+
+
+@pytest.mark.parametrize("size", range(0, 61, 4))
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_every_size_of_a_tcp_header(size: int, *, ipv6: bool) -> None:
+    for signature in SIGNATURES:
+        if signature.transport is Transport.TCP:
+            compiled = Compiled(signature)
+            port = min(signature.ports, default=40000)
+            for shape in signature.shapes:
+                payload = payload_of(Random(SEED), shape)
+                packet = crafting.network(
+                    *(Transport.TCP, payload, (port, 443)), ipv6=ipv6, tcp_header=size
+                )
+                ethertype = b"\x86\xdd" if ipv6 else b"\x08\x00"
+                frame = bytes(12) + ethertype + packet
+                assert assert_agreement(compiled, frame) is (size >= 20)
 
 
 def test_one_filter_for_all_passes_what_any_of_them_does() -> None:
@@ -124,11 +147,15 @@ def signatures(draw: st.DrawFn) -> Signature:
         Shape, st.lists(_fields(), min_size=1, max_size=3).map(tuple), lengths
     )
     ports = st.frozensets(st.sampled_from((500, 501, 502, 1701, 4500)), max_size=4)
+    chosen = tuple(draw(st.lists(shapes, min_size=1, max_size=3)))
+    exact = any(low == high for shape in chosen for low, high in shape.lengths)
+    may_be_fragments = transport is Transport.UDP and not exact
     return Signature(
         "invented",
         transport,
-        tuple(draw(st.lists(shapes, min_size=1, max_size=3))),
+        chosen,
         draw(ports) if transport.has_ports else frozenset(),
+        fragments=may_be_fragments and draw(st.booleans()),
     )
 
 

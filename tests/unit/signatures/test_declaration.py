@@ -3,8 +3,11 @@
 
 import pytest
 
+from tests.unit.signatures.plain_rules import rules_of
+from vpngate.expressions import Payload
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
+from vpngate.signatures.declaration import MAX_OFFSET
 
 SHAPE = Shape((Field(0, b"\1"),))
 
@@ -13,7 +16,7 @@ SHAPE = Shape((Field(0, b"\1"),))
     ("offset", "value", "mask", "reason"),
     [
         (-1, b"\1", None, "starts at"),
-        (224, b"\1", None, "starts at"),
+        (196, b"\1", None, "starts at"),
         (0, b"", None, "1 to 16 bytes"),
         (0, bytes(17), None, "1 to 16 bytes"),
         (0, b"\1\2", b"\xff", "as long as"),
@@ -55,6 +58,30 @@ def test_signatures_that_make_no_sense(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         Signature("bad", transport, shapes, frozenset(ports))
+
+
+@pytest.mark.parametrize(
+    ("transport", "lengths", "reason"),
+    [
+        (Transport.TCP, (), "only UDP's fragments"),
+        (Transport.UDP, ((30, 40), (50, 50)), "fits a packet"),
+    ],
+)
+def test_what_no_fragment_is_enough_for(
+    transport: Transport, lengths: tuple[tuple[int, int], ...], reason: str
+) -> None:
+    shape = Shape((Field(0, b"\1"),), lengths)
+    with pytest.raises(ValueError, match=reason):
+        Signature("bad", transport, (SHAPE, shape), fragments=True)
+
+
+def test_the_last_field_is_within_reach_behind_every_header() -> None:
+    """A load starts at most 255 bytes behind the transport header's start."""
+    signature = Signature("far", Transport.TCP, (Shape((Field(MAX_OFFSET, b"\1"),)),))
+    loads = [rule[-2] for rule in rules_of(signature)]
+    offsets = [load.offset for load in loads if isinstance(load, Payload)]
+    assert len(offsets) == len(loads)
+    assert max(offsets) == 255
 
 
 @pytest.mark.parametrize(

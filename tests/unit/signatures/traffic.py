@@ -16,15 +16,21 @@ ETHERNET = 14
 _MACS = bytes.fromhex("020000000002020000000001")
 _IPV4, _IPV6 = b"\x08\x00", b"\x86\xdd"
 _FRAGMENT_HEADER, _AUTHENTICATION = 44, 51
+_FRAGMENT_UNIT = 8  # bytes
+_MORE_FRAGMENTS = 0x2000
+_TCP_WORDS = range(5, 16)  # sizes of a header, in four bytes
 
 
 def frames(signature: Signature, count: int, seed: int) -> Iterator[bytes]:
     """`count` frames around a signature."""
     random = Random(f"{signature.name} {seed}")
     for _ in range(count):
-        segment = _segment(random, signature)
+        segment, first = _segment(random, signature), False
+        if random.random() < 0.15:
+            segment, first = _beginning(random, segment), True
         write = random.choice((_ipv4, _ipv6))
-        yield _distort(random, write(random, signature.transport, segment))
+        frame = write(random, signature.transport, segment, first=first)
+        yield _distort(random, frame)
 
 
 def payload_of(random: Random, shape: Shape) -> bytes:
@@ -68,26 +74,43 @@ def _segment(random: Random, signature: Signature) -> bytes:
         if random.random() < 0.15:
             stated = max(0, stated + random.choice((-1, 1, -8, 8)))
         return header + stated.to_bytes(2) + random.randbytes(2) + payload
-    words = random.choice((5, 5, 5, 8, 8, 8, *range(16)))
+    words = random.choice((5, 8, *_TCP_WORDS, *_TCP_WORDS, *range(5)))
     header += random.randbytes(8) + bytes([words << 4 | random.randrange(16)])
     header += random.randbytes(7) + random.randbytes(max(0, words - 5) * 4)
     return header + payload
 
 
-def _ipv4(random: Random, transport: Transport, segment: bytes) -> bytes:
+def _beginning(random: Random, segment: bytes) -> bytes:
+    """What a first fragment holds: as a rule some hundred bytes, now and then few."""
+    units = len(segment) // _FRAGMENT_UNIT
+    fewest = min(units, random.choice((0, 8, 8, 8)))
+    return segment[: random.randint(fewest, units) * _FRAGMENT_UNIT]
+
+
+def _ipv4(
+    random: Random, transport: Transport, segment: bytes, *, first: bool
+) -> bytes:
     words = 5 if random.random() < 0.8 else random.randrange(16)
     options = random.randbytes(max(0, words - 5) * 4)
     total = 20 + len(options) + len(segment)
     if random.random() < 0.1:
         total = random.choice((0, 19, total + 1, total - 1, total + 40))
     fragment = random.choice((0, 0, 0, 0, 0x4000, 0x4000, 0x8000, 0x2000, 1, 0x1FFF))
+    if first:
+        fragment = _MORE_FRAGMENTS
     header = bytes([0x40 | words, 0]) + max(total, 0).to_bytes(2) + random.randbytes(2)
     header += fragment.to_bytes(2) + bytes([64, transport, 0, 0]) + random.randbytes(8)
     return _MACS + _IPV4 + header + options + segment
 
 
-def _ipv6(random: Random, transport: Transport, segment: bytes) -> bytes:
+def _ipv6(
+    random: Random, transport: Transport, segment: bytes, *, first: bool
+) -> bytes:
     following: int = transport
+    if first:
+        more = (1).to_bytes(2)
+        header = bytes([following, 0]) + more + random.randbytes(4)
+        segment, following = header + segment, _FRAGMENT_HEADER
     for _ in range(random.choice((0, 0, 0, 1, 1, 2))):
         kind = random.choice((0, 43, 60, 60, _FRAGMENT_HEADER, _AUTHENTICATION, 135))
         if kind == _FRAGMENT_HEADER:

@@ -22,14 +22,20 @@ def network(
     *,
     back: bool = False,
     ipv6: bool = False,
+    tcp_header: int = 20,
 ) -> bytes:
-    """A packet from its IP header on, from client to server (`ports` in that order)."""
+    """A packet from its IP header on, from client to server (`ports` in that order).
+
+    A TCP header is said to have `tcp_header` bytes, and has no less than 20.
+    """
     if back:
         ports = ports[::-1]
     if transport is Transport.UDP:
         segment = pack(">HHHH", *ports, 8 + len(payload), 0) + payload
     elif transport is Transport.TCP:
-        segment = pack(">HHIIHHHH", *ports, 1, 1, 0x5018, 512, 0, 0) + payload
+        flags = tcp_header // 4 << 12 | 0x18
+        segment = pack(">HHIIHHHH", *ports, 1, 1, flags, 512, 0, 0)
+        segment += b"\1" * (tcp_header - 20) + payload
     else:
         segment = payload
     ends = (CLIENT_6, SERVER_6) if ipv6 else (CLIENT, SERVER)

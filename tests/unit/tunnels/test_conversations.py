@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whole conversations of IPsec, L2TP and PPTP: what confirms a flow, and what not.
 
-Packets pass `decode`, `recognise` and the flow table, as they do in the daemon; some
+Packets pass `decode`, the recogniser and the flow table, as they do in the daemon; some
 are lost, late, repeated or answered from elsewhere.
 """
 
@@ -48,7 +48,7 @@ from tests.unit.tunnels.test_l2tp import (
 from vpngate.flows import FlowTable
 from vpngate.packets import Transport, decode
 from vpngate.recognition import Evidence, Heard
-from vpngate.tunnels import all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 UDP, TCP, GRE, ESP = Transport.UDP, Transport.TCP, Transport.GRE, Transport.ESP
 IKE, NATT, BARE = (500, 500), (14500, 4500), (0, 0)
@@ -372,6 +372,7 @@ CONVERSATIONS = [
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
 def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) -> None:
     table = FlowTable(10, lambda *_: True)
+    recogniser = Recogniser(all_tunnels())
     for now, (way, said) in enumerate(conversation.said):
         raw = network(
             conversation.transport,
@@ -382,7 +383,7 @@ def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) ->
         )
         packet = decode(raw)
         assert packet is not None
-        found = recognise(packet, all_tunnels())
+        found = recogniser.recognise(packet)
         if found is not None:
             table.observe(Heard(packet, found[1]), found[0], now / 10)
     seen = [sighting.evidence for sighting in table.sightings()]

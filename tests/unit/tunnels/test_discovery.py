@@ -12,7 +12,7 @@ from tests.unit.tunnels import crafting
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Message, Role, Tunnel, sees_nothing
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.tunnels import Recogniser, all_tunnels, recognise
+from vpngate.tunnels import Recogniser, all_tunnels
 
 PACKAGE = Path(vpngate.tunnels.__file__).parent
 
@@ -165,10 +165,12 @@ def test_a_field_of_many_bytes_that_differs_says_nothing_of_the_first() -> None:
     assert asked(asking, Transport.TCP, b"\x40\x99", 78)
 
 
-def test_recognise_gives_the_tunnel_and_its_message() -> None:
+def test_a_recogniser_gives_the_tunnel_and_its_message() -> None:
     signature = Signature("a", Transport.UDP, (Shape((Field(0, b"\x30"),)),))
     tunnel = Asked(signature).tunnel
     packet = crafting.packet(Transport.UDP, b"\x30\x31", (1, 2))
-    assert recognise(packet, (tunnel,)) == (tunnel, Message(Role.INITIATION, "hello"))
+    recogniser = Recogniser([tunnel])
+    found = (tunnel, Message(Role.INITIATION, "hello"))
+    assert recogniser.recognise(packet) == found
     alone = crafting.packet(Transport.UDP, b"\x30", (1, 2))
-    assert recognise(alone, (tunnel,)) is None
+    assert recogniser.recognise(alone) is None

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A signature as rules without a tree: every way to match by itself, in full.
+
+What the decision tree is compared with, packet by packet.
+"""
+
+from vpngate.expressions import Rule
+from vpngate.signatures import Signature
+from vpngate.signatures.nft import (
+    UNFRAGMENTED,
+    compare_fields,
+    entrances,
+    header_conditions,
+    length_conditions,
+    port_conditions,
+)
+
+
+def rules_of(signature: Signature) -> tuple[Rule, ...]:
+    """One rule for each way to match; a packet matches if any one of them holds."""
+    admitted: tuple[Rule, ...] = ((),) if signature.fragments else UNFRAGMENTED
+    return tuple(
+        (
+            *entrance,
+            *whole,
+            *ports,
+            *header,
+            *length,
+            *compare_fields(shape.fields, start),
+        )
+        for entrance in entrances(signature.transport)
+        for whole in admitted
+        for ports in port_conditions(signature)
+        for header, start in header_conditions(signature.transport)
+        for shape in signature.shapes
+        for length in length_conditions(shape)
+    )
