@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.lab import load, wireguard
+from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
 
 _ROOT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ def test_nothing_survives_a_killed_run() -> None:
     run.send_signal(signal.SIGKILL)
     run.wait()
     run.stdout.close()
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + PATIENCE
     while any(Path(f"/proc/{pid}").exists() for pid in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
