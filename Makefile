@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns faults bench fuzz storm long corpus clean
+.PHONY: help setup demo test lint types unit netns netns-rates netns-rest faults bench fuzz storm long corpus clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -63,9 +63,20 @@ faults: setup
 	@echo '== faults'
 	@$(PYTEST) tests/faults
 
+# Two runs side by side: those that measure rates wait most of the time, and measure
+# in such a way that another run does not matter. Each prints when it is through.
+RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
+  throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts))
+
 netns: setup
 	@echo '== live tests, in network namespaces'
-	@$(PYTEST) tests/netns
+	@$(MAKE) --no-print-directory -j2 --output-sync=target netns-rates netns-rest
+
+netns-rates: setup
+	@$(PYTEST) $(RATES)
+
+netns-rest: setup
+	@$(PYTEST) tests/netns $(addprefix --ignore=,$(RATES))
 
 # What takes turns on one machine is compared; figures depend on the machine.
 bench: setup
