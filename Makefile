@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns netns-rates netns-rest faults bench fuzz storm long corpus clean
+.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
+	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make corpus CORPUS=DIR    recognition, scored on labelled captures'
 
@@ -77,6 +78,17 @@ netns-rates: setup
 
 netns-rest: setup
 	@$(PYTEST) tests/netns $(addprefix --ignore=,$(RATES))
+
+# The same while something else keeps every core busy: no test may depend on that.
+TIMES ?= 3
+busy: setup
+	@pids=; trap 'kill $$pids' EXIT; trap 'exit 1' INT TERM HUP; \
+	for core in $$(seq $$(nproc)); do \
+	  sh -c 'while :; do :; done' & pids="$$pids $$!"; \
+	done; \
+	for time in $$(seq $(TIMES)); do \
+	  $(MAKE) --no-print-directory netns || exit 1; \
+	done
 
 # What takes turns on one machine is compared; figures depend on the machine.
 bench: setup
