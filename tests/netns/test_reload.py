@@ -15,8 +15,9 @@ from tests.lab.topology import UNREGISTERED, Lab
 _OFFERED = 3 * rates.RATE
 _FREE = 0.9 * _OFFERED
 _BACKGROUND = 5e6  # bit/s of each stream that must lose nothing
-# From SIGHUP to the full rate: see the property `seconds_to_full_rate` of a run.
-_AT_ONCE = 3.0  # seconds
+# From the end of the reload to the full rate. The reload itself takes what it takes on
+# a busy machine: see the property `seconds_to_full_rate` of a run, from SIGHUP on.
+_AT_ONCE = 1.0  # seconds
 
 
 @pytest.fixture
@@ -48,14 +49,15 @@ def test_registering_a_prefix_frees_its_tunnel_and_no_other_flow_notices(
         running.settings.register(*UNREGISTERED)
         asked = time.monotonic()
         running.reload()
-        time.sleep(1.5)
+        through = time.monotonic()
+        time.sleep(1.5 * _AT_ONCE)
         assert _throttled(running) == 0
         arrivals = freed.stop()
         background = [s.stop() for s in (plain_up, plain_down, in_registered)]
     assert arrivals.rate_between(asked - 1.0, asked) < 1.2 * rates.RATE
-    waited = arrivals.first_fast(_FREE, asked) - asked
-    record_property("seconds_to_full_rate", round(waited, 3))
-    assert waited < _AT_ONCE
+    full = arrivals.first_fast(_FREE, asked)
+    record_property("seconds_to_full_rate", round(full - asked, 3))
+    assert full < through + _AT_ONCE
     assert [stream.lost for stream in background] == [0, 0, 0]
 
 
