@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns faults bench fuzz storm long corpus clean
+.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
+	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make corpus CORPUS=DIR [PEERS=DIR]  recognition, scored on labelled captures'
 
@@ -37,7 +38,9 @@ demo: setup
 	@$(BIN)/python -m tests.lab.demo
 
 test: setup
-	@$(MAKE) --no-print-directory lint types unit faults netns fuzz-slice corpus-if-there
+	@$(MAKE) --no-print-directory lint types
+	@$(MAKE) --no-print-directory unit faults netns fuzz-slice corpus-if-there \
+	  UNIT='--ignore=tests/unit/test_linters.py'
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 
@@ -53,7 +56,7 @@ types: .venv/.done
 # The first two floors are pure: more than 95 % of their lines and branches.
 unit: .venv/.done
 	@echo '== unit tests'
-	@$(PYTEST) tests/unit --cov --cov-report= --no-cov-on-fail
+	@$(PYTEST) tests/unit $(UNIT) --cov --cov-report= --no-cov-on-fail
 	@$(BIN)/coverage json --quiet -o .venv/coverage.json
 	@$(BIN)/python -m tests.coverage_floors .venv/coverage.json
 
@@ -61,9 +64,31 @@ faults: setup
 	@echo '== faults'
 	@$(PYTEST) tests/faults
 
+# Two runs side by side: those that measure rates wait most of the time, and measure
+# in such a way that another run does not matter. Each prints when it is through.
+RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
+  throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts))
+
 netns: setup
 	@echo '== live tests, in network namespaces'
-	@$(PYTEST) tests/netns
+	@$(MAKE) --no-print-directory -j2 --output-sync=target netns-rates netns-rest
+
+netns-rates: setup
+	@$(PYTEST) $(RATES)
+
+netns-rest: setup
+	@$(PYTEST) tests/netns $(addprefix --ignore=,$(RATES))
+
+# The same while something else keeps every core busy: no test may depend on that.
+TIMES ?= 3
+busy: setup
+	@pids=; trap 'kill $$pids' EXIT; trap 'exit 1' INT TERM HUP; \
+	for core in $$(seq $$(nproc)); do \
+	  sh -c 'while :; do :; done' & pids="$$pids $$!"; \
+	done; \
+	for time in $$(seq $(TIMES)); do \
+	  $(MAKE) --no-print-directory netns || exit 1; \
+	done
 
 # What takes turns on one machine is compared; figures depend on the machine.
 bench: setup

@@ -104,7 +104,7 @@ class RegistryServer:
                 self._start(self._serve, connection)
 
     def _serve(self, raw: socket.socket) -> None:
-        raw.settimeout(5)
+        raw.settimeout(60)
         # What a client does to a bad server shows here as an error; it is the
         # client's side that the tests look at.
         with suppress(OSError, ssl.SSLError), raw:

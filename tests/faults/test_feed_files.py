@@ -144,7 +144,7 @@ def test_changed_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         begun.set()
 
     with meanwhile(append):
-        assert begun.wait(10)
+        assert begun.wait(60)
         with pytest.raises(FeedFault) as caught:
             read_file(path, 2**30)
     assert caught.value.reason == Reason.FILE_CHANGING

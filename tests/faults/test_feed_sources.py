@@ -407,11 +407,11 @@ def test_cancel_ends_a_transfer(
 
     thread = threading.Thread(target=run)
     thread.start()
-    assert begun.wait(5)
+    assert begun.wait(60)
     begin = time.monotonic()
     client.cancel()
-    thread.join(5)
-    assert time.monotonic() - begin < 2
+    thread.join(60)
+    assert time.monotonic() - begin < LIMITS.deadline / 2
     assert [fault.reason for fault in caught] == [Reason.CANCELLED]
     assert not mirror.requests
     with pytest.raises(FeedFault, match="asked to stop"):
@@ -445,4 +445,4 @@ def test_cancel_ends_a_pause(authority: Authority, signer: Signer) -> None:
         client.fetch()
     timer.join()
     assert caught.value.reason == Reason.CANCELLED
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 6  # of the pause of 8

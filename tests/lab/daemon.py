@@ -18,7 +18,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.namespaces import LabError, Namespace, Process, wait_until
+from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Lab
 from vpngate.daemon.client import request
 from vpngate.errors import DaemonUnreachable
@@ -28,7 +28,6 @@ _ROOT = Path(__file__).parents[2]
 SHIPPED = _ROOT / "config"
 # The daemon with more verbs (`harness.py`).
 HARNESS = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.harness")
-_START = 15.0  # seconds
 _LISTEN = "127.0.0.1:9753"
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -122,7 +121,7 @@ class Daemon:
         def get() -> tuple[int, str]:
             url = f"http://{_LISTEN}{path}"
             try:
-                with urllib.request.urlopen(url, timeout=5) as answer:
+                with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 with error:
@@ -140,7 +139,7 @@ class Daemon:
         )
 
     def wait_until(
-        self, condition: Callable[[], bool], what: str, timeout: float = 10.0
+        self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE
     ) -> None:
         """Wait; if it does not come true, say so with the daemon's last words."""
         try:
@@ -174,7 +173,7 @@ class Daemon:
         return True
 
     def wait_until_ready(self) -> None:
-        self.wait_until(self._answers, "the daemon's first answer", _START)
+        self.wait_until(self._answers, "the daemon's first answer")
 
 
 @contextlib.contextmanager

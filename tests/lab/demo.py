@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.lab import load, topology, wireguard
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.namespaces import LabError
+from tests.lab.namespaces import PATIENCE, LabError
 from tests.lab.topology import Lab, Place
 from tests.lab.wireguard import WireGuard
 
@@ -109,7 +109,9 @@ def _counted(running: Daemon) -> dict[tuple[str, str], float]:
     }
 
 
-def _observe(running: Daemon, act: Callable[[], object]) -> tuple[str, str]:
+def _observe(
+    running: Daemon, act: Callable[[], object], patience: float = PATIENCE
+) -> tuple[str, str]:
     """What the daemon made of `act`: tunnel and verdict, by what it counted."""
     before = _counted(running)
 
@@ -118,7 +120,7 @@ def _observe(running: Daemon, act: Callable[[], object]) -> tuple[str, str]:
 
     act()
     with contextlib.suppress(LabError):
-        running.wait_until(lambda: bool(news()), "a new flow", 3.0)
+        running.wait_until(lambda: bool(news()), "a new flow", patience)
     tunnel, verdict = (news() or [("no tunnel", "left alone")])[0]
     return tunnel, verdict
 
@@ -168,7 +170,7 @@ def _show(lab: Lab) -> None:
                 found = _observe(running, row.tunnel.shake_hands)
                 row.after = row.measure()
             else:
-                found = _observe(running, partial(_remeasure, row))
+                found = _observe(running, partial(_remeasure, row), _SECONDS)
             row.recognised, row.verdict = found
         _table(rows)
         _epilogue(running)

@@ -25,7 +25,7 @@ from tests.faults.misdeeds import PATH, Row, Scene
 from tests.faults.registry_server import RegistryServer
 from tests.faults.signing import Signer
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.namespaces import Namespace
+from tests.lab.namespaces import PATIENCE, Namespace
 
 _ROOT = Path(__file__).parents[2]
 _BORN = 1_600_000_000  # when serial 0 was signed, seconds since 1970
@@ -210,7 +210,7 @@ class Feeding:
             self.namespace.command(argv),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=PATIENCE,
             check=False,
         )
         return Ending(done.returncode, done.stdout, done.stderr.splitlines())

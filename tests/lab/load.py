@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,13 +20,28 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab import stream as stream_program
-from tests.lab.namespaces import LabError, Namespace, Process
+from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process
 from tests.lab.topology import Place
 
 _ports = itertools.count(20_000)
 _DRAIN = 0.5  # seconds that a queue may take to let go of its last datagrams
-_CLASS = re.compile(r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes")
-_FINISH = 15.0  # seconds for an end to report after it was told to
+_CLASS = re.compile(
+    r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes.*\n"
+    r".*?backlog \S+ (\d+)p"
+)
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A leaf class of the shaper at a moment."""
+
+    when: float  # time.monotonic()
+    passed: int  # bytes so far
+    waiting: int  # packets
+
+    def rate_since(self, earlier: "Shaped") -> float:
+        """bit/s between two moments of a class."""
+        return (self.passed - earlier.passed) * 8 / (self.when - earlier.when)
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,11 @@ class Arrivals:
     def offered_rate(self) -> float:
         """bit/s of payload."""
         return self.sent * self.size * 8 / self.seconds
+
+    @property
+    def arrived_rate(self) -> float:
+        """bit/s of payload, over the time of sending."""
+        return self.received * self.size * 8 / self.seconds
 
     @property
     def share(self) -> float:
@@ -76,7 +97,7 @@ class Stream:
 
     @staticmethod
     def _report(process: Process) -> dict[str, Any]:
-        if process.wait(_FINISH) != 0:
+        if process.wait(PATIENCE) != 0:
             raise LabError(f"{process.name} failed:\n{process.output()}")
         report: dict[str, Any] = json.loads(process.output().splitlines()[-1])
         return report
@@ -89,7 +110,7 @@ class Stream:
 
     def wait(self, seconds: float = 0.0) -> Arrivals:
         """Wait for the end of a stream that was started with `seconds`."""
-        self._sender.wait(seconds + _FINISH)
+        self._sender.wait(seconds + PATIENCE)
         time.sleep(_DRAIN)
         self._receiver.send(signal.SIGTERM)
         sent, received = self._report(self._sender), self._report(self._receiver)
@@ -177,38 +198,65 @@ def tcp_rate(
             *("iperf3", "-c", server.address, "-p", port, "-t", str(seconds), "-J"),
             *(("-R",) if download else ()),
             *(("-b", f"{offered:.0f}") if offered else ()),
-            timeout=seconds + 20.0,
+            timeout=seconds + PATIENCE,
         )
     return float(json.loads(answer)["end"]["sum_received"]["bits_per_second"])
 
 
 def ifb_devices(gateway: Namespace) -> list[str]:
     """The shaping devices that exist on the gateway."""
-    links = json.loads(gateway.run("ip", "-j", "link", "show", "type", "ifb") or "[]")
+    answer = _asked(gateway, "ip", "-j", "link", "show", "type", "ifb")
+    links = json.loads(answer or "[]")
     return [link["ifname"] for link in links if link]
+
+
+def _asked(gateway: Namespace, *command: str) -> str:
+    """What a program without a /sys of its own says: quick, for who asks often."""
+
+    def run() -> str:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        return done.stdout  # nothing of a device that has just gone
+
+    return gateway.call(run)
+
+
+def classes(gateway: Namespace, device: str) -> dict[str, Shaped]:
+    """What each leaf class of HTB on a device has passed so far, by device and id."""
+    # tc(8) knows no JSON for classes.
+    begin = time.monotonic()
+    text = _asked(gateway, "tc", "-s", "class", "show", "dev", device)
+    when = (begin + time.monotonic()) / 2
+    found = [match.groups() for match in _CLASS.finditer(text)]
+    parents = {parent for _, parent, *_ in found}
+    return {
+        f"{device} {handle}": Shaped(when, int(passed), int(waiting))
+        for handle, _, passed, waiting in found
+        if handle not in parents
+    }
+
+
+def shaped(gateway: Namespace) -> dict[str, Shaped]:
+    """The same of all shaping devices."""
+    found: dict[str, Shaped] = {}
+    for device in ifb_devices(gateway):
+        found |= classes(gateway, device)
+    return found
 
 
 def shaped_bytes(gateway: Namespace) -> dict[str, int]:
     """Bytes that each leaf class of the shaping devices has passed, by class id."""
-    passed: dict[str, int] = {}
-    for device in ifb_devices(gateway):
-        # tc(8) knows no JSON for classes.
-        text = gateway.run("tc", "-s", "class", "show", "dev", device)
-        classes = [match.groups() for match in _CLASS.finditer(text)]
-        parents = {parent for _, parent, _ in classes}
-        for handle, _, count in classes:
-            if handle not in parents:
-                passed[f"{device} {handle}"] = int(count)
-    return passed
+    return {name: one.passed for name, one in shaped(gateway).items()}
 
 
 def shaped_rates(gateway: Namespace, seconds: float) -> dict[str, float]:
     """bit/s of each leaf class in the next `seconds`; idle ones are left out."""
-    before, begin = shaped_bytes(gateway), time.monotonic()
+    before = shaped(gateway)
     time.sleep(seconds)
-    after, end = shaped_bytes(gateway), time.monotonic()
+    nothing = Shaped(time.monotonic() - seconds, 0, 0)
     rates = {
-        name: (total - before.get(name, 0)) * 8 / (end - begin)
-        for name, total in after.items()
+        name: one.rate_since(before.get(name, nothing))
+        for name, one in shaped(gateway).items()
     }
     return {name: rate for name, rate in rates.items() if rate > 0}

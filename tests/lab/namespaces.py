@@ -20,7 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 _CLONE_NEWNET = 0x40000000
-_STOP_TIMEOUT = 5.0  # seconds between asking a program to end and killing it
+# Seconds to wait for what is over in one on an idle machine: an event that never
+# comes fails a test later, one that comes late on a busy machine does not.
+PATIENCE = 60.0
+_STOP_TIMEOUT = 20.0  # seconds between asking a program to end and killing it
 
 # A program sees /sys of its own namespace, as `ip netns exec` arranges it.
 _MOUNTS = "mount -t sysfs sysfs /sys"
@@ -33,7 +36,9 @@ class LabError(Exception):
     """The lab itself failed: a program it needs is missing, ended or kept silent."""
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str, timeout: float = PATIENCE
+) -> None:
     """Wait for `condition`; LabError if it does not come true in `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
@@ -94,14 +99,14 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float = PATIENCE) -> int:
         """The exit status; LabError if it still runs after `timeout` seconds."""
         try:
             return self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
             raise LabError(f"{self.name} still runs after {timeout} s") from None
 
-    def expect(self, text: str, timeout: float = 10.0) -> None:
+    def expect(self, text: str, timeout: float = PATIENCE) -> None:
         """Wait until the output contains `text`; LabError if it never does."""
         deadline = time.monotonic() + timeout
         while text not in self.output():
@@ -161,7 +166,7 @@ class Namespace:
         ]
 
     def run(
-        self, *argv: str, timeout: float = 30.0, stdin: str = "", check: bool = True
+        self, *argv: str, timeout: float = PATIENCE, stdin: str = "", check: bool = True
     ) -> str:
         """Run to the end, return stdout; LabError with its stderr if it fails."""
         done = subprocess.run(

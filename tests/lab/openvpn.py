@@ -25,7 +25,8 @@ from tests.lab.topology import Host, Place
 _networks = itertools.count(1)
 _ONE_DAY = dt.timedelta(days=1)
 _READY = "Initialization Sequence Completed"
-_CONNECT = 20.0  # seconds for TLS and the configuration push
+# Packets and bytes that wait for a program which is not scheduled.
+_QUEUES = ("--txqueuelen", "1000", "--sndbuf", "500000", "--rcvbuf", "500000")
 
 
 class Wrapping(StrEnum):
@@ -47,7 +48,7 @@ class OpenVpn:
     _client: Process
 
     def wait_until_up(self) -> None:
-        self._client.expect(_READY, _CONNECT)
+        self._client.expect(_READY)
         # The log runs ahead of the address by a moment.
         here = self.client
         wait_until(
@@ -179,7 +180,7 @@ def tunnel(
             *("--proto", protocol, "--topology", "subnet", "--disable-dco"),
             *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
             *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
-            *("--tun-mtu", "1380", "--connect-retry", "1", *options),
+            *("--tun-mtu", "1380", "--connect-retry", "1", *_QUEUES, *options),
             *_wrapping(wrapping, keys, end),
         )
 
@@ -191,7 +192,7 @@ def tunnel(
                 *("--local", outer, "--port", str(port), "--keepalive", "10", "60"),
             )
         )
-        listening.expect(_READY, _CONNECT)
+        listening.expect(_READY)
         calling = stack.enter_context(
             client.namespace.running(
                 *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),

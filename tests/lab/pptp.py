@@ -11,11 +11,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Host, Place
 
 _PORT = 1723
 _MAGIC = 0x1A2B3C4D
-_TIMEOUT = 5.0  # seconds
 
 # RFC 2637 section 2: length, message type 1, magic, control type, reserved.
 _HEADER = struct.Struct("!HHIHH")
@@ -103,7 +103,7 @@ def tunnel(client: Host, server: Host) -> Iterator[Pptp]:
     def tcp() -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.settimeout(_TIMEOUT)
+        sock.settimeout(PATIENCE)
         return sock
 
     with contextlib.ExitStack() as stack:
@@ -114,7 +114,7 @@ def tunnel(client: Host, server: Host) -> Iterator[Pptp]:
         calling.connect((far.address, _PORT))
         answering, _ = listener.accept()
         stack.enter_context(answering)
-        answering.settimeout(_TIMEOUT)
+        answering.settimeout(PATIENCE)
         _exchange(calling, answering)
         raw_near = stack.enter_context(_gre(near, far))
         raw_far = stack.enter_context(_gre(far, near))

@@ -21,7 +21,7 @@ _BUFFER = 64 << 20  # bytes; a receiver that is not scheduled for a while loses 
 _BURST = 64  # datagrams at most between two looks at the clock
 _PAUSE = 0.0005  # seconds between two bursts
 _SILENCE = 0.3  # seconds without a datagram that end a stream that was told to stop
-_PATIENCE = 10.0  # seconds for the first datagram to appear
+_PATIENCE = 60.0  # seconds for the first datagram to appear
 
 BIN = 0.01  # seconds; arrivals are counted in bins of this width
 

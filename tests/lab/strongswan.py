@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from tests.lab.namespaces import Namespace, Process, wait_until
+from tests.lab.namespaces import PATIENCE, Namespace, Process, wait_until
 from tests.lab.topology import Host, Place
 
 _networks = itertools.count(1)
 _CHARON = "/usr/lib/ipsec/charon"
-_INITIATE = 20.0  # seconds for both exchanges
 _PLUGINS = (
     "random nonce aes sha1 sha2 hmac gmp curve25519 kdf x509 pem pkcs1 "
     "kernel-libipsec kernel-netlink socket-default vici updown"
@@ -110,7 +109,7 @@ class _Charon:
 
     def swanctl(self, *argv: str) -> None:
         self.namespace.run(
-            "swanctl", *argv, "--uri", self._uri, timeout=_INITIATE, check=True
+            "swanctl", *argv, "--uri", self._uri, timeout=PATIENCE, check=True
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.lab import wireguard
 from tests.lab.capture import capturing
 from tests.lab.daemon import VPNGATE, Settings, enforcing_settings
+from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
 
 _NO, _WRONG = 1, 2  # exit status: the answer is no; unreadable input or no daemon
@@ -33,7 +34,7 @@ def _end(lab: Lab, *argv: str, prefix: tuple[str, ...] = ()) -> Ending:
         lab.gateway.command((*prefix, VPNGATE, *argv)),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE,
         check=False,
     )
     return Ending(done.returncode, done.stdout, done.stderr.splitlines())

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_settings
+from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel import elements
@@ -154,7 +155,7 @@ def _ask(running: Daemon) -> tuple[int, dict[str, tuple[str, str]]]:
         running.namespace.command(command),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == ""
@@ -189,7 +190,7 @@ def test_without_a_daemon_there_is_nothing_to_compare(lab: Lab) -> None:
         [VPNGATE, "doctor", "--kernel", "--config", config, "--socket", "/nowhere"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
-from tests.lab.namespaces import Namespace, wait_until
+from tests.lab.namespaces import PATIENCE, Namespace, wait_until
 from tests.lab.topology import Lab
 from vpngate.capture.nflog import NflogCapture
 from vpngate.packets import Direction
@@ -54,7 +54,7 @@ def _ask(lab: Lab, settings: Settings, prefix: tuple[str, ...] = ()) -> Answer:
         lab.gateway.command((*prefix, *_command(settings, "--format", "json"))),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == ""
@@ -330,7 +330,7 @@ def test_what_a_killed_daemon_left_is_told(lab: Lab) -> None:
     settings = enforcing_settings(lab, "killed")
     with daemon(lab.gateway, settings) as running:
         running.process.send(signal.SIGKILL)
-        running.process.wait(5)
+        running.process.wait()
     answer = _ask(lab, settings)
     assert (answer.status, answer.grave) == (_ABLE, [])
     assert "was left behind" in answer.findings["interface ifb-vpngate"][1]
@@ -412,7 +412,7 @@ def test_killed_in_the_middle_it_leaves_nothing(
 
         wait_until(there, f"{device} in the doctor's namespace")
         process.send(signal.SIGKILL)
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait() == -signal.SIGKILL
     namespaces = set()
     for entry in Path("/proc").glob("[0-9]*/task/*/ns/net"):
         with contextlib.suppress(OSError):

@@ -33,7 +33,7 @@ def test_a_flood_of_initiations_is_survived_and_throttles_nobody(
         wireguard.tunnel(lab.client, lab.stranger),
     ):
         assert enforcing.ask("status")["healthy"]
-        assert flooding.wait(90) == 0
+        assert flooding.wait() == 0
         sent = flooding.output().split()
     state = enforcing.ask("status")
     assert state["healthy"], state["reasons"]

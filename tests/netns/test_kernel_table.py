@@ -99,7 +99,7 @@ def test_deleted_ifb_and_clsact_are_put_back(lab: Lab) -> None:
         await plane.rearm()
         run("ip", "link", "del", "ifb-vpngate")
         run("tc", "qdisc", "del", "dev", "lan1", "clsact")
-        for _ in range(100):
+        for _ in range(600):
             await asyncio.sleep(0.1)
             if "ifb-vpngate" not in run("ip", "link"):
                 continue

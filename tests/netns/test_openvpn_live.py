@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A real OpenVPN client and server: slowed when unregistered, untouched when not."""
 
+from functools import partial
+
 import pytest
 
 from tests.lab import openvpn, rates
 from tests.lab.daemon import Daemon
 from tests.lab.openvpn import Wrapping
+from tests.lab.rates import Way
 from tests.lab.topology import Lab
 
 TRANSPORTS = ("udp", "tcp")
-_LOAD = 20e6  # bit/s; an OpenVPN over TCP in user space is asked for no more
 
 
 @pytest.mark.parametrize("wrapping", [Wrapping.PLAIN, Wrapping.TLS_CRYPT])
@@ -33,13 +35,15 @@ def test_registered_openvpn_is_untouched(
     lab: Lab, enforcing: Daemon, transport: str, wrapping: Wrapping
 ) -> None:
     allowed = enforcing.metric("vpngate_flows_total", verdict="allow")
-    with openvpn.tunnel(
-        lab.client, lab.member, wrapping=wrapping, tcp=transport == "tcp"
-    ) as tunnel:
+    tunnel_to = partial(openvpn.tunnel, wrapping=wrapping, tcp=transport == "tcp")
+    with (
+        tunnel_to(lab.client, lab.member) as tunnel,
+        tunnel_to(lab.member, lab.stranger) as other,
+    ):
         enforcing.wait_for_flow("openvpn", "allow", int(allowed) + 1)
-        for ends in ((tunnel.client, tunnel.server), (tunnel.server, tunnel.client)):
-            offer = rates.untouched_tunnel(*ends, rate=_LOAD)
-            assert offer.share >= rates.ENOUGH
+        flow, control = (Way(each.client, each.server) for each in (tunnel, other))
+        for ways in ((flow, control), (flow.back, control.back)):
+            assert rates.beside(lab, *ways).faults == []
 
 
 @pytest.mark.parametrize("version", [4, 6])

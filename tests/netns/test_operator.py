@@ -8,7 +8,6 @@ import contextlib
 import re
 import shlex
 import struct
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -121,13 +120,6 @@ def _own_classes(gateway: Namespace, device: str) -> Iterator[None]:
         gateway.run("tc", "qdisc", "del", "dev", device, "root")
 
 
-def _class_bytes(gateway: Namespace, device: str) -> int:
-    text = gateway.run("tc", "-s", "class", "show", "dev", device)
-    match = re.search(r"class htb 1:10 .*\n\s*Sent (\d+) bytes", text)
-    assert match is not None
-    return int(match[1])
-
-
 @pytest.mark.parametrize(
     ("direction", "device"),
     [
@@ -159,12 +151,8 @@ def test_own_mark_puts_throttled_packets_into_own_class(
         _own_classes(lab.gateway, device),
         load.stream(sender, receiver, rate=_OFFERED),
     ):
-        time.sleep(rates.SETTLING)
-        before, start = _class_bytes(lab.gateway, device), time.monotonic()
-        time.sleep(rates.MEASURING)
-        after, end = _class_bytes(lab.gateway, device), time.monotonic()
-    measured = (after - before) * 8 / (end - start)
-    assert measured == pytest.approx(_OWN_RATE, rel=rates.TOLERANCE)
+        measured = rates.rates_of(lambda: load.classes(lab.gateway, device), _OWN_RATE)
+    assert measured[f"{device} 1:10"] == pytest.approx(_OWN_RATE, rel=rates.TOLERANCE)
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])

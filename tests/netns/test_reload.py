@@ -9,13 +9,15 @@ import pytest
 
 from tests.lab import load, rates, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.rates import Way
 from tests.lab.topology import UNREGISTERED, Lab
 
 _OFFERED = 3 * rates.RATE
 _FREE = 0.9 * _OFFERED
 _BACKGROUND = 5e6  # bit/s of each stream that must lose nothing
-# From SIGHUP to the full rate: see the property `seconds_to_full_rate` of a run.
-_AT_ONCE = 3.0  # seconds
+# From the end of the reload to the full rate. The reload itself takes what it takes on
+# a busy machine: see the property `seconds_to_full_rate` of a run, from SIGHUP on.
+_AT_ONCE = 1.0  # seconds
 
 
 @pytest.fixture
@@ -47,14 +49,15 @@ def test_registering_a_prefix_frees_its_tunnel_and_no_other_flow_notices(
         running.settings.register(*UNREGISTERED)
         asked = time.monotonic()
         running.reload()
-        time.sleep(1.0)
+        through = time.monotonic()
+        time.sleep(1.5 * _AT_ONCE)
         assert _throttled(running) == 0
         arrivals = freed.stop()
         background = [s.stop() for s in (plain_up, plain_down, in_registered)]
     assert arrivals.rate_between(asked - 1.0, asked) < 1.2 * rates.RATE
-    waited = arrivals.first_fast(_FREE, asked) - asked
-    record_property("seconds_to_full_rate", round(waited, 3))
-    assert waited < _AT_ONCE
+    full = arrivals.first_fast(_FREE, asked)
+    record_property("seconds_to_full_rate", round(full - asked, 3))
+    assert full < through + _AT_ONCE
     assert [stream.lost for stream in background] == [0, 0, 0]
 
 
@@ -93,6 +96,7 @@ def test_bad_input_on_reload_changes_nothing(
     with (
         wireguard.tunnel(lab.client, lab.stranger) as tunnel,
         wireguard.tunnel(lab.neighbour, lab.member) as registered,
+        wireguard.tunnel(lab.member, lab.stranger) as control,
     ):
         running.wait_until(lambda: _throttled(running) == 1, "the verdict")
         assert running.metric(metric) == 1
@@ -102,10 +106,16 @@ def test_bad_input_on_reload_changes_nothing(
         assert running.metric("vpngate_registry_prefixes") == before
         assert _throttled(running) == 1
         with load.stream(tunnel.client, tunnel.server, rate=_OFFERED) as stream:
-            time.sleep(1.0)
+            slowed = load.shaped_rates(lab.gateway, 1.0)
             start = time.monotonic()
-            offer = rates.untouched_tunnel(registered.client, registered.server)
+            offer = rates.beside(
+                lab,
+                Way(registered.client, registered.server),
+                Way(control.client, control.server),
+                slowed=slowed,
+            )
             end = time.monotonic()
             arrivals = stream.stop()
-        assert offer.share >= rates.ENOUGH
+        assert slowed
+        assert offer.faults == []
         assert arrivals.rate_between(start, end) < 1.2 * rates.RATE

@@ -195,7 +195,7 @@ def test_agreement(signature: Signature, inside: ThreadPoolExecutor) -> None:
         try:
             install(channel, table_for(signature))
             send(all_frames)
-            wait_until(lambda: seen() == len(all_frames), "the last frame", 30)
+            wait_until(lambda: seen() == len(all_frames), "the last frame")
             return {family: numbers(family) for family in _FAMILIES}
         finally:
             channel.close()

@@ -5,13 +5,13 @@ Nobody else can write an owned table, so the wrong verdicts come by the daemon's
 socket: `tests/lab/harness.py` is the daemon with one more control verb.
 """
 
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import load, rates, wireguard
+from tests.lab import rates, wireguard
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
+from tests.lab.rates import Way
 from tests.lab.topology import Lab
 
 
@@ -30,7 +30,10 @@ def test_wrong_verdict_for_a_registered_address_slows_nothing(
     family = f"ipv{version}"
     before = harness.metric("vpngate_spared_packets_total", family=family)
     throttled = harness.metric("vpngate_throttled_packets_total")
-    with wireguard.tunnel(lab.client, lab.member, version=version) as tunnel:
+    with (
+        wireguard.tunnel(lab.client, lab.member, version=version) as tunnel,
+        wireguard.tunnel(lab.member, lab.stranger, version=version) as control,
+    ):
         port = int(
             tunnel.client.namespace.run("wg", "show", tunnel.device, "listen-port")
         )
@@ -39,23 +42,33 @@ def test_wrong_verdict_for_a_registered_address_slows_nothing(
             subscriber=[lab.client.at(version).address, port],
             remote=[lab.member.at(version).address, tunnel.port],
         )
+        flow = Way(tunnel.client, tunnel.server)
+        beside = Way(control.client, control.server)
         offers = [
-            rates.untouched_tunnel(tunnel.client, tunnel.server),
-            rates.untouched_tunnel(tunnel.server, tunnel.client),
+            rates.beside(lab, flow, beside),
+            rates.beside(lab, flow.back, beside.back),
         ]
-    assert min(offer.share for offer in offers) >= rates.ENOUGH
+    assert [offer.faults for offer in offers] == [[], []]
     spared = harness.metric("vpngate_spared_packets_total", family=family) - before
-    assert spared >= sum(offer.arrivals.received for offer in offers)
+    assert spared >= sum(offer.received for offer in offers)
     assert harness.metric("vpngate_throttled_packets_total") == throttled
 
 
 def test_protected_prefix_is_spared_like_a_registered_one(
     lab: Lab, harness: Daemon
 ) -> None:
+    throttled = harness.metric("vpngate_throttled_packets_total")
+    allowed = {"tunnel": "wireguard", "verdict": "allow"}
+    before = harness.metric("vpngate_flows_total", **allowed)
     with (
         wireguard.tunnel(lab.client, lab.stranger) as tunnel,
-        load.stream(tunnel.client, tunnel.server, rate=3 * rates.RATE) as stream,
+        wireguard.tunnel(lab.member, lab.stranger) as control,
     ):
-        harness.wait_for_flow("wireguard", "allow")
-        time.sleep(1.0)
-        assert stream.stop().share >= rates.ENOUGH
+        harness.wait_for_flow("wireguard", "allow", int(before) + 1)
+        offer = rates.beside(
+            lab,
+            Way(tunnel.client, tunnel.server),
+            Way(control.client, control.server),
+        )
+    assert offer.faults == []
+    assert harness.metric("vpngate_throttled_packets_total") == throttled

@@ -12,7 +12,8 @@ import pytest
 
 from tests.lab import load, rates, topology, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
-from tests.lab.topology import Lab, Place
+from tests.lab.rates import Way
+from tests.lab.topology import Lab
 from tests.lab.wireguard import WireGuard
 
 VERSIONS = (4, 6)
@@ -28,6 +29,7 @@ class Scene:
     registered: dict[int, WireGuard]  # by IP version of the outer packets
     unregistered: dict[int, WireGuard]
     neighbour: WireGuard  # unregistered, of the other subscriber
+    control: dict[int, WireGuard]  # past vpngate's hooks
 
 
 @pytest.fixture(scope="module", params=["routed", "masquerading"])
@@ -46,19 +48,16 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
             registered={v: tunnel(lab.client, lab.member, v) for v in VERSIONS},
             unregistered={v: tunnel(lab.client, lab.stranger, v) for v in VERSIONS},
             neighbour=tunnel(lab.neighbour, lab.stranger, 4),
+            control={v: tunnel(lab.member, lab.stranger, v) for v in VERSIONS},
         )
         running.wait_for_flow("wireguard", "throttle", 3)
         running.wait_for_flow("wireguard", "allow", 2)
         yield made
 
 
-def _ends(pair: tuple[Place, Place], direction: str) -> tuple[Place, Place]:
-    """Sender and receiver; `pair` is the subscriber's end and the other one."""
-    return pair if direction == "upload" else (pair[1], pair[0])
-
-
-def _inner(tunnel: WireGuard, direction: str) -> tuple[Place, Place]:
-    return _ends((tunnel.client, tunnel.server), direction)
+def _inner(tunnel: WireGuard, direction: str) -> Way:
+    upload = Way(tunnel.client, tunnel.server)
+    return upload if direction == "upload" else upload.back
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -76,8 +75,9 @@ def test_unregistered_tunnel_has_its_rate(
 def test_registered_tunnel_is_untouched(
     scene: Scene, version: int, direction: str
 ) -> None:
-    offer = rates.untouched_tunnel(*_inner(scene.registered[version], direction))
-    assert offer.share >= rates.ENOUGH
+    flow, control = scene.registered[version], scene.control[version]
+    offer = rates.beside(scene.lab, _inner(flow, direction), _inner(control, direction))
+    assert offer.faults == []
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -85,9 +85,15 @@ def test_registered_tunnel_is_untouched(
 def test_plain_traffic_of_the_same_hosts_is_untouched(
     scene: Scene, version: int, direction: str
 ) -> None:
-    ends = scene.lab.client.at(version), scene.lab.stranger.at(version)
-    offer = rates.untouched_plain(*_ends(ends, direction), pull=direction == "download")
-    assert offer.share >= rates.ENOUGH
+    lab = scene.lab
+    ways = [
+        Way(host.at(version), lab.stranger.at(version))
+        for host in (lab.client, lab.member)
+    ]
+    download = direction == "download"
+    flow, control = [way.back for way in ways] if download else ways
+    offer = rates.beside_plain(lab, flow, control, pull=download)
+    assert offer.faults == []
 
 
 def test_each_subscriber_has_a_bucket(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 """A verdict lives while its packets come, ends when they stay away, and follows nobody.
 
 Idle times are short here: on this kernel an element keeps its own, so a verdict of
-two seconds lives two seconds from its last packet.
+three seconds lives three seconds from its last packet.
 """
 
 import asyncio
@@ -14,18 +14,19 @@ import pytest
 
 from tests.lab import load, rates, wireguard
 from tests.lab.daemon import daemon, enforcing_settings
+from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
+from tests.lab.rates import Way
 from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 
 _PORT = 7777
-_IDLE = 2  # seconds
+_IDLE = 3  # seconds: more than lies between the streams on a busy machine
 _TRICKLE = 100_000.0  # bit/s: ten packets a second
 _OFFERED = 3 * rates.RATE
 _SLOW = 0.5  # of what is offered a third arrives, and what the queue holds
-_GONE_WITHIN = 15.0  # seconds: what has ended is looked for every five
 
 
 def _flow(lab: Lab) -> Throttle:
@@ -41,7 +42,7 @@ def _flow(lab: Lab) -> Throttle:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(_GONE_WITHIN):
+    async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - other programs
             await asyncio.sleep(0.1)
 
@@ -75,7 +76,7 @@ def test_a_verdict_lives_while_packets_come_and_ends_when_they_stop(
         await plane.rearm()
         await plane.throttle([_flow(lab)])
         assert _classes() == 2
-        await asyncio.to_thread(stream, _TRICKLE, 3.0 * _IDLE)
+        await asyncio.to_thread(stream, _TRICKLE, 2.5 * _IDLE)
         slow = await asyncio.to_thread(stream, _OFFERED, 1.0)
         counters = await plane.counters()
         assert counters.throttled_flows["ipv4"] == 1
@@ -98,12 +99,12 @@ def test_a_tunnel_that_roams_is_left_alone_until_it_shakes_hands_again(
     with (
         daemon(lab.gateway, enforcing_settings(lab, "roaming")) as running,
         wireguard.tunnel(lab.client, lab.stranger) as tunnel,
+        wireguard.tunnel(lab.member, lab.stranger) as control,
     ):
+        flow = Way(tunnel.client, tunnel.server)
 
         def rate() -> float:
-            with load.stream(
-                tunnel.client, tunnel.server, rate=_OFFERED, seconds=3.0
-            ) as stream:
+            with load.stream(*flow, rate=_OFFERED) as stream:
                 time.sleep(1.0)
                 begin = time.monotonic()
                 time.sleep(1.5)
@@ -117,10 +118,10 @@ def test_a_tunnel_that_roams_is_left_alone_until_it_shakes_hands_again(
         tunnel.client.namespace.run(
             *("wg", "set", tunnel.device, "listen-port", "45678")
         )
-        free = rate()
+        free = rates.beside(lab, flow, Way(control.client, control.server))
         tunnel.shake_hands()
         running.wait_for_flow("wireguard", "throttle", 2)
         slow_again = rate()
     assert slow < 1.2 * rates.RATE
-    assert free > 0.9 * _OFFERED
+    assert free.faults == []
     assert slow_again < 1.2 * rates.RATE

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.lab.namespaces import Namespace
+from tests.lab.namespaces import PATIENCE, Namespace
 from vpngate.capture.source import Captured, Source
 from vpngate.packets import Endpoint, Family, Transport
 
@@ -67,9 +67,9 @@ def is_readable(source: Source, timeout: float) -> bool:
 
 
 def collect(source: Source, count: int) -> list[Captured]:
-    """What is captured, until there are so many packets or ten seconds have gone."""
+    """What is captured, until there are so many packets or patience is at its end."""
     captured: list[Captured] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while len(captured) < count and time.monotonic() < deadline:
         if is_readable(source, 0.2):
             captured += source.receive()
@@ -139,9 +139,9 @@ class Ear:
                 numbers.append(number)
 
     def hear(self, count: int) -> list[int]:
-        """So many numbers, or what has come in ten seconds."""
+        """So many numbers, or what has come when patience is at its end."""
         numbers = self.heard()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while len(numbers) < count and time.monotonic() < deadline:
             select.select([self._socket], [], [], 0.2)
             numbers += self.heard()
