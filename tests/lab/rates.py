@@ -22,8 +22,11 @@ IN_TUNNEL = 50e6  # bit/s offered inside an untouched tunnel
 PLAIN = 500e6  # bit/s offered outside
 ENOUGH = 0.98  # share of the load that arrives
 
+LIKE_CONTROL = 0.9  # of the share of a control flow, what nobody slows has at least
+
 _LENGTH = 2.0  # seconds that an untouched flow is offered its load
 _ATTEMPTS = 5
+_VISIBLE = 1.2  # of a class's rate: what has to be offered to see that it is slowed
 _PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
 _IDLE = 0.05  # a class that passes less than this share of the rate carries answers
 
@@ -73,6 +76,18 @@ def untouched_tunnel(
 def untouched_plain(sender: Place, receiver: Place, *, pull: bool = False) -> Untouched:
     """A fixed load of ordinary datagrams; `pull` where the receiver has to begin."""
     return _offer(sender, receiver, PLAIN, _PLAIN_SIZE, pull=pull)
+
+
+def beside(flow: Arrivals, control: Arrivals) -> float:
+    """The share of a flow that arrived, as a part of that of a control beside it.
+
+    A busy machine slows both; what a class slows gets less than half of it, unless it
+    was offered so little that the class would let it pass.
+    """
+    if min(flow.offered_rate, control.offered_rate) < _VISIBLE * RATE:
+        offered = f"{flow.offered_rate / 1e6:.0f} Mbit/s"
+        raise LabError(f"this machine offered {offered}: too little to tell")
+    return flow.share / control.share
 
 
 def _offer(

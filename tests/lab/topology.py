@@ -51,11 +51,16 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Host:
-    """A host with one uplink named eth0."""
+    """A host with one uplink named eth0.
+
+    `mac` is its own, `next_hop` that of the gateway it sends to.
+    """
 
     namespace: Namespace
     ipv4: str
     ipv6: str
+    mac: str
+    next_hop: str
 
     def at(self, version: int = 4) -> Place:
         """The host by its address of IP version 4 or 6."""
@@ -83,6 +88,14 @@ class _Wire(NamedTuple):
     ipv6: str
     last: str  # the host's place in both networks
 
+    @property
+    def mac(self) -> str:
+        return f"02:00:00:00:00:{self.number:02x}"
+
+    @property
+    def port_mac(self) -> str:
+        return f"02:00:00:00:01:{self.number:02x}"
+
 
 _WIRES = (
     _Wire(1, "client", "lan0", "100.64.1", "2001:db8:64:1:", "2"),
@@ -105,10 +118,7 @@ def _lay(wire: _Wire, host: Namespace, gateway: Namespace) -> None:
 
     (Discovery on a fresh link loses its first question, and a second with it.)
     """
-    near_mac, far_mac = (
-        f"02:00:00:00:00:{wire.number:02x}",
-        f"02:00:00:00:01:{wire.number:02x}",
-    )
+    near_mac, far_mac = wire.mac, wire.port_mac
     host.ip(
         f"link add eth0 address {near_mac} type veth "
         f"peer name {wire.port} address {far_mac} netns {gateway.path}"
@@ -157,6 +167,8 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
                 made[wire.host],
                 f"{wire.ipv4}.{wire.last}",
                 f"{wire.ipv6}:{wire.last}",
+                wire.mac,
+                wire.port_mac,
             )
         if masquerade:
             gateway.run("nft", "-f", "-", stdin=_MASQUERADE)
