@@ -13,7 +13,7 @@ from those whose addresses they carry are what they say.
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -28,7 +28,6 @@ from vpngate.packets import Transport
 
 VERSIONS = (4, 6)
 _HEAVY, _LIGHT, _BACK = 40e6, 8e6, 1e6  # bit/s
-_CONTROL = "control"
 _BEFORE, _AFTER = 0.3, 1.5  # seconds that flows go on before and after a forgery
 _READ = 0.6  # seconds: the daemon's reading of its counters is no older
 _TIMES = 3
@@ -45,6 +44,10 @@ class Innocent:
     opening: Opening
     flow: Flow
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.flow.client_port, self.flow.server_port
+
 
 def innocents(lab: Lab, version: int, *, listening: bool = False) -> list[Innocent]:
     """One for each tunnel; its registered port is the client's if it is `listening`."""
@@ -59,31 +62,31 @@ def innocents(lab: Lab, version: int, *, listening: bool = False) -> list[Innoce
     return made
 
 
+def named(attacked: Sequence[Innocent], *names: str) -> list[Innocent]:
+    """Those whose openings have these names, in the order of the names."""
+    return [one for name in names for one in attacked if one.opening.name == name]
+
+
 @contextlib.contextmanager
 def conversing(
-    lab: Lab, version: int, flows: Mapping[str, tuple[int, int]], heavy: str
-) -> Iterator[dict[str, Exchange]]:
-    """The flows, by name and their two ports, with a control; one of them is heavy."""
+    lab: Lab, flows: Sequence[Innocent]
+) -> Iterator[tuple[list[Exchange], Exchange]]:
+    """The flows and a control beside them; the first of them is a heavy one."""
+    version = flows[0].flow.version
     with contextlib.ExitStack() as stack:
-        begun = {}
-        for name, ports in {**flows, _CONTROL: None}.items():
-            exchange = load.exchange(
-                *(lab.client.at(version), lab.stranger.at(version)),
-                up=_BACK,
-                down=_HEAVY if name == heavy else _LIGHT,
-                ports=ports,
-            )
-            begun[name] = stack.enter_context(exchange)
+
+        def begin(down: float, ports: tuple[int, int] | None) -> Exchange:
+            ends = lab.client.at(version), lab.stranger.at(version)
+            exchange = load.exchange(*ends, up=_BACK, down=down, ports=ports)
+            return stack.enter_context(exchange)
+
+        begun = [
+            begin(_LIGHT if number else _HEAVY, one.ports)
+            for number, one in enumerate(flows)
+        ]
+        control = begin(_LIGHT, None)
         time.sleep(_BEFORE)
-        yield begun
-
-
-def keep_their_rate(flows: dict[str, Exchange]) -> None:
-    """Assert that what arrives of each flow is what arrives of the control."""
-    said = {name: flow.stop() for name, flow in flows.items()}
-    control = said.pop(_CONTROL).down
-    shares = {name: rates.beside(one.down, control) for name, one in said.items()}
-    assert min(shares.values()) >= rates.LIKE_CONTROL, shares
+        yield begun, control
 
 
 def verdicts(running: Daemon) -> dict[str, float]:
@@ -95,25 +98,24 @@ def verdicts(running: Daemon) -> dict[str, float]:
 
 @contextlib.contextmanager
 def nobody_slowed(
-    lab: Lab, running: Daemon, attacked: Sequence[Innocent], version: int
+    lab: Lab, running: Daemon, flows: Sequence[Innocent]
 ) -> Iterator[None]:
-    """The attacked flows that are UDP go on before and after the block.
+    """The flows go on before and after the block.
 
-    No verdict is reached meanwhile, no packet throttled, and no flow slowed.
+    No verdict is reached meanwhile, no packet throttled, and no flow slowed: what
+    arrives of each is what arrives of the control.
     """
-    udp = [one for one in attacked if one.opening.transport is Transport.UDP]
-    ports = {
-        one.opening.name: (one.flow.client_port, one.flow.server_port) for one in udp
-    }
     before = verdicts(running)
     packets = running.metric("vpngate_throttled_packets_total")
-    with conversing(lab, version, ports, udp[0].opening.name) as flows:
+    with conversing(lab, flows) as (begun, control):
         yield
         time.sleep(_AFTER)
-        keep_their_rate(flows)
+        said = [exchange.stop().down for exchange in (*begun, control)]
+    shares = [rates.beside(one, said[-1]) for one in said]
     time.sleep(_READ)
-    assert verdicts(running) == before
-    assert running.metric("vpngate_throttled_packets_total") == packets
+    assert verdicts(running) == before, shares
+    assert running.metric("vpngate_throttled_packets_total") == packets, shares
+    assert min(shares) >= rates.LIKE_CONTROL
 
 
 @dataclass(frozen=True)
@@ -161,38 +163,43 @@ def reverse_path(lab: Lab, value: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("version", "rp_filter"),
-    [(4, 1), (4, 2), (4, 0), (6, 0)],
-    ids=["IPv4 strict", "IPv4 loose", "IPv4 off", "IPv6"],
+    ("version", "rp_filter", "asks"),
+    [(4, 1, True), (4, 1, False), (4, 2, False), (4, 0, False), (6, 0, False)],
+    ids=["strict, asks", "strict", "loose", "off", "IPv6"],
 )
 def test_a_neighbour_sends_both_halves(
-    lab: Lab, enforcing: Daemon, version: int, rp_filter: int
+    lab: Lab, enforcing: Daemon, version: int, rp_filter: int, *, asks: bool
 ) -> None:
-    attacked = innocents(lab, version)
+    """The victim is made to look like the end that asks, or that answers."""
+    attacked = innocents(lab, version, listening=not asks)
+    halves = [
+        Half(lab.neighbour, "request", back=not asks),
+        Half(lab.neighbour, "answer", back=asks),
+    ]
     with (
         reverse_path(lab, rp_filter),
-        nobody_slowed(lab, enforcing, attacked, version),
+        nobody_slowed(lab, enforcing, named(attacked, "wireguard", "ike-natt")),
     ):
-        halves = (
-            Half(lab.neighbour, "request", False),
-            Half(lab.neighbour, "answer", True),
-        )
         forge(lab, attacked, "lan1", halves)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("outside", ["first", "second"])
+@pytest.mark.parametrize("first", ["a neighbour", "outside"])
 def test_a_neighbour_and_a_friend_outside_send_a_half_each(
-    lab: Lab, enforcing: Daemon, version: int, outside: str
+    lab: Lab, enforcing: Daemon, version: int, first: str
 ) -> None:
-    """With the filter off, so that each half gets as far as it can."""
-    attacked = innocents(lab, version)
-    with nobody_slowed(lab, enforcing, attacked, version):
-        senders, device = (lab.neighbour, lab.member), "lan1"
-        if outside == "first":
-            senders, device = senders[::-1], "wan0"
-        halves = Half(senders[0], "request", False), Half(senders[1], "answer", True)
-        forge(lab, attacked, device, halves)
+    """Each the half that would pass where it comes from; the filter is off."""
+    neighbour_asks = first == "a neighbour"
+    attacked = innocents(lab, version, listening=not neighbour_asks)
+    inner, outer = ("request", "answer") if neighbour_asks else ("answer", "request")
+    halves = [
+        Half(lab.neighbour, inner, back=False),
+        Half(lab.member, outer, back=True),
+    ]
+    if not neighbour_asks:
+        halves.reverse()
+    with nobody_slowed(lab, enforcing, named(attacked, "openvpn", "ike")):
+        forge(lab, attacked, "lan1" if neighbour_asks else "wan0", halves)
 
 
 def test_esp_in_udp_is_forged_by_a_neighbour(lab: Lab, enforcing: Daemon) -> None:
@@ -249,26 +256,22 @@ def one_way(enforcing: Daemon) -> Daemon:
     return enforcing
 
 
-# Who sends the request, whether in the client's name, and by which interface it comes.
-ALONE = {
-    "outside, as the remote": ("member", False, "wan0"),
-    "outside, as the victim": ("member", True, "wan0"),
-    "a neighbour, as the remote": ("neighbour", False, "lan1"),
-    "a neighbour, as the victim": ("neighbour", True, "lan1"),
-}
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("who", ALONE)
+@pytest.mark.parametrize("where", ["outside", "a neighbour"])
 def test_one_message_is_forged_where_one_is_enough(
-    lab: Lab, one_way: Daemon, version: int, who: str
+    lab: Lab, one_way: Daemon, version: int, where: str
 ) -> None:
-    """The registered port is at the end that the message goes to."""
-    name, as_victim, device = ALONE[who]
-    sender = {"member": lab.member, "neighbour": lab.neighbour}[name]
-    attacked = innocents(lab, version, listening=not as_victim)
-    with nobody_slowed(lab, one_way, attacked, version):
-        forge(lab, attacked, device, [Half(sender, "request", not as_victim)])
+    """As from the remote, to the victim's port, and as from the victim."""
+    sender, device = (lab.member, "wan0")
+    if where == "a neighbour":
+        sender, device = (lab.neighbour, "lan1")
+    as_victim, as_remote = (
+        innocents(lab, version, listening=listening) for listening in (False, True)
+    )
+    flows = [*named(as_victim, "l2tp"), *named(as_remote, "l2tp", "ike")]
+    with nobody_slowed(lab, one_way, flows):
+        forge(lab, as_victim, device, [Half(sender, "request", back=False)])
+        forge(lab, as_remote, device, [Half(sender, "request", back=True)])
 
 
 @pytest.mark.parametrize("version", VERSIONS)
