@@ -9,7 +9,7 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,36 +85,38 @@ def tell(speaker: Mouth, flow: Flow, payload: bytes, *, back: bool) -> None:
 
 
 class Watch:
-    """Counts in the kernel what comes in by one interface in a victim's name."""
+    """Counts in the kernel what somebody sends to the gateway by `device`."""
 
     def __init__(self, gateway: Namespace, device: str) -> None:
         self._gateway = gateway
-        self._table = f"seen_{device}"
+        self.table = f"seen_{device}"
 
     def count(self) -> int:
-        listed = self._gateway.run("nft", "list", "table", "netdev", self._table)
+        listed = self._gateway.run("nft", "list", "table", "netdev", self.table)
         return sum(map(int, _COUNTER.findall(listed)))
 
 
 @contextlib.contextmanager
-def watching(gateway: Namespace, device: str, names: Sequence[str]) -> Iterator[Watch]:
-    """A watch for packets whose source is one of `names`, addresses of one version.
+def watching(
+    gateway: Namespace, device: str, sender: Host, flow: Flow
+) -> Iterator[Watch]:
+    """A watch for the sender's packets whose source is one of the flow's addresses.
 
     It stands before every chain of vpngate's at that hook.
     """
     made = Watch(gateway, device)
-    family = "ip6" if ":" in names[0] else "ip"
-    theirs = f"{family} saddr {{ {', '.join(names)} }}"
+    family = "ip6" if flow.version == 6 else "ip"
+    theirs = f"{family} saddr {{ {flow.client}, {flow.server} }}"
     gateway.run(
         *("nft", "-f", "-"),
-        stdin=f"""table netdev {made._table} {{
+        stdin=f"""table netdev {made.table} {{
             chain seen {{
                 type filter hook ingress device "{device}" priority -300
-                {theirs} meta l4proto {{ tcp, udp }} counter
+                ether saddr {sender.mac} {theirs} meta l4proto {{ tcp, udp }} counter
             }}
         }}""",
     )
     try:
         yield made
     finally:
-        gateway.run("nft", "delete", "table", "netdev", made._table)
+        gateway.run("nft", "delete", "table", "netdev", made.table)

@@ -7,12 +7,14 @@ the shaper passed; an untouched one is offered a fixed load and judged by what o
 arrived, a stream in the background by its numbers.
 """
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.lab import load
-from tests.lab.load import Arrivals
+from tests.lab.load import Arrivals, Exchange
 from tests.lab.namespaces import LabError
-from tests.lab.topology import Lab, Place
+from tests.lab.topology import Place, Site
 
 RATE = 5e6  # bit/s, as config/ is shipped
 SETTLING = 2.0  # seconds
@@ -44,7 +46,7 @@ class Untouched:
 
 
 def class_rates(
-    lab: Lab,
+    lab: Site,
     sender: Place,
     receiver: Place,
     *,
@@ -56,14 +58,34 @@ def class_rates(
     One number per bucket that the flow's packets went through: a single one when
     all is well, none when the flow is not throttled.
     """
-    seconds = SETTLING + MEASURING + 1
-    with load.stream(
-        sender, receiver, rate=3 * rate, seconds=seconds, pull=pull
-    ) as stream:
+    offered = load.stream(sender, receiver, rate=3 * rate, pull=pull)
+    return class_rates_under(lab, [offered], rate=rate)
+
+
+def class_rates_under(
+    lab: Site,
+    offered: Iterable[contextlib.AbstractContextManager[object]],
+    *,
+    rate: float = RATE,
+) -> list[float]:
+    """The same under several streams at once, or whatever else lasts for a block."""
+    with contextlib.ExitStack() as stack:
+        for one in offered:
+            stack.enter_context(one)
         load.shaped_rates(lab.gateway, SETTLING)
         rates = load.shaped_rates(lab.gateway, MEASURING)
-        stream.wait(seconds)
     return [value for value in rates.values() if value > _IDLE * rate]
+
+
+def both_ways(
+    one: Place,
+    other: Place,
+    *,
+    rate: float = RATE,
+    ports: tuple[int, int] | None = None,
+) -> contextlib.AbstractContextManager[Exchange]:
+    """Three times the rate in each direction of one flow."""
+    return load.exchange(one, other, up=3 * rate, down=3 * rate, ports=ports)
 
 
 def untouched_tunnel(

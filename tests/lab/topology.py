@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.lab.namespaces import Namespace
 
@@ -67,6 +67,15 @@ class Host:
         return Place(self.namespace, self.ipv4 if version == 4 else self.ipv6)
 
 
+class Site(Protocol):
+    """What every lab has: a gateway, and a folder that is thrown away with it."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def gateway(self) -> Namespace: ...
+
+
 @dataclass(frozen=True)
 class Lab:
     """Everything built; `folder` is thrown away with it."""
@@ -105,7 +114,7 @@ _WIRES = (
 )
 
 
-def _quiet(namespace: Namespace) -> None:
+def quiet(namespace: Namespace) -> None:
     """No duplicate address detection, no reverse path filter, loopback up."""
     for conf in ("all", "default"):
         namespace.sysctl(f"net.ipv6.conf.{conf}.accept_dad", 0)
@@ -113,29 +122,37 @@ def _quiet(namespace: Namespace) -> None:
     namespace.ip("link set lo up")
 
 
+def lay_wire(
+    near: Namespace, device: str, far: Namespace, port: str, macs: tuple[str, str]
+) -> None:
+    """One veth pair, up, with no offloads: `device` of `near` and `port` of `far`."""
+    near.ip(
+        f"link add {device} address {macs[0]} type veth "
+        f"peer name {port} address {macs[1]} netns {far.path}"
+    )
+    for namespace, end in ((near, device), (far, port)):
+        namespace.run(
+            *("ethtool", "-K", end),
+            *("tso", "off", "gso", "off", "gro", "off", "tx", "off"),
+        )
+        namespace.ip(f"link set {end} txqueuelen 10000 up")
+
+
 def _lay(wire: _Wire, host: Namespace, gateway: Namespace) -> None:
-    """One veth pair with its addresses, and neighbours that need no discovery.
+    """A wire with its addresses, and neighbours that need no discovery.
 
     (Discovery on a fresh link loses its first question, and a second with it.)
     """
     near_mac, far_mac = wire.mac, wire.port_mac
-    host.ip(
-        f"link add eth0 address {near_mac} type veth "
-        f"peer name {wire.port} address {far_mac} netns {gateway.path}"
-    )
+    lay_wire(host, "eth0", gateway, wire.port, (near_mac, far_mac))
     near, far = (wire.last, near_mac), ("1", far_mac)
     for namespace, device, own, other in (
         (host, "eth0", near, far),
         (gateway, wire.port, far, near),
     ):
-        namespace.run(
-            *("ethtool", "-K", device),
-            *("tso", "off", "gso", "off", "gro", "off", "tx", "off"),
-        )
         namespace.ip(
             f"addr add {wire.ipv4}.{own[0]}/24 dev {device}",
             f"addr add {wire.ipv6}:{own[0]}/64 dev {device} nodad",
-            f"link set {device} txqueuelen 10000 up",
             f"neigh add {wire.ipv4}.{other[0]} lladdr {other[1]} dev {device}",
             f"neigh add {wire.ipv6}:{other[0]} lladdr {other[1]} dev {device}",
         )
@@ -156,7 +173,7 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
         for name in ("gateway", *(wire.host for wire in _WIRES)):
             made[name] = Namespace(name, folder)
             stack.callback(made[name].close)
-            _quiet(made[name])
+            quiet(made[name])
         gateway = made["gateway"]
         gateway.sysctl("net.ipv4.ip_forward", 1)
         gateway.sysctl("net.ipv6.conf.all.forwarding", 1)

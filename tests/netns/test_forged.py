@@ -11,142 +11,24 @@ from those whose addresses they carry are what they say.
 """
 
 import contextlib
-import itertools
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import forging, handshakes, load, rates
+from tests.lab import forging, handshakes, victims
 from tests.lab.daemon import Daemon
 from tests.lab.forging import Flow
-from tests.lab.handshakes import Opening
-from tests.lab.load import Exchange
-from tests.lab.topology import Host, Lab
+from tests.lab.topology import Lab
+from tests.lab.victims import Half, Innocent, forge, named, nobody_slowed, verdicts
 from vpngate.packets import Transport
 
 VERSIONS = (4, 6)
-_HEAVY, _LIGHT, _BACK = 40e6, 8e6, 1e6  # bit/s
-_BEFORE, _AFTER = 0.3, 1.5  # seconds that flows go on before and after a forgery
-_READ = 0.6  # seconds: the daemon's reading of its counters is no older
-_TIMES = 3
 _NEVER = 0.5  # seconds in which a verdict would have been reached
-
-# Each attack takes flows of its own, which nothing is known of.
-_client_ports = itertools.count(30_000, 10)
-
-
-@dataclass(frozen=True)
-class Innocent:
-    """A flow of the client's, and the handshake that is forged into it."""
-
-    opening: Opening
-    flow: Flow
-
-    @property
-    def ports(self) -> tuple[int, int]:
-        return self.flow.client_port, self.flow.server_port
 
 
 def innocents(lab: Lab, version: int, *, listening: bool = False) -> list[Innocent]:
-    """One for each tunnel; its registered port is the client's if it is `listening`."""
-    ends = lab.client.at(version).address, lab.stranger.at(version).address
-    first = next(_client_ports)
-    made = []
-    for number, opening in enumerate(handshakes.openings()):
-        ports = (first + number, opening.port)
-        if listening:
-            ports = ports[::-1]
-        made.append(Innocent(opening, Flow(*ends, *ports, opening.transport)))
-    return made
-
-
-def named(attacked: Sequence[Innocent], *names: str) -> list[Innocent]:
-    """Those whose openings have these names, in the order of the names."""
-    return [one for name in names for one in attacked if one.opening.name == name]
-
-
-@contextlib.contextmanager
-def conversing(
-    lab: Lab, flows: Sequence[Innocent]
-) -> Iterator[tuple[list[Exchange], Exchange]]:
-    """The flows and a control beside them; the first of them is a heavy one."""
-    version = flows[0].flow.version
-    with contextlib.ExitStack() as stack:
-
-        def begin(down: float, ports: tuple[int, int] | None) -> Exchange:
-            ends = lab.client.at(version), lab.stranger.at(version)
-            exchange = load.exchange(*ends, up=_BACK, down=down, ports=ports)
-            return stack.enter_context(exchange)
-
-        begun = [
-            begin(_LIGHT if number else _HEAVY, one.ports)
-            for number, one in enumerate(flows)
-        ]
-        control = begin(_LIGHT, None)
-        time.sleep(_BEFORE)
-        yield begun, control
-
-
-def verdicts(running: Daemon) -> dict[str, float]:
-    return {
-        tunnel: running.metric("vpngate_flows_total", verdict="throttle", tunnel=tunnel)
-        for tunnel in ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
-    }
-
-
-@contextlib.contextmanager
-def nobody_slowed(
-    lab: Lab, running: Daemon, flows: Sequence[Innocent]
-) -> Iterator[None]:
-    """The flows go on before and after the block.
-
-    No verdict is reached meanwhile, no packet throttled, and no flow slowed: what
-    arrives of each is what arrives of the control.
-    """
-    before = verdicts(running)
-    packets = running.metric("vpngate_throttled_packets_total")
-    with conversing(lab, flows) as (begun, control):
-        yield
-        time.sleep(_AFTER)
-        said = [exchange.stop().down for exchange in (*begun, control)]
-    shares = [rates.beside(one, said[-1]) for one in said]
-    time.sleep(_READ)
-    assert verdicts(running) == before, shares
-    assert running.metric("vpngate_throttled_packets_total") == packets, shares
-    assert min(shares) >= rates.LIKE_CONTROL
-
-
-@dataclass(frozen=True)
-class Half:
-    """Who sends one message of a handshake, and whether in the server's name."""
-
-    sender: Host
-    message: str  # of an `Opening`
-    back: bool
-
-
-def forge(
-    lab: Lab, attacked: Sequence[Innocent], device: str, halves: Sequence[Half]
-) -> None:
-    """Send the halves of each handshake, in order, a few times.
-
-    The kernel counts what reaches the gateway by `device` in the victim's name: all
-    that comes from the host behind it.
-    """
-    names = [attacked[0].flow.client, attacked[0].flow.server]
-    behind = halves[0].sender
-    sent = 0
-    with contextlib.ExitStack() as stack:
-        watch = stack.enter_context(forging.watching(lab.gateway, device, names))
-        mouths = [stack.enter_context(forging.mouth(half.sender)) for half in halves]
-        for one, _ in itertools.product(attacked, range(_TIMES)):
-            for half, mouth in zip(halves, mouths, strict=True):
-                payload = getattr(one.opening, half.message)
-                forging.tell(mouth, one.flow, payload, back=half.back)
-                sent += half.sender is behind
-        assert watch.count() == sent
+    return victims.innocents(lab.client, lab.stranger, version, listening=listening)
 
 
 @contextlib.contextmanager
@@ -178,9 +60,9 @@ def test_a_neighbour_sends_both_halves(
     ]
     with (
         reverse_path(lab, rp_filter),
-        nobody_slowed(lab, enforcing, named(attacked, "wireguard", "ike-natt")),
+        nobody_slowed(enforcing, named(attacked, "wireguard", "ike-natt")),
     ):
-        forge(lab, attacked, "lan1", halves)
+        forge(lab.gateway, "lan1", attacked, *halves)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -198,15 +80,16 @@ def test_a_neighbour_and_a_friend_outside_send_a_half_each(
     ]
     if not neighbour_asks:
         halves.reverse()
-    with nobody_slowed(lab, enforcing, named(attacked, "openvpn", "ike")):
-        forge(lab, attacked, "lan1" if neighbour_asks else "wan0", halves)
+    with nobody_slowed(enforcing, named(attacked, "openvpn", "ike")):
+        device = "lan1" if neighbour_asks else "wan0"
+        forge(lab.gateway, device, attacked, *halves)
 
 
 def test_esp_in_udp_is_forged_by_a_neighbour(lab: Lab, enforcing: Daemon) -> None:
     """Running traffic, four packets each way, on a flow that is no tunnel."""
     up, down = handshakes.esp_in_udp()
     ends = lab.client.ipv4, lab.stranger.ipv4
-    flow = Flow(*ends, next(_client_ports), 4500, Transport.UDP)
+    flow = Flow(*ends, 29_999, 4500, Transport.UDP)
     before = verdicts(enforcing)
     with forging.mouth(lab.neighbour) as mouth:
         for one, other in zip(up, down, strict=True):
@@ -269,9 +152,9 @@ def test_one_message_is_forged_where_one_is_enough(
         innocents(lab, version, listening=listening) for listening in (False, True)
     )
     flows = [*named(as_victim, "l2tp"), *named(as_remote, "l2tp", "ike")]
-    with nobody_slowed(lab, one_way, flows):
-        forge(lab, as_victim, device, [Half(sender, "request", back=False)])
-        forge(lab, as_remote, device, [Half(sender, "request", back=True)])
+    with nobody_slowed(one_way, flows):
+        forge(lab.gateway, device, as_victim, Half(sender, "request", back=False))
+        forge(lab.gateway, device, as_remote, Half(sender, "request", back=True))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
