@@ -185,7 +185,8 @@ def exchange(
     datagrams look like (`framing.FRAMINGS`).
     """
     own, port = ports or (0, next(_ports))
-    options = ("--own-port", str(own), "--size", str(size), "--framing", framing)
+    options = ["--own-address", connecting.address, "--own-port", str(own)]
+    options += ["--size", str(size), "--framing", framing]
     with contextlib.ExitStack() as stack:
         made = []
         for place, how, rate in (

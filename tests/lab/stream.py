@@ -46,7 +46,9 @@ class _Stop:
         self.wanted = True
 
 
-def _open(address: str, port: int, *, listen: bool, own: int) -> socket.socket:
+def _open(
+    address: str, port: int, *, listen: bool, own: tuple[str, int]
+) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -59,8 +61,8 @@ def _open(address: str, port: int, *, listen: bool, own: int) -> socket.socket:
         sock.bind((address, port))
         print("listening", flush=True)  # noqa: T201 - the answer of a program
     else:
-        if own:
-            sock.bind(("", own))
+        if any(own):
+            sock.bind(own)
         sock.connect((address, port))
     return sock
 
@@ -218,13 +220,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e6)
     parser.add_argument("--size", type=int, default=1200)
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--own-address", default="", help="of who connects")
     parser.add_argument("--own-port", type=int, default=0, help="of who connects")
     parser.add_argument("--framing", choices=FRAMINGS, default="plain")
     args = parser.parse_args()
     stop = _Stop()
     listen = args.how == "listen"
     framing = FRAMINGS[args.framing]()
-    with _open(args.address, args.port, listen=listen, own=args.own_port) as sock:
+    own = args.own_address, args.own_port
+    with _open(args.address, args.port, listen=listen, own=own) as sock:
         if listen and args.what != "receive":
             _await_hello(sock)
         elif args.what == "both":
