@@ -21,7 +21,7 @@ from tests.lab.namespaces import Namespace
 from tests.lab.topology import Host
 
 _HEAVY, _LIGHT, _BACK = 40e6, 8e6, 1e6  # bit/s
-_BEFORE, _AFTER = 0.3, 1.5  # seconds that flows go on before and after a forgery
+_BEFORE, _AFTER = 0.5, 1.5  # seconds that flows go on before and after a forgery
 _READ = 0.6  # seconds: the daemon's reading of its counters is no older
 _TIMES = 3  # that each forgery is sent
 
@@ -88,7 +88,6 @@ def nobody_slowed(running: Daemon, flows: Sequence[Innocent]) -> Iterator[None]:
     arrives of each is what arrives of a control beside them.
     """
     before = verdicts(running)
-    packets = running.metric("vpngate_throttled_packets_total")
     with contextlib.ExitStack() as stack:
         begun = [
             stack.enter_context(one.begin(_LIGHT if number else _HEAVY))
@@ -96,6 +95,8 @@ def nobody_slowed(running: Daemon, flows: Sequence[Innocent]) -> Iterator[None]:
         ]
         begun.append(stack.enter_context(_exchange(flows[0], _LIGHT, None)))
         time.sleep(_BEFORE)
+        # By now a reading has seen the last packets of what was throttled before.
+        packets = running.metric("vpngate_throttled_packets_total")
         yield
         time.sleep(_AFTER)
         said = [exchange.stop().down for exchange in begun]

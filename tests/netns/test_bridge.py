@@ -40,7 +40,6 @@ def _stations(bridged: Bridge, where: str) -> tuple[str, str]:
     return {
         "to their ends": (bridged.stranger.mac, bridged.client.mac),
         "to everybody": (forging.BROADCAST, forging.BROADCAST),
-        "across": (bridged.neighbour.mac, bridged.neighbour.mac),
     }[where]
 
 
@@ -48,7 +47,6 @@ def _stations(bridged: Bridge, where: str) -> tuple[str, str]:
     ("who", "where"),
     [
         ("insider", "to everybody"),
-        ("insider", "across"),
         ("neighbour", "to their ends"),
         ("neighbour", "to everybody"),
     ],

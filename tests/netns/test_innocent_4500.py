@@ -21,7 +21,7 @@ from tests.lab.topology import Lab
 _RATE = 40e6  # bit/s each way
 _NATT = 4500
 _SECONDS = 2.0
-_DOWNLOADING = 4.0  # seconds
+_DOWNLOADING = 3.0  # seconds
 _DELAY_BASED = 0.5  # of a control's rate: two downloads by uTP yield to each other
 _numbers = itertools.count(1)
 

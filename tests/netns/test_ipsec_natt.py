@@ -45,7 +45,7 @@ def _move(lab: Lab) -> None:
     """The client gets another address and loses the one it had."""
     lab.gateway.ip(f"neigh add {_ELSEWHERE} lladdr {lab.client.mac} dev lan0")
     lab.client.namespace.ip(
-        f"addr add {_ELSEWHERE}/24 dev eth0",
+        f"addr add {_ELSEWHERE}/25 dev eth0",  # one of its own, not a second one
         f"addr del {lab.client.ipv4}/24 dev eth0",
         "route replace default via 100.64.1.1",
     )

@@ -51,8 +51,8 @@ def gateway(
 
 @pytest.mark.parametrize(
     ("side", "masquerade"),
-    [("subscriber", False), ("subscriber", True), ("uplink", False)],
-    ids=["subscriber", "subscriber, masquerading", "uplink"],
+    [("subscriber", True), ("uplink", False)],
+    ids=["subscriber, masquerading", "uplink"],
 )
 def test_real_tunnels_are_throttled_both_ways(side: str, *, masquerade: bool) -> None:
     """IPv4 and IPv6 have a bucket each, and so have upload and download."""
