@@ -9,6 +9,7 @@ import contextlib
 import json
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,8 +64,7 @@ def download(
     encrypted: bool,
 ) -> Iterator[Download]:
     """A download at `rate` bit/s, both peers on `port`; it is about to begin."""
-    mine = leecher.namespace.folder / f"leech-{port}-{encrypted}"
-    mine.mkdir()
+    mine = Path(tempfile.mkdtemp(dir=leecher.namespace.folder))
     common = ["--torrent", str(shared / "content.torrent")]
     common += ["--encrypted"] if encrypted else []
 
