@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""On a transparent bridge hooks alone decide, and nobody inside can forge both halves.
+"""Where hooks alone decide, as on a bridge, nobody inside can forge both halves.
 
     client, insider ─ lan0 ┬ br0 ─ wan0 ─ stranger
           neighbour ─ lan1 ┘
@@ -13,12 +13,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import bridge, forging, rates, victims, wireguard
+from tests.lab import bridge, forging, rates, topology, victims, wireguard
 from tests.lab.bridge import Bridge
-from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.daemon import Daemon, Settings, daemon, enforcing_settings
+from tests.lab.topology import Host, Site
 from tests.lab.victims import Half, forge, named, nobody_slowed
 
 VERSIONS = (4, 6)
+
+
+def _settings(lab: Site) -> Settings:
+    settings = enforcing_settings(lab)
+    settings.change(gateway={"reverse_path": "hooks"})
+    return settings
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +36,7 @@ def bridged() -> Iterator[Bridge]:
 
 @pytest.fixture(scope="module")
 def enforcing(bridged: Bridge) -> Iterator[Daemon]:
-    settings = enforcing_settings(bridged)
-    settings.change(gateway={"reverse_path": "hooks"})
-    with daemon(bridged.gateway, settings) as running:
+    with daemon(bridged.gateway, _settings(bridged)) as running:
         yield running
 
 
@@ -54,27 +59,47 @@ def _stations(bridged: Bridge, where: str) -> tuple[str, str]:
 def test_somebody_inside_sends_both_halves(
     bridged: Bridge, enforcing: Daemon, who: str, where: str
 ) -> None:
-    """In IPv4 the victim is made to look like the end that asks, in IPv6 not."""
     sender, device = bridged.insider, "lan0"
     if who == "neighbour":
         sender, device = bridged.neighbour, "lan1"
-    to_server, to_client = _stations(bridged, where)
+    stations = _stations(bridged, where)
+    _attack(enforcing, (bridged.client, bridged.stranger), (sender, device), stations)
+
+
+def _attack(
+    running: Daemon,
+    ends: tuple[Host, Host],
+    attacker: tuple[Host, str],
+    stations: tuple[str | None, str | None],
+) -> None:
+    """Forge both ways round: the victim asks in IPv4, and answers in IPv6."""
+    (sender, device), (to_server, to_client) = attacker, stations
     asking, asked = (
-        victims.innocents(bridged.client, bridged.stranger, version, listening=listen)
-        for version, listen in ((4, False), (6, True))
+        victims.innocents(*ends, version, listening=listening)
+        for version, listening in ((4, False), (6, True))
     )
     flows = [*named(asking, "wireguard"), *named(asked, "wireguard", "ike-natt")]
-    with nobody_slowed(enforcing, flows):
+    with nobody_slowed(running, flows):
         forge(
-            *(bridged.gateway, device, asking),
+            *(running.namespace, device, asking),
             Half(sender, "request", back=False, to=to_server),
             Half(sender, "answer", back=True, to=to_client),
         )
         forge(
-            *(bridged.gateway, device, asked),
+            *(running.namespace, device, asked),
             Half(sender, "request", back=True, to=to_client),
             Half(sender, "answer", back=False, to=to_server),
         )
+
+
+def test_a_neighbour_sends_both_halves_to_a_gateway_that_routes() -> None:
+    """Without the kernel's own filter: what it sends the victim crosses both hooks."""
+    with (
+        topology.build() as lab,
+        daemon(lab.gateway, _settings(lab)) as running,
+    ):
+        ends = lab.client, lab.stranger
+        _attack(running, ends, (lab.neighbour, "lan1"), (None, None))
 
 
 def test_real_tunnels_are_throttled_both_ways(
