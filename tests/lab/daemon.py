@@ -19,7 +19,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
-from tests.lab.topology import Lab
+from tests.lab.topology import Site
 from vpngate.daemon.client import request
 from vpngate.errors import DaemonUnreachable
 
@@ -88,7 +88,7 @@ class Settings:
             file.writelines(f"{prefix},{registration},,,\n" for prefix in prefixes)
 
 
-def enforcing_settings(lab: Lab, name: str = "daemon") -> Settings:
+def enforcing_settings(lab: Site, name: str = "daemon") -> Settings:
     """Settings of a daemon that enforces towards all subscribers of the lab."""
     settings = Settings(lab.folder / name)
     settings.change(

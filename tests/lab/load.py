@@ -17,12 +17,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.lab import stream as stream_program
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process
 from tests.lab.topology import Place
 
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = (
+    *("env", f"PYTHONPATH={_ROOT}"),
+    *(sys.executable, "-S", "-m", "tests.lab.stream"),
+)
 _ports = itertools.count(20_000)
 _DRAIN = 0.5  # seconds that a queue may take to let go of its last datagrams
 _CLASS = re.compile(
@@ -88,19 +93,31 @@ class Arrivals:
         raise LabError(f"the stream never reached {rate / 1e6:.1f} Mbit/s again")
 
 
+def _report(process: Process) -> dict[str, Any]:
+    if process.wait(PATIENCE) != 0:
+        raise LabError(f"{process.name} failed:\n{process.output()}")
+    report: dict[str, Any] = json.loads(process.output().splitlines()[-1])
+    return report
+
+
+def _arrivals(sent: dict[str, Any], received: dict[str, Any]) -> Arrivals:
+    return Arrivals(
+        sent=sent["sent"],
+        received=received["received"],
+        repeated=received["repeated"],
+        missing=tuple(received["missing"]),
+        size=received["size"],
+        seconds=sent["seconds"],
+        bins=tuple((n * stream_program.BIN, size) for n, size in received["bins"]),
+    )
+
+
 class Stream:
     """A stream under way."""
 
     def __init__(self, sender: Process, receiver: Process) -> None:
         self._sender = sender
         self._receiver = receiver
-
-    @staticmethod
-    def _report(process: Process) -> dict[str, Any]:
-        if process.wait(PATIENCE) != 0:
-            raise LabError(f"{process.name} failed:\n{process.output()}")
-        report: dict[str, Any] = json.loads(process.output().splitlines()[-1])
-        return report
 
     def stop(self) -> Arrivals:
         """End the stream (unless its time is over already), return what arrived."""
@@ -113,16 +130,7 @@ class Stream:
         self._sender.wait(seconds + PATIENCE)
         time.sleep(_DRAIN)
         self._receiver.send(signal.SIGTERM)
-        sent, received = self._report(self._sender), self._report(self._receiver)
-        return Arrivals(
-            sent=sent["sent"],
-            received=received["received"],
-            repeated=received["repeated"],
-            missing=tuple(received["missing"]),
-            size=received["size"],
-            seconds=sent["seconds"],
-            bins=tuple((n * stream_program.BIN, size) for n, size in received["bins"]),
-        )
+        return _arrivals(_report(self._sender), _report(self._receiver))
 
 
 @contextlib.contextmanager
@@ -144,7 +152,6 @@ def stream(
     port = str(both_ports or next(_ports))
     listening, connecting = (sender, receiver) if pull else (receiver, sender)
     roles = {id(sender): "send", id(receiver): "receive"}
-    program = (sys.executable, "-I", "-S", str(Path(stream_program.__file__)))
     options = ["--rate", str(rate), "--size", str(size)]
     if seconds is not None:
         options += ["--seconds", str(seconds)]
@@ -154,11 +161,65 @@ def stream(
         ends: dict[str, Process] = {}
         for place, how in ((listening, "listen"), (connecting, "connect")):
             what = roles[id(place)]
-            command = (*program, what, how, listening.address, port, *options)
+            command = (*_PROGRAM, what, how, listening.address, port, *options)
             ends[what] = stack.enter_context(place.namespace.running(*command))
             if how == "listen":
                 ends[what].expect("listening")
         yield Stream(ends["send"], ends["receive"])
+
+
+class Conversation(NamedTuple):
+    """What two ends said to each other, and what arrived of it."""
+
+    up: Arrivals  # from the end that connected
+    down: Arrivals
+
+
+class Exchange:
+    """A conversation under way."""
+
+    def __init__(self, connecting: Process, listening: Process) -> None:
+        self._ends = (connecting, listening)
+
+    def stop(self) -> Conversation:
+        """End it, return what arrived either way."""
+        for process in self._ends:
+            process.send(signal.SIGTERM)
+        near, far = map(_report, self._ends)
+        return Conversation(up=_arrivals(near, far), down=_arrivals(far, near))
+
+
+@contextlib.contextmanager
+def exchange(
+    connecting: Place,
+    listening: Place,
+    *,
+    up: float,
+    down: float,
+    ports: tuple[int, int] | None = None,
+    size: int = 1200,
+    framing: str = "plain",
+) -> Iterator[Exchange]:
+    """Both ends of one flow send, at `up` and `down` bit/s of payload.
+
+    `ports` are that of who connects and that of who listens; `framing` is what the
+    datagrams look like (`framing.FRAMINGS`).
+    """
+    own, port = ports or (0, next(_ports))
+    options = ["--own-address", connecting.address, "--own-port", str(own)]
+    options += ["--size", str(size), "--framing", framing]
+    with contextlib.ExitStack() as stack:
+        made = []
+        for place, how, rate in (
+            (listening, "listen", down),
+            (connecting, "connect", up),
+        ):
+            command = (*_PROGRAM, "both", how, listening.address, str(port), *options)
+            process = place.namespace.running(*command, "--rate", str(rate))
+            made.append(stack.enter_context(process))
+            if how == "listen":
+                made[0].expect("listening")
+        yield Exchange(made[1], made[0])
 
 
 def run_stream(

@@ -17,15 +17,15 @@ does to one it does to the other.
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.lab import load
-from tests.lab.load import Arrivals, Shaped
+from tests.lab.load import Arrivals, Exchange, Shaped
 from tests.lab.namespaces import LabError
-from tests.lab.topology import Lab, Place
+from tests.lab.topology import Place, Site
 
 RATE = 5e6  # bit/s, as config/ is shipped
 SETTLING = 2.0  # seconds
@@ -35,8 +35,11 @@ PLAIN = 100e6  # bit/s offered outside
 ENOUGH = 0.98  # share of the load that arrives, of what arrives of a control's
 NOTHING = 0.01  # share of a flow in the shaper: others' keepalives, no flow of its own
 
+LIKE_CONTROL = 0.9  # of the share of a control flow, what nobody slows has at least
+
 _LENGTH = 1.5  # seconds that an untouched flow is offered its load
 _ATTEMPTS = 5
+_VISIBLE = 1.2  # of a class's rate: what has to be offered to see that it is slowed
 _PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
 _TELLING = 3 * RATE  # bit/s that have to arrive: else a slowed flow may look alike
 
@@ -92,7 +95,7 @@ class Beside:
 
 
 def class_rates(
-    lab: Lab,
+    lab: Site,
     sender: Place,
     receiver: Place,
     *,
@@ -159,7 +162,7 @@ class _Class:
 
 
 def beside(
-    lab: Lab,
+    lab: Site,
     flow: Way,
     control: Way,
     *,
@@ -198,7 +201,7 @@ def beside(
     return _added_up(made)
 
 
-def _in_shaper(lab: Lab, without: Collection[str]) -> int:
+def _in_shaper(lab: Site, without: Collection[str]) -> int:
     """Bytes that have passed all its classes but these."""
     passed = load.shaped_bytes(lab.gateway)
     return sum(count for name, count in passed.items() if name not in without)
@@ -215,9 +218,33 @@ def _added_up(made: Sequence[tuple[Arrivals, Arrivals, int]]) -> Beside:
     )
 
 
-def beside_plain(lab: Lab, flow: Way, control: Way, *, pull: bool = False) -> Beside:
+def beside_plain(lab: Site, flow: Way, control: Way, *, pull: bool = False) -> Beside:
     """The same with ordinary datagrams; `pull` where the receiver has to begin."""
     return beside(lab, flow, control, rate=PLAIN, size=_PLAIN_SIZE, pull=pull)
+
+
+def class_rates_under(
+    lab: Site,
+    offered: Iterable[contextlib.AbstractContextManager[object]],
+    *,
+    rate: float = RATE,
+) -> list[float]:
+    """The same under several streams at once, or whatever else lasts for a block."""
+    with contextlib.ExitStack() as stack:
+        for one in offered:
+            stack.enter_context(one)
+        return list(rates_of(lambda: load.shaped(lab.gateway), rate).values())
+
+
+def both_ways(
+    one: Place,
+    other: Place,
+    *,
+    rate: float = RATE,
+    ports: tuple[int, int] | None = None,
+) -> contextlib.AbstractContextManager[Exchange]:
+    """Three times the rate in each direction of one flow."""
+    return load.exchange(one, other, up=3 * rate, down=3 * rate, ports=ports)
 
 
 def untouched_tunnel(
@@ -230,6 +257,18 @@ def untouched_tunnel(
 def untouched_plain(sender: Place, receiver: Place, *, pull: bool = False) -> Untouched:
     """A fixed load of ordinary datagrams, with no control: `beside` tells more."""
     return _offer(sender, receiver, PLAIN, _PLAIN_SIZE, pull=pull)
+
+
+def share_of_control(flow: Arrivals, control: Arrivals) -> float:
+    """The share of a flow that arrived, as a part of that of a control beside it.
+
+    A busy machine slows both; what a class slows gets less than half of it, unless it
+    was offered so little that the class would let it pass.
+    """
+    if min(flow.offered_rate, control.offered_rate) < _VISIBLE * RATE:
+        offered = f"{flow.offered_rate / 1e6:.0f} Mbit/s"
+        raise LabError(f"this machine offered {offered}: too little to tell")
+    return flow.share / control.share
 
 
 def _offer(

@@ -2,9 +2,10 @@
 """A stream of numbered UDP datagrams: tells offered load from arrived, and each loss.
 
 Knows sockets and a clock; does not know namespaces (`load.py` runs it in them, as a
-program of its own with the standard library alone). One end connects, the other
-listens, whichever of them sends: a receiver that connects says hello first, which
-opens the way through a gateway that translates addresses. Prints one JSON object.
+program of its own with the standard library alone), nor what its datagrams look like
+(`framing.py`). One end connects, the other listens, whichever of them sends, or both
+do: who connects and does not only send says hello first, which opens the way through
+a gateway that translates addresses. Prints one JSON object.
 """
 
 import argparse
@@ -14,11 +15,15 @@ import socket
 import struct
 import time
 
+from tests.lab.framing import FRAMINGS, Framing
+
 _HELLO = b"hello"
 _HEADER = struct.Struct("!8sQ")  # a name, so that no tunnel is ever taken for it
 _NAME = b"numbered"
 _BUFFER = 64 << 20  # bytes; a receiver that is not scheduled for a while loses nothing
+_LARGEST = 65536  # bytes
 _BURST = 64  # datagrams at most between two looks at the clock
+_MOST_AT_ONCE = 256  # received at most between two looks at what is due
 _PAUSE = 0.0005  # seconds between two bursts
 _SILENCE = 0.3  # seconds without a datagram that end a stream that was told to stop
 _PATIENCE = 60.0  # seconds for the first datagram to appear
@@ -41,7 +46,9 @@ class _Stop:
         self.wanted = True
 
 
-def _open(address: str, port: int, *, listen: bool, own: int) -> socket.socket:
+def _open(
+    address: str, port: int, *, listen: bool, own: tuple[str, int]
+) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -54,8 +61,8 @@ def _open(address: str, port: int, *, listen: bool, own: int) -> socket.socket:
         sock.bind((address, port))
         print("listening", flush=True)  # noqa: T201 - the answer of a program
     else:
-        if own:
-            sock.bind(("", own))
+        if any(own):
+            sock.bind(own)
         sock.connect((address, port))
     return sock
 
@@ -73,84 +80,167 @@ def _await_hello(sock: socket.socket) -> None:
     raise SystemExit("no hello came")
 
 
-def _send(
-    sock: socket.socket, rate: float, size: int, seconds: float, stop: _Stop
-) -> dict[str, object]:
-    """Datagrams of `size` bytes at `rate` bit/s until `seconds` are over or SIGTERM."""
-    datagram = bytearray(size)
-    pace = rate / 8 / size
-    sent = refused = 0
-    begin = time.monotonic()
-    while (elapsed := time.monotonic() - begin) < seconds and not stop.wanted:
-        due = min(int(elapsed * pace) + 1, sent + _BURST)
-        while sent < due:
-            _HEADER.pack_into(datagram, 0, _NAME, sent)
-            sent += 1
-            try:
-                sock.send(datagram)
-            except (ConnectionRefusedError, BlockingIOError):
-                refused += 1
-        time.sleep(_PAUSE)
-    return {"sent": sent, "refused": refused, "seconds": time.monotonic() - begin}
+class _Outgoing:
+    """Datagrams of `size` bytes at `rate` bit/s, from now on."""
 
+    def __init__(
+        self, sock: socket.socket, rate: float, size: int, framing: Framing
+    ) -> None:
+        self._sock = sock
+        self._pace = rate / 8 / size
+        self._framing = framing
+        self._datagram = bytearray(size)
+        self._sent = self._refused = 0
+        self._begin = time.monotonic()
 
-def _receive(sock: socket.socket, stop: _Stop, *, hello: bool) -> dict[str, object]:
-    """Every datagram until SIGTERM and then a silence."""
-    buffer = bytearray(65536)
-    seen = bytearray()
-    bins: dict[int, int] = {}
-    repeated = size = 0
-    last = time.monotonic()
-    while True:
-        now = time.monotonic()
-        if stop.wanted and now - last > _SILENCE:
-            break
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._begin
+
+    def catch_up(self) -> None:
+        """Send what is due, or a burst of it."""
+        elapsed = self.elapsed
+        due = min(int(elapsed * self._pace) + 1, self._sent + _BURST)
+        for other in self._framing.beside(elapsed):
+            self._put(other)
+        while self._sent < due:
+            head = self._framing.head(self._sent, len(self._datagram), elapsed)
+            self._datagram[: len(head)] = head
+            _HEADER.pack_into(self._datagram, len(head), _NAME, self._sent)
+            self._sent += 1
+            self._put(self._datagram)
+
+    def _put(self, datagram: bytes | bytearray) -> None:
         try:
-            length = sock.recv_into(buffer)
-        except (BlockingIOError, ConnectionRefusedError):
-            if hello and not seen:
-                sock.send(_HELLO)
-            continue
-        name, number = _HEADER.unpack_from(buffer)
+            self._sock.send(datagram)
+        except (ConnectionRefusedError, BlockingIOError):
+            self._refused += 1
+
+    def report(self) -> dict[str, object]:
+        return {"sent": self._sent, "refused": self._refused, "seconds": self.elapsed}
+
+
+class _Incoming:
+    """The datagrams that arrive, by number."""
+
+    def __init__(self, sock: socket.socket, framing: Framing) -> None:
+        self._sock = sock
+        self._at = framing.size
+        self._buffer = bytearray(_LARGEST)
+        self._seen = bytearray()
+        self._bins: dict[int, int] = {}
+        self._repeated = self._size = 0
+        self.last = time.monotonic()
+
+    @property
+    def any(self) -> bool:
+        return bool(self._seen)
+
+    def take(self, flags: int = 0) -> None:
+        """One datagram; BlockingIOError if there is none."""
+        length = self._sock.recv_into(self._buffer, 0, flags)
+        if length < self._at + _HEADER.size:
+            return
+        name, number = _HEADER.unpack_from(self._buffer, self._at)
         if name != _NAME:
-            continue
-        if number >= len(seen):
-            seen.extend(bytes(number - len(seen) + 4096))
-        repeated += seen[number]
-        seen[number] = 1
-        size = length
-        last = time.monotonic()
-        place = int(last / BIN)
-        bins[place] = bins.get(place, 0) + length
-    return {
-        "received": sum(seen),
-        "repeated": repeated,
-        "size": size,
-        "missing": [n for n in range(seen.rfind(1) + 1) if not seen[n]][:1000],
-        "bins": sorted(bins.items()),
-    }
+            return
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number - len(self._seen) + 4096))
+        self._repeated += self._seen[number]
+        self._seen[number] = 1
+        self._size = length
+        self.last = time.monotonic()
+        place = int(self.last / BIN)
+        self._bins[place] = self._bins.get(place, 0) + length
+
+    def take_all(self) -> None:
+        """What has arrived, or as much of it as there is time for."""
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                self.take(socket.MSG_DONTWAIT)
+            except (BlockingIOError, ConnectionRefusedError):
+                return
+
+    def is_over(self, stop: _Stop) -> bool:
+        return stop.wanted and time.monotonic() - self.last > _SILENCE
+
+    def report(self) -> dict[str, object]:
+        seen = self._seen
+        return {
+            "received": sum(seen),
+            "repeated": self._repeated,
+            "size": self._size,
+            "missing": [n for n in range(seen.rfind(1) + 1) if not seen[n]][:1000],
+            "bins": sorted(self._bins.items()),
+        }
+
+
+def _send(outgoing: _Outgoing, seconds: float, stop: _Stop) -> dict[str, object]:
+    """Until `seconds` are over or SIGTERM."""
+    while outgoing.elapsed < seconds and not stop.wanted:
+        outgoing.catch_up()
+        time.sleep(_PAUSE)
+    return outgoing.report()
+
+
+def _receive(
+    sock: socket.socket, incoming: _Incoming, stop: _Stop, *, hello: bool
+) -> dict[str, object]:
+    """Every datagram until SIGTERM and then a silence."""
+    while not incoming.is_over(stop):
+        try:
+            incoming.take()
+        except (BlockingIOError, ConnectionRefusedError):
+            if hello and not incoming.any:
+                sock.send(_HELLO)
+    return incoming.report()
+
+
+def _converse(
+    outgoing: _Outgoing, incoming: _Incoming, seconds: float, stop: _Stop
+) -> dict[str, object]:
+    """Both at once: send as `_send` does, receive until a silence after that."""
+    while outgoing.elapsed < seconds and not stop.wanted:
+        outgoing.catch_up()
+        incoming.take_all()
+        time.sleep(_PAUSE)
+    sent = outgoing.report()
+    while not incoming.is_over(stop):
+        incoming.take_all()
+        time.sleep(_PAUSE)
+    return sent | incoming.report()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("send", "receive"))
+    parser.add_argument("what", choices=("send", "receive", "both"))
     parser.add_argument("how", choices=("listen", "connect"))
     parser.add_argument("address")
     parser.add_argument("port", type=int)
     parser.add_argument("--rate", type=float, default=1e6)
     parser.add_argument("--size", type=int, default=1200)
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--own-address", default="", help="of who connects")
     parser.add_argument("--own-port", type=int, default=0, help="of who connects")
+    parser.add_argument("--framing", choices=FRAMINGS, default="plain")
     args = parser.parse_args()
     stop = _Stop()
     listen = args.how == "listen"
-    with _open(args.address, args.port, listen=listen, own=args.own_port) as sock:
+    framing = FRAMINGS[args.framing]()
+    own = args.own_address, args.own_port
+    with _open(args.address, args.port, listen=listen, own=own) as sock:
+        if listen and args.what != "receive":
+            _await_hello(sock)
+        elif args.what == "both":
+            sock.send(_HELLO)
+        incoming = _Incoming(sock, framing)
+        outgoing = _Outgoing(sock, args.rate, args.size, framing)
         if args.what == "receive":
-            report = _receive(sock, stop, hello=not listen)
+            report = _receive(sock, incoming, stop, hello=not listen)
+        elif args.what == "send":
+            report = _send(outgoing, args.seconds, stop)
         else:
-            if listen:
-                _await_hello(sock)
-            report = _send(sock, args.rate, args.size, args.seconds, stop)
+            report = _converse(outgoing, incoming, args.seconds, stop)
     print(json.dumps(report))  # noqa: T201
 
 

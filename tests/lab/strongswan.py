@@ -2,8 +2,9 @@
 """Real IPsec between two hosts of the lab: strongSwan's charon, ESP in user space.
 
 Knows how to run two charons apart from each other and from the machine's own, and
-to bring up IKEv1 (main and aggressive mode) and IKEv2; does not know who is
-registered. ESP travels in UDP 4500: kernel-libipsec knows no other way.
+to bring up IKEv1 (main and aggressive mode) and IKEv2, also where a gateway between
+them translates addresses; does not know who is registered. ESP travels in UDP 4500:
+kernel-libipsec knows no other way.
 """
 
 import contextlib
@@ -46,6 +47,25 @@ class Exchange(Enum):
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How two ends behave, beside the way they agree on keys.
+
+    behind_nat      the client's address is translated on the way, and may change
+                    (MOBIKE, RFC 4555): nobody names it, and it is the translation
+                    that moves both to UDP 4500. Else both are told to go there
+    liveness_check  seconds of silence after which the client asks whether the other
+                    end is alive (RFC 7296 section 2.4); 0 for never
+    """
+
+    behind_nat: bool = False
+    liveness_check: int = 0
+
+
+_PLAIN = Manner()
+_FIRST, _SECOND = ".1", ".2"  # the client's inner address ends so, and the server's
+
+
+@dataclass(frozen=True)
 class Ipsec:
     """A tunnel that is up; `client` and `server` are its inner ends."""
 
@@ -65,17 +85,29 @@ def _charon_conf(socket: Path) -> str:
 
 
 def _swanctl_conf(
-    exchange: Exchange, own: Place, other: Place, inner: tuple[str, str], secret: str
+    exchange: Exchange,
+    manner: Manner,
+    ends: tuple[Place, Place],
+    inner: tuple[str, str],
+    secret: str,
 ) -> str:
+    """`ends` and `inner` are one's own and the other's; the client has the first."""
+    own, other = ends
+    client_side = inner[0].endswith(_FIRST)
+    outer = [own.address, other.address]
+    if manner.behind_nat:
+        outer[0 if client_side else 1] = "%any"
     return textwrap.dedent(f"""\
         connections {{
             lab {{
                 version = {exchange.version}
                 aggressive = {exchange.aggressive}
-                local_addrs = {own.address}
-                remote_addrs = {other.address}
+                local_addrs = {outer[0]}
+                remote_addrs = {outer[1]}
                 proposals = aes128-sha256-curve25519
-                encap = yes
+                encap = {"no" if manner.behind_nat else "yes"}
+                mobike = yes
+                dpd_delay = {manner.liveness_check if client_side else 0}
                 local {{
                     auth = psk
                     id = {own.namespace.name}
@@ -136,10 +168,11 @@ def tunnel(
     *,
     exchange: Exchange = Exchange.IKEV2,
     version: int = 4,
+    manner: Manner = _PLAIN,
 ) -> Iterator[Ipsec]:
     """A tunnel from client to server over IP `version`, both exchanges done."""
     number = next(_networks)
-    near, far = f"10.99.{number}.1", f"10.99.{number}.2"
+    near, far = (f"10.99.{number}{end}" for end in (_FIRST, _SECOND))
     secret = secrets.token_hex(16)
     outside = client.at(version), server.at(version)
     with contextlib.ExitStack() as stack:
@@ -153,7 +186,9 @@ def tunnel(
             settings = (
                 own.namespace.folder / f"swanctl-{number}-{own.namespace.name}.conf"
             )
-            settings.write_text(_swanctl_conf(exchange, own, other, inner, secret))
+            settings.write_text(
+                _swanctl_conf(exchange, manner, (own, other), inner, secret)
+            )
             charon.swanctl("--load-all", "--file", str(settings))
             ends.append(charon)
         ends[0].swanctl("--initiate", "--child", "lab")

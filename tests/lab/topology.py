@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tests.lab.namespaces import Namespace
 
@@ -51,15 +51,29 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Host:
-    """A host with one uplink named eth0."""
+    """A host with one uplink named eth0.
+
+    `mac` is its own, `next_hop` that of the gateway it sends to.
+    """
 
     namespace: Namespace
     ipv4: str
     ipv6: str
+    mac: str
+    next_hop: str
 
     def at(self, version: int = 4) -> Place:
         """The host by its address of IP version 4 or 6."""
         return Place(self.namespace, self.ipv4 if version == 4 else self.ipv6)
+
+
+class Site(Protocol):
+    """What every lab has: a gateway, and a folder that is thrown away with it."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def gateway(self) -> Namespace: ...
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,14 @@ class _Wire(NamedTuple):
     ipv6: str
     last: str  # the host's place in both networks
 
+    @property
+    def mac(self) -> str:
+        return f"02:00:00:00:00:{self.number:02x}"
+
+    @property
+    def port_mac(self) -> str:
+        return f"02:00:00:00:01:{self.number:02x}"
+
 
 _WIRES = (
     _Wire(1, "client", "lan0", "100.64.1", "2001:db8:64:1:", "2"),
@@ -92,7 +114,7 @@ _WIRES = (
 )
 
 
-def _quiet(namespace: Namespace) -> None:
+def quiet(namespace: Namespace) -> None:
     """No duplicate address detection, no reverse path filter, loopback up."""
     for conf in ("all", "default"):
         namespace.sysctl(f"net.ipv6.conf.{conf}.accept_dad", 0)
@@ -100,32 +122,37 @@ def _quiet(namespace: Namespace) -> None:
     namespace.ip("link set lo up")
 
 
+def lay_wire(
+    near: Namespace, device: str, far: Namespace, port: str, macs: tuple[str, str]
+) -> None:
+    """One veth pair, up, with no offloads: `device` of `near` and `port` of `far`."""
+    near.ip(
+        f"link add {device} address {macs[0]} type veth "
+        f"peer name {port} address {macs[1]} netns {far.path}"
+    )
+    for namespace, end in ((near, device), (far, port)):
+        namespace.run(
+            *("ethtool", "-K", end),
+            *("tso", "off", "gso", "off", "gro", "off", "tx", "off"),
+        )
+        namespace.ip(f"link set {end} txqueuelen 10000 up")
+
+
 def _lay(wire: _Wire, host: Namespace, gateway: Namespace) -> None:
-    """One veth pair with its addresses, and neighbours that need no discovery.
+    """A wire with its addresses, and neighbours that need no discovery.
 
     (Discovery on a fresh link loses its first question, and a second with it.)
     """
-    near_mac, far_mac = (
-        f"02:00:00:00:00:{wire.number:02x}",
-        f"02:00:00:00:01:{wire.number:02x}",
-    )
-    host.ip(
-        f"link add eth0 address {near_mac} type veth "
-        f"peer name {wire.port} address {far_mac} netns {gateway.path}"
-    )
+    near_mac, far_mac = wire.mac, wire.port_mac
+    lay_wire(host, "eth0", gateway, wire.port, (near_mac, far_mac))
     near, far = (wire.last, near_mac), ("1", far_mac)
     for namespace, device, own, other in (
         (host, "eth0", near, far),
         (gateway, wire.port, far, near),
     ):
-        namespace.run(
-            *("ethtool", "-K", device),
-            *("tso", "off", "gso", "off", "gro", "off", "tx", "off"),
-        )
         namespace.ip(
             f"addr add {wire.ipv4}.{own[0]}/24 dev {device}",
             f"addr add {wire.ipv6}:{own[0]}/64 dev {device} nodad",
-            f"link set {device} txqueuelen 10000 up",
             f"neigh add {wire.ipv4}.{other[0]} lladdr {other[1]} dev {device}",
             f"neigh add {wire.ipv6}:{other[0]} lladdr {other[1]} dev {device}",
         )
@@ -146,7 +173,7 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
         for name in ("gateway", *(wire.host for wire in _WIRES)):
             made[name] = Namespace(name, folder)
             stack.callback(made[name].close)
-            _quiet(made[name])
+            quiet(made[name])
         gateway = made["gateway"]
         gateway.sysctl("net.ipv4.ip_forward", 1)
         gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
@@ -157,6 +184,8 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
                 made[wire.host],
                 f"{wire.ipv4}.{wire.last}",
                 f"{wire.ipv6}:{wire.last}",
+                wire.mac,
+                wire.port_mac,
             )
         if masquerade:
             gateway.run("nft", "-f", "-", stdin=_MASQUERADE)
