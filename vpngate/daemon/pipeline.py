@@ -56,6 +56,7 @@ class Pipeline:
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
         self._chooser = chooser
+        self._agree = agree
         self._snapshot = snapshot
         self.adopt(snapshot)
 
@@ -95,7 +96,12 @@ class Pipeline:
             return None
         tunnel, message = found
         heard = Heard(packet, message)
-        return self.flows.observe(heard, tunnel, elapsed, captured.hook)
+        sighting = self.flows.observe(heard, tunnel, elapsed, captured.hook)
+        if sighting is None or not sighting.one_way:
+            return sighting
+        # What is acted on alone is read a second time, like what confirms a flow.
+        enough = self._snapshot.one_way and self._agree(tunnel, [heard])
+        return sighting._replace(one_way=enough)
 
     def _judged(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
         """The flows to slow because of a sighting: none, unless all is certain."""
