@@ -139,27 +139,43 @@ class Tunnel:
 # same messages.
 Agree = Callable[[Tunnel, Sequence[Heard]], bool]
 
-# The hooks that packets of one end crossed; None stands for a place without hooks (a
-# capture file, a mirror).
-Hooks = frozenset[HookPoint | None]
-_OPPOSITE = {None: None} | {point: point.opposite for point in HookPoint}
+
+class Gate(NamedTuple):
+    """Where a packet crossed an interface of ours.
+
+    `interface` is its index, or 0 where it does not matter by which one it came: where
+    the way back to its source is checked.
+    """
+
+    point: HookPoint
+    interface: int = 0
+
+    @property
+    def opposite(self) -> "Gate":
+        """The same interface the other way."""
+        return Gate(self.point.opposite, self.interface)
+
+
+# What packets of one end crossed; None stands for a place without hooks (a capture
+# file, a mirror).
+Gates = frozenset[Gate | None]
 
 
 class Crossing(NamedTuple):
-    """At which hooks the packets that are the evidence were seen, by their sender."""
+    """Where the packets that are the evidence were seen, by their sender."""
 
-    initiator: Hooks = frozenset()
-    responder: Hooks = frozenset()
+    initiator: Gates = frozenset()
+    responder: Gates = frozenset()
 
     @property
     def is_opposite(self) -> bool:
-        """Whether what one end sent crossed just the hooks that the other's did not.
+        """Whether what one end sent crossed the gates that the other's did, turned.
 
-        A subscriber's packets come in and its answers go out. Between two subscribers
-        both do both, and it takes all four: an answer that came in where the question
-        has not gone out was sent by somebody else.
+        A subscriber's packets come in, and its answers go out where it lives. Between
+        two subscribers both do both, and it takes all four: an answer that came in
+        where the question has not gone out was sent by somebody else.
         """
-        awaited = {_OPPOSITE[hook] for hook in self.initiator}
+        awaited = {gate and gate.opposite for gate in self.initiator}
         return bool(awaited) and self.responder == awaited
 
 

@@ -96,7 +96,9 @@ class Pipeline:
             return None
         tunnel, message = found
         heard = Heard(packet, message)
-        sighting = self.flows.observe(heard, tunnel, elapsed, captured.hook)
+        hook = captured.hook
+        gate = None if hook is None else self._snapshot.gate(hook, captured.ifindex)
+        sighting = self.flows.observe(heard, tunnel, elapsed, gate)
         if sighting is None or not sighting.one_way:
             return sighting
         # What is acted on alone is read a second time, like what confirms a flow.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from vpngate.config import Config, Confirm, Mode, ReversePath, Side
 from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
-from vpngate.recognition import Hooks, Tunnel
+from vpngate.recognition import Gate, Gates, Tunnel
 from vpngate.registry import Registration, Registry
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import When
@@ -97,14 +97,25 @@ class Snapshot:
         """Whether an address is protected, or the gateway's own."""
         return self.protected.contains(address)
 
-    def is_subscriber(self, crossed: Hooks) -> bool:
-        """Whether an end is a subscriber, by the hooks that its packets crossed.
+    def gate(self, point: HookPoint, interface: int) -> Gate:
+        """What a packet crossed at the hook of an interface, as far as it matters.
+
+        Where nobody asks for the way back to its source, both halves of a confirmation
+        have to cross one interface: a frame does not leave a bridge where it came in,
+        but a forged one is handed to every other port.
+        """
+        strict = self.config.gateway.reverse_path is ReversePath.STRICT
+        return Gate(point, 0 if strict else interface)
+
+    def is_subscriber(self, crossed: Gates) -> bool:
+        """Whether an end is a subscriber, by where its packets crossed.
 
         What passes from one uplink to another (both hooks, on that side) is nobody's.
         """
+        points = {gate.point for gate in crossed if gate is not None}
         if self.config.gateway.side is Side.SUBSCRIBER:
-            return HookPoint.INGRESS in crossed
-        return crossed == {HookPoint.EGRESS}
+            return HookPoint.INGRESS in points
+        return points == {HookPoint.EGRESS}
 
     def ruleset(self, now: When) -> Ruleset:
         """What the kernel should hold at `now`."""

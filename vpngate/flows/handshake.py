@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Handshakes on one flow: what opens them, what answers, at which hooks.
+"""Handshakes on one flow: what opens them, what answers, at which gates.
 
 Knows roles, tokens and directions, the same for every tunnel: which message opens a
 conversation, and which one closes it. Does not know protocols, running traffic, or
@@ -9,8 +9,7 @@ how long anything is kept.
 from enum import Enum
 from typing import NamedTuple
 
-from vpngate.packets import HookPoint
-from vpngate.recognition import Crossing, Heard, Hooks, Role
+from vpngate.recognition import Crossing, Gate, Gates, Heard, Role
 
 # Our own limit: a flow remembers this many conversations (retransmissions that take a
 # new index, simultaneous initiations, re-keying).
@@ -85,18 +84,18 @@ class Conversation:
         "token",
     )
 
-    def __init__(self, opening: Heard, hook: HookPoint | None, *, by_low: bool) -> None:
+    def __init__(self, opening: Heard, gate: Gate | None, *, by_low: bool) -> None:
         self.token = opening.message.token[:LONGEST_TOKEN]
         self._by_both = opening.message.role is Role.EXCHANGE
-        self._begin(opening, hook, by_low=by_low)
+        self._begin(opening, gate, by_low=by_low)
 
-    def _begin(self, opening: Heard, hook: HookPoint | None, *, by_low: bool) -> None:
+    def _begin(self, opening: Heard, gate: Gate | None, *, by_low: bool) -> None:
         self.by_low = by_low  # whether the flow's lower end opened it
         self.stage = _Stage.OPENED
         # What the evidence will rest on.
         self.heard: tuple[Heard, ...] = (_kept(opening),)
-        self.opened_at: Hooks = frozenset({hook})
-        self.answered_at: Hooks = frozenset()
+        self.opened_at: Gates = frozenset({gate})
+        self.answered_at: Gates = frozenset()
 
     def is_same(self, other: "Conversation") -> bool:
         """Whether an opening message is this conversation's, and not another one's.
@@ -108,17 +107,17 @@ class Conversation:
         )
 
     def open_again(
-        self, opening: Heard, hook: HookPoint | None, *, by_low: bool, renewable: bool
+        self, opening: Heard, gate: Gate | None, *, by_low: bool, renewable: bool
     ) -> None:
-        """Take the same opening again: at another hook, sent again, or anew.
+        """Take the same opening again: at another gate, sent again, or anew.
 
         What was confirmed opens anew once it is `renewable`.
         """
         if self.stage is _Stage.CONFIRMED:
             if renewable:
-                self._begin(opening, hook, by_low=by_low)
+                self._begin(opening, gate, by_low=by_low)
         elif self.by_low is by_low:
-            self.opened_at |= {hook}
+            self.opened_at |= {gate}
 
     def is_echoed_by(self, heard: Heard, *, by_low: bool) -> bool:
         """Whether one end sends back what the other one sent, byte by byte."""
@@ -146,9 +145,7 @@ class Conversation:
         answers = self.heard[0].message.answers
         return answers is not None and answers == heard.message.answers
 
-    def confirmed_by(
-        self, heard: Heard, hook: HookPoint | None
-    ) -> tuple[Heard, ...] | None:
+    def confirmed_by(self, heard: Heard, gate: Gate | None) -> tuple[Heard, ...] | None:
         """Take what it waited for; the whole conversation, if that confirms it.
 
         An answer that has not crossed the hooks it should have is as good as none; it
@@ -157,10 +154,10 @@ class Conversation:
         message = heard.message
         step = _STEPS[message.role, message.conclusive]
         if step.by_opener:
-            if hook not in self.opened_at:
+            if gate not in self.opened_at:
                 return None
         else:
-            self.answered_at |= {hook}
+            self.answered_at |= {gate}
             if not self.crossing.is_opposite:
                 return None
         if step.leads_to is not _Stage.CONFIRMED:

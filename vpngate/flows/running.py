@@ -8,11 +8,10 @@ or how long anything is kept.
 
 from typing import NamedTuple
 
-from vpngate.packets import HookPoint
-from vpngate.recognition import Crossing, Heard
+from vpngate.recognition import Crossing, Gate, Heard
 
 # Our own limits. Sequences of a flow that are followed: two tunnels between the same
-# ends, or one before and after it took new keys, each direction seen at two hooks.
+# ends, or one before and after it took new keys, each direction seen at two gates.
 MOST_SEQUENCES = 8
 # Steps forward that an end has to make, and how small they are: so many packets at
 # once may be missing between two copies, and so many a second the fastest tunnel sends.
@@ -34,12 +33,12 @@ class _Place(NamedTuple):
     """What a sequence is known by: sender, where it was seen, and its token."""
 
     by_low: bool
-    hook: HookPoint | None
+    gate: Gate | None
     token: bytes
 
 
 class _Sequence(NamedTuple):
-    """One direction of running traffic, at one hook."""
+    """One direction of running traffic, at one gate."""
 
     highest: Heard
     seen: float  # seconds
@@ -59,11 +58,11 @@ class RunningTraffic:
         return len(self._sequences)
 
     def take(
-        self, heard: Heard, now: float, hook: HookPoint | None, *, by_low: bool
+        self, heard: Heard, now: float, gate: Gate | None, *, by_low: bool
     ) -> None:
         """Take a packet in; raises Contradiction if it cannot be of a tunnel."""
         heard = _cut(heard)
-        place = _Place(by_low, hook, heard.message.token)
+        place = _Place(by_low, gate, heard.message.token)
         self._refuse_echo(heard, place)
         known = self._sequences.pop(place, None)
         self._sequences[place] = _continued(known, heard, now)
@@ -85,7 +84,7 @@ class RunningTraffic:
         """The hooks at which the lower end, and the higher, were seen going on."""
         return Crossing(
             *(
-                frozenset(p.hook for p in self._advanced(by_low=end))
+                frozenset(p.gate for p in self._advanced(by_low=end))
                 for end in (True, False)
             )
         )

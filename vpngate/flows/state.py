@@ -12,8 +12,7 @@ from enum import Enum
 
 from vpngate.flows.handshake import MOST_CONVERSATIONS, OPENING, Conversation
 from vpngate.flows.running import Contradiction, RunningTraffic
-from vpngate.packets import HookPoint
-from vpngate.recognition import Crossing, Evidence, Heard, Role
+from vpngate.recognition import Crossing, Evidence, Gate, Heard, Role
 
 # Seconds until what is sent again (an initiation that was answered, packets that look
 # alike) confirms a flow again: often enough to bring an expired verdict back.
@@ -53,10 +52,10 @@ class FlowState:
         "last_seen",
     )
 
-    def __init__(self, now: float, hook: HookPoint | None, *, by_low: bool) -> None:
+    def __init__(self, now: float, gate: Gate | None, *, by_low: bool) -> None:
         self.first_seen = self.last_seen = self._announced = now
         self.by_low = by_low
-        self.crossing = Crossing(frozenset({hook}))
+        self.crossing = Crossing(frozenset({gate}))
         self.evidence = Evidence.INITIATION
         self.handshakes = 0
         self._conversations: tuple[Conversation, ...] = ()
@@ -81,7 +80,7 @@ class FlowState:
         self,
         heard: Heard,
         now: float,
-        hook: HookPoint | None,
+        gate: Gate | None,
         agree: Callable[[Sequence[Heard]], bool],
         *,
         by_low: bool,
@@ -92,9 +91,9 @@ class FlowState:
             return Change.NONE
         try:
             if heard.message.role is Role.TRAFFIC:
-                confirmed = self._run(heard, now, hook, agree, by_low=by_low)
+                confirmed = self._run(heard, now, gate, agree, by_low=by_low)
             else:
-                confirmed = self._converse(heard, now, hook, agree, by_low=by_low)
+                confirmed = self._converse(heard, now, gate, agree, by_low=by_low)
         except Contradiction:
             return self._withdraw()
         return self._count(heard.message.role, now) if confirmed else Change.NONE
@@ -126,14 +125,14 @@ class FlowState:
         self,
         heard: Heard,
         now: float,
-        hook: HookPoint | None,
+        gate: Gate | None,
         agree: Callable[[Sequence[Heard]], bool],
         *,
         by_low: bool,
     ) -> bool:
         if self._running is None:
             self._running = RunningTraffic()
-        self._running.take(heard, now, hook, by_low=by_low)
+        self._running.take(heard, now, gate, by_low=by_low)
         evidence = self._running.evidence()
         if not evidence or self._silent(now):
             return False
@@ -148,7 +147,7 @@ class FlowState:
         self,
         heard: Heard,
         now: float,
-        hook: HookPoint | None,
+        gate: Gate | None,
         agree: Callable[[Sequence[Heard]], bool],
         *,
         by_low: bool,
@@ -157,11 +156,11 @@ class FlowState:
             raise Contradiction
         waiting = [c for c in self._conversations if c.awaits(heard, by_low=by_low)]
         if not waiting and heard.message.role in OPENING:
-            self._open(heard, now, hook, by_low=by_low)
+            self._open(heard, now, gate, by_low=by_low)
         silent = heard.message.role in _CONTINUOUS and self._silent(now)
         confirmed = False
         for conversation in waiting:
-            evidence = conversation.confirmed_by(heard, hook)
+            evidence = conversation.confirmed_by(heard, gate)
             if evidence is None or (not silent and not agree(evidence)):
                 continue
             conversation.confirm()
@@ -181,14 +180,14 @@ class FlowState:
         return Crossing(answerer, opener)
 
     def _open(
-        self, heard: Heard, now: float, hook: HookPoint | None, *, by_low: bool
+        self, heard: Heard, now: float, gate: Gate | None, *, by_low: bool
     ) -> None:
         """Open a conversation, or one again that was confirmed long enough ago."""
-        new = Conversation(heard, hook, by_low=by_low)
+        new = Conversation(heard, gate, by_low=by_low)
         for known in self._conversations:
             if known.is_same(new):
                 known.open_again(
-                    heard, hook, by_low=by_low, renewable=self._renewable(now)
+                    heard, gate, by_low=by_low, renewable=self._renewable(now)
                 )
                 return
         self._conversations = (*self._conversations[1 - MOST_CONVERSATIONS :], new)

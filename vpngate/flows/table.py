@@ -2,7 +2,7 @@
 """The flow table: which flows are followed, and for how long.
 
 Knows keys, ages and limits; does not know what makes a flow a tunnel (that is
-`state.py`), protocols, sockets or clocks: messages, the hook that each crossed and
+`state.py`), protocols, sockets or clocks: messages, the gate that each crossed and
 `now` come in, sightings go out. A flow is followed only from a message that opens a
 conversation; an answer that nobody asked for leaves no trace.
 
@@ -17,7 +17,7 @@ from functools import partial
 
 from vpngate.flows.state import BEGINNING, Change, FlowState
 from vpngate.packets import FlowKey, HookPoint
-from vpngate.recognition import Agree, Evidence, Heard, Sighting, Tunnel
+from vpngate.recognition import Agree, Evidence, Gate, Heard, Sighting, Tunnel
 
 MAX_BYTES = 256 << 20
 # What a flow takes, and each token that it holds: CPython's overhead included, with
@@ -65,11 +65,11 @@ class FlowTable:
         heard: Heard,
         tunnel: Tunnel,
         now: float,
-        hook: HookPoint | None = None,
+        gate: Gate | None = None,
     ) -> Sighting | None:
         """What a message adds to what is known of its flow, or None if nothing.
 
-        `hook` is where its packet was seen, None where there are no hooks. A sighting
+        `gate` is where its packet was seen, None where there are no hooks. A sighting
         comes with a flow's first message, with its confirmation, with each later one
         (a repeated handshake, and every now and then what looks like confirmation in
         running traffic), and when a confirmation turns out not to hold.
@@ -82,11 +82,11 @@ class FlowTable:
         if flow is None:
             if message.role not in BEGINNING:
                 return None
-            flow = FlowState(now, hook, by_low=by_low)
+            flow = FlowState(now, gate, by_low=by_low)
         known = flow.evidence is Evidence.CONFIRMED
         try:
             change = flow.take(
-                heard, now, hook, partial(self._agree, tunnel), by_low=by_low
+                heard, now, gate, partial(self._agree, tunnel), by_low=by_low
             )
         finally:
             self._put_in(tunnel, key, flow)
@@ -95,7 +95,7 @@ class FlowTable:
             return None
         return _sighting(tunnel, key, flow, repeated=known)._replace(
             withdrawn=change is Change.WITHDRAWN,
-            one_way=is_new and message.one_way and hook is HookPoint.INGRESS,
+            one_way=is_new and message.one_way and _comes_in(gate),
         )
 
     def expire(self, now: float) -> int:
@@ -172,6 +172,10 @@ class FlowTable:
     def _drop(self, flows: _Flows) -> None:
         _, flow = flows.popitem(last=False)
         self._forget(flow)
+
+
+def _comes_in(gate: Gate | None) -> bool:
+    return gate is not None and gate.point is HookPoint.INGRESS
 
 
 def _is_idle(flow: FlowState, tunnel: Tunnel, now: float) -> bool:

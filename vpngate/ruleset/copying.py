@@ -113,7 +113,7 @@ def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[C
                     *entrance,
                     matching.goto(names.transport_candidates(point, transport)),
                 ),
-                f"unfragmented {transport.label}",
+                transport.label,
             )
             for transport in transports
             for entrance in entrances(transport)
@@ -121,17 +121,29 @@ def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[C
     )
 
 
-def _tree(point: HookPoint, name: str, branches: Sequence[Branch]) -> Iterator[Chain]:
-    """The chain of that name, behind the chains that its branches need."""
+def _tree(
+    point: HookPoint,
+    name: str,
+    branches: Sequence[Branch],
+    known: dict[tuple[Branch, ...], str] | None = None,
+) -> Iterator[Chain]:
+    """The chain of that name, behind the chains that its branches need.
+
+    Branches that lead to the same further ones (`known`, and what they are called)
+    share a chain.
+    """
+    known = {} if known is None else known
     lines = []
     for number, branch in enumerate(branches, 1):
         if isinstance(branch.then, Signature):
             target = names.copies(point, branch.then.name)
             comment = branch.then.name
         else:
-            target = f"{name}_{number}"
             comment = f"{len(branch.then)} ways to go on"
-            yield from _tree(point, target, branch.then)
+            target = known.get(branch.then, f"{name}_{number}")
+            if branch.then not in known:
+                known[branch.then] = target
+                yield from _tree(point, target, branch.then, known)
         lines.append(Line((*branch.condition, matching.jump(target)), comment))
     yield Chain(name, tuple(lines))
 

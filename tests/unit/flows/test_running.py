@@ -8,8 +8,8 @@ import pytest
 from tests.unit.flows.wire import CLIENT, IN, OUT, SERVER, Wire
 from vpngate.flows.running import MOST_SEQUENCES, STEPS
 from vpngate.flows.state import RENEWAL
-from vpngate.packets import Endpoint, HookPoint
-from vpngate.recognition import Evidence, Role, Sighting
+from vpngate.packets import Endpoint
+from vpngate.recognition import Evidence, Gate, Role, Sighting
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def traffic(
     sender: Endpoint,
     sequence: int,
     token: bytes = b"",
-    hook: HookPoint | None = None,
+    gate: Gate | None = None,
 ) -> Sighting | None:
     token = token or sender.address
     payload = token + sequence.to_bytes(8)
     return wire.send(
-        sender, Role.TRAFFIC, token, sequence=sequence, hook=hook, payload=payload
+        sender, Role.TRAFFIC, token, sequence=sequence, gate=gate, payload=payload
     )
 
 
@@ -148,19 +148,19 @@ def test_running_traffic_confirms_again_every_now_and_then(wire: Wire) -> None:
 
 def test_both_ends_have_to_be_seen_at_opposite_hooks(wire: Wire) -> None:
     for sequence in range(1, 10):
-        traffic(wire, CLIENT, sequence, hook=IN)
-        assert traffic(wire, SERVER, sequence, hook=IN) is None
+        traffic(wire, CLIENT, sequence, gate=IN)
+        assert traffic(wire, SERVER, sequence, gate=IN) is None
     for sequence in range(10, 13):  # now the other end is seen where it should be
-        sighting = traffic(wire, SERVER, sequence, b"another", hook=OUT)
+        sighting = traffic(wire, SERVER, sequence, b"another", gate=OUT)
     assert sighting is None  # and still comes in where it should not
 
 
 def test_between_two_subscribers_every_packet_is_seen_twice(wire: Wire) -> None:
     sightings = [
-        traffic(wire, sender, sequence, hook=hook)
+        traffic(wire, sender, sequence, gate=gate)
         for sequence in (1, 2, 3)
         for sender in (CLIENT, SERVER)
-        for hook in (IN, OUT)
+        for gate in (IN, OUT)
     ]
     (first, confirmed) = [one for one in sightings if one]
     assert first.evidence is Evidence.INITIATION

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from vpngate.flows import FlowTable
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport
-from vpngate.recognition import Heard, Message, Role, Sighting, Tunnel
+from vpngate.recognition import Gate, Heard, Message, Role, Sighting, Tunnel
 
 CLIENT = Endpoint(bytes([192, 0, 2, 1]), 41000)
 SERVER = Endpoint(bytes([10, 0, 0, 2]), 1194)  # the lower end of the flow
 TUNNEL = Tunnel("example", (), lambda _: None, lambda flow: (flow,), idle=180)
 START = 1_000.0
-IN, OUT = HookPoint.INGRESS, HookPoint.EGRESS
+IN, OUT = Gate(HookPoint.INGRESS), Gate(HookPoint.EGRESS)
 
 
 class Wire:
@@ -37,14 +37,14 @@ class Wire:
         role: Role,
         token: bytes = b"",
         *,
-        hook: HookPoint | None = None,
+        gate: Gate | None = None,
         payload: bytes = b"",
         **extra: int,
     ) -> Sighting | None:
         receiver = SERVER if sender is CLIENT else CLIENT
         packet = Packet(Transport.UDP, sender, receiver, payload, len(payload))
         message = Message(role, role.value, token, **extra)  # type: ignore[arg-type]
-        return self.table.observe(Heard(packet, message), TUNNEL, self.now, hook)
+        return self.table.observe(Heard(packet, message), TUNNEL, self.now, gate)
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
