@@ -53,6 +53,20 @@ class Download:
         return float(report["received"]) * 8 / float(report["seconds"])
 
 
+def _peer(what: str, place: Place, port: int, shared: Path) -> list[str]:
+    torrent = str(shared / "content.torrent")
+    return [*_PROGRAM, what, place.address, str(port), "--torrent", torrent]
+
+
+@contextlib.contextmanager
+def seeder(place: Place, port: int, shared: Path) -> Iterator[None]:
+    """A peer that has everything, and speaks encrypted or not as it is spoken to."""
+    command = [*_peer("seed", place, port, shared), "--folder", str(shared)]
+    with place.namespace.running(*command) as process:
+        process.expect("listening")
+        yield
+
+
 @contextlib.contextmanager
 def download(
     leecher: Place,
@@ -64,19 +78,9 @@ def download(
     encrypted: bool,
 ) -> Iterator[Download]:
     """A download at `rate` bit/s, both peers on `port`; it is about to begin."""
-    mine = Path(tempfile.mkdtemp(dir=leecher.namespace.folder))
-    common = ["--torrent", str(shared / "content.torrent")]
-    common += ["--encrypted"] if encrypted else []
-
-    def peer(what: str, place: Place, folder: Path, *options: str) -> list[str]:
-        command = [*_PROGRAM, what, place.address, str(port)]
-        return [*command, "--folder", str(folder), *common, *options]
-
-    with contextlib.ExitStack() as stack:
-        running = stack.enter_context(
-            seeder.namespace.running(*peer("seed", seeder, shared))
-        )
-        running.expect("listening")
-        options = ("--peer", seeder.address, "--rate", str(int(rate / 8)))
-        started = leecher.namespace.running(*peer("leech", leecher, mine, *options))
-        yield Download(stack.enter_context(started))
+    mine = tempfile.mkdtemp(dir=leecher.namespace.folder)
+    command = [*_peer("leech", leecher, port, shared), "--folder", mine]
+    command += ["--peer", seeder.address, "--rate", str(int(rate / 8))]
+    command += ["--encryption", "forced" if encrypted else "off"]
+    with leecher.namespace.running(*command) as process:
+        yield Download(process)

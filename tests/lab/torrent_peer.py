@@ -44,8 +44,15 @@ def make(folder: Path) -> None:
     (folder / f"{_NAME}.torrent").write_bytes(lt.bencode(torrent.generate()))
 
 
-def _session(listen: str, rate: int, *, encrypted: bool) -> lt.session:
-    policy = lt.enc_policy.pe_forced if encrypted else lt.enc_policy.pe_disabled
+_POLICIES = {
+    "forced": lt.enc_policy.pe_forced,
+    "either": lt.enc_policy.pe_enabled,
+    "off": lt.enc_policy.pe_disabled,
+}
+
+
+def _session(listen: str, rate: int, encryption: str) -> lt.session:
+    policy = _POLICIES[encryption]
     session = lt.session(
         {
             "listen_interfaces": listen,
@@ -105,13 +112,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--peer", default="")
     parser.add_argument("--rate", type=int, default=0, help="bytes a second")
-    parser.add_argument("--encrypted", action="store_true")
+    parser.add_argument("--encryption", choices=_POLICIES, default="either")
     args = parser.parse_args()
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
-    session = _session(
-        f"{args.address}:{args.port}", args.rate, encrypted=args.encrypted
-    )
+    session = _session(f"{args.address}:{args.port}", args.rate, args.encryption)
     wanted = lt.add_torrent_params()
     wanted.ti = lt.torrent_info(str(args.torrent))
     wanted.save_path = str(args.folder)
