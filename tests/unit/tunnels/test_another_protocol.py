@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A tunnel on an IP protocol of its own takes one file, like any other.
 
-The tunnel here is L2TPv3 straight over IP (RFC 3931, section 4.1.1), as far as a test
-needs it: protocol 115, and four zero bytes before a control message.
+The tunnel here is on protocol 253, which is for experiments (RFC 3692, section 2.1);
+its request looks like that of L2TPv3 straight over IP (RFC 3931, section 4.1.1.2).
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import Recogniser, all_carriers, all_tunnels
 
-L2TP_OVER_IP = Transport(115)
+EXPERIMENT = Transport(253)
 REQUEST = bytes(4) + b"\xc8\x03" + bytes(30)
 
 
@@ -34,22 +34,22 @@ def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:
 
 
 SIGNATURE = Signature(
-    "l2tp_over_ip", L2TP_OVER_IP, (Shape((Field(0, bytes(4) + b"\xc8\x03"),)),)
+    "experiment", EXPERIMENT, (Shape((Field(0, bytes(4) + b"\xc8\x03"),)),)
 )
 TUNNEL = Tunnel(
-    name="l2tp-over-ip",
+    name="experiment",
     signatures=(SIGNATURE,),
     read=_read,
     covers=_covers,
     idle=600,
-    carriers=(Carrier(L2TP_OVER_IP),),
+    carriers=(Carrier(EXPERIMENT),),
 )
 
 
 def test_a_transport_is_what_its_number_says() -> None:
-    assert Transport(115) is L2TP_OVER_IP
-    assert (L2TP_OVER_IP.label, L2TP_OVER_IP.has_ports) == ("ip_115", False)
-    assert L2TP_OVER_IP not in list(Transport)
+    assert Transport(253) is EXPERIMENT
+    assert (EXPERIMENT.label, EXPERIMENT.has_ports) == ("ip_253", False)
+    assert EXPERIMENT not in list(Transport)
     for number in (-1, 256):
         with pytest.raises(ValueError, match="not a valid Transport"):
             Transport(number)
@@ -57,12 +57,12 @@ def test_a_transport_is_what_its_number_says() -> None:
 
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_its_packets_are_picked_and_read(*, ipv6: bool) -> None:
-    raw = network(L2TP_OVER_IP, REQUEST, ipv6=ipv6)
+    raw = network(EXPERIMENT, REQUEST, ipv6=ipv6)
     assert matches(SIGNATURE, raw)
     assert CandidateFilter.of([SIGNATURE]).matcher(LinkType.RAW)(raw)
     packet = decode(raw)
     assert packet is not None
-    assert (packet.transport, packet.payload) == (L2TP_OVER_IP, REQUEST)
+    assert (packet.transport, packet.payload) == (EXPERIMENT, REQUEST)
     found = Recogniser([TUNNEL]).recognise(packet)
     assert found is not None
     assert found[0] is TUNNEL
@@ -76,9 +76,9 @@ def test_the_table_has_a_place_for_its_verdicts() -> None:
     )
     table = compose(ruleset, device=7, generation=1)
     sets = {one.name for one in table.sets}
-    assert {"upload_ip_115_ipv4", "download_ip_115_ipv6"} <= sets
+    assert {"upload_ip_253_ipv4", "download_ip_253_ipv6"} <= sets
     chains = {one.name for one in table.chains}
-    wanted = {names.transport_candidates(point, L2TP_OVER_IP) for point in HookPoint}
+    wanted = {names.transport_candidates(point, EXPERIMENT) for point in HookPoint}
     assert wanted <= chains
 
 
