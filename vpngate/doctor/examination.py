@@ -45,6 +45,7 @@ from vpngate.doctor.surroundings import (
     judge_port,
     judge_socket,
     judge_state,
+    judge_tunnels,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours, solitude, trial
@@ -82,6 +83,7 @@ def examine(
         daemon = owner
     findings = [
         judge_configuration(path, examined.problems),
+        *judge_tunnels(config),
         *judge_caller(who, config.capture.source),
         *_trial(config),
         judge_daemon(daemon, socket),

@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-from vpngate.config import Config, Source
+from vpngate.config import Config, Mode, Source
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import Holder
 from vpngate.doctor.host import UNIT_USER, Caller, Folder, User
@@ -58,6 +58,20 @@ def judge_configuration(path: str, problems: Sequence[Problem]) -> Finding:
         _STARTS_NOT,
         f"see: vpngate check --config {path}",
     )
+
+
+def judge_tunnels(config: Config) -> Iterator[Finding]:
+    """What is slowed although nobody would call it a VPN."""
+    enforcing = config.gateway.mode is Mode.ENFORCE
+    if enforcing and "ipsec" in config.tunnels.enabled:
+        yield Finding(
+            Weight.COST,
+            "tunnels.enabled: ipsec",
+            "is also what Wi-Fi calling and some game consoles use, and no packet tells"
+            " them apart from a VPN",
+            "unregistered, they are slowed like any tunnel",
+            "put the carriers' gateways into [protect] (docs/operating.md)",
+        )
 
 
 def judge_state(folder: Folder, user: User) -> Finding:

@@ -126,3 +126,17 @@ def test_a_running_daemon() -> None:
     assert "none is running" in surroundings.judge_daemon(None, "/s").what
     finding = surroundings.judge_daemon(DAEMON, "/s")
     assert finding.what == "a daemon is running: vpngate (100)"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('mode = "enforce"\n', True),
+        ('mode = "observe"\n', False),
+        ('mode = "enforce"\n[tunnels]\nenabled = ["wireguard"]\n', False),
+    ],
+)
+def test_ipsec_is_more_than_vpns(text: str, *, told: bool) -> None:
+    gateway = 'interfaces = ["lan0"]\n' + text
+    found = list(surroundings.judge_tunnels(config(gateway=gateway)))
+    assert [one.weight for one in found] == [Weight.COST] * told
