@@ -42,6 +42,16 @@ table inet lab_nat {
 """
 
 
+_REVERSE_PATH = """
+table inet operator {
+    chain prerouting {
+        type filter hook prerouting priority raw
+        fib saddr . iif oif missing drop
+    }
+}
+"""
+
+
 class Place(NamedTuple):
     """Where traffic starts or ends: a namespace and one of its addresses."""
 
@@ -198,3 +208,18 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
             member=hosts["member"],
             stranger=hosts["stranger"],
         )
+
+
+@contextlib.contextmanager
+def sources_filtered(lab: Lab) -> Iterator[None]:
+    """The operator drops forged sources, as enforcing on the uplink side asks for."""
+    keys = [f"net.ipv4.conf.{name}.rp_filter" for name in SUBSCRIBER_INTERFACES]
+    lab.gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
+    for key in keys:
+        lab.gateway.sysctl(key, 1)
+    try:
+        yield
+    finally:
+        for key in keys:
+            lab.gateway.sysctl(key, 0)
+        lab.gateway.run("nft", "delete", "table", "inet", "operator")

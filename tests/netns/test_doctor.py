@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import topology
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE, Namespace, wait_until
 from tests.lab.topology import Lab
@@ -121,6 +122,9 @@ def test_on_the_uplink_the_directions_swap(lab: Lab) -> None:
     settings = enforcing_settings(lab, "uplink")
     settings.change(gateway={"side": "uplink", "nat": False, "interfaces": ["wan*"]})
     answer = _ask(lab, settings)
+    assert answer.grave == ["interface lan0", "interface lan1", "IPv6"]
+    with topology.sources_filtered(lab):
+        answer = _ask(lab, settings)
     assert (answer.status, answer.grave) == (_ABLE, [])
     for direction in Direction:
         where = f"kernel: {direction} through the whole data plane"

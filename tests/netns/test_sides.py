@@ -13,20 +13,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import forging, handshakes, load, rates, topology, wireguard
-from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.daemon import VPNGATE, Daemon, daemon, enforcing_settings
 from tests.lab.forging import Flow
+from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Host, Lab, Place
 from vpngate.packets import Transport
 
 VERSIONS = (4, 6)
-_REVERSE_PATH = """
-table inet operator {
-    chain prerouting {
-        type filter hook prerouting priority raw
-        fib saddr . iif oif missing drop
-    }
-}
-"""
 _MOST = 10  # addresses of a subscriber: all alike once in a thousand times
 _READ = 0.7  # seconds: the daemon's reading of its counters is no older
 _SLOWED = 0.6  # a third of what is offered arrives, and what the queue holds
@@ -37,10 +30,7 @@ def gateway(
     side: str, *, masquerade: bool = False, share: int = 100
 ) -> Iterator[tuple[Lab, Daemon]]:
     """A lab whose operator filters, and a daemon that enforces on one side of it."""
-    with topology.build(masquerade=masquerade) as lab:
-        lab.gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
-        for device in topology.SUBSCRIBER_INTERFACES:
-            lab.gateway.sysctl(f"net.ipv4.conf.{device}.rp_filter", 1)
+    with topology.build(masquerade=masquerade) as lab, topology.sources_filtered(lab):
         settings = enforcing_settings(lab)
         settings.change(gateway={"side": side, "enforce_share": share})
         if side == "uplink":
@@ -154,3 +144,30 @@ def test_between_subscribers_each_is_chosen_or_not() -> None:
         said = talk.stop()
     assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
     assert rates.share_of_control(said.up, said.down) < _SLOWED
+
+
+def test_without_filters_elsewhere_nobody_is_slowed_on_the_uplink() -> None:
+    """Nor is a daemon started; one that runs observes until they are back."""
+    with topology.build() as lab:
+        settings = enforcing_settings(lab)
+        settings.change(
+            gateway={"side": "uplink", "interfaces": ["wan*"], "nat": False}
+        )
+        words = (VPNGATE, "run", "--config", str(settings.config))
+        refused = lab.gateway.start(*words, "--socket", str(settings.socket))
+        assert refused.wait(PATIENCE) == 1
+        assert "interface lan0: takes packets" in refused.output()
+        assert "IPv6: is forwarded" in refused.output()
+        with topology.sources_filtered(lab), daemon(lab.gateway, settings) as running:
+            running.wait_until(lambda: running.ask("status")["healthy"], "health")
+            lab.gateway.sysctl("net.ipv4.conf.lan1.rp_filter", 2)
+            running.wait_until(
+                lambda: "lan1" in str(running.ask("status")["reasons"]), "doubt"
+            )
+            running.wait_until(
+                lambda: not running.ask("status")["kernel"]["armed"], "disarming"
+            )
+            assert running.metric("vpngate_deadman_armed") == 0
+            lab.gateway.sysctl("net.ipv4.conf.lan1.rp_filter", 1)
+            running.wait_until(lambda: running.ask("status")["healthy"], "health")
+            assert running.ask("status")["kernel"]["armed"]
