@@ -127,6 +127,7 @@ class Registry(Section):
     min_prefix_length: ShortestPrefixes = ShortestPrefixes()
     max_removed: spelling.Share = 0.05
     max_rejected: spelling.Share = 0.05  # rows that cannot be read
+    max_rows: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = 2_000_000
     sentinels: tuple[spelling.Prefix, ...] = ()
     removal_grace: Annotated[float, spelling.duration(least=0, most=365 * 86400)] = (
         72 * 3600.0

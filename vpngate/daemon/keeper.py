@@ -30,6 +30,7 @@ from vpngate.feed import (
     Store,
     Validators,
 )
+from vpngate.feed import Limits as FeedLimits
 from vpngate.packets import Family
 from vpngate.registry import (
     GuardSettings,
@@ -42,8 +43,11 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
+from vpngate.registry.loading import size_of_rows
 from vpngate.registry.moments import span_of
 
+# What is published stands in memory as a whole; of what it unpacks to a line does.
+_PACKED = 4
 _NOT_KEPT = "without it a start needs a source"
 
 _log = logging.getLogger(__name__)
@@ -80,6 +84,11 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
             settings.sources,
             settings.public_key,
             allow_unsigned=settings.allow_unsigned,
+            limits=replace(
+                FeedLimits(),
+                published=size_of_rows(settings.max_rows) // _PACKED,
+                expanded=size_of_rows(settings.max_rows),
+            ),
         )
     except ValueError as error:
         raise InvalidConfig([Problem(where, str(error))]) from None
@@ -87,7 +96,11 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
 
 def load_limits(settings: RegistrySettings) -> Limits:
     """How much of a registry is taken, and its grace."""
-    return Limits(max_rejected=settings.max_rejected, grace=settings.removal_grace)
+    return Limits(
+        max_rows=settings.max_rows,
+        max_rejected=settings.max_rejected,
+        grace=settings.removal_grace,
+    )
 
 
 def split_memory(memory: bytes) -> tuple[str, bytes]:
@@ -267,7 +280,12 @@ class Keeper:
     def _load(self, data: bytes, source: str) -> Loaded:
         limits = load_limits(self._settings)
         try:
-            return load(data, limits=limits, now=span_of(self._clock.now()).latest)
+            return load(
+                data,
+                limits=limits,
+                now=span_of(self._clock.now()).latest,
+                look=lambda: self._feed.check(source),
+            )
         except InvalidRegistry as invalid:
             raise InvalidRegistry(
                 replace(each, where=f"{source}: {each.where}")
