@@ -43,8 +43,9 @@ class ControlServer:
     """Listens on `path` and answers with `verbs`.
 
     Verbs outside `read_only` count as changes: they run one at a time, and each
-    is logged with the caller's uid. `verbs` is read at each request, so an entry
-    added later is served too.
+    is logged with the caller's uid. Those that are `self_ordered` see to that
+    themselves: one that waits for a source holds up no other. `verbs` is read at
+    each request, so an entry added later is served too.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class ControlServer:
         verbs: Mapping[str, Handler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
+        self_ordered: Collection[str] = ("reload",),
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
         self._verbs = verbs
         self._read_only = frozenset(read_only)
+        self._self_ordered = frozenset(self_ordered)
         self._patience = patience
         self._changing = asyncio.Lock()
         self._connections: set[asyncio.Task[None]] = set()
@@ -151,10 +154,10 @@ class ControlServer:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
         if verb in self._read_only:
             return await handler(arguments)
+        _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
+        if verb in self._self_ordered:
+            return await handler(arguments)
         async with self._changing:
-            _log.info(
-                "control: %s %s asked by uid %d", verb, json.dumps(arguments), uid
-            )
             return await handler(arguments)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from vpngate import __version__
 from vpngate.config import Config
 from vpngate.daemon import logs, pages
+from vpngate.daemon.aside import aside
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.control import ControlServer, Handler
 from vpngate.daemon.current import Current
@@ -115,14 +116,14 @@ class Gateway:
         self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
-        delivery = await asyncio.to_thread(keeper.boot)
+        delivery = await aside(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         self._pipeline = Pipeline(snapshot, self._metrics, secrets.token_bytes(16))
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)
-        await asyncio.to_thread(keeper.keep, delivery)
+        await aside(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
         self._intake = Intake(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
@@ -228,9 +229,6 @@ class Gateway:
         self._manager.alive()
 
     def _reload_soon(self) -> None:
-        # One that waits has read nothing yet: it will see what this one would.
-        if len(self._reloads) > 1:
-            return
         self._reloads.add(task := asyncio.create_task(self._reload_and_log()))
         task.add_done_callback(self._reloads.discard)
 

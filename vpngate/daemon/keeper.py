@@ -129,7 +129,7 @@ class Keeper:
 
         `validators` of the registry in force, if this keeper takes over from another.
         """
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         sources = feed_settings(settings, "registry")
         self._feed = Feed(sources)
@@ -182,7 +182,7 @@ class Keeper:
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
             self._feed.check(answer.source)
-            settings = guard_settings(self._settings)
+            settings = guard_settings(self.settings)
             try:
                 guard(
                     current,
@@ -214,7 +214,7 @@ class Keeper:
         registry = loaded.registry
         self._feed.check(answer.source)
         if current is not None:
-            grace = self._settings.removal_grace
+            grace = self.settings.removal_grace
             registry = carry_over(current, registry, grace, self._clock.now())
             self._feed.check(answer.source)
         memory = self._memory(registry)
@@ -278,7 +278,7 @@ class Keeper:
                 self.validators = self.validators.without_content()
 
     def _load(self, data: bytes, source: str) -> Loaded:
-        limits = load_limits(self._settings)
+        limits = load_limits(self.settings)
         try:
             return load(
                 data,

@@ -18,14 +18,22 @@ from random import Random
 from typing import Any
 
 from vpngate import feed
-from vpngate.config import Config, Reload, changes
+from vpngate.config import Config, Reload, changes, without_more
+from vpngate.daemon.aside import Shared, aside
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
 from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
-from vpngate.feed import INVALID, NoSourceAnswered, Validators, next_fetch, reason_of
+from vpngate.feed import (
+    INVALID,
+    NoSourceAnswered,
+    Validators,
+    given_up,
+    next_fetch,
+    reason_of,
+)
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Reason, Registry, When
 
@@ -61,7 +69,11 @@ class Reloader:
         self._path = path
         self._look = look
         self._rejected = delivery.rejected
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # of what is in force
+        self._configurations = Shared(self._take_config)
+        self._registries = Shared(self._take_registry)
+        self._fetching: asyncio.Task[Delivery | None] | None = None
+        self._wanted = current.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
         self._failures = 0
@@ -73,65 +85,79 @@ class Reloader:
         self._note_sources(keeper)
 
     async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
-        """Read everything again; what came of it, or the error that stopped it."""
-        async with self._turn:
-            self._reloaded.set()
-            config = await self._next_config()
-            keeper = self._keeper_for(config)
-            standing = keeper.validators
-            delivery, refusal = await self._next_registry(
-                keeper, accept_removals=accept_removals
-            )
-            try:
-                await self._put_in_force(config, delivery)
-            except Exception as error:
-                self._not_in_force(keeper, standing, error)
-                self._metrics.config_refused()
-                raise
-            await self._keep(keeper, delivery)
-            if keeper is not self._keeper:
-                self._keeper.cancel()
-                self._keeper = keeper
-            if refusal is not None:
-                raise refusal
-        return self._outcome(delivery)
+        """Read everything again; what came of it, or the error that stopped it.
+
+        The configuration first: nothing in it waits for a source, but what would slow
+        somebody. Of several that wait, one does the work.
+        """
+        await self._configurations()
+        if accept_removals:
+            async with self._registries.turn:
+                return await self._take_registry(accept_removals=True)
+        return await self._registries()
 
     async def refresh(self) -> None:
         """Fetch the registry again and again, at the pace that is configured."""
         random = Random()  # noqa: S311 - spreads a fleet, no secret
         while True:
-            async with self._turn:  # a reload may have another pace, or have failed
-                self._reloaded.clear()
+            self._reloaded.clear()  # by a reload, which may have brought another pace
             refresh = self._current.snapshot.config.registry.refresh
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next_fetch(refresh, self._failures, random)):
                     await self._reloaded.wait()
                 continue
             try:
-                await self._refresh_once()
+                await self._registries()
             except VpngateError as refusal:
                 for line in refusal.lines:
                     _log.warning("%s; the registry in force stays", line)
 
-    async def _refresh_once(self) -> None:
+    async def _take_config(self) -> None:
+        """Put the file's configuration in force, as far as it slows nobody more."""
         async with self._turn:
-            keeper, standing = self._keeper, self._keeper.validators
-            delivery, refusal = await self._next_registry(keeper, accept_removals=False)
-            if refusal is not None:
-                raise refusal
-            if delivery is None:
-                return
+            old = self._current.snapshot.config
+            config = await self._next_config()
+            keeper = self._keeper_for(config)
+            at_once = without_more(old, config)
             try:
-                await self._put_in_force(self._current.snapshot.config, delivery)
+                if at_once != old:
+                    await self._put_in_force(at_once, None)
+            except Exception:
+                self._metrics.config_refused()
+                raise
+            self._wanted = config
+            if keeper is not self._keeper:
+                # Whoever waits for a source that is none any more, waits in vain.
+                self._keeper.cancel()
+                self._keeper = keeper
+                if self._fetching is not None:
+                    self._fetching.cancel()
+            self._reloaded.set()
+
+    async def _take_registry(self, *, accept_removals: bool = False) -> dict[str, Any]:
+        """Fetch, and put in force what was fetched and all of the configuration."""
+        keeper, standing = self._keeper, self._keeper.validators
+        delivery, refusal = await self._next_registry(
+            keeper, accept_removals=accept_removals
+        )
+        if refusal is not None and keeper is not self._keeper:
+            raise refusal  # the other one's fetch comes next
+        async with self._turn:
+            try:
+                await self._put_in_force(self._wanted, delivery)
             except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 raise
             await self._keep(keeper, delivery)
+        self._reloaded.set()
+        if refusal is not None:
+            raise refusal
+        return self._outcome(delivery)
 
     @staticmethod
     async def _keep(keeper: Keeper, delivery: Delivery | None) -> None:
         if delivery is not None:
-            await asyncio.to_thread(keeper.keep, delivery)
+            await aside(keeper.keep, delivery)
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""
@@ -156,8 +182,10 @@ class Reloader:
         _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
-        """End a fetch that is running; for the daemon's stop."""
+        """End what is running, whatever it waits for; for the daemon's stop."""
         self._keeper.cancel()
+        self._configurations.cancel()
+        self._registries.cancel()
 
     async def _next_config(self) -> Config:
         """The configuration as it stands in its file now, if it may be taken."""
@@ -176,7 +204,7 @@ class Reloader:
 
     def _keeper_for(self, config: Config) -> Keeper:
         """The keeper in office, or its successor if the sources have changed."""
-        if config.registry == self._current.snapshot.config.registry:
+        if config.registry == self._keeper.settings:
             return self._keeper
         return Keeper(config.registry, self._clock, self._keeper.validators)
 
@@ -185,6 +213,10 @@ class Reloader:
     ) -> None:
         """What was fetched stays new: the next fetch must not call it unchanged."""
         keeper.validators = self._keeper.validators = standing
+        in_force = self._current.snapshot.config
+        if self._wanted != in_force:
+            self._metrics.config_refused()
+            self._wanted = in_force
         self._failures += 1
         lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
         self.failure = lines[0]
@@ -192,14 +224,24 @@ class Reloader:
     async def _next_registry(
         self, keeper: Keeper, *, accept_removals: bool
     ) -> tuple[Delivery | None, VpngateError | None]:
-        try:
-            delivery = await asyncio.to_thread(
+        self._fetching = fetching = asyncio.create_task(
+            aside(
                 keeper.fetch,
                 self._current.snapshot.registry,
                 accept_removals=accept_removals,
             )
+        )
+        try:
+            await asyncio.wait({fetching})
+        finally:
+            fetching.cancel()  # nobody waits any more
+        if fetching.cancelled():  # another keeper took over
+            return None, given_up("registry")
+        try:
+            delivery = fetching.result()
         except VpngateError as refusal:
-            self._refused(refusal)
+            if keeper is self._keeper:
+                self._refused(refusal)
             return None, refusal
         self._failures, self.failure = 0, ""
         self._note_sources(keeper)
