@@ -9,21 +9,31 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from vpngate.cli import complain
 from vpngate.config import Config, parse_config
-from vpngate.daemon.keeper import feed_settings, load_limits, split_memory
+from vpngate.daemon.keeper import (
+    feed_settings,
+    guard_settings,
+    load_limits,
+    split_memory,
+)
 from vpngate.errors import (
     InvalidRegistry,
     Problem,
+    RegistryRefused,
     UnreadableInput,
     VpngateError,
 )
 from vpngate.feed import Feed, Fetched, Store
 from vpngate.registry import (
+    GuardSettings,
     Limits,
     Loaded,
+    Reason,
     Registry,
     carry_over,
     load,
+    objections,
     recall_departed,
 )
 from vpngate.tunnels import all_tunnels
@@ -58,8 +68,36 @@ def read_config(path: str) -> Config:
 
 
 def read_registry(path: str, now: float) -> Loaded:
-    """The registry in a file; InvalidRegistry or UnreadableInput if it is bad."""
-    return _load(read_bytes(path), path, Limits(), now)
+    """The registry in a file; InvalidRegistry or UnreadableInput if it is bad.
+
+    Rejected rows are named on stderr.
+    """
+    loaded = _load(read_bytes(path), path, Limits(), now)
+    name_rejected(loaded, path)
+    return loaded
+
+
+def name_rejected(loaded: Loaded, where: str) -> None:
+    """Say on stderr which rows are left out."""
+    complain(*(f"{problem}; the row is left out" for problem in loaded.problems))
+    if loaded.rejected > len(loaded.problems):
+        complain(f"{where}: {loaded.rejected} of {loaded.rows} rows cannot be used")
+
+
+def insist(
+    registry: Registry, where: str, now: float, settings: GuardSettings | None = None
+) -> Registry:
+    """The registry, unless no daemon would begin with it: then RegistryRefused.
+
+    One of nobody is answered from: nobody is registered. What came before is nothing
+    that a single registry tells.
+    """
+    found = objections(None, registry, settings or GuardSettings(), now)
+    against = [each for each in found if each.reason is not Reason.EMPTY]
+    if against:
+        lines = (f"{where}: {each.problem}" for each in against)
+        raise RegistryRefused(against[0].reason.value, "\n".join(lines))
+    return registry
 
 
 def _load(data: bytes, where: str, limits: Limits, now: float) -> Loaded:
@@ -85,6 +123,7 @@ class Sources:
     def __init__(self, config: Config, where: str) -> None:
         registry = config.registry
         self._limits = load_limits(registry)
+        self._guard = guard_settings(registry)
         settings = feed_settings(registry, f"{where}: registry")
         self._feed = Feed(settings)
         self._store = Store(Path(registry.state), settings.public_key)
@@ -108,7 +147,9 @@ class Sources:
         That is what a daemon makes of both. What keeps the last good one from being
         read, if anything does, is returned with the registry alone.
         """
-        registry = self.read(now).registry
+        loaded = self.read(now)
+        name_rejected(loaded, self.source)
+        registry = insist(loaded.registry, self.source, now, self._guard)
         try:
             last = self.last_good(now)
         except VpngateError as fault:

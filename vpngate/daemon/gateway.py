@@ -38,6 +38,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.links import changes as link_changes
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.metrics import Metrics
+from vpngate.registry import Accept
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds
@@ -251,7 +252,7 @@ class Gateway:
         self._manager.reloading()
         try:
             outcome = await self._reloader.reload(
-                accept_removals=bool(arguments.get("accept_removals"))
+                accept=[each for each in Accept if arguments.get(f"accept_{each}")]
             )
         except VpngateError as error:
             for line in error.lines:

@@ -7,6 +7,7 @@ registry is put in force, after which it is kept. Blocking: the daemon lends a t
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from vpngate.feed import (
 from vpngate.feed import Limits as FeedLimits
 from vpngate.packets import Family
 from vpngate.registry import (
+    Accept,
     GuardSettings,
     Limits,
     Loaded,
@@ -73,6 +75,8 @@ def guard_settings(settings: RegistrySettings) -> GuardSettings:
     return GuardSettings(
         min_prefix_length={f: settings.min_prefix_length.of(f) for f in Family},
         max_removed=settings.max_removed,
+        max_added=settings.max_added,
+        allow_special=settings.allow_special,
         sentinels=tuple(map(str, settings.sentinels)),
     )
 
@@ -167,14 +171,14 @@ class Keeper:
         self,
         current: Registry | None,
         *,
-        accept_removals: bool = False,
+        accept: Collection[Accept] = (),
         keep: bool = True,
     ) -> Delivery | None:
         """A registry that may take the place of `current`; None if that still stands.
 
-        `accept_removals` is a person's word: what the guard may be overruled in, and
-        an older signature. With `keep` a registry for which there is no room on disk
-        is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
+        `accept` is a person's word: what the guard lets pass this once, and whether an
+        older signature counts. With `keep` a registry for which there is no room on
+        disk is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
         accepted: list[Loaded] = []
         self.faults = ()
@@ -189,7 +193,7 @@ class Keeper:
                     loaded.registry,
                     settings,
                     self._clock.now(),
-                    accept_removals,
+                    accept,
                 )
             except RegistryRefused as refused:
                 raise RegistryRefused(
@@ -197,7 +201,8 @@ class Keeper:
                 ) from None
             accepted[:] = [loaded]
 
-        answer = self._feed.fetch(None if accept_removals else self.validators, examine)
+        previous = None if Accept.OLDER in accept else self.validators
+        answer = self._feed.fetch(previous, examine)
         self.faults = answer.faults
         for fault in answer.faults:
             for line in fault.lines:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -35,7 +35,7 @@ from vpngate.feed import (
     reason_of,
 )
 from vpngate.metrics import Metrics, RegistryFacts
-from vpngate.registry import Reason, Registry, When
+from vpngate.registry import Accept, Reason, Registry, When
 
 _log = logging.getLogger(__name__)
 
@@ -84,16 +84,16 @@ class Reloader:
             self._refused(delivery.refusal)
         self._note_sources(keeper)
 
-    async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
+    async def reload(self, *, accept: Collection[Accept] = ()) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it.
 
         The configuration first: nothing in it waits for a source, but what would slow
         somebody. Of several that wait, one does the work.
         """
         await self._configurations()
-        if accept_removals:
+        if accept:
             async with self._registries.turn:
-                return await self._take_registry(accept_removals=True)
+                return await self._take_registry(accept=accept)
         return await self._registries()
 
     async def refresh(self) -> None:
@@ -134,12 +134,12 @@ class Reloader:
                     self._fetching.cancel()
             self._reloaded.set()
 
-    async def _take_registry(self, *, accept_removals: bool = False) -> dict[str, Any]:
+    async def _take_registry(
+        self, *, accept: Collection[Accept] = ()
+    ) -> dict[str, Any]:
         """Fetch, and put in force what was fetched and all of the configuration."""
         keeper, standing = self._keeper, self._keeper.validators
-        delivery, refusal = await self._next_registry(
-            keeper, accept_removals=accept_removals
-        )
+        delivery, refusal = await self._next_registry(keeper, accept=accept)
         if refusal is not None and keeper is not self._keeper:
             raise refusal  # the other one's fetch comes next
         async with self._turn:
@@ -222,13 +222,13 @@ class Reloader:
         self.failure = lines[0]
 
     async def _next_registry(
-        self, keeper: Keeper, *, accept_removals: bool
+        self, keeper: Keeper, *, accept: Collection[Accept]
     ) -> tuple[Delivery | None, VpngateError | None]:
         self._fetching = fetching = asyncio.create_task(
             aside(
                 keeper.fetch,
                 self._current.snapshot.registry,
-                accept_removals=accept_removals,
+                accept=accept,
             )
         )
         try:

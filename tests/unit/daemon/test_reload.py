@@ -32,7 +32,7 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import NoSourceAnswered, Store
-from vpngate.registry import load
+from vpngate.registry import Accept
 from vpngate.registry.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
@@ -277,32 +277,6 @@ def test_a_stop_is_looked_for_between_the_steps_of_a_load(
     asyncio.run(scenario())
 
 
-def test_of_many_that_ask_one_reload_waits_behind_the_one_that_runs(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It has read nothing yet, so it sees whatever the later ones were about."""
-    loads: list[bytes] = []
-
-    def counted(data: bytes, **options: Any) -> Any:
-        loads.append(data)
-        return load(data, **options)
-
-    async def scenario() -> None:
-        gatehouse = await desk.open()
-        monkeypatch.setattr(keeper, "load", counted)
-        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
-        asked = []
-        for _ in range(100):
-            asked.append(asyncio.create_task(desk.reloader.reload()))
-            await asyncio.sleep(0)
-        outcomes = [each["registry"] for each in await asyncio.gather(*asked)]
-        assert len(loads) == 1
-        assert {each[:5] for each in outcomes} <= {"taken", "uncha"}
-        assert len(gatehouse.current.snapshot.registry) == 2
-
-    asyncio.run(scenario())
-
-
 def test_another_grace_is_also_how_long_a_clock_is_doubted(desk: Desk) -> None:
     async def scenario() -> None:
         await desk.open()
@@ -323,7 +297,7 @@ def test_many_removals_wait_for_a_persons_word_and_have_their_grace(desk: Desk) 
             "registry_loads_refused_total", reason="removed_too_many"
         )
         spared = gatehouse.plane.ruleset.spared
-        await desk.reloader.reload(accept_removals=True)
+        await desk.reloader.reload(accept=[Accept.REMOVALS])
         registry = gatehouse.current.snapshot.registry
         assert len(registry) == 1
         assert gatehouse.plane.ruleset.spared == spared
