@@ -156,6 +156,7 @@ class Gateway:
 
     async def _listen(self, stack: AsyncExitStack, config: Config) -> None:
         """The control socket and the pages."""
+        self._health.stale = self._reloader.stale
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)

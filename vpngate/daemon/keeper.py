@@ -32,6 +32,7 @@ from vpngate.feed import (
     Validators,
 )
 from vpngate.feed import Limits as FeedLimits
+from vpngate.feed.answer import Condition
 from vpngate.packets import Family
 from vpngate.registry import (
     Accept,
@@ -50,6 +51,7 @@ from vpngate.registry.moments import span_of
 
 # What is published stands in memory as a whole; of what it unpacks to a line does.
 _PACKED = 4
+ASK_WHOLE_AFTER = 11  # refreshes of which each may cost no more than a small answer
 _NOT_KEPT = "without it a start needs a source"
 
 _log = logging.getLogger(__name__)
@@ -139,6 +141,7 @@ class Keeper:
         self._feed = Feed(sources)
         self._store = Store(Path(settings.state), sources.public_key)
         self.validators = validators
+        self._unasked = 0  # fetches since the whole was asked for
 
     def cancel(self) -> None:
         """End a fetch that is running in another thread, and any later one.
@@ -186,23 +189,18 @@ class Keeper:
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
             self._feed.check(answer.source)
-            settings = guard_settings(self.settings)
+            settings, now = guard_settings(self.settings), self._clock.now()
             try:
-                guard(
-                    current,
-                    loaded.registry,
-                    settings,
-                    self._clock.now(),
-                    accept,
-                )
+                guard(current, loaded.registry, settings, now, accept)
             except RegistryRefused as refused:
                 raise RegistryRefused(
                     refused.reason, f"{answer.source}: {refused}"
                 ) from None
             accepted[:] = [loaded]
 
-        previous = None if Accept.OLDER in accept else self.validators
+        previous = None if Accept.OLDER in accept else self._asked_with()
         answer = self._feed.fetch(previous, examine)
+        self._unasked = 0 if self._unasked >= ASK_WHOLE_AFTER else self._unasked + 1
         self.faults = answer.faults
         for fault in answer.faults:
             for line in fault.lines:
@@ -212,6 +210,15 @@ class Keeper:
             self._remember_again(current)
             return None
         return self._accept(answer, accepted[0], current, keep=keep)
+
+    def _asked_with(self) -> Validators | None:
+        """What to ask with: now and then for the whole, until it is had.
+
+        A server that says "not modified" whatever is asked is found out.
+        """
+        if self.validators is None or self._unasked < ASK_WHOLE_AFTER:
+            return self.validators
+        return replace(self.validators, condition=Condition())
 
     def _accept(
         self, answer: Fetched, loaded: Loaded, current: Registry | None, *, keep: bool

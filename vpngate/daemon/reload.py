@@ -22,6 +22,8 @@ from vpngate.config import Config, Reload, changes, without_more
 from vpngate.daemon.aside import Shared, aside
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
+from vpngate.daemon.facts import facts_of
+from vpngate.daemon.freshness import Freshness
 from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
@@ -34,15 +36,14 @@ from vpngate.feed import (
     next_fetch,
     reason_of,
 )
-from vpngate.metrics import Metrics, RegistryFacts
-from vpngate.registry import Accept, Reason, Registry, When
+from vpngate.metrics import Metrics
+from vpngate.registry import Accept, Reason
 
 _log = logging.getLogger(__name__)
 
 
 # Every reason that a registry can be refused for, as a metric's label has it.
 REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Reason))
-EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
 
 
 class Reloader:
@@ -76,8 +77,7 @@ class Reloader:
         self._wanted = current.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._failures = 0
-        self.failure = ""  # why the last registry was not taken
+        self._freshness = Freshness(clock)
         self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._announce(registry_taken=delivery.refusal is None)
         if delivery.refusal is not None:
@@ -102,8 +102,9 @@ class Reloader:
         while True:
             self._reloaded.clear()  # by a reload, which may have brought another pace
             refresh = self._current.snapshot.config.registry.refresh
+            failures = self._freshness.failures
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next_fetch(refresh, self._failures, random)):
+                async with asyncio.timeout(next_fetch(refresh, failures, random)):
                     await self._reloaded.wait()
                 continue
             try:
@@ -122,6 +123,7 @@ class Reloader:
             try:
                 if at_once != old:
                     await self._put_in_force(at_once, None)
+                    self._announce(registry_taken=False)
             except Exception:
                 self._metrics.config_refused()
                 raise
@@ -148,6 +150,9 @@ class Reloader:
             except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 raise
+            if refusal is None:
+                self._freshness.succeeded()
+            self._announce(registry_taken=refusal is None)
             await self._keep(keeper, delivery)
         self._reloaded.set()
         if refusal is not None:
@@ -163,8 +168,9 @@ class Reloader:
         """Let time pass: registrations begin, end, and use up their grace."""
         await self._current.age()
         registry = self._current.snapshot.registry
-        facts = _facts(registry, self._rejected, self._clock.now())
+        facts = facts_of(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)
+        self._freshness.tell(registry, self._current.snapshot.config.registry.refresh)
 
     async def look_again(self) -> None:
         """Follow interfaces and addresses as they come and go."""
@@ -217,9 +223,8 @@ class Reloader:
         if self._wanted != in_force:
             self._metrics.config_refused()
             self._wanted = in_force
-        self._failures += 1
         lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
-        self.failure = lines[0]
+        self._freshness.failed(lines[0])
 
     async def _next_registry(
         self, keeper: Keeper, *, accept: Collection[Accept]
@@ -243,9 +248,19 @@ class Reloader:
             if keeper is self._keeper:
                 self._refused(refusal)
             return None, refusal
-        self._failures, self.failure = 0, ""
         self._note_sources(keeper)
         return delivery, None
+
+    def stale(self) -> list[str]:
+        """Why the registry in force is not what it should be now; from any thread."""
+        snapshot = self._current.snapshot
+        refresh = snapshot.config.registry.refresh
+        return list(self._freshness.stale(snapshot.registry, refresh).values())
+
+    @property
+    def failure(self) -> str:
+        """Why the last registry was not taken; empty if it was."""
+        return self._freshness.failure
 
     def _note_sources(self, keeper: Keeper) -> None:
         """Tell of the sources that failed while another had the registry."""
@@ -254,12 +269,14 @@ class Reloader:
             self._metrics.source_failed(reason_of(fault))
 
     def _refused(self, refusal: VpngateError) -> None:
-        self._failures += 1
-        self.failure = refusal.lines[0]
+        self._freshness.failed(refusal.lines[0])
         for fault in _faults(refusal):
             self._metrics.registry_refused(reason_of(fault))
 
     async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
+        if delivery is None and config == self._current.snapshot.config:
+            await self._current.age()  # what was broken off before is undone
+            return
         machine = await asyncio.to_thread(self._look, config)
 
         def successor(snapshot: Snapshot) -> Snapshot:
@@ -272,7 +289,6 @@ class Reloader:
         self._clock.patience = config.registry.removal_grace
         if delivery is not None:
             self._rejected = delivery.rejected
-        self._announce(registry_taken=not self.failure)
 
     def _announce(self, *, registry_taken: bool) -> None:
         """Tell the metrics what is in force."""
@@ -280,7 +296,7 @@ class Reloader:
         gateway = snapshot.config.gateway
         self._metrics.config_taken(now)
         self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
-        facts = _facts(snapshot.registry, self._rejected, self._clock.now())
+        facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
             self._metrics.registry_taken(facts, now)
         else:
@@ -300,17 +316,3 @@ class Reloader:
 def _faults(refusal: VpngateError) -> tuple[VpngateError, ...]:
     """What each source had against it, or the one thing that was."""
     return refusal.faults if isinstance(refusal, NoSourceAnswered) else (refusal,)
-
-
-def _facts(registry: Registry, rejected: int, now: When) -> RegistryFacts:
-    """What the metrics show of a registry."""
-    return RegistryFacts(
-        prefixes=registry.prefixes,
-        rejected_rows=rejected,
-        serial=registry.serial,
-        generated=registry.generated,
-        expiring={
-            name: registry.expiring(now, within)
-            for name, within in EXPIRING_WITHIN.items()
-        },
-    )

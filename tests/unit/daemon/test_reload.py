@@ -321,7 +321,7 @@ def test_the_last_good_registry_starts_a_daemon_whose_sources_are_gone(
         name = "registry_loads_refused_total"
         assert gatehouse.metric(name, reason="file_missing") == 1
         assert str(desk.registry) in desk.reloader.failure
-        assert desk.reloader._failures == 1
+        assert desk.reloader._freshness.failures == 1
         kept.rename(desk.registry)
         await desk.reloader.reload()
         assert gatehouse.metric("registry_last_load_successful") == 1
