@@ -14,6 +14,7 @@ PACKAGE = ROOT / "vpngate"
 
 # From the ground up. A vocabulary that rooms of one floor share lies below them.
 FLOORS = (
+    ("ground", ("plaintext",)),
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("links", "signatures")),
     ("ground", ("recognition",)),

@@ -289,6 +289,27 @@ ROWS: dict[str, Row] = {
     "206": Row(status("206 Partial Content"), Reason.HTTP_STATUS, "206"),
     "304 unasked": Row(status("304 Not Modified"), Reason.HTTP_STATUS, "304"),
     "418": Row(status("418 I'm a teapot"), Reason.HTTP_STATUS, "418"),
+    "a reason that commands a terminal": Row(
+        status("503 \x1b[2J\x9b\x85now"),
+        Reason.SERVER_ERROR,
+        r"503 \x1b[2J\x9b\x85now",
+    ),
+    "a type that commands a terminal": Row(
+        body(GOOD, length=len(GOOD), Content_Type="text/\x1b[2J"),
+        Reason.CONTENT_TYPE,
+        r"text/\x1b[2j",
+    ),
+    "a coding that commands a terminal": Row(
+        body(GOOD, length=len(GOOD), Content_Encoding="br\x1b[2J"),
+        Reason.CONTENT_ENCODING,
+        r"br\x1b[2j",
+    ),
+    "a target that commands a terminal": Row(
+        redirect("http://localhost/\x1b[2J"), Reason.REDIRECT, "redirects to"
+    ),
+    "a reason of 10 kB": Row(
+        status("503 " + "x" * 10_000), Reason.SERVER_ERROR, "x" * 500
+    ),
     "no HTTP": Row(
         lambda scene: scene.route(lambda c: c.send(b"220 smtp ready\r\n")),
         Reason.PROTOCOL,

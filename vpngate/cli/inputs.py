@@ -5,6 +5,8 @@ Knows how a file that cannot be read is reported (exit status 2), and how the
 registry that a configuration names is found; does not judge what was read.
 """
 
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import Feed, Fetched, Store
+from vpngate.feed import Limits as FeedLimits
 from vpngate.registry import (
     GuardSettings,
     Limits,
@@ -38,20 +41,36 @@ from vpngate.registry import (
 )
 from vpngate.tunnels import all_tunnels
 
+_LARGEST = FeedLimits().published  # bytes of a registry, as a source may deliver it
+_LARGEST_TEXT = 2**20  # bytes of a configuration
 
-def read_bytes(path: str) -> bytes:
-    """A file's content; UnreadableInput if there is none to be had."""
+
+def read_bytes(path: str, most: int = _LARGEST) -> bytes:
+    """A file's content; UnreadableInput if it is none, or has more than `most` bytes.
+
+    What has no end, or waits for a writer, is no file.
+    """
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableInput(
+                    Problem(path, "is not a regular file", "check the path")
+                )
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise UnreadableInput(Problem(path, what, "check the path")) from None
+    if len(content) > most:
+        what = f"has more than {most} bytes"
+        raise UnreadableInput(Problem(path, what, "see whether it is the right file"))
+    return content
 
 
 def read_text(path: str) -> str:
     """A text file's content; UnreadableInput if it is none."""
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path, _LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         problem = Problem(path, f"is not UTF-8 text (byte {error.start})")
         raise UnreadableInput(problem) from None
