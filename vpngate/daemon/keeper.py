@@ -264,8 +264,15 @@ class Keeper:
             clock, departed = split_memory(last.memory)
             self._clock.restore(clock)
             registry = recall_departed(loaded.registry, departed)
-        except (FeedFault, InvalidRegistry, ValueError) as fault:
+        except FeedFault as fault:
             _log.warning("%s", fault)
+            if fault.reason == Reason.STATE_CORRUPTED:
+                self._store.set_aside()
+            return None
+        except (InvalidRegistry, ValueError, TypeError, ArithmeticError) as fault:
+            where = self.settings.state
+            _log.warning("%s: what was kept is no use, and set aside: %s", where, fault)
+            self._store.set_aside()
             return None
         self.validators = last.validators
         return Delivery(registry, last.validators.source, loaded.rejected)

@@ -4,7 +4,7 @@
 import asyncio
 import json
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.unit.daemon.test_reload import Desk
 from vpngate.daemon import keeper
 from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
+from vpngate.feed.manifest import FileRecord, _page_digest
 from vpngate.registry import load
 from vpngate.registry.clock import Reading
 from vpngate.registry.moments import format_moment
@@ -153,3 +154,39 @@ def test_the_whole_is_asked_for_now_and_then(desk: Desk) -> None:
             assert not validators.condition.etag
 
     asyncio.run(scenario())
+
+
+def spoil(state: Path, what: str) -> None:
+    """Make nonsense of the state, digests and all."""
+    page = json.loads((state / "last-good.json").read_bytes())
+    page.pop("sha256")
+    if what == "size":
+        page["registry"]["size"] = "1"
+    elif what == "name":
+        page["memory"]["name"] = "../../etc/passwd"
+    else:
+        memory = {
+            "clock": b'{"boot": "x", "uptime": 1, "courses": [[1e300, 1e300]]}\n',
+            "text": b"\xff\xfe\n",
+            "departed": b"rows,that,are,none\n" * 3,
+        }[what]
+        page["memory"] = asdict(FileRecord.of("memory-0", memory))
+        (state / "memory-0").write_bytes(memory)
+    page["sha256"] = _page_digest(page)
+    (state / "last-good.json").write_text(json.dumps(page))
+
+
+@pytest.mark.parametrize("what", ["size", "name", "clock", "text", "departed"])
+def test_a_state_that_is_nonsense_is_told_set_aside_and_prevents_no_start(
+    desk: Desk, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.run(desk.open())
+    state = desk.folder / "state"
+    spoil(state, what)
+    spoiled = (state / "last-good.json").read_bytes()
+    with caplog.at_level("WARNING", "vpngate"):
+        gatehouse = asyncio.run(desk.open())
+    assert len(gatehouse.current.snapshot.registry) == 1
+    assert str(state) in caplog.text
+    assert (state / "set-aside.json").read_bytes() == spoiled
+    assert desk.kept() == REGISTRY
