@@ -23,6 +23,7 @@ know where they are raised or how they are printed.
     ├── FeedFault               a registry source did not deliver                   1
     ├── WrongUse                the command line asks for the impossible            2
     └── DaemonUnreachable       no daemon answers on the control socket             2
+        └── DaemonBusy          one does, and has no room for the question          2
 """
 
 from collections.abc import Iterable
@@ -158,3 +159,7 @@ class DaemonUnreachable(VpngateError):
     """Nobody answers on the control socket."""
 
     exit_status = 2
+
+
+class DaemonBusy(DaemonUnreachable):
+    """A daemon is there, and has as many callers as it takes."""

@@ -20,7 +20,7 @@ from vpngate.config import Config
 from vpngate.daemon import logs, pages
 from vpngate.daemon.aside import aside
 from vpngate.daemon.clock import WallClock
-from vpngate.daemon.control import ControlServer, Handler
+from vpngate.daemon.control import ControlServer, Handler, flags
 from vpngate.daemon.current import Current
 from vpngate.daemon.deadman import DeadMan
 from vpngate.daemon.health import Health
@@ -250,10 +250,11 @@ class Gateway:
         await asyncio.gather(*self._reloads, return_exceptions=True)
 
     async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        asked = flags(arguments, *(f"accept_{each}" for each in Accept))
         self._manager.reloading()
         try:
             outcome = await self._reloader.reload(
-                accept=[each for each in Accept if arguments.get(f"accept_{each}")]
+                accept=[each for each in Accept if f"accept_{each}" in asked]
             )
         except VpngateError as error:
             for line in error.lines:
