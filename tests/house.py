@@ -14,7 +14,8 @@ PACKAGE = ROOT / "vpngate"
 
 # From the ground up. A vocabulary that rooms of one floor share lies below them.
 FLOORS = (
-    ("ground", ("errors", "packets", "units", "expressions")),
+    ("ground", ("plaintext",)),
+    ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("links", "signatures")),
     ("ground", ("recognition",)),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),

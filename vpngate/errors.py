@@ -19,26 +19,35 @@ know where they are raised or how they are printed.
     │   └── KernelRefused       the kernel answered a change with an error
     ├── UnreadableInput         a file is missing, unreadable or not what it claims 2
     │   └── DamagedCapture      readable up to a point; what came before it counts
+    ├── UnwritableOutput        there is nowhere to write the answer to             2
     ├── FeedFault               a registry source did not deliver                   1
     ├── WrongUse                the command line asks for the impossible            2
     └── DaemonUnreachable       no daemon answers on the control socket             2
+        └── DaemonBusy          one does, and has no room for the question          2
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vpngate.plaintext import LONGEST, plain
+
+_LONGEST_LINE = 3 * LONGEST + 100  # of a problem's three parts
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with an input: where it stands, what is wrong, what to do."""
+    """One thing wrong with an input: where it stands, what is wrong, what to do.
+
+    Any part of it may quote what comes from outside: as text it is one plain line.
+    """
 
     where: str
     what: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what}"
-        return f"{line}; {self.remedy}" if self.remedy else line
+        line = f"{plain(self.where)}: {plain(self.what)}"
+        return f"{line}; {plain(self.remedy)}" if self.remedy else line
 
 
 class VpngateError(Exception):
@@ -51,12 +60,13 @@ class VpngateError(Exception):
     exit_status: int = 1
 
     def __init__(self, *problems: Problem | str) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = [line for each in problems for line in str(each).split("\n")]
+        super().__init__("\n".join(plain(line, _LONGEST_LINE) for line in lines))
 
     @property
     def lines(self) -> list[str]:
         """The problems, each one line."""
-        return str(self).splitlines()
+        return str(self).split("\n")
 
 
 class InvalidInput(VpngateError):
@@ -125,6 +135,12 @@ class DamagedCapture(UnreadableInput):
     """A capture file that ends or breaks early; what came before it counts."""
 
 
+class UnwritableOutput(VpngateError):
+    """The answer is there, and cannot be written."""
+
+    exit_status = 2
+
+
 class FeedFault(VpngateError):
     """A registry source that did not deliver; `reason` is a metric label."""
 
@@ -143,3 +159,7 @@ class DaemonUnreachable(VpngateError):
     """Nobody answers on the control socket."""
 
     exit_status = 2
+
+
+class DaemonBusy(DaemonUnreachable):
+    """A daemon is there, and has as many callers as it takes."""

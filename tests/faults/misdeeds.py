@@ -203,6 +203,20 @@ def bomb(*, coded: bool) -> Stage:
     return stage
 
 
+# 600 kB that unfold to nothing, in more members than anybody makes.
+_EMPTY_MEMBERS = gzip.compress(b"", mtime=0) * 30_000
+
+
+def empty_members(scene: Scene) -> None:
+    """By a server that has no key: the signature is that of the registry."""
+    scene.server.publish(PATH, _EMPTY_MEMBERS, Content_Encoding="gzip")
+
+
+def signed_empty_members(scene: Scene) -> None:
+    scene.sign(scene.signer.sign(_EMPTY_MEMBERS))
+    scene.server.publish(PATH, _EMPTY_MEMBERS, Content_Type="application/gzip")
+
+
 def cut_gzip(scene: Scene) -> None:
     packed = gzip.compress(os.urandom(1000))[:-20]
     scene.sign(scene.signer.sign(packed))
@@ -275,6 +289,27 @@ ROWS: dict[str, Row] = {
     "206": Row(status("206 Partial Content"), Reason.HTTP_STATUS, "206"),
     "304 unasked": Row(status("304 Not Modified"), Reason.HTTP_STATUS, "304"),
     "418": Row(status("418 I'm a teapot"), Reason.HTTP_STATUS, "418"),
+    "a reason that commands a terminal": Row(
+        status("503 \x1b[2J\x9b\x85now"),
+        Reason.SERVER_ERROR,
+        r"503 \x1b[2J\x9b\x85now",
+    ),
+    "a type that commands a terminal": Row(
+        body(GOOD, length=len(GOOD), Content_Type="text/\x1b[2J"),
+        Reason.CONTENT_TYPE,
+        r"text/\x1b[2j",
+    ),
+    "a coding that commands a terminal": Row(
+        body(GOOD, length=len(GOOD), Content_Encoding="br\x1b[2J"),
+        Reason.CONTENT_ENCODING,
+        r"br\x1b[2j",
+    ),
+    "a target that commands a terminal": Row(
+        redirect("http://localhost/\x1b[2J"), Reason.REDIRECT, "redirects to"
+    ),
+    "a reason of 10 kB": Row(
+        status("503 " + "x" * 10_000), Reason.SERVER_ERROR, "x" * 500
+    ),
     "no HTTP": Row(
         lambda scene: scene.route(lambda c: c.send(b"220 smtp ready\r\n")),
         Reason.PROTOCOL,
@@ -312,18 +347,19 @@ ROWS: dict[str, Row] = {
         Reason.CONTENT_ENCODING,
         "coding br",
     ),
-    "not the gzip it says": Row(
-        body(GOOD, length=len(GOOD), Content_Encoding="gzip"),
-        Reason.TRUNCATED,
-        "not a sound gzip",
-    ),
     "10 GB announced": Row(
         ten_gigabytes_announced, Reason.TOO_LARGE, "10000000000 bytes"
     ),
     "10 GB sent": Row(ten_gigabytes_sent, Reason.TOO_LARGE, "more than 1048576 bytes"),
     "gzip bomb, file": Row(bomb(coded=False), Reason.TOO_LARGE, "unpacks to more than"),
     "gzip bomb, coding": Row(
-        bomb(coded=True), Reason.TOO_LARGE, "unpacks to more than"
+        bomb(coded=True), Reason.CONTENT_ENCODING, "does not fit the bytes as sent"
+    ),
+    "a million empty members, coding": Row(
+        empty_members, Reason.CONTENT_ENCODING, "does not fit the bytes as sent"
+    ),
+    "a million empty members, signed": Row(
+        signed_empty_members, Reason.TOO_LARGE, "more than 16384 members"
     ),
     "redirect to http": Row(
         redirect("http://localhost/registry.csv"),

@@ -84,6 +84,8 @@ def test_fault_leaves_everything(
     assert len(fault.lines) == 1
     assert fault.lines[0].startswith(scene.url)
     assert row.words in fault.lines[0]
+    assert fault.lines[0].isprintable()
+    assert len(fault.lines[0]) < 3500
     assert time.monotonic() - begin < 3 * LIMITS.deadline
     assert scene.server.sent < 2**25  # nobody read the ten gigabytes
     assert contents(state) == before

@@ -295,18 +295,6 @@ def test_query_stays_behind_the_suffix(
     assert answer.source == server.url(PATH)
 
 
-@pytest.mark.parametrize("path", ["/registry.csv", "/registry.csv.gz"])
-def test_gzip_coding(
-    authority: Authority, signer: Signer, server: RegistryServer, path: str
-) -> None:
-    """A coding is undone, but a published .gz stays what was published and signed."""
-    packed = gzip.compress(GOOD)
-    published = packed if path.endswith(".gz") else GOOD
-    server.publish(path, packed, Content_Encoding="x-gzip")
-    server.publish(path + ".minisig", signer.sign(published))
-    assert fetched(feed(authority, signer, server.url(path)).fetch()).data == published
-
-
 def test_published_gzip_is_handed_on_packed(
     authority: Authority, signer: Signer, server: RegistryServer
 ) -> None:

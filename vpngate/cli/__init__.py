@@ -9,15 +9,20 @@ A command's module has `add_parser(subparsers)` and `run(args) -> exit status`.
 """
 
 import argparse
+import contextlib
+import errno
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from vpngate import __version__
-from vpngate.errors import VpngateError
+from vpngate.errors import Problem, UnwritableOutput, VpngateError
+from vpngate.plaintext import plain
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
@@ -34,6 +39,8 @@ COMMANDS = {
 }
 
 DONE, NO, WRONG_USE = 0, 1, 2
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+_LONGEST_LINE = 4000  # characters of a complaint
 DEBUG_VARIABLE = "VPNGATE_DEBUG"
 
 
@@ -51,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0 done, 1 the answer is no, 2 wrong use, unreadable
     input or no daemon; 128 + the signal's number where a signal ended it.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        closed = _open_streams()
         args = _parser(words).parse_args(words)
+        _insist_on_output(closed=closed and args.command != "run")
         status: int = import_module(f"vpngate.cli.{args.command}").run(args)
         sys.stdout.flush()
     except VpngateError as error:
@@ -63,9 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # The reader has left (`| head`); what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + signal.SIGPIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            complain(f"stdout: cannot be written: {error.strerror or error}")
+            _drop_output()
+            return WRONG_USE
         if os.environ.get(DEBUG_VARIABLE):
             raise
         complain(
@@ -78,8 +91,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def complain(*lines: str) -> None:
     """Say on stderr what is wrong, each line behind the program's name."""
-    for line in lines:
-        print(f"vpngate: {' '.join(line.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # full or gone: the status says it, too
+        for line in lines:
+            text = plain(" ".join(line.split()), _LONGEST_LINE)
+            print(f"vpngate: {text}", file=sys.stderr)
+
+
+def _open_streams() -> bool:
+    """Have all three streams be something; whether stdout was closed.
+
+    What is opened next would otherwise take their numbers, and be written to.
+    """
+    closed = sys.stdout is None
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if closed:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as we live
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a locale of ASCII alone
+    return closed
+
+
+def _insist_on_output(*, closed: bool) -> None:
+    if closed:
+        raise UnwritableOutput(Problem("stdout", "is closed", "redirect it somewhere"))
+
+
+def _drop_output() -> None:
+    """What is still buffered has nowhere to go, and nothing to say at the exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> Parser:

@@ -15,6 +15,7 @@ from vpngate.config import Config, examine_config
 from vpngate.daemon.keeper import guard_settings
 from vpngate.errors import UnreadableInput, VpngateError
 from vpngate.packets import Family
+from vpngate.plaintext import plain
 from vpngate.registry import Registry, impact, objections
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
             unreadable = error.exit_status == UnreadableInput.exit_status
     complain(*problems)
     if not found.problems:
-        print(f"configuration  {args.config}: sound")
+        print(f"configuration  {plain(args.config)}: sound")
     for line in summary:
         print(line)
     if unreadable:
@@ -86,7 +87,8 @@ def _summary(
 ) -> Iterator[str]:
     counts = ", ".join(f"{n} {f.label}" for f, n in registry.prefixes.items())
     serial = f", serial {registry.serial}" if registry.serial is not None else ""
-    yield f"registry       {source}: {len(registry)} registrations ({counts}){serial}"
+    whole = f"{len(registry)} registrations ({counts}){serial}"
+    yield f"registry       {plain(source)}: {whole}"
     found = impact(last, registry, now)
     yield f"covers         {_addresses(found.covered)}"
     if last is not None:

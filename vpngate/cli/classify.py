@@ -151,13 +151,9 @@ class _Registered:
 
     def __init__(self, path: str, now: float) -> None:
         # Reading a registry takes libraries that most calls can do without.
-        from vpngate.cli.inputs import read_registry
+        from vpngate.cli.inputs import insist, read_registry
 
-        loaded = read_registry(path, now)
-        complain(*map(str, loaded.problems))
-        if loaded.rejected > len(loaded.problems):
-            complain(f"{path}: {loaded.rejected} rows rejected in all")
-        self._registry = loaded.registry
+        self._registry = insist(read_registry(path, now).registry, path, now)
 
     def lookup(self, address: bytes, now: "When") -> "Registration | None":
         return self._registry.lookup(address, now)

@@ -5,43 +5,72 @@ Knows how a file that cannot be read is reported (exit status 2), and how the
 registry that a configuration names is found; does not judge what was read.
 """
 
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from vpngate.cli import complain
 from vpngate.config import Config, parse_config
-from vpngate.daemon.keeper import feed_settings, load_limits, split_memory
+from vpngate.daemon.keeper import (
+    feed_settings,
+    guard_settings,
+    load_limits,
+    split_memory,
+)
 from vpngate.errors import (
     InvalidRegistry,
     Problem,
+    RegistryRefused,
     UnreadableInput,
     VpngateError,
 )
 from vpngate.feed import Feed, Fetched, Store
+from vpngate.feed import Limits as FeedLimits
 from vpngate.registry import (
+    GuardSettings,
     Limits,
     Loaded,
+    Reason,
     Registry,
     carry_over,
     load,
+    objections,
     recall_departed,
 )
 from vpngate.tunnels import all_tunnels
 
+_LARGEST = FeedLimits().published  # bytes of a registry, as a source may deliver it
+_LARGEST_TEXT = 2**20  # bytes of a configuration
 
-def read_bytes(path: str) -> bytes:
-    """A file's content; UnreadableInput if there is none to be had."""
+
+def read_bytes(path: str, most: int = _LARGEST) -> bytes:
+    """A file's content; UnreadableInput if it is none, or has more than `most` bytes.
+
+    What has no end, or waits for a writer, is no file.
+    """
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableInput(
+                    Problem(path, "is not a regular file", "check the path")
+                )
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        what = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise UnreadableInput(Problem(path, what, "check the path")) from None
+    if len(content) > most:
+        what = f"has more than {most} bytes"
+        raise UnreadableInput(Problem(path, what, "see whether it is the right file"))
+    return content
 
 
 def read_text(path: str) -> str:
     """A text file's content; UnreadableInput if it is none."""
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path, _LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         problem = Problem(path, f"is not UTF-8 text (byte {error.start})")
         raise UnreadableInput(problem) from None
@@ -58,8 +87,36 @@ def read_config(path: str) -> Config:
 
 
 def read_registry(path: str, now: float) -> Loaded:
-    """The registry in a file; InvalidRegistry or UnreadableInput if it is bad."""
-    return _load(read_bytes(path), path, Limits(), now)
+    """The registry in a file; InvalidRegistry or UnreadableInput if it is bad.
+
+    Rejected rows are named on stderr.
+    """
+    loaded = _load(read_bytes(path), path, Limits(), now)
+    name_rejected(loaded, path)
+    return loaded
+
+
+def name_rejected(loaded: Loaded, where: str) -> None:
+    """Say on stderr which rows are left out."""
+    complain(*(f"{problem}; the row is left out" for problem in loaded.problems))
+    if loaded.rejected > len(loaded.problems):
+        complain(f"{where}: {loaded.rejected} of {loaded.rows} rows cannot be used")
+
+
+def insist(
+    registry: Registry, where: str, now: float, settings: GuardSettings | None = None
+) -> Registry:
+    """The registry, unless no daemon would begin with it: then RegistryRefused.
+
+    One of nobody is answered from: nobody is registered. What came before is nothing
+    that a single registry tells.
+    """
+    found = objections(None, registry, settings or GuardSettings(), now)
+    against = [each for each in found if each.reason is not Reason.EMPTY]
+    if against:
+        lines = (f"{where}: {each.problem}" for each in against)
+        raise RegistryRefused(against[0].reason.value, "\n".join(lines))
+    return registry
 
 
 def _load(data: bytes, where: str, limits: Limits, now: float) -> Loaded:
@@ -85,6 +142,7 @@ class Sources:
     def __init__(self, config: Config, where: str) -> None:
         registry = config.registry
         self._limits = load_limits(registry)
+        self._guard = guard_settings(registry)
         settings = feed_settings(registry, f"{where}: registry")
         self._feed = Feed(settings)
         self._store = Store(Path(registry.state), settings.public_key)
@@ -108,7 +166,9 @@ class Sources:
         That is what a daemon makes of both. What keeps the last good one from being
         read, if anything does, is returned with the registry alone.
         """
-        registry = self.read(now).registry
+        loaded = self.read(now)
+        name_rejected(loaded, self.source)
+        registry = insist(loaded.registry, self.source, now, self._guard)
         try:
             last = self.last_good(now)
         except VpngateError as fault:

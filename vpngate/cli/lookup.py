@@ -19,6 +19,7 @@ from vpngate.registry.moments import format_moment
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
 
+_MAPPED = parse_address("::ffff:0:0")[:12]  # RFC 4291, 2.5.5.2: the IPv4 address
 _HEADING = ("ADDRESS", "REGISTERED", "REGISTRATION", "PREFIX", "TUNNELS", "UNTIL")
 
 
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     addresses = [_address(text) for text in args.addresses]
     now = time.time()
     if args.registry is not None:
-        registry = inputs.read_registry(args.registry, now).registry
+        loaded = inputs.read_registry(args.registry, now)
+        registry = inputs.insist(loaded.registry, args.registry, now)
     else:
         config = inputs.read_config(args.config)
         registry, fault = inputs.Sources(config, args.config).standing(now)
@@ -95,6 +97,7 @@ def _moment(seconds: float | None) -> str | None:
 
 def _address(text: str) -> bytes:
     try:
-        return parse_address(text)
+        address = parse_address(text)
+        return address[12:] if address[:12] == _MAPPED else address
     except ValueError:
         raise WrongUse(Problem(text, "is not an IPv4 or IPv6 address")) from None

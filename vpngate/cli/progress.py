@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from vpngate.plaintext import plain
+
 _INTERVAL = 0.5  # seconds; what takes less shows nothing
 _ERASE = "\r\x1b[K"
 
@@ -32,7 +34,7 @@ class Progress:
             while not done.wait(_INTERVAL):
                 share = fraction()
                 percent = "" if share is None else f" {share:.0%}"
-                _draw(f"{name}{percent}")
+                _draw(f"{plain(name)}{percent}")
 
         drawing = threading.Thread(target=draw, daemon=True)
         drawing.start()

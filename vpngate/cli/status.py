@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import options
 from vpngate.daemon.client import request
+from vpngate.plaintext import plain
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
@@ -36,7 +37,7 @@ def rows(state: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     """The state as aligned lines; a table within it is indented below its name."""
     width = max((len(name) for name in state), default=0)
     for name, value in state.items():
-        label = name.replace("_", " ")
+        label = plain(name.replace("_", " "))
         if isinstance(value, Mapping) and value:
             yield f"{indent}{label}"
             yield from rows(value, indent + "  ")
@@ -53,4 +54,4 @@ def _spell(value: object) -> str:
         case list():
             return "; ".join(map(_spell, value))
         case _:
-            return str(value)
+            return plain(str(value))

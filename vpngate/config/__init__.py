@@ -5,7 +5,7 @@ Knows vpngate.toml, its keys, bounds, contradictions, and which keys may change
 while the daemon runs; does not know files, the clock, or what the keys do.
 """
 
-from vpngate.config.changes import Changes, Reload, changes
+from vpngate.config.changes import Changes, Reload, changes, without_more
 from vpngate.config.parsing import Examined, examine_config, parse_config
 from vpngate.config.sections import (
     Config,
@@ -38,4 +38,5 @@ __all__ = [
     "changes",
     "examine_config",
     "parse_config",
+    "without_more",
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vpngate.config.sections import Config
+from vpngate.config.sections import Config, Mode
 from vpngate.errors import Problem
 
 # Everything else is warm.
@@ -71,3 +71,19 @@ def _differing(old: Config, new: Config) -> Iterator[str]:
         for key in type(one).model_fields:
             if getattr(one, key) != getattr(other, key):
                 yield f"{section}.{key}"
+
+
+def without_more(old: Config, new: Config) -> Config:
+    """The new configuration as far as it slows nobody whom the old one does not.
+
+    Mode and share are the lesser of both, what either protects is protected.
+    """
+    lesser = {
+        "enforce_share": min(old.gateway.enforce_share, new.gateway.enforce_share)
+    }
+    if old.gateway.mode is not Mode.ENFORCE:
+        lesser = {"mode": old.gateway.mode}  # type: ignore[dict-item]
+    gateway = new.gateway.model_copy(update=lesser)
+    both = dict.fromkeys((*new.protect.prefixes, *old.protect.prefixes))
+    protect = new.protect.model_copy(update={"prefixes": tuple(both)})
+    return new.model_copy(update={"gateway": gateway, "protect": protect})

@@ -134,7 +134,10 @@ class Registry(Section):
     refresh: Annotated[float, spelling.duration(least=1, most=30 * 86400)] = 3600.0
     min_prefix_length: ShortestPrefixes = ShortestPrefixes()
     max_removed: spelling.Share = 0.05
+    max_added: spelling.Share = 0.5  # of the addresses covered
+    allow_special: StrictBool = False
     max_rejected: spelling.Share = 0.05  # rows that cannot be read
+    max_rows: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = 2_000_000
     sentinels: tuple[spelling.Prefix, ...] = ()
     removal_grace: Annotated[float, spelling.duration(least=0, most=365 * 86400)] = (
         72 * 3600.0

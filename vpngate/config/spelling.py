@@ -21,6 +21,7 @@ from vpngate import units
 
 IFNAMSIZ = 16  # linux/if.h, its closing NUL included
 _MINISIGN_KEY_SIZE = 2 + 8 + 32  # algorithm, key id, Ed25519 key
+_IPV6 = 6
 _INTERFACE = re.compile(r"[^\s/:]+")
 _GLOB = re.compile(r"[*?\[]")
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
@@ -87,7 +88,9 @@ def _prefix(value: object) -> Any:
         ip_network(str(value))
     except ValueError:
         raise ValueError(f"{value!r} has host bits set: is {network} meant?") from None
-    return IPNetwork(str(network))
+    spelled = IPNetwork(str(network))
+    mapped = spelled.version == _IPV6 and spelled.is_ipv4_mapped()
+    return spelled.ipv4() if mapped else spelled
 
 
 def _interface(name: str) -> str:

@@ -6,6 +6,7 @@ Knows where the socket is by default, and how a request and its answer are frame
 nothing that a command would have to wait for.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -13,7 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vpngate.errors import DaemonUnreachable, Problem, Refused, VpngateError, WrongUse
+from vpngate.errors import (
+    DaemonBusy,
+    DaemonUnreachable,
+    Problem,
+    Refused,
+    VpngateError,
+    WrongUse,
+)
 
 DEFAULT_PATH = "/run/vpngate/control.sock"
 ANSWER_LIMIT = 16 * 1024 * 1024  # bytes
@@ -29,14 +37,15 @@ def request(
     """What the daemon at `path` answers to `verb`, within `timeout` seconds.
 
     Raises Refused with the daemon's own words if it says no, WrongUse if it does
-    not understand, DaemonUnreachable if none answers.
+    not understand, DaemonBusy if it has no room, DaemonUnreachable if none answers.
     """
     line = json.dumps({"verb": verb, "arguments": dict(arguments or {})}).encode()
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(timeout)
             connection.connect(os.fspath(path))
-            connection.sendall(line + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # it has said why already
+                connection.sendall(line + b"\n")
             answer = _read_line(connection)
     except OSError as error:
         raise DaemonUnreachable(_unreachable(str(path), error, timeout)) from None
@@ -44,11 +53,13 @@ def request(
         reply = json.loads(answer)
         if reply["ok"]:
             return reply["result"]
-        status, lines = reply["exit_status"], reply["lines"]
-    except (ValueError, TypeError, KeyError):
+        status, lines = reply["exit_status"], [str(line) for line in reply["lines"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise DaemonUnreachable(
             Problem(str(path), "what answers here is no vpngate", "check --socket")
         ) from None
+    if reply.get("busy") is True:
+        raise DaemonBusy(*lines)
     refusal: type[VpngateError] = (
         WrongUse if status == WrongUse.exit_status else Refused
     )
@@ -69,6 +80,8 @@ def _unreachable(path: str, error: OSError, timeout: float) -> Problem:
     match error:
         case FileNotFoundError() | ConnectionRefusedError():
             return Problem(path, "no daemon answers", "is vpngate running?")
+        case BlockingIOError():
+            return Problem(path, "the daemon is busy", "try again in a moment")
         case PermissionError():
             return Problem(
                 path, "permission denied", "run as root or in the group vpngate"

@@ -34,6 +34,7 @@ GROUP = "vpngate"
 MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 CONNECTION_LIMIT = 32
+UID_SHARE = 8  # connections; so that no one user keeps the others out
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -43,8 +44,9 @@ class ControlServer:
     """Listens on `path` and answers with `verbs`.
 
     Verbs outside `read_only` count as changes: they run one at a time, and each
-    is logged with the caller's uid. `verbs` is read at each request, so an entry
-    added later is served too.
+    is logged with the caller's uid. Those that are `self_ordered` see to that
+    themselves: one that waits for a source holds up no other. `verbs` is read at
+    each request, so an entry added later is served too.
     """
 
     def __init__(
@@ -53,14 +55,17 @@ class ControlServer:
         verbs: Mapping[str, Handler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
+        self_ordered: Collection[str] = ("reload",),
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
         self._verbs = verbs
         self._read_only = frozenset(read_only)
+        self._self_ordered = frozenset(self_ordered)
         self._patience = patience
         self._changing = asyncio.Lock()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
+        self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
         self._server: asyncio.Server | None = None
         self._inode = 0
 
@@ -90,9 +95,9 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
-        for connection in self._connections:
+        for connection in (connections := list(self._connections)):
             connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
         self._server = None
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
@@ -101,25 +106,48 @@ class ControlServer:
     async def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if len(self._connections) >= CONNECTION_LIMIT:
-            writer.close()
-            return
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as a task
-        self._connections.add(task)
+        uid = _peer_uid(writer.get_extra_info("socket"))
+        if not self._make_room(uid):
+            writer.write(_encoded(_BUSY))
+            writer.close()
+            return
+        self._connections[task] = uid
         try:
-            await self._converse(reader, writer)
+            await self._converse(reader, writer, uid, task)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the caller went away or dawdled, or we stop: nobody to tell
         finally:
-            self._connections.discard(task)
+            self._connections.pop(task, None)
+            self._idle.pop(task, None)
             writer.close()
 
+    def _make_room(self, uid: int) -> bool:
+        """Whether one more of this user may come; who says nothing goes first."""
+        mine = [task for task, whose in self._connections.items() if whose == uid]
+        if len(mine) >= UID_SHARE:
+            candidates = [task for task in self._idle if task in mine]
+        elif len(self._connections) >= CONNECTION_LIMIT:
+            candidates = list(self._idle)
+        else:
+            return True
+        if not candidates:
+            return False
+        self._connections.pop(candidates[0], None)
+        self._idle.pop(candidates[0], None)
+        candidates[0].cancel()
+        return True
+
     async def _converse(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        uid: int,
+        task: asyncio.Task[None],
     ) -> None:
-        uid = _peer_uid(writer.get_extra_info("socket"))
         while True:
+            self._idle[task] = None
             async with asyncio.timeout(self._patience):
                 try:
                     line = await reader.readuntil(b"\n")
@@ -127,8 +155,8 @@ class ControlServer:
                     return
                 except asyncio.LimitOverrunError:
                     line = b""
-            answer = await self._answer(line, uid)
-            writer.write(json.dumps(answer, default=str).encode() + b"\n")
+            self._idle.pop(task, None)
+            writer.write(_encoded(await self._answer(line, uid)))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
             if not line:
@@ -151,15 +179,35 @@ class ControlServer:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
         if verb in self._read_only:
             return await handler(arguments)
-        async with self._changing:
-            _log.info(
-                "control: %s %s asked by uid %d", verb, json.dumps(arguments), uid
-            )
+        _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
+        if verb in self._self_ordered:
             return await handler(arguments)
+        async with self._changing:
+            return await handler(arguments)
+
+
+def flags(arguments: Mapping[str, Any], *names: str) -> frozenset[str]:
+    """Which of the arguments that a verb takes are true; WrongUse for any other."""
+    for name, value in arguments.items():
+        if name not in names:
+            raise WrongUse(Problem(repr(name), "is no argument of this verb"))
+        if not isinstance(value, bool):
+            raise WrongUse(Problem(name, "is neither true nor false"))
+    return frozenset(name for name, value in arguments.items() if value)
+
+
+def _encoded(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer, default=str).encode() + b"\n"
 
 
 def _refusal(exit_status: int, lines: list[str]) -> dict[str, Any]:
     return {"ok": False, "exit_status": exit_status, "lines": lines}
+
+
+_BUSY = {
+    **_refusal(2, ["the daemon is busy: too many callers; try again in a moment"]),
+    "busy": True,
+}
 
 
 def _parse(line: bytes) -> tuple[str, Mapping[str, Any]]:
@@ -234,4 +282,4 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-__all__ = ["DEFAULT_PATH", "ControlServer", "Handler"]
+__all__ = ["DEFAULT_PATH", "ControlServer", "Handler", "flags"]

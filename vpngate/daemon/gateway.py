@@ -18,8 +18,9 @@ from typing import Any
 from vpngate import __version__
 from vpngate.config import Config
 from vpngate.daemon import logs, pages
+from vpngate.daemon.aside import aside
 from vpngate.daemon.clock import WallClock
-from vpngate.daemon.control import ControlServer, Handler
+from vpngate.daemon.control import ControlServer, Handler, flags
 from vpngate.daemon.current import Current
 from vpngate.daemon.deadman import DeadMan
 from vpngate.daemon.health import Health
@@ -38,6 +39,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.links import changes as link_changes
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.metrics import Metrics
+from vpngate.registry import Accept
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds
@@ -116,14 +118,14 @@ class Gateway:
         self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
-        delivery = await asyncio.to_thread(keeper.boot)
+        delivery = await aside(keeper.boot)
         self.plane = data_plane(config)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
         await self._current.install()
         stack.push_async_callback(self.plane.stop)
-        await asyncio.to_thread(keeper.keep, delivery)
+        await aside(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
         self._intake = Intake(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
@@ -163,6 +165,7 @@ class Gateway:
 
     async def _listen(self, stack: AsyncExitStack, config: Config) -> None:
         """The control socket and the pages."""
+        self._health.stale = self._reloader.stale
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
@@ -237,9 +240,6 @@ class Gateway:
         self._manager.alive()
 
     def _reload_soon(self) -> None:
-        # One that waits has read nothing yet: it will see what this one would.
-        if len(self._reloads) > 1:
-            return
         self._reloads.add(task := asyncio.create_task(self._reload_and_log()))
         task.add_done_callback(self._reloads.discard)
 
@@ -259,10 +259,11 @@ class Gateway:
         await asyncio.gather(*self._reloads, return_exceptions=True)
 
     async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        asked = flags(arguments, *(f"accept_{each}" for each in Accept))
         self._manager.reloading()
         try:
             outcome = await self._reloader.reload(
-                accept_removals=bool(arguments.get("accept_removals"))
+                accept=[each for each in Accept if f"accept_{each}" in asked]
             )
         except VpngateError as error:
             for line in error.lines:

@@ -8,7 +8,7 @@ should hold; does not know how anything is mended.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vpngate.daemon.current import Current
@@ -39,6 +39,8 @@ class Health:
         self._deadman = deadman
         self._plane = plane
         self._metrics = metrics
+        # What of the registry in force is not fresh; asked from any thread.
+        self.stale: Callable[[], Sequence[str]] = tuple
         self._in_sync = True
         self._comparing = asyncio.Lock()
         metrics.in_sync(True)
@@ -65,7 +67,7 @@ class Health:
             reasons.append(f"told to enforce, and observing: {problems[0]}")
         if not self._in_sync:
             reasons.append("the kernel does not hold what it should")
-        return reasons
+        return [*reasons, *self.stale()]
 
     async def verify(self) -> Sequence[str]:
         """Compare the kernel with what it should hold, and have it put right.

@@ -7,6 +7,7 @@ registry is put in force, after which it is kept. Blocking: the daemon lends a t
 """
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +31,11 @@ from vpngate.feed import (
     Store,
     Validators,
 )
+from vpngate.feed import Limits as FeedLimits
+from vpngate.feed.answer import Condition
 from vpngate.packets import Family
 from vpngate.registry import (
+    Accept,
     GuardSettings,
     Limits,
     Loaded,
@@ -42,8 +46,12 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
+from vpngate.registry.loading import size_of_rows
 from vpngate.registry.moments import span_of
 
+# What is published stands in memory as a whole; of what it unpacks to a line does.
+_PACKED = 4
+ASK_WHOLE_AFTER = 11  # refreshes of which each may cost no more than a small answer
 _NOT_KEPT = "without it a start needs a source"
 
 _log = logging.getLogger(__name__)
@@ -69,6 +77,8 @@ def guard_settings(settings: RegistrySettings) -> GuardSettings:
     return GuardSettings(
         min_prefix_length={f: settings.min_prefix_length.of(f) for f in Family},
         max_removed=settings.max_removed,
+        max_added=settings.max_added,
+        allow_special=settings.allow_special,
         sentinels=tuple(map(str, settings.sentinels)),
     )
 
@@ -80,6 +90,11 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
             settings.sources,
             settings.public_key,
             allow_unsigned=settings.allow_unsigned,
+            limits=replace(
+                FeedLimits(),
+                published=size_of_rows(settings.max_rows) // _PACKED,
+                expanded=size_of_rows(settings.max_rows),
+            ),
         )
     except ValueError as error:
         raise InvalidConfig([Problem(where, str(error))]) from None
@@ -87,7 +102,11 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
 
 def load_limits(settings: RegistrySettings) -> Limits:
     """How much of a registry is taken, and its grace."""
-    return Limits(max_rejected=settings.max_rejected, grace=settings.removal_grace)
+    return Limits(
+        max_rows=settings.max_rows,
+        max_rejected=settings.max_rejected,
+        grace=settings.removal_grace,
+    )
 
 
 def split_memory(memory: bytes) -> tuple[str, bytes]:
@@ -116,12 +135,13 @@ class Keeper:
 
         `validators` of the registry in force, if this keeper takes over from another.
         """
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         sources = feed_settings(settings, "registry")
         self._feed = Feed(sources)
         self._store = Store(Path(settings.state), sources.public_key)
         self.validators = validators
+        self._unasked = 0  # fetches since the whole was asked for
 
     def cancel(self) -> None:
         """End a fetch that is running in another thread, and any later one.
@@ -154,14 +174,14 @@ class Keeper:
         self,
         current: Registry | None,
         *,
-        accept_removals: bool = False,
+        accept: Collection[Accept] = (),
         keep: bool = True,
     ) -> Delivery | None:
         """A registry that may take the place of `current`; None if that still stands.
 
-        `accept_removals` is a person's word: what the guard may be overruled in, and
-        an older signature. With `keep` a registry for which there is no room on disk
-        is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
+        `accept` is a person's word: what the guard lets pass this once, and whether an
+        older signature counts. With `keep` a registry for which there is no room on
+        disk is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
         accepted: list[Loaded] = []
         self.faults = ()
@@ -169,22 +189,18 @@ class Keeper:
         def examine(answer: Fetched) -> None:
             loaded = self._load(answer.data, answer.source)
             self._feed.check(answer.source)
-            settings = guard_settings(self._settings)
+            settings, now = guard_settings(self.settings), self._clock.now()
             try:
-                guard(
-                    current,
-                    loaded.registry,
-                    settings,
-                    self._clock.now(),
-                    accept_removals,
-                )
+                guard(current, loaded.registry, settings, now, accept)
             except RegistryRefused as refused:
                 raise RegistryRefused(
                     refused.reason, f"{answer.source}: {refused}"
                 ) from None
             accepted[:] = [loaded]
 
-        answer = self._feed.fetch(None if accept_removals else self.validators, examine)
+        previous = None if Accept.OLDER in accept else self._asked_with()
+        answer = self._feed.fetch(previous, examine)
+        self._unasked = 0 if self._unasked >= ASK_WHOLE_AFTER else self._unasked + 1
         self.faults = answer.faults
         for fault in answer.faults:
             for line in fault.lines:
@@ -195,13 +211,22 @@ class Keeper:
             return None
         return self._accept(answer, accepted[0], current, keep=keep)
 
+    def _asked_with(self) -> Validators | None:
+        """What to ask with: now and then for the whole, until it is had.
+
+        A server that says "not modified" whatever is asked is found out.
+        """
+        if self.validators is None or self._unasked < ASK_WHOLE_AFTER:
+            return self.validators
+        return replace(self.validators, condition=Condition())
+
     def _accept(
         self, answer: Fetched, loaded: Loaded, current: Registry | None, *, keep: bool
     ) -> Delivery:
         registry = loaded.registry
         self._feed.check(answer.source)
         if current is not None:
-            grace = self._settings.removal_grace
+            grace = self.settings.removal_grace
             registry = carry_over(current, registry, grace, self._clock.now())
             self._feed.check(answer.source)
         memory = self._memory(registry)
@@ -239,8 +264,15 @@ class Keeper:
             clock, departed = split_memory(last.memory)
             self._clock.restore(clock)
             registry = recall_departed(loaded.registry, departed)
-        except (FeedFault, InvalidRegistry, ValueError) as fault:
+        except FeedFault as fault:
             _log.warning("%s", fault)
+            if fault.reason == Reason.STATE_CORRUPTED:
+                self._store.set_aside()
+            return None
+        except (InvalidRegistry, ValueError, TypeError, ArithmeticError) as fault:
+            where = self.settings.state
+            _log.warning("%s: what was kept is no use, and set aside: %s", where, fault)
+            self._store.set_aside()
             return None
         self.validators = last.validators
         return Delivery(registry, last.validators.source, loaded.rejected)
@@ -265,9 +297,14 @@ class Keeper:
                 self.validators = self.validators.without_content()
 
     def _load(self, data: bytes, source: str) -> Loaded:
-        limits = load_limits(self._settings)
+        limits = load_limits(self.settings)
         try:
-            return load(data, limits=limits, now=span_of(self._clock.now()).latest)
+            return load(
+                data,
+                limits=limits,
+                now=span_of(self._clock.now()).latest,
+                look=lambda: self._feed.check(source),
+            )
         except InvalidRegistry as invalid:
             raise InvalidRegistry(
                 replace(each, where=f"{source}: {each.where}")

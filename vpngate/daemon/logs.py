@@ -13,6 +13,9 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from vpngate.plaintext import plain
+
+_LONGEST = 8000  # characters: a traceback, on one line
 # sd-daemon(3): a line that starts with <N> has syslog priority N.
 _PRIORITIES = {
     logging.DEBUG: 7,
@@ -35,7 +38,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        text = f"{_room(record)}: {_one_line(_message(self, record))}"
+        text = f"{_room(record)}: {_message(self, record)}"
         if self._journal:
             return f"<{_PRIORITIES.get(record.levelno, 5)}>{text}"
         return f"{_time(record)} {record.levelname.lower()} {text}"
@@ -83,6 +86,11 @@ def _room(record: logging.LogRecord) -> str:
 
 
 def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """What is said, on one line, whoever wrote it."""
+    return _one_line(_said(formatter, record))
+
+
+def _said(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     text = record.getMessage()
     if record.exc_info:
         # A traceback is for those who look for it.
@@ -93,7 +101,8 @@ def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " | ".join(line.strip() for line in text.splitlines() if line.strip())
+    lines = [line.strip() for line in text.split("\n")]
+    return plain(" | ".join(filter(None, lines)), _LONGEST)
 
 
 def _time(record: logging.LogRecord) -> str:

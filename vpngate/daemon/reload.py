@@ -12,29 +12,38 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from vpngate import feed
-from vpngate.config import Config, Reload, changes
+from vpngate.config import Config, Reload, changes, without_more
+from vpngate.daemon.aside import Shared, aside
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
+from vpngate.daemon.facts import facts_of
+from vpngate.daemon.freshness import Freshness
 from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
-from vpngate.feed import INVALID, NoSourceAnswered, Validators, next_fetch, reason_of
-from vpngate.metrics import Metrics, RegistryFacts
-from vpngate.registry import Reason, Registry, When
+from vpngate.feed import (
+    INVALID,
+    NoSourceAnswered,
+    Validators,
+    given_up,
+    next_fetch,
+    reason_of,
+)
+from vpngate.metrics import Metrics
+from vpngate.registry import Accept, Reason
 
 _log = logging.getLogger(__name__)
 
 
 # Every reason that a registry can be refused for, as a metric's label has it.
 REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Reason))
-EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
 
 
 class Reloader:
@@ -61,84 +70,107 @@ class Reloader:
         self._path = path
         self._look = look
         self._rejected = delivery.rejected
-        self._turn = asyncio.Lock()
+        self._turn = asyncio.Lock()  # of what is in force
+        self._configurations = Shared(self._take_config)
+        self._registries = Shared(self._take_registry)
+        self._fetching: asyncio.Task[Delivery | None] | None = None
+        self._wanted = current.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._failures = 0
-        self.failure = ""  # why the last registry was not taken
+        self._freshness = Freshness(clock)
         self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._announce(registry_taken=delivery.refusal is None)
         if delivery.refusal is not None:
             self._refused(delivery.refusal)
         self._note_sources(keeper)
 
-    async def reload(self, *, accept_removals: bool = False) -> dict[str, Any]:
-        """Read everything again; what came of it, or the error that stopped it."""
-        async with self._turn:
-            self._reloaded.set()
-            config = await self._next_config()
-            keeper = self._keeper_for(config)
-            standing = keeper.validators
-            delivery, refusal = await self._next_registry(
-                keeper, accept_removals=accept_removals
-            )
-            try:
-                await self._put_in_force(config, delivery)
-            except Exception as error:
-                self._not_in_force(keeper, standing, error)
-                self._metrics.config_refused()
-                raise
-            await self._keep(keeper, delivery)
-            if keeper is not self._keeper:
-                self._keeper.cancel()
-                self._keeper = keeper
-            if refusal is not None:
-                raise refusal
-        return self._outcome(delivery)
+    async def reload(self, *, accept: Collection[Accept] = ()) -> dict[str, Any]:
+        """Read everything again; what came of it, or the error that stopped it.
+
+        The configuration first: nothing in it waits for a source, but what would slow
+        somebody. Of several that wait, one does the work.
+        """
+        await self._configurations()
+        if accept:
+            async with self._registries.turn:
+                return await self._take_registry(accept=accept)
+        return await self._registries()
 
     async def refresh(self) -> None:
         """Fetch the registry again and again, at the pace that is configured."""
         random = Random()  # noqa: S311 - spreads a fleet, no secret
         while True:
-            async with self._turn:  # a reload may have another pace, or have failed
-                self._reloaded.clear()
+            self._reloaded.clear()  # by a reload, which may have brought another pace
             refresh = self._current.snapshot.config.registry.refresh
+            failures = self._freshness.failures
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next_fetch(refresh, self._failures, random)):
+                async with asyncio.timeout(next_fetch(refresh, failures, random)):
                     await self._reloaded.wait()
                 continue
             try:
-                await self._refresh_once()
+                await self._registries()
             except VpngateError as refusal:
                 for line in refusal.lines:
                     _log.warning("%s; the registry in force stays", line)
 
-    async def _refresh_once(self) -> None:
+    async def _take_config(self) -> None:
+        """Put the file's configuration in force, as far as it slows nobody more."""
         async with self._turn:
-            keeper, standing = self._keeper, self._keeper.validators
-            delivery, refusal = await self._next_registry(keeper, accept_removals=False)
-            if refusal is not None:
-                raise refusal
-            if delivery is None:
-                return
+            old = self._current.snapshot.config
+            config = await self._next_config()
+            keeper = self._keeper_for(config)
+            at_once = without_more(old, config)
             try:
-                await self._put_in_force(self._current.snapshot.config, delivery)
+                if at_once != old:
+                    await self._put_in_force(at_once, None)
+                    self._announce(registry_taken=False)
+            except Exception:
+                self._metrics.config_refused()
+                raise
+            self._wanted = config
+            if keeper is not self._keeper:
+                # Whoever waits for a source that is none any more, waits in vain.
+                self._keeper.cancel()
+                self._keeper = keeper
+                if self._fetching is not None:
+                    self._fetching.cancel()
+            self._reloaded.set()
+
+    async def _take_registry(
+        self, *, accept: Collection[Accept] = ()
+    ) -> dict[str, Any]:
+        """Fetch, and put in force what was fetched and all of the configuration."""
+        keeper, standing = self._keeper, self._keeper.validators
+        delivery, refusal = await self._next_registry(keeper, accept=accept)
+        if refusal is not None and keeper is not self._keeper:
+            raise refusal  # the other one's fetch comes next
+        async with self._turn:
+            try:
+                await self._put_in_force(self._wanted, delivery)
             except Exception as error:
                 self._not_in_force(keeper, standing, error)
                 raise
+            if refusal is None:
+                self._freshness.succeeded()
+            self._announce(registry_taken=refusal is None)
             await self._keep(keeper, delivery)
+        self._reloaded.set()
+        if refusal is not None:
+            raise refusal
+        return self._outcome(delivery)
 
     @staticmethod
     async def _keep(keeper: Keeper, delivery: Delivery | None) -> None:
         if delivery is not None:
-            await asyncio.to_thread(keeper.keep, delivery)
+            await aside(keeper.keep, delivery)
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""
         await self._current.age()
         registry = self._current.snapshot.registry
-        facts = _facts(registry, self._rejected, self._clock.now())
+        facts = facts_of(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)
+        self._freshness.tell(registry, self._current.snapshot.config.registry.refresh)
 
     async def look_again(self) -> None:
         """Follow interfaces and addresses as they come and go."""
@@ -156,8 +188,10 @@ class Reloader:
         _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
-        """End a fetch that is running; for the daemon's stop."""
+        """End what is running, whatever it waits for; for the daemon's stop."""
         self._keeper.cancel()
+        self._configurations.cancel()
+        self._registries.cancel()
 
     async def _next_config(self) -> Config:
         """The configuration as it stands in its file now, if it may be taken."""
@@ -176,7 +210,7 @@ class Reloader:
 
     def _keeper_for(self, config: Config) -> Keeper:
         """The keeper in office, or its successor if the sources have changed."""
-        if config.registry == self._current.snapshot.config.registry:
+        if config.registry == self._keeper.settings:
             return self._keeper
         return Keeper(config.registry, self._clock, self._keeper.validators)
 
@@ -185,25 +219,48 @@ class Reloader:
     ) -> None:
         """What was fetched stays new: the next fetch must not call it unchanged."""
         keeper.validators = self._keeper.validators = standing
-        self._failures += 1
+        in_force = self._current.snapshot.config
+        if self._wanted != in_force:
+            self._metrics.config_refused()
+            self._wanted = in_force
         lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
-        self.failure = lines[0]
+        self._freshness.failed(lines[0])
 
     async def _next_registry(
-        self, keeper: Keeper, *, accept_removals: bool
+        self, keeper: Keeper, *, accept: Collection[Accept]
     ) -> tuple[Delivery | None, VpngateError | None]:
-        try:
-            delivery = await asyncio.to_thread(
+        self._fetching = fetching = asyncio.create_task(
+            aside(
                 keeper.fetch,
                 self._current.snapshot.registry,
-                accept_removals=accept_removals,
+                accept=accept,
             )
+        )
+        try:
+            await asyncio.wait({fetching})
+        finally:
+            fetching.cancel()  # nobody waits any more
+        if fetching.cancelled():  # another keeper took over
+            return None, given_up("registry")
+        try:
+            delivery = fetching.result()
         except VpngateError as refusal:
-            self._refused(refusal)
+            if keeper is self._keeper:
+                self._refused(refusal)
             return None, refusal
-        self._failures, self.failure = 0, ""
         self._note_sources(keeper)
         return delivery, None
+
+    def stale(self) -> list[str]:
+        """Why the registry in force is not what it should be now; from any thread."""
+        snapshot = self._current.snapshot
+        refresh = snapshot.config.registry.refresh
+        return list(self._freshness.stale(snapshot.registry, refresh).values())
+
+    @property
+    def failure(self) -> str:
+        """Why the last registry was not taken; empty if it was."""
+        return self._freshness.failure
 
     def _note_sources(self, keeper: Keeper) -> None:
         """Tell of the sources that failed while another had the registry."""
@@ -212,12 +269,14 @@ class Reloader:
             self._metrics.source_failed(reason_of(fault))
 
     def _refused(self, refusal: VpngateError) -> None:
-        self._failures += 1
-        self.failure = refusal.lines[0]
+        self._freshness.failed(refusal.lines[0])
         for fault in _faults(refusal):
             self._metrics.registry_refused(reason_of(fault))
 
     async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
+        if delivery is None and config == self._current.snapshot.config:
+            await self._current.age()  # what was broken off before is undone
+            return
         machine = await asyncio.to_thread(self._look, config)
 
         def successor(snapshot: Snapshot) -> Snapshot:
@@ -230,7 +289,6 @@ class Reloader:
         self._clock.patience = config.registry.removal_grace
         if delivery is not None:
             self._rejected = delivery.rejected
-        self._announce(registry_taken=not self.failure)
 
     def _announce(self, *, registry_taken: bool) -> None:
         """Tell the metrics what is in force."""
@@ -238,7 +296,7 @@ class Reloader:
         gateway = snapshot.config.gateway
         self._metrics.config_taken(now)
         self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
-        facts = _facts(snapshot.registry, self._rejected, self._clock.now())
+        facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
             self._metrics.registry_taken(facts, now)
         else:
@@ -258,17 +316,3 @@ class Reloader:
 def _faults(refusal: VpngateError) -> tuple[VpngateError, ...]:
     """What each source had against it, or the one thing that was."""
     return refusal.faults if isinstance(refusal, NoSourceAnswered) else (refusal,)
-
-
-def _facts(registry: Registry, rejected: int, now: When) -> RegistryFacts:
-    """What the metrics show of a registry."""
-    return RegistryFacts(
-        prefixes=registry.prefixes,
-        rejected_rows=rejected,
-        serial=registry.serial,
-        generated=registry.generated,
-        expiring={
-            name: registry.expiring(now, within)
-            for name, within in EXPIRING_WITHIN.items()
-        },
-    )

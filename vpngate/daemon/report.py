@@ -62,7 +62,11 @@ class Report:
         }
 
     def _registry(self, registry: Registry) -> dict[str, Any]:
-        moments = {"generated": registry.generated, "loaded": registry.loaded}
+        moments = {
+            "generated": registry.generated,
+            "expires": registry.expires,
+            "loaded": registry.loaded,
+        }
         return {
             "name": registry.name,
             "serial": registry.serial,

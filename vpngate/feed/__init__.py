@@ -13,7 +13,7 @@ it hands bytes on. A fetch blocks, so the daemon gives it a thread of its own:
 """
 
 from vpngate.feed.answer import Answer, Fetched, NotModified, Validators
-from vpngate.feed.faults import INVALID, NoSourceAnswered, Reason, reason_of
+from vpngate.feed.faults import INVALID, NoSourceAnswered, Reason, given_up, reason_of
 from vpngate.feed.feed import Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
@@ -34,6 +34,7 @@ __all__ = [
     "Reason",
     "Store",
     "Validators",
+    "given_up",
     "next_fetch",
     "reason_of",
 ]

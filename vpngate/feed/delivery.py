@@ -26,6 +26,7 @@ class _Published:
     data: bytes
     signature: bytes | None
     condition: Condition
+    coded: bool = False
 
 
 def deliver(
@@ -69,7 +70,7 @@ def deliver(
         newest = max(validators.signed_at, previous.signed_at)
         return NotModified(str(source), replace(validators, signed_at=newest))
     _check_age(validators, previous, str(source.signature))
-    check_expansion(published.data, settings.limits.expanded, str(source))
+    check_expansion(published.data, settings.limits.expanded, str(source), deadline)
     return Fetched(published.data, str(source), published.signature, validators)
 
 
@@ -100,7 +101,6 @@ class _Fetcher:
         """Registry and signature; None if the server says that `condition` holds."""
         demand = https.Demand(
             self._limits.published,
-            self._limits.expanded,
             framed=not self._signed,
             fresh=self._fresh,
         )
@@ -108,11 +108,10 @@ class _Fetcher:
         if registry is None:
             return None
         signature = self._signature(source.signature) if self._signed else None
-        return _Published(registry.body, signature, registry.condition)
+        return _Published(registry.body, signature, registry.condition, registry.coded)
 
     def _signature(self, address: HttpsAddress) -> bytes:
         demand = https.Demand(
-            MAX_SIGNATURE_BYTES,
             MAX_SIGNATURE_BYTES,
             any_type=True,
             fresh=self._fresh,
@@ -143,7 +142,23 @@ def _signed_at(published: _Published, key: PublicKey | None, where: str) -> int:
     """Verifies, if there is a key to verify with; seconds since 1970, 0 if unknown."""
     if key is None:
         return 0
-    return verify(published.data, published.signature or b"", key, where).timestamp or 0
+    try:
+        signed = verify(published.data, published.signature or b"", key, where)
+    except FeedFault as failure:
+        if published.coded and failure.reason == Reason.SIGNATURE_WRONG:
+            raise _signed_unpacked(where) from failure
+        raise
+    return signed.timestamp or 0
+
+
+def _signed_unpacked(where: str) -> FeedFault:
+    """What a signature covers has to come as it was signed.
+
+    Whoever has no key could otherwise have anything unpacked.
+    """
+    what = "does not fit the bytes as sent: the server packs them (Content-Encoding)"
+    remedy = "serve the registry without Content-Encoding, or publish and sign a .gz"
+    return fault(Reason.CONTENT_ENCODING, where, what, remedy)
 
 
 def _check_age(validators: Validators, previous: Validators, where: str) -> None:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
+from io import BytesIO
 from urllib.parse import urlsplit, urlunsplit
 
 from urllib3 import BaseHTTPResponse
@@ -77,21 +78,21 @@ class Transport:
         announced = response.headers.get("Content-Length", "")
         if announced.isdecimal() and int(announced) > max_bytes:
             raise self._too_large(f"{announced} bytes, more than {max_bytes}")
-        content = bytearray()
+        content = BytesIO()  # hands its bytes on without a copy of them all
         try:
             for chunk in response.stream(_CHUNK, decode_content=False):
-                content += chunk
-                if len(content) > max_bytes:
+                content.write(chunk)
+                if content.tell() > max_bytes:
                     raise self._too_large(f"more than {max_bytes} bytes")
         except ProtocolError as error:
             self._deadline.check(self.where)
-            what = f"the body ended early, after {len(content)} bytes"
+            what = f"the body ended early, after {content.tell()} bytes"
             remedy = "see the file on the server and the server's log"
             raise fault(Reason.TRUNCATED, self.where, what, remedy) from error
         # A connection that was cut at the deadline looks like a body's end to a
         # response that states no length.
         self._deadline.check(self.where)
-        return bytes(content)
+        return content.getvalue()
 
     def _too_large(self, what: str) -> FeedFault:
         remedy = "see whether it is a registry"

@@ -43,6 +43,7 @@ class Feed:
         NoSourceAnswered with every reason if none has; FeedFault after `cancel`.
         """
         faults: list[VpngateError] = []
+        self.check("registry")  # a fetch before may take its time to end
         with self._turn:
             for source in self._settings.sources:
                 try:

@@ -20,7 +20,6 @@ from urllib3 import BaseHTTPResponse
 from vpngate import __version__
 from vpngate.feed.answer import Condition
 from vpngate.feed.exchange import Transport
-from vpngate.feed.expand import gunzip
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.settings import HttpsAddress, parse_https
 
@@ -58,10 +57,14 @@ _STATUS_REASONS: dict[int, Reason] = {
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A delivered body, its content coding undone, and how to ask for it next."""
+    """A delivered body as it was sent, and how to ask for it next.
+
+    coded   the server says that it packed the body on the way; nothing was unpacked
+    """
 
     body: bytes
     condition: Condition
+    coded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,12 @@ class Demand:
     """What is asked of a resource beyond its being there.
 
     max_bytes   of the body, as sent
-    expanded    of the body with its content coding undone
     any_type    take any content type
     framed      refuse a body whose end nothing proves: no length, not chunked
     fresh       ask caches on the way to look again
     """
 
     max_bytes: int
-    expanded: int
     any_type: bool = False
     framed: bool = False
     fresh: bool = False
@@ -113,9 +114,9 @@ def get(
                 return None
             if response.status not in _REDIRECTS:
                 _check_head(response, where, demand)
+                coded = _is_coded(response, current, where)
                 body = transport.body(response, demand.max_bytes)
-                body = _decoded(response, body, current, where, demand.expanded)
-                return Resource(body, _condition_of(response))
+                return Resource(body, _condition_of(response), coded)
             current = _redirected(response, current, where)
     what = f"redirects more than {_MAX_REDIRECTS} times"
     raise fault(Reason.REDIRECT, where, what, "name the final address")
@@ -155,14 +156,8 @@ def _check_head(response: BaseHTTPResponse, where: str, demand: Demand) -> None:
         raise fault(Reason.TRUNCATED, where, what, remedy)
 
 
-def _decoded(
-    response: BaseHTTPResponse,
-    body: bytes,
-    current: HttpsAddress,
-    where: str,
-    max_bytes: int,
-) -> bytes:
-    """The body as its publisher has it on disk.
+def _is_coded(response: BaseHTTPResponse, current: HttpsAddress, where: str) -> bool:
+    """Whether the body is, by the server's word, a gzip of what was published.
 
     Identity was asked for, but object stores send what was uploaded. And some
     servers call a file that ends in .gz a gzip coding of the file within; what was
@@ -170,14 +165,12 @@ def _decoded(
     """
     coding = response.headers.get("Content-Encoding", "").strip().lower()
     if coding in {"", "identity"}:
-        return body
+        return False
     if coding not in _GZIP:
         what = f"is sent in the coding {coding}, which was not asked for"
         remedy = "serve it without Content-Encoding"
         raise fault(Reason.CONTENT_ENCODING, where, what, remedy)
-    if urlsplit(current.url).path.endswith(".gz"):
-        return body
-    return gunzip(body, max_bytes, where)
+    return not urlsplit(current.url).path.endswith(".gz")
 
 
 def _condition_of(response: BaseHTTPResponse) -> Condition:

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 import time
+from io import BytesIO
 from pathlib import Path
 
 from vpngate.errors import FeedFault
@@ -58,17 +59,17 @@ def read_file(path: Path, max_bytes: int, *, settle: bool = True) -> bytes:
 
 
 def _read(descriptor: int, max_bytes: int, where: str) -> bytes:
-    content = bytearray()
+    content = BytesIO()  # hands its bytes on without a copy of them all
     while chunk := os.read(descriptor, _CHUNK):
-        content += chunk
-        if len(content) > max_bytes:
+        content.write(chunk)
+        if content.tell() > max_bytes:
             raise fault(
                 Reason.TOO_LARGE,
                 where,
                 f"more than {max_bytes} bytes",
                 "see whether it is a registry",
             )
-    return bytes(content)
+    return content.getvalue()
 
 
 def _version(status: os.stat_result) -> tuple[int, int]:

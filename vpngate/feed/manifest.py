@@ -6,13 +6,20 @@ not know where the files lie or how they are written.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Any
 
 from vpngate.feed.answer import Condition, Validators
 
 _FORMAT = 1
+_NAME = re.compile(r"(registry|memory)-[0-9a-z.-]{1,80}", re.ASCII)
+_DIGITS = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_MAX_FILE_BYTES = 10**9
+_MAX_TEXT = 4096  # characters of a source or a validator
+_LAST_MOMENT = 10**12  # seconds since 1970: what a signature's twelve digits hold
 _DIGEST = "sha256"  # the field, and the algorithm
 
 
@@ -68,16 +75,51 @@ class Manifest:
             if fields["format"] != _FORMAT:
                 raise ValueError(f"its format is {fields['format']}, not {_FORMAT}")
             signature = fields["signature"]
-            validators = fields["validators"]
-            condition = Condition(**validators.pop("condition"))
             return cls(
-                registry=FileRecord(**fields["registry"]),
-                signature=FileRecord(**signature) if signature else None,
-                memory=FileRecord(**fields["memory"]),
-                validators=Validators(**validators, condition=condition),
+                registry=_record(fields["registry"], "registry-"),
+                signature=_record(signature, "registry-") if signature else None,
+                memory=_record(fields["memory"], "memory-"),
+                validators=_validators(fields["validators"]),
             )
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"it is not what was written ({error!r})") from error
+
+
+def _record(fields: dict[str, Any], prefix: str) -> FileRecord:
+    """A record of what we write ourselves: no other name, no other size."""
+    record = FileRecord(**fields)
+    if not (_is_text(record.name, 100) and _NAME.fullmatch(record.name)):
+        raise ValueError("it names a file that is none of ours")
+    if not record.name.startswith(prefix):
+        raise ValueError(f"it names {record.name} where {prefix} belongs")
+    if not _is_number(record.size, _MAX_FILE_BYTES):
+        raise ValueError("it states a size that no file of ours has")
+    if not (_is_text(record.sha256, 64) and _DIGITS.fullmatch(record.sha256)):
+        raise ValueError("it states a digest that is none")
+    return record
+
+
+def _validators(fields: dict[str, Any]) -> Validators:
+    """What is sent to servers again: texts that a header line can hold."""
+    condition = Condition(**fields.pop("condition"))
+    found = Validators(**fields, condition=condition)
+    texts = (found.digest, found.key_id, condition.etag, condition.last_modified)
+    source = isinstance(found.source, str)  # of the configuration: it is compared
+    if not source or not all(_is_text(text, _MAX_TEXT) for text in texts):
+        raise ValueError("its validators are no texts of one line")
+    if not _is_number(found.signed_at, _LAST_MOMENT):
+        raise ValueError("it states a moment that is none")
+    return found
+
+
+def _is_text(value: object, longest: int) -> bool:
+    if not isinstance(value, str) or len(value) > longest:
+        return False
+    return value.isascii() and value.isprintable()
+
+
+def _is_number(value: object, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
 
 
 def digest(content: bytes) -> str:

@@ -103,8 +103,8 @@ class Limits:
     file_pause   the same for a local file
     """
 
-    published: int = 256 * 2**20
-    expanded: int = 512 * 2**20
+    published: int = 128 * 10**6
+    expanded: int = 512 * 10**6
     connect: float = 10.0
     idle: float = 20.0
     deadline: float = 120.0

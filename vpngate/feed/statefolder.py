@@ -105,6 +105,11 @@ class StateFolder:
             file.flush()
             os.fsync(descriptor)
 
+    def set_aside(self, name: str, aside: str) -> None:
+        """Gives a file another name, if it can be done: it is to be looked at."""
+        with suppress(OSError):
+            os.rename(name, aside, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
     def sweep(self, keep: Collection[str], prefixes: tuple[str, ...]) -> None:
         """Removes files of ours that are not in `keep`; what resists stays."""
         with suppress(OSError), os.scandir(self._folder) as entries:

@@ -28,6 +28,7 @@ from vpngate.feed.minisign import PublicKey, verify
 from vpngate.feed.statefolder import StateFolder
 
 _MANIFEST = "last-good.json"
+_SET_ASIDE = "set-aside.json"  # the same, of a state that was no use
 _MAX_MANIFEST_BYTES = 64 * 1024
 _REGISTRY = "registry-"
 _SIGNATURE_SUFFIX = ".minisig"
@@ -75,6 +76,11 @@ class Store:
         if self._key:
             self._verify(data, signature, self._key)
         return LastGood(data, signature, manifest.validators, memory)
+
+    def set_aside(self) -> None:
+        """What is kept is nonsense: nobody reads it again, but who wants to look."""
+        with suppress(FeedFault), StateFolder.writing(self._path) as folder:
+            folder.set_aside(_MANIFEST, _SET_ASIDE)
 
     def stage(self, last_good: LastGood) -> None:
         """Writes this one beside the old one, so that there is room to `save` it.

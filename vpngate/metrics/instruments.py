@@ -84,6 +84,10 @@ class Metrics:
             "registry_last_load_success_timestamp_seconds",
             "When a registry was last taken",
         )
+        self._refresh_time = self._gauge(
+            "registry_last_refresh_success_timestamp_seconds",
+            "When a source last had the registry in force, or another one",
+        )
         self._in_sync = self._gauge(
             "kernel_in_sync", "Whether the kernel held what it should at the last look"
         )
@@ -152,10 +156,11 @@ class Metrics:
         self._config_ok.set(0)
 
     def registry_taken(self, facts: RegistryFacts, now: float) -> None:
-        """A registry is in force."""
+        """A source has what is in force now, new or as it was."""
         self._snapshot.registry = facts
         self._registry_ok.set(1)
         self._registry_time.set(now)
+        self._refresh_time.set(now)
 
     def registry_refused(self, reason: str) -> None:
         """A load left the old registry in force."""

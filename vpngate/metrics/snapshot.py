@@ -55,14 +55,15 @@ class KernelTotals(Protocol):
 class RegistryFacts:
     """The registry in force: what of it is counted.
 
-    `serial` and `generated` (seconds since the epoch) are None where the format
-    has none; `expiring` counts prefixes by the time within which they end.
+    `serial`, `generated` and `expires` (seconds since the epoch) are None where the
+    format has none; `expiring` counts prefixes by the time within which they end.
     """
 
     prefixes: Mapping[Family, int]
     rejected_rows: int
     serial: int | None = None
     generated: float | None = None
+    expires: float | None = None
     expiring: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -131,6 +132,10 @@ def _of_registry(facts: RegistryFacts) -> Iterator[Metric]:
         "rows_rejected": ("Rows that could not be read", facts.rejected_rows),
         "serial": ("The registry's serial", facts.serial),
         "generated_timestamp_seconds": ("When it was made", facts.generated),
+        "expires_timestamp_seconds": (
+            "Until when it is meant to be used",
+            facts.expires,
+        ),
     }
     for name, (text, value) in single.items():
         if value is not None:

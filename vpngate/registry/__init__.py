@@ -14,7 +14,14 @@ from vpngate.registry.departures import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.guard import GuardSettings, Objection, Reason, guard, objections
+from vpngate.registry.guard import (
+    Accept,
+    GuardSettings,
+    Objection,
+    Reason,
+    guard,
+    objections,
+)
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.loading import Limits, Loaded, load
 from vpngate.registry.moments import Span, When
@@ -22,6 +29,7 @@ from vpngate.registry.registration import Registration
 from vpngate.registry.snapshot import Registry, empty_registry
 
 __all__ = [
+    "Accept",
     "Change",
     "Clock",
     "Comparison",

@@ -8,7 +8,6 @@ and the new one, and a registration stands if it is valid anywhere in it.
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -18,6 +17,8 @@ from vpngate.registry.moments import Span
 TOLERANCE = 60.0  # seconds
 # A clock that shows ever new times is not worth more memory than this.
 _MAX_COURSES = 16
+_LONGEST_BOOT = 64  # characters; the kernel's has 36
+_LAST_SHOWN = 253402300799.0  # the end of the year 9999
 
 
 class Reading(NamedTuple):
@@ -109,6 +110,9 @@ def restore_clock(text: str) -> Clock:
         raise ValueError(f"not a clock: {error!r}") from None
     if not courses:
         raise ValueError("not a clock: it never showed a time")
-    if not all(math.isfinite(number) for course in courses for number in course):
+    if len(courses) > _MAX_COURSES + 1 or len(clock.boot) > _LONGEST_BOOT:
+        raise ValueError("not a clock: it remembers more than one does")
+    shown = [number for course in courses for number in course]
+    if not all(0 <= number <= _LAST_SHOWN for number in (*shown, clock.uptime)):
         raise ValueError("not a clock: it showed no time that there is")
     return clock

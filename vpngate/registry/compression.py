@@ -1,45 +1,59 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Gzip (RFC 1952) in memory, never more than was asked for.
+"""The content of a registry in pieces, gzip or not, never more than was asked for.
 
-Knows compressed bytes; does not know what they hold.
+Knows that nothing of it needs to stand in memory as a whole; does not know what it
+holds.
 """
 
-import zlib
+import hashlib
+from collections.abc import Callable, Iterator
 
 from vpngate.errors import InvalidRegistry, Problem
+from vpngate.expansion import MAGIC, Bounds, Damaged, NotExpanded, expand
 
-_MAGIC = b"\x1f\x8b"
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib: expect a gzip header
-
-
-def is_compressed(data: bytes) -> bool:
-    """Whether data begins as gzip does."""
-    return data.startswith(_MAGIC)
+_PIECE = 256 * 1024  # bytes
 
 
-def decompress(data: bytes, limit: int) -> bytes:
-    """The content of one or several gzip members, at most `limit` bytes of it.
+class Content:
+    """The bytes of a registry, unpacked while they are read, once.
 
-    Raises InvalidRegistry if it is longer, damaged or cut short.
+    After the last piece `digest` is the SHA-256 of all of them, hexadecimal.
     """
-    members: list[bytes] = []
-    left = limit
-    while data:
-        stream = zlib.decompressobj(_GZIP_WINDOW)
+
+    def __init__(self, data: bytes, limit: int, look: Callable[[], None]) -> None:
+        """`limit` in bytes, unpacked; `look` is called between any two pieces."""
+        self._pieces = self._unpacked(data, limit, look)
+        self._hash = hashlib.sha256()
+        self.head = next(self._pieces, b"")
+
+    @property
+    def digest(self) -> str:
+        """Of what has been read."""
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Every piece; InvalidRegistry if it is too long, damaged or cut short."""
+        piece: bytes | None = self.head
+        while piece is not None:
+            self._hash.update(piece)
+            yield piece
+            piece = next(self._pieces, None)
+
+    @staticmethod
+    def _unpacked(data: bytes, limit: int, look: Callable[[], None]) -> Iterator[bytes]:
+        if not data.startswith(MAGIC):
+            if len(data) > limit:
+                raise _bad(f"has more than {limit} bytes")
+            for at in range(0, len(data), _PIECE):
+                look()
+                yield data[at : at + _PIECE]
+            return
         try:
-            # One byte more than allowed, to tell "too long" from "just fits".
-            member = stream.decompress(data, left + 1)
-        except zlib.error as error:
-            raise _bad(f"is damaged gzip ({error})") from None
-        if len(member) > left:
-            raise _bad(f"has more than {limit} bytes, uncompressed")
-        if not stream.eof:
-            raise _bad("is gzip cut short")
-        members.append(member)
-        left -= len(member)
-        data = stream.unused_data.lstrip(b"\0")  # padding after a member is common
-    return b"".join(members)
+            yield from expand(data, Bounds(limit), look)
+        except NotExpanded as error:
+            remedy = "fetch it again" if isinstance(error, Damaged) else ""
+            raise _bad(str(error), remedy) from None
 
 
-def _bad(what: str) -> InvalidRegistry:
-    return InvalidRegistry([Problem("registry", what, "fetch it again")])
+def _bad(what: str, remedy: str = "see whether it is a registry") -> InvalidRegistry:
+    return InvalidRegistry([Problem("registry", what, remedy)])

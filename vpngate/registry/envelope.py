@@ -6,15 +6,21 @@ Knows the envelope's keys and their types; does not know what a row's field may 
 an item at a time, so that a large one never stands in memory as objects.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vpngate.errors import InvalidRegistry, Problem
-from vpngate.registry.intake import Fields, Intake, shorten
-from vpngate.registry.jsontext import JsonText
+from vpngate.registry.intake import Fields, Intake, bare, shorten
+from vpngate.registry.jsontext import JsonText, KeyTwice
 from vpngate.registry.moments import parse_moment
 from vpngate.registry.prefixes import parse_prefix
+
+_MAX_KEYS = 64  # of the envelope, known or not
+_MAX_NAME = 128  # characters
+_MAX_SENTINELS = 1000
+# What JSON of every language and a metric's float hold exactly (RFC 8259, 6).
+_MAX_SERIAL = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ def place_of(item: int, field: str) -> str:
     return f"{where}, {field}" if field else where
 
 
-def read_envelope(content: bytes, intake: Intake) -> Envelope:
+def read_envelope(content: Iterable[bytes], intake: Intake) -> Envelope:
     """Hands each registration of a JSON registry to the intake.
 
     Raises InvalidRegistry if it is not JSON from end to end, or if a key of the
@@ -66,6 +72,8 @@ def read_envelope(content: bytes, intake: Intake) -> Envelope:
 def _read(reader: JsonText, intake: Intake) -> list[tuple[str, Any]]:
     keys: list[tuple[str, Any]] = []
     for key in reader.members():
+        if len(keys) == _MAX_KEYS:
+            raise ValueError(f"more than {_MAX_KEYS} keys beside each other")
         if key == _REGISTRATIONS and reader.at_list():
             for item, value in enumerate(reader.items()):
                 _take(intake, item, value)
@@ -79,6 +87,9 @@ def _read(reader: JsonText, intake: Intake) -> list[tuple[str, Any]]:
 def _take(intake: Intake, item: int, value: Any) -> None:
     if not isinstance(value, dict):
         intake.refuse(item, {"": "is not an object"}, None)
+    elif isinstance(value, KeyTwice):
+        reasons = {_quoted(value.key): "is there more than once"}
+        intake.refuse(item, reasons, _fields(value), _fields(value.first))
     elif (texts := _texts(value)) is not None:
         intake.take(item, texts)
     else:
@@ -99,8 +110,11 @@ def _texts(value: dict[str, Any]) -> list[str] | None:
             contents[_TUNNELS] = "+".join(tunnels)
         elif tunnels is not None:
             return None
-        return ["" if text is None else str.strip(text) for text in contents]
-    except TypeError:
+        return [
+            "" if text is None else (text.strip() if text.isascii() else bare(text))
+            for text in contents
+        ]
+    except (AttributeError, TypeError):
         return None
 
 
@@ -112,13 +126,17 @@ def _refuse(intake: Intake, item: int, value: dict[str, Any]) -> None:
         for key, content in value.items()
         if key not in _ITEM or not (content is None or _ITEM[key].fits(content))
     }
-    texts = {
-        name: "+".join(content) if isinstance(content, list) else content
-        for name in Fields._fields
-        if name not in reasons and (content := value.get(name)) is not None
-    }
-    fields = Fields(**{name: text.strip() for name, text in texts.items()})
-    intake.refuse(item, reasons, fields)
+    intake.refuse(item, reasons, _fields(value))
+
+
+def _fields(value: dict[str, Any]) -> Fields:
+    """What of an item can be read, whatever is wrong with the rest."""
+    texts = {}
+    for name in Fields._fields:
+        content = value.get(name)
+        if content is not None and _ITEM[name].fits(content):
+            texts[name] = "+".join(content) if isinstance(content, list) else content
+    return Fields(**{name: bare(text) for name, text in texts.items()})
 
 
 def _quoted(key: str) -> str:
@@ -165,8 +183,8 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_line(value: Any) -> bool:
-    return _is_text(value) and value.isprintable()
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and value.isprintable() and len(value) <= _MAX_NAME
 
 
 def _is_list(value: Any) -> bool:
@@ -178,7 +196,11 @@ def _is_texts(value: Any) -> bool:
 
 
 def _is_prefixes(value: Any) -> bool:
-    return _is_texts(value) and all(_parses(parse_prefix, text) for text in value)
+    return (
+        _is_texts(value)
+        and len(value) <= _MAX_SENTINELS
+        and all(_parses(parse_prefix, text) for text in value)
+    )
 
 
 def _is_moment(value: Any) -> bool:
@@ -186,7 +208,8 @@ def _is_moment(value: Any) -> bool:
 
 
 def _is_serial(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and 0 <= value <= _MAX_SERIAL
 
 
 def _parses(parse: Callable[[str], object], text: str) -> bool:
@@ -200,11 +223,22 @@ def _parses(parse: Callable[[str], object], text: str) -> bool:
 _REGISTRATIONS = "registrations"
 _MOMENT = _Kind("a date like 2026-12-31T18:00:00Z", _is_moment, parse_moment)
 _ENVELOPE = {
-    "registry": _Kind("a text on one line", _is_line, attribute="name"),
-    "serial": _Kind("a whole number from 0", _is_serial, attribute="serial"),
+    "registry": _Kind(
+        f"a text on one line, of {_MAX_NAME} characters at most",
+        _is_name,
+        attribute="name",
+    ),
+    "serial": _Kind(
+        f"a whole number from 0 to {_MAX_SERIAL}", _is_serial, attribute="serial"
+    ),
     "generated": replace(_MOMENT, attribute="generated"),
     "expires": replace(_MOMENT, attribute="expires"),
-    "sentinels": _Kind("a list of prefixes", _is_prefixes, tuple, "sentinels"),
+    "sentinels": _Kind(
+        f"a list of prefixes, {_MAX_SENTINELS} at most",
+        _is_prefixes,
+        tuple,
+        "sentinels",
+    ),
     _REGISTRATIONS: _Kind("a list", _is_list),
 }
 _ITEM = dict.fromkeys(Fields._fields, _Kind("a text", _is_text)) | {

@@ -6,7 +6,7 @@ them a person may overrule; does not know how a registry was read, or what happe
 to it next.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,6 +19,14 @@ from vpngate.registry.departures import in_force_count, removed_count
 from vpngate.registry.intervals import Intervals
 from vpngate.registry.moments import Span, When, format_moment, span_of
 from vpngate.registry.snapshot import Registry
+
+
+class Accept(StrEnum):
+    """What a person may let pass once, and nothing else with it."""
+
+    REMOVALS = "removals"
+    ADDITIONS = "additions"
+    OLDER = "older"  # a serial or a signature, or another registry altogether
 
 
 class Reason(StrEnum):
@@ -34,19 +42,42 @@ class Reason(StrEnum):
     SERIAL_MISSING = "serial_missing"
     SERIAL_REUSED = "serial_reused"
     REMOVED_TOO_MANY = "removed_too_many"
+    ADDED_TOO_MANY = "added_too_many"
+    SPECIAL_RANGE = "special_range"
+
+    @property
+    def accept(self) -> Accept | None:
+        """With what a person may accept it; None if it has to be mended."""
+        return _ACCEPTED.get(self)
 
     @property
     def overridable(self) -> bool:
         """Whether a person may accept it. The others have to be mended."""
-        return self not in _FINAL
+        return self in _ACCEPTED
 
 
-_FINAL = {
-    Reason.EXPIRED,
-    Reason.DEFAULT_ROUTE,
-    Reason.PREFIX_TOO_SHORT,
-    Reason.SERIAL_REUSED,
+_ACCEPTED = {
+    Reason.EMPTY: Accept.REMOVALS,
+    Reason.SENTINEL_MISSING: Accept.REMOVALS,
+    Reason.REMOVED_TOO_MANY: Accept.REMOVALS,
+    Reason.ADDED_TOO_MANY: Accept.ADDITIONS,
+    Reason.OTHER_REGISTRY: Accept.OLDER,
+    Reason.SERIAL_OLDER: Accept.OLDER,
+    Reason.SERIAL_MISSING: Accept.OLDER,
 }
+
+# Nobody's VPN server is there (RFC 6890, and the registries that it began).
+_SPECIAL = Intervals.of_prefixes(
+    [
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10"),
+        *("224.0.0.0/4", "240.0.0.0/4"),
+        *("::/128", "::1/128", "fe80::/10", "ff00::/8"),
+    ]
+)
+_SHORT = 8  # bits; what is shorter is no range of anybody's
+# So many addresses more are one usual allocation, whatever share of a small registry
+# they are: an IPv4 /16, an IPv6 /32.
+_ALLOCATION = {Family.IPV4: 2**16, Family.IPV6: 2**96}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +86,8 @@ class GuardSettings:
 
     min_prefix_length  the shortest prefix taken, by family
     max_removed        share (0 to 1) of prefixes that may go in one load
+    max_added          share of the addresses covered that may come in one load
+    allow_special      take ranges in which nobody's VPN server is
     sentinels          prefixes that must be registered
     """
 
@@ -62,6 +95,8 @@ class GuardSettings:
         default_factory=lambda: {Family.IPV4: 8, Family.IPV6: 19}
     )
     max_removed: float = 0.05
+    max_added: float = 0.5
+    allow_special: bool = False
     sentinels: tuple[str, ...] = ()
 
 
@@ -77,15 +112,15 @@ def guard(
     new: Registry,
     settings: GuardSettings,
     now: When,
-    accept_removals: bool = False,  # noqa: FBT001, FBT002  # the person's word
+    accept: Collection[Accept] = (),
 ) -> None:
     """Raises RegistryRefused with the first objection that nobody overrules.
 
-    Without an old registry there is nothing to compare with. `accept_removals`
-    overrules what a person may: see `Reason.overridable`.
+    Without an old registry there is nothing to compare with. `accept` is a person's
+    word: what of `Reason.accept` is let pass.
     """
     for reason, problem in objections(old, new, settings, now):
-        if not (accept_removals and reason.overridable):
+        if reason.accept not in accept:
             raise RegistryRefused(reason.value, problem)
 
 
@@ -97,11 +132,13 @@ def objections(
     found = [
         *_against_envelope(new, span),
         *_against_prefixes(new, settings),
+        *_against_special(new, settings),
         *_against_content(new, settings, span),
     ]
     if old is not None:
         found += _against_serial(old, new)
         found += _against_removals(old, new, settings, span)
+        found += _against_additions(old, new, settings, span)
     return tuple(sorted(found, key=lambda each: each.reason.overridable))
 
 
@@ -132,6 +169,23 @@ def _against_prefixes(new: Registry, settings: GuardSettings) -> Iterator[Object
         yield Objection(reason, Problem(where + others, what, "take it out"))
 
 
+def _against_special(new: Registry, settings: GuardSettings) -> Iterator[Objection]:
+    if settings.allow_special:
+        return
+    for entries in new.current:
+        shortest = settings.min_prefix_length.get(entries.family, _SHORT)
+        meets = _SPECIAL.meets_each(entries.bounds)
+        # What is too short by itself lies around everything.
+        there = np.flatnonzero(meets & (entries.tree.lengths >= max(shortest, _SHORT)))
+        if len(there):
+            row = int(there[0])
+            where = f"{entries.prefix(row)} as {entries.id(row)}"
+            others = f" and {len(there) - 1} more" if len(there) > 1 else ""
+            what = "is in a range that no VPN server is in"
+            remedy = "take it out, or state allow_special = true"
+            yield Objection(Reason.SPECIAL_RANGE, Problem(where + others, what, remedy))
+
+
 def _against_content(
     new: Registry, settings: GuardSettings, span: Span
 ) -> Iterator[Objection]:
@@ -160,7 +214,7 @@ def _against_serial(old: Registry, new: Registry) -> Iterator[Objection]:
         yield _objection(
             Reason.OTHER_REGISTRY,
             f"is {new.name!r}, until now it was {old.name!r}",
-            "check the source; `--accept-removals` takes the other one",
+            "check the source; `--accept-older` takes the other one",
         )
     elif old.serial is None:
         return
@@ -168,13 +222,13 @@ def _against_serial(old: Registry, new: Registry) -> Iterator[Objection]:
         yield _objection(
             Reason.SERIAL_MISSING,
             f"has no serial, until now it was {old.serial}",
-            "check the source; `--accept-removals` goes on without",
+            "check the source; `--accept-older` goes on without",
         )
     elif new.serial < old.serial:
         yield _objection(
             Reason.SERIAL_OLDER,
             f"has serial {new.serial}, older than {old.serial}",
-            "fetch it again; `--accept-removals` goes back to it",
+            "fetch it again; `--accept-older` goes back to it",
         )
     elif new.serial == old.serial and new.digest != old.digest:
         yield _objection(
@@ -196,6 +250,30 @@ def _against_removals(
             f"({gone / before:.1%}, at most {settings.max_removed:.1%} may go at once)",
             "compare them with `vpngate diff`; `--accept-removals` lets them go",
         )
+
+
+def _against_additions(
+    old: Registry, new: Registry, settings: GuardSettings, span: Span
+) -> Iterator[Objection]:
+    covered = old.covered(span)
+    gained = new.in_force(span).difference(covered).addresses
+    before = covered.addresses
+    if not any(before.values()):
+        return  # the first that says anything
+    for family, more in gained.items():
+        if more > max(settings.max_added * before[family], _ALLOCATION[family]):
+            yield _objection(
+                Reason.ADDED_TOO_MANY,
+                f"covers {_power(more)} {family.label} addresses more than the "
+                f"{_power(before[family])} until now (at most "
+                f"{settings.max_added:.0%} may come at once)",
+                "compare them with `vpngate diff`; `--accept-additions` takes them",
+            )
+
+
+def _power(count: int) -> str:
+    """A number of addresses; of IPv6, as the length of a prefix that has about them."""
+    return str(count) if count < 2**40 else f"2^{count.bit_length() - 1}"
 
 
 def _objection(reason: Reason, what: str, remedy: str) -> Objection:

@@ -136,6 +136,15 @@ class Intervals:
         inside: Flags = (place >= 0) & (keys(bounds.last) <= keys(last)[place])
         return inside
 
+    def meets_each(self, bounds: Bounds) -> Flags:
+        """For each interval given, whether any of it belongs to the set."""
+        family = Family.IPV4 if bounds.first.shape[1] == 4 else Family.IPV6  # noqa: PLR2004  # the width of IPv4
+        first, last = self.of(family)
+        place = np.searchsorted(keys(last), keys(bounds.first))
+        meets: Flags = place < len(last)
+        meets[meets] = keys(first)[place[meets]] <= keys(bounds.last)[meets]
+        return meets
+
     def union(self, *others: "Intervals") -> "Intervals":
         """The addresses of any of the sets."""
         sets = (self, *others)

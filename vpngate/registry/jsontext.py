@@ -9,11 +9,35 @@ the text nor its objects ever stand in memory as a whole.
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _WINDOW = 2**20  # bytes
+_MAX_VALUE = 2**20  # characters of a registration, or of anything else but their list
+
+
+class KeyTwice(dict[str, Any]):
+    """An object in which a key stands more than once, each with its last value.
+
+    `first` has what else they said, `key` names one of them.
+    """
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.first = dict(reversed(pairs))
+        counts = Counter(name for name, _ in pairs)
+        self.key = next(name for name, count in counts.items() if count > 1)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else KeyTwice(pairs)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")  # Python's decoder would take it
 
 
 class JsonText:
@@ -22,14 +46,21 @@ class JsonText:
     ValueError where it is none, RecursionError where it is too deep.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._seen = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    def __init__(self, content: Iterable[bytes]) -> None:
+        """The text comes in pieces, and is read once."""
+        self._pieces = iter(content)
+        self._ahead = next(self._pieces, b"")  # of a piece, not in the window yet
+        self._ended = False
+        self._seen = 0
+        if self._ahead.startswith(codecs.BOM_UTF8):
+            self._seen = len(self._take(len(codecs.BOM_UTF8)))
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._text = ""
         self._at = 0
         self._lines = 0  # before the window
-        self._decode = json.JSONDecoder().raw_decode
+        self._decode = json.JSONDecoder(
+            object_pairs_hook=_object, parse_constant=_no_number
+        ).raw_decode
 
     def members(self) -> Iterator[str]:
         """The keys of the object here; the caller reads each value."""
@@ -86,15 +117,25 @@ class JsonText:
         until it is whole costs twice its length.
         """
         rest = self._text[self._at :]
-        end = self._seen + max(_WINDOW, len(rest))
-        more = self._content[self._seen : end]
+        if len(rest) > _MAX_VALUE:
+            self._fail(f"a value is longer than {_MAX_VALUE} characters")
+        more = self._take(max(_WINDOW, len(rest)))
         if not more:
             return False
         self._lines += self._text.count("\n", 0, self._at)
-        text = self._decoder.decode(more, final=end >= len(self._content))
+        text = self._decoder.decode(more, final=self._ended and not self._ahead)
         self._text, self._at = rest + text, 0
         self._seen += len(more)
         return True
+
+    def _take(self, size: int) -> bytes:
+        """The next bytes, `size` of them unless they end before."""
+        while len(self._ahead) <= size and not self._ended:
+            piece = next(self._pieces, None)
+            self._ended = piece is None
+            self._ahead += piece or b""
+        taken, self._ahead = self._ahead[:size], self._ahead[size:]
+        return taken
 
     def _sequence(self, opening: str, closing: str) -> Iterator[None]:
         self._expect(opening)

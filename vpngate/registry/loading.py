@@ -5,12 +5,13 @@ Knows which forms a registry comes in and how much of it may be bad; does not kn
 where the bytes came from, or whether the result may be used (`guard.py`).
 """
 
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpngate.errors import InvalidRegistry, Problem
+from vpngate.expansion import look_at_nothing
 from vpngate.registry import envelope, sheet
-from vpngate.registry.compression import decompress, is_compressed
+from vpngate.registry.compression import Content
 from vpngate.registry.entries import draw_up
 from vpngate.registry.envelope import Envelope
 from vpngate.registry.intake import Intake
@@ -18,23 +19,45 @@ from vpngate.registry.snapshot import Registry
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_ROW_BYTES = 256
+_LEAST_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What of a registry is taken.
 
-    max_bytes     of content, uncompressed
+    max_rows      more make the whole unusable
+    max_bytes     of content, uncompressed; by default what so many rows may take
     max_rejected  share of rows (0 to 1) above which bad rows make the whole unusable;
                   a single one never does
     max_problems  how many are told one by one; all are counted
     grace         seconds for which a registration stands after its end
     """
 
-    max_bytes: int = 512 * 2**20
+    max_rows: int = 2_000_000
+    max_bytes: int | None = None
     max_rejected: float = 0.05
     max_problems: int = 20
     grace: float = 0.0
+
+    @property
+    def content(self) -> int:
+        """Bytes of content that are read at most."""
+        return size_of_rows(self.max_rows) if self.max_bytes is None else self.max_bytes
+
+    def intake(
+        self, place_of: Callable[[int, str], str], look: Callable[[], None]
+    ) -> Intake:
+        """An intake with these limits."""
+        return Intake(
+            place_of, self.max_problems, self.max_rows, self.max_rejected, look
+        )
+
+
+def size_of_rows(rows: int) -> int:
+    """Bytes that a registry of so many rows may take: a JSON one with all fields."""
+    return max(_LEAST_BYTES, rows * _ROW_BYTES)
 
 
 @dataclass(frozen=True)
@@ -51,24 +74,31 @@ class Loaded:
     rows: int
 
 
-def load(data: bytes, *, limits: Limits, now: float) -> Loaded:
+def load(
+    data: bytes,
+    *,
+    limits: Limits,
+    now: float,
+    look: Callable[[], None] = look_at_nothing,
+) -> Loaded:
     """Reads a registry: CSV or JSON, gzip or not, told apart by content.
 
-    `now` is remembered as the time of loading. Raises InvalidRegistry for content
-    that is no registry or has too many bad rows.
+    `now` is remembered as the time of loading; `look` is called again and again and
+    ends the work by what it raises. Raises InvalidRegistry for content that is no
+    registry or has too many bad rows.
     """
-    content = decompress(data, limits.max_bytes) if is_compressed(data) else data
-    if len(content) > limits.max_bytes:
-        raise _unusable(f"has more than {limits.max_bytes} bytes")
-    if content.startswith(_UTF_16):
+    content = Content(data, limits.content, look)
+    head = content.head
+    if head.startswith(_UTF_16):
         raise _unusable("is UTF-16", "save it as UTF-8")
-    if content[:64].removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] in (b"{", b"["):
-        intake = Intake(envelope.place_of, limits.max_problems)
+    if head[:64].removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] in (b"{", b"["):
+        intake = limits.intake(envelope.place_of, look)
         frame = envelope.read_envelope(content, intake)
     else:
-        intake = Intake(sheet.place_of, limits.max_problems)
+        intake = limits.intake(sheet.place_of, look)
         sheet.read_sheet(content, intake)
         frame = Envelope()
+    look()
     _check_share(intake, limits)
     registry = Registry(
         current=intake.roll(),
@@ -79,7 +109,7 @@ def load(data: bytes, *, limits: Limits, now: float) -> Loaded:
         generated=frame.generated,
         expires=frame.expires,
         sentinels=frame.sentinels,
-        digest=hashlib.sha256(content).hexdigest(),
+        digest=content.digest,
         loaded=now,
         unread=intake.unread(),
     )

@@ -2,7 +2,8 @@
 """One prefix: from text to bytes and back, fast enough for a million.
 
 Knows how prefixes are written (RFC 4632, RFC 4291) and what a registry does not
-take: host bits, missing lengths, IPv4 in IPv6's clothes. Does not know registries.
+take: host bits, missing lengths. IPv4 in IPv6's clothes is IPv4. Does not know
+registries.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ _MASKS_4, _MASKS_6 = (
 )
 _GROUPS = 8  # of 16 bits in an IPv6 address
 _HEX_DIGITS = 4  # at most, in a group
-_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2: it is the IPv4 address
+_MAPPED_BITS = 96
 
 
 class Prefix(NamedTuple):
@@ -83,8 +85,8 @@ def pack_prefix(text: str) -> bytes:
     if int.from_bytes(network, "big") & mask:
         meant = ip_network((network, int(size)), strict=False)
         raise ValueError(f"{text!r} has host bits set; {meant} would be its network")
-    if network[:12] == _MAPPED:
-        raise ValueError(f"{text!r} is IPv4 mapped into IPv6; write it as IPv4")
+    if network[:12] == _MAPPED:  # at least a /96, or host bits would be set
+        return network[12:] + (int(size) - _MAPPED_BITS).to_bytes(1, "big")
     return network + length
 
 

@@ -6,14 +6,19 @@ Knows lines, quotes, comments and columns; does not know what a field may hold
 not all that follow.
 """
 
+import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vpngate.errors import InvalidRegistry, Problem
-from vpngate.registry.intake import Fields, Intake, shorten
+from vpngate.registry.intake import Fields, Intake, bare, shorten
 
 _REQUIRED = ("prefix", "registration")
+_MAX_LINE = 64 * 1024  # characters, of a comment too: no more of one is kept
+_LINES_A_ROW = 4  # comments and empty lines between rows: more is nobody's registry
+_MAX_WRONG = 10  # columns that are told one by one
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # of other programs
 _IN_ORDER = list(range(len(Fields._fields)))
 
 
@@ -22,18 +27,24 @@ def place_of(line: int, field: str) -> str:
     return f"line {line}, {field}" if field else f"line {line}"
 
 
-def read_sheet(content: bytes, intake: Intake) -> None:
+def read_sheet(content: Iterable[bytes], intake: Intake) -> None:
     """Hands each row of a CSV to the intake; InvalidRegistry if there is no header.
+
+    `content` comes in pieces; one line of it stands in memory at a time.
 
     UTF-8 with or without a byte order mark, any line ends; lines that are empty or
     begin with `#` are skipped.
     """
-    lines = _lines(content)
+    lines = _lines(content, intake)
     number, header = next(lines, (1, ""))
     columns = _columns(number, header)
     width = header.count(",") + 1
     in_order = columns[:width] == _IN_ORDER[:width]
     for number, line in lines:
+        if len(line) > _MAX_LINE:
+            reason = f"is longer than {_MAX_LINE} characters"
+            intake.refuse(number, {"": reason}, None)
+            continue
         try:
             cells = split_line(line)
         except csv.Error:
@@ -53,20 +64,38 @@ def split_line(line: str) -> list[str]:
         cells = next(csv.reader([line], strict=True, skipinitialspace=True))
     else:
         cells = line.split(",")
-    if " " in line or "\t" in line:
-        return [cell.strip() for cell in cells]
+    if " " in line or not (line.isprintable() and line.isascii()):
+        return [bare(cell) for cell in cells]
     return cells
 
 
-def _lines(content: bytes) -> Iterator[tuple[int, str]]:
-    """The lines that say something, numbered from 1."""
+def _lines(content: Iterable[bytes], intake: Intake) -> Iterator[tuple[int, str]]:
+    """The lines that say something, numbered from 1; one too long is cut and shows."""
+    number, rest = 0, ""
+    for text in _texts(content):
+        *whole, rest = (rest + text).split("\n")
+        for number, line in enumerate(whole, start=number + 1):  # noqa: B020
+            said = line.strip() if line.isascii() else bare(line)
+            if len(line) > _MAX_LINE:
+                yield number, line
+            elif said and said[0] != "#":
+                yield number, said
+        rest = rest[: _MAX_LINE + 1]
+        if number > _LINES_A_ROW * intake.max_rows + _MAX_LINE:
+            intake.too_many("lines", _LINES_A_ROW * intake.max_rows)
+    if (said := bare(rest)) and said[0] != "#":
+        yield number + 1, said
+
+
+def _texts(content: Iterable[bytes]) -> Iterator[str]:
+    """The content as text, all line ends alike."""
     # Bytes that are not UTF-8 are shown as escapes: no field takes a backslash.
-    text = io.TextIOWrapper(
-        io.BytesIO(content), encoding="utf-8-sig", errors="backslashreplace"
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder("utf-8-sig")("backslashreplace"), translate=True
     )
-    for number, line in enumerate(text, start=1):
-        if line[0] != "#" and (bare := line.strip()) and bare[0] != "#":
-            yield number, bare
+    for piece in content:
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)
 
 
 def _columns(number: int, header: str) -> list[int]:
@@ -77,6 +106,11 @@ def _columns(number: int, header: str) -> list[int]:
         names = [header]
     known = Fields._fields
     remedy = f"the header has {','.join(known)}, of which only the first two must be"
+    other = [words for mark, words in _SEPARATORS.items() if mark in header]
+    if other and "," not in header:
+        what = f"separates its fields by {other[0]}"
+        remedy = "save it with commas between the fields"
+        raise InvalidRegistry([Problem(place_of(number, ""), what, remedy)])
     if not set(names) & set(known):
         raise InvalidRegistry([Problem(place_of(number, ""), "is no header", remedy)])
     wrong = [f"column {name!r} is not known" for name in names if name not in known]
@@ -86,7 +120,8 @@ def _columns(number: int, header: str) -> list[int]:
     ]
     if wrong:
         raise InvalidRegistry(
-            Problem(place_of(number, ""), shorten(what), remedy) for what in wrong
+            Problem(place_of(number, ""), shorten(what), remedy)
+            for what in wrong[:_MAX_WRONG]
         )
     return [names.index(name) if name in names else -1 for name in known]
 

@@ -43,7 +43,7 @@ class TermsTable:
     valid_from, valid_until, gone_since  columns, to be read only
     """
 
-    MAX_TUNNEL_LISTS = 2**16
+    MAX_TUNNEL_LISTS = 2**12
 
     def __init__(self) -> None:
         self._tunnel_lists: list[tuple[str, ...]] = []

@@ -17,6 +17,7 @@ from vpngate.daemon.control import ControlServer
 from vpngate.daemon.keeper import Keeper
 from vpngate.errors import Problem, RegistryRefused
 from vpngate.feed import LastGood, Store, Validators
+from vpngate.registry import Accept
 
 Run = Callable[..., tuple[int, str, list[str]]]
 
@@ -130,7 +131,7 @@ def test_check_reads_what_a_daemon_has_remembered(
     first = keeper.boot()
     keeper.keep(first)
     registry.write_bytes(REGISTRY.encode().replace(b"192.0.2.", b"198.51.100."))
-    second = keeper.fetch(first.registry, accept_removals=True)
+    second = keeper.fetch(first.registry, accept=[Accept.REMOVALS])
     assert second is not None
     keeper.keep(second)
     status, out, err = run("check", "--config", config)

@@ -201,26 +201,6 @@ def test_a_caller_who_leaves_is_forgotten(path: Path) -> None:
     assert served(path, ask)["flows"] == 3
 
 
-def test_too_many_callers_are_turned_away(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(control, "CONNECTION_LIMIT", 2)
-
-    def ask() -> bytes:
-        callers = [socket.socket(socket.AF_UNIX) for _ in range(2)]
-        for caller in callers:
-            caller.settimeout(10)
-            caller.connect(str(path))
-            caller.sendall(b'{"verb": "status"}\n')
-            caller.recv(100)
-        answer = raw(path, b"")
-        for caller in callers:
-            caller.close()
-        return answer
-
-    assert served(path, ask) == b""
-
-
 def test_changes_are_made_one_at_a_time_and_logged(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -53,7 +53,22 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     LOG.error("a\nb ü")
     entry = json.loads(capsys.readouterr().err)
     assert entry.pop("time").endswith("Z")
-    assert entry == {"level": "error", "room": "feed", "message": "a\nb ü"}
+    assert entry == {"level": "error", "room": "feed", "message": "a | b ü"}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nothing_from_outside_commands_whoever_reads_it(
+    capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    logs.set_up("info", form, {})
+    LOG.error("answers %s", "503 \x1b[2J\r<0>x\u2028y\u202ez\x85\0")
+    LOG.error("answers %s", "x" * 10**5)
+    first, second = capsys.readouterr().err.split("\n")[:2]
+    assert first.isprintable()
+    said = json.loads(first)["message"] if form == "json" else first
+    assert said.isprintable()
+    assert "503 \\x1b[2J\\r<0>x\\u2028y\\u202ez\\x85\\x00" in said
+    assert len(second) < 10_000
 
 
 def test_a_traceback_is_for_those_who_look_for_it(

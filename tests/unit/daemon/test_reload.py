@@ -32,6 +32,7 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import NoSourceAnswered, Store
+from vpngate.registry import Accept
 from vpngate.registry.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
@@ -264,7 +265,7 @@ def test_a_stop_is_looked_for_between_the_steps_of_a_load(
         work = getattr(keeper, step)
 
         def stopped_meanwhile(*args: Any, **options: Any) -> Any:
-            desk.reloader.cancel()
+            desk.reloader._keeper.cancel()
             return work(*args, **options)
 
         monkeypatch.setattr(keeper, step, stopped_meanwhile)
@@ -296,7 +297,7 @@ def test_many_removals_wait_for_a_persons_word_and_have_their_grace(desk: Desk) 
             "registry_loads_refused_total", reason="removed_too_many"
         )
         spared = gatehouse.plane.ruleset.spared
-        await desk.reloader.reload(accept_removals=True)
+        await desk.reloader.reload(accept=[Accept.REMOVALS])
         registry = gatehouse.current.snapshot.registry
         assert len(registry) == 1
         assert gatehouse.plane.ruleset.spared == spared
@@ -320,7 +321,7 @@ def test_the_last_good_registry_starts_a_daemon_whose_sources_are_gone(
         name = "registry_loads_refused_total"
         assert gatehouse.metric(name, reason="file_missing") == 1
         assert str(desk.registry) in desk.reloader.failure
-        assert desk.reloader._failures == 1
+        assert desk.reloader._freshness.failures == 1
         kept.rename(desk.registry)
         await desk.reloader.reload()
         assert gatehouse.metric("registry_last_load_successful") == 1

@@ -19,8 +19,8 @@ def test_every_reason_is_explained() -> None:
 
 def test_limits_are_those_of_the_code() -> None:
     limits = Limits()
-    sizes = limits.published >> 20, limits.expanded >> 20
-    assert f"{sizes[0]} MiB as published, {sizes[1]} MiB unpacked" in PAGE
+    sizes = limits.published // 10**6, limits.expanded // 10**6
+    assert f"{sizes[0]} MB as published, {sizes[1]} MB unpacked" in PAGE
     assert f"no connection in {limits.connect:.0f} s" in PAGE
     assert f"no byte for {limits.idle:.0f} s" in PAGE
     assert f"complete in {limits.deadline / 60:.0f} minutes" in PAGE

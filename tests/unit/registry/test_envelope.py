@@ -198,7 +198,7 @@ def test_however_little_of_it_is_seen_at_once_the_same_is_read(
 ) -> None:
     content = WHOLE | {
         "registry": "b\u00fccher \U0001d11e",
-        "serial": 10**40,
+        "serial": 2**53 - 1,
         "registrations": [ITEM | {"prefix": f"10.0.{n}.0/24"} for n in range(9)]
         + [ITEM | {"name": [1.25e-3, {"a": "]}"}]}, -12, ITEM],
     }

@@ -9,6 +9,7 @@ import pytest
 from vpngate.errors import RegistryRefused
 from vpngate.packets import Family
 from vpngate.registry import (
+    Accept,
     GuardSettings,
     Limits,
     Reason,
@@ -63,12 +64,15 @@ CASES = {
         SETTINGS,
     ),
     Reason.REMOVED_TOO_MANY: (registry(*many(100)), registry(*many(94)), SETTINGS),
+    Reason.ADDED_TOO_MANY: (OK, registry("192.0.2.0/24", "10.0.0.0/8"), SETTINGS),
+    Reason.SPECIAL_RANGE: (None, registry("192.0.2.0/24", "127.0.0.8/32"), SETTINGS),
 }
 MENDED_ONLY = {
     Reason.EXPIRED,
     Reason.DEFAULT_ROUTE,
     Reason.PREFIX_TOO_SHORT,
     Reason.SERIAL_REUSED,
+    Reason.SPECIAL_RANGE,
 }
 
 
@@ -94,9 +98,9 @@ def test_a_person_overrules_only_what_a_person_may(reason: Reason) -> None:
     assert reason.overridable == (reason not in MENDED_ONLY)
     if reason in MENDED_ONLY:
         with pytest.raises(RegistryRefused):
-            guard(old, new, settings, NOW, accept_removals=True)
+            guard(old, new, settings, NOW, accept=tuple(Accept))
     else:
-        guard(old, new, settings, NOW, accept_removals=True)
+        guard(old, new, settings, NOW, accept=tuple(Accept))
 
 
 def test_what_nobody_may_overrule_comes_first() -> None:
@@ -106,7 +110,58 @@ def test_what_nobody_may_overrule_comes_first() -> None:
         Reason.PREFIX_TOO_SHORT,
         Reason.SENTINEL_MISSING,
         Reason.REMOVED_TOO_MANY,
+        Reason.ADDED_TOO_MANY,
     ]
+
+
+def test_a_word_accepts_what_it_says_and_nothing_else() -> None:
+    old = registry(*many(100))
+    new = registry(*many(50), "172.16.0.0/12")
+    for word, left in (
+        (Accept.REMOVALS, Reason.ADDED_TOO_MANY),
+        (Accept.ADDITIONS, Reason.REMOVED_TOO_MANY),
+        (Accept.OLDER, Reason.REMOVED_TOO_MANY),
+    ):
+        with pytest.raises(RegistryRefused) as caught:
+            guard(old, new, SETTINGS, NOW, [word])
+        assert caught.value.reason == left.value
+    guard(old, new, SETTINGS, NOW, [Accept.REMOVALS, Accept.ADDITIONS])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        ("10.0.0.0/16", "10.0.0.0/15", False),  # one allocation more, of any share
+        ("10.0.0.0/16", "10.0.0.0/14", True),
+        ("10.0.0.0/12", "10.0.0.0/11", True),
+        ("2001:db8::/32", "2001:db8::/31", False),
+        ("2001:db8::/32", "2001:db8::/29", True),
+        ("192.0.2.0/24", "2400::/20", True),  # the other family
+    ],
+)
+def test_how_much_may_come_at_once(before: str, after: str, *, refused: bool) -> None:
+    found = objections(registry(before), registry(before, after), SETTINGS, NOW)
+    wanted = [Reason.ADDED_TOO_MANY] if refused else []
+    assert [each.reason for each in found] == wanted
+    assert objections(empty_registry(), registry(after), SETTINGS, NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "special"),
+    [
+        *(("0.0.0.0/32", True), ("127.0.0.0/8", True), ("169.254.9.0/24", True)),
+        *(("224.0.0.0/8", True), ("255.255.255.255/32", True)),
+        *(("100.64.0.0/10", True), ("100.0.0.0/8", True), ("100.128.0.0/9", False)),
+        *(("10.0.0.0/8", False), ("192.168.0.0/16", False), ("192.0.2.0/24", False)),
+        *(("::1/128", True), ("fe80::/64", True), ("ff02::1/128", True)),
+        *(("fd00::/32", False), ("2001:db8::/32", False), ("64:ff9b::/96", False)),
+    ],
+)
+def test_ranges_that_are_nobodys(prefix: str, *, special: bool) -> None:
+    new = registry("198.51.100.0/24", prefix)
+    wanted = [Reason.SPECIAL_RANGE] if special else []
+    assert [x.reason for x in objections(None, new, SETTINGS, NOW)] == wanted
+    assert objections(None, new, GuardSettings(allow_special=True), NOW) == ()
 
 
 def test_a_good_registry_passes_first_and_after_another() -> None:

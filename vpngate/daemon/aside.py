@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Work that blocks, beside the event loop; and work that several callers share.
+
+Knows threads and tasks; does not know the work. A thread of the loop's own pool would
+be waited for at the end of the program, however long its name server takes: these are
+left to themselves as soon as nobody wants their result any more.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+_R = TypeVar("_R")
+
+
+async def aside(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
+    """What `work` returns or raises, in a thread that nothing waits for but this."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[_R] = loop.create_future()
+
+    def tell(how: Callable[[Any], None], what: object) -> None:
+        if not result.done():  # else nobody waits any more
+            how(what)
+
+    def run() -> None:
+        try:
+            how, what = result.set_result, work(*arguments, **options)
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            how, what = result.set_exception, error  # type: ignore[assignment]
+        with suppress(RuntimeError):  # the loop is gone, and so is whoever asked
+            loop.call_soon_threadsafe(tell, how, what)
+
+    threading.Thread(target=run, name="aside", daemon=True).start()
+    return await result
+
+
+class Shared(Generic[_R]):
+    """Work that is done once for all who ask before it begins, one time at a time.
+
+    What is begun has perhaps passed by what a later caller is about: he gets the
+    next one.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[_R]]) -> None:
+        self._work = work
+        self._next: asyncio.Task[_R] | None = None
+        self._running: set[asyncio.Task[_R]] = set()
+        self.turn = asyncio.Lock()
+
+    async def __call__(self) -> _R:
+        """What the work returns or raises; cancelling one caller ends nobody else's."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._once())
+            self._running.add(self._next)
+            self._next.add_done_callback(self._done)
+        return await asyncio.shield(self._next)
+
+    async def _once(self) -> _R:
+        async with self.turn:
+            self._next = None
+            return await self._work()
+
+    def _done(self, task: asyncio.Task[_R]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at: whoever asked may have been cancelled
+
+    def cancel(self) -> None:
+        """End what runs and what waits."""
+        self._next = None
+        for task in self._running:
+            task.cancel()
