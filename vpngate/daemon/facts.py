@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is counted of a registry.
+"""What is counted of the snapshot in force: its registry, and where it acts.
 
-Knows which of its facts are shown to people and programs; does not know how.
+Knows which facts are shown to people and programs; does not know how.
 """
 
-from vpngate.metrics import RegistryFacts
+from vpngate.config import Mode
+from vpngate.daemon.snapshot import Snapshot
+from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry, When
 
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
@@ -23,3 +25,11 @@ def facts_of(registry: Registry, rejected: int, now: When) -> RegistryFacts:
             for name, within in EXPIRING_WITHIN.items()
         },
     )
+
+
+def announce_machine(metrics: Metrics, snapshot: Snapshot) -> None:
+    """Tell the metrics where vpngate stands, and whether it acts there."""
+    share = snapshot.config.gateway.enforce_share / 100
+    metrics.mode(Mode.ENFORCE if snapshot.enforcing else Mode.OBSERVE, share)
+    machine = snapshot.machine
+    metrics.interfaces(len(machine.interfaces), len(machine.left_alone))

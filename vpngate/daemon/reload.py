@@ -22,7 +22,7 @@ from vpngate.config import Config, Reload, changes, without_more
 from vpngate.daemon.aside import Shared, aside
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.current import Current
-from vpngate.daemon.facts import facts_of
+from vpngate.daemon.facts import announce_machine, facts_of
 from vpngate.daemon.freshness import Freshness
 from vpngate.daemon.keeper import Delivery, Keeper
 from vpngate.daemon.machine import insist
@@ -185,6 +185,7 @@ class Reloader:
                 return replace(old, machine=machine) if old.config is config else old
 
             await self._current.change(successor)
+        announce_machine(self._metrics, self._current.snapshot)
         _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
@@ -293,9 +294,8 @@ class Reloader:
     def _announce(self, *, registry_taken: bool) -> None:
         """Tell the metrics what is in force."""
         snapshot, now = self._current.snapshot, time.time()
-        gateway = snapshot.config.gateway
         self._metrics.config_taken(now)
-        self._metrics.mode(gateway.mode, gateway.enforce_share / 100)
+        announce_machine(self._metrics, self._current.snapshot)
         facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
             self._metrics.registry_taken(facts, now)

@@ -91,6 +91,9 @@ class Metrics:
         self._in_sync = self._gauge(
             "kernel_in_sync", "Whether the kernel held what it should at the last look"
         )
+        self._interfaces = self._gauge(
+            "interfaces", "Interfaces that the configuration means", "state"
+        )
         self._armed = self._gauge(
             "deadman_armed", "Whether the dead man's switch lets throttling happen"
         )
@@ -210,6 +213,11 @@ class Metrics:
     def armed(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
         """Whether the dead man's switch is armed."""
         self._armed.set(answer)
+
+    def interfaces(self, attached: int, left_alone: int) -> None:
+        """How many vpngate stands at, and how many it leaves alone (`status`: why)."""
+        self._interfaces.labels("attached").set(attached)
+        self._interfaces.labels("left_alone").set(left_alone)
 
     def halted(self, reason: str) -> None:
         """Enforcing stopped of itself."""

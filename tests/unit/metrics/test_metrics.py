@@ -20,6 +20,7 @@ from vpngate.second_reading import Outcome
 PINNED = {
     "vpngate_build_info": ("gauge", {"version"}),
     "vpngate_mode": ("gauge", {"mode"}),
+    "vpngate_interfaces": ("gauge", {"state"}),
     "vpngate_enforced_share_ratio": ("gauge", set()),
     "vpngate_registry_prefixes": ("gauge", {"family"}),
     "vpngate_registry_serial": ("gauge", set()),
@@ -87,6 +88,7 @@ def moved() -> Metrics:
     metrics.in_sync(True)
     metrics.repaired("filter")
     metrics.armed(True)
+    metrics.interfaces(3, 1)
     metrics.halted("errors")
     metrics.kernel(
         Totals(
