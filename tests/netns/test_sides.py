@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Real tunnels are throttled on either side of a gateway, and between two subscribers.
 
-The operator filters by reverse path himself: on the subscribers' interfaces by the
-kernel's own filter, which IPv6 does not have, and by a rule of nftables.
+The operator filters by reverse path himself: IPv4 by the kernel's own filter, IPv6,
+which has none, by a rule of nftables.
 """
 
 import contextlib
@@ -20,13 +20,14 @@ from vpngate.packets import Transport
 
 VERSIONS = (4, 6)
 _REVERSE_PATH = """
-table inet operator {
+table ip6 operator {
     chain prerouting {
         type filter hook prerouting priority raw
         fib saddr . iif oif missing drop
     }
 }
 """
+_UPLINKS = ("wan0", "wan1")
 _MOST = 10  # addresses of a subscriber: all alike once in a thousand times
 _READ = 0.7  # seconds: the daemon's reading of its counters is no older
 _SLOWED = 0.6  # a third of what is offered arrives, and what the queue holds
@@ -39,7 +40,7 @@ def gateway(
     """A lab whose operator filters, and a daemon that enforces on one side of it."""
     with topology.build(masquerade=masquerade) as lab:
         lab.gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
-        for device in topology.SUBSCRIBER_INTERFACES:
+        for device in (*topology.SUBSCRIBER_INTERFACES, *_UPLINKS):
             lab.gateway.sysctl(f"net.ipv4.conf.{device}.rp_filter", 1)
         settings = enforcing_settings(lab)
         settings.change(gateway={"side": side, "enforce_share": share})
@@ -69,6 +70,28 @@ def test_real_tunnels_are_throttled_both_ways(side: str, *, masquerade: bool) ->
             lab, [rates.both_ways(tunnel.client, tunnel.server) for tunnel in tunnels]
         )
     assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)] * 4
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_on_the_uplink_nobody_there_sends_both_halves(version: int) -> None:
+    """What is said in a subscriber's name to somebody outside would go back out.
+
+    A real handshake behind the forged one is the only tunnel.
+    """
+    with gateway("uplink") as (lab, running):
+        client, stranger = (
+            host.at(version).address for host in (lab.client, lab.stranger)
+        )
+        absent = f"{stranger}77" if version == 6 else f"{stranger[:-2]}77"
+        lab.gateway.ip(f"neigh add {absent} lladdr {lab.member.mac} dev wan1")
+        opening = handshakes.wireguard()
+        flow = Flow(client, absent, 30_000, opening.port, Transport.UDP)
+        with forging.mouth(lab.stranger) as mouth:
+            forging.tell(mouth, flow, opening.request, back=False)
+            forging.tell(mouth, flow, opening.answer, back=True)
+        _shake_hands((lab.client, client), (lab.stranger, stranger), 30_001)
+        running.wait_for_flow("wireguard", "throttle")
+        assert running.metric("vpngate_flows_total", verdict="throttle") == 1
 
 
 def _shake_hands(near: tuple[Host, str], far: tuple[Host, str], port: int) -> Flow:
