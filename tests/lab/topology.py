@@ -31,12 +31,22 @@ from tests.lab.namespaces import Namespace
 REGISTERED = ("203.0.113.0/24", "2001:db8:a::/48")
 UNREGISTERED = ("198.51.100.0/24", "2001:db8:b::/48")
 SUBSCRIBER_INTERFACES = ("lan0", "lan1")
+UPLINK_INTERFACES = ("wan0", "wan1")
 
 _MASQUERADE = """
 table inet lab_nat {
     chain postrouting {
         type nat hook postrouting priority srcnat
         oifname "wan*" masquerade
+    }
+}
+"""
+
+_REVERSE_PATH = """
+table ip6 operator {
+    chain prerouting {
+        type filter hook prerouting priority raw
+        fib saddr . iif oif missing drop
     }
 }
 """
@@ -120,6 +130,16 @@ def quiet(namespace: Namespace) -> None:
         namespace.sysctl(f"net.ipv6.conf.{conf}.accept_dad", 0)
         namespace.sysctl(f"net.ipv4.conf.{conf}.rp_filter", 0)
     namespace.ip("link set lo up")
+
+
+def filter_sources(gateway: Namespace) -> None:
+    """Have the gateway drop what comes in from where its source does not live.
+
+    IPv4 by the kernel's own filter, IPv6, which has none, by a rule of nftables.
+    """
+    for device in (*SUBSCRIBER_INTERFACES, *UPLINK_INTERFACES):
+        gateway.sysctl(f"net.ipv4.conf.{device}.rp_filter", 1)
+    gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
 
 
 def lay_wire(

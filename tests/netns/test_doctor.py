@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import topology
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE, Namespace, wait_until
 from tests.lab.topology import Lab
@@ -117,10 +118,15 @@ def test_the_lines_for_people(lab: Lab, settings: Settings) -> None:
     assert {line.split()[0] for line in lines} <= {"costs", "sound"}
 
 
-def test_on_the_uplink_the_directions_swap(lab: Lab) -> None:
-    settings = enforcing_settings(lab, "uplink")
-    settings.change(gateway={"side": "uplink", "nat": False, "interfaces": ["wan*"]})
-    answer = _ask(lab, settings)
+def test_on_the_uplink_the_directions_swap() -> None:
+    """And the machine itself has to drop forged sources, everywhere."""
+    with topology.build() as lab:
+        settings = enforcing_settings(lab, "uplink")
+        uplink = {"side": "uplink", "nat": False, "interfaces": ["wan*"]}
+        settings.change(gateway=uplink)
+        assert "IPv6" in _ask(lab, settings).grave
+        topology.filter_sources(lab.gateway)
+        answer = _ask(lab, settings)
     assert (answer.status, answer.grave) == (_ABLE, [])
     for direction in Direction:
         where = f"kernel: {direction} through the whole data plane"

@@ -19,15 +19,6 @@ from tests.lab.topology import Host, Lab, Place
 from vpngate.packets import Transport
 
 VERSIONS = (4, 6)
-_REVERSE_PATH = """
-table ip6 operator {
-    chain prerouting {
-        type filter hook prerouting priority raw
-        fib saddr . iif oif missing drop
-    }
-}
-"""
-_UPLINKS = ("wan0", "wan1")
 _MOST = 10  # addresses of a subscriber: all alike once in a thousand times
 _READ = 0.7  # seconds: the daemon's reading of its counters is no older
 _SLOWED = 0.6  # a third of what is offered arrives, and what the queue holds
@@ -39,9 +30,7 @@ def gateway(
 ) -> Iterator[tuple[Lab, Daemon]]:
     """A lab whose operator filters, and a daemon that enforces on one side of it."""
     with topology.build(masquerade=masquerade) as lab:
-        lab.gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
-        for device in (*topology.SUBSCRIBER_INTERFACES, *_UPLINKS):
-            lab.gateway.sysctl(f"net.ipv4.conf.{device}.rp_filter", 1)
+        topology.filter_sources(lab.gateway)
         settings = enforcing_settings(lab)
         settings.change(gateway={"side": side, "enforce_share": share})
         if side == "uplink":
