@@ -72,7 +72,8 @@ class RunningTraffic:
     def evidence(self) -> tuple[Heard, ...]:
         """The packets that show both ends going on, the lower end's first.
 
-        None if one of them does not. Steps that were taken count until `spend`.
+        No packets if one of them does not, or not at opposite gates. Steps that were
+        taken count until `spend`.
         """
         low, high = (self._advanced(by_low=end) for end in (True, False))
         if not low or not high or not self.crossing.is_opposite:
