@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.daemon.gatehouse import CONFIG, NOW, Gatehouse, snapshot
+from tests.unit.daemon.gatehouse import CONFIG, NOW, Gatehouse, handshake, snapshot
 from vpngate.capture.source import Captured
 from vpngate.daemon import intake
 from vpngate.daemon.intake import Intake
 from vpngate.errors import MachineFault, Problem
-from vpngate.flows import state
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.policy import Throttle
@@ -120,15 +119,25 @@ def test_what_contradicts_itself_is_let_go() -> None:
     assert delivered(BOTH, ODD) == set()
 
 
-def test_so_is_either_end_where_only_one_was_seen_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_so_is_either_end_where_only_one_was_seen_again() -> None:
     """Copies were lost: the second confirmation shows one subscriber alone."""
-    monkeypatch.setattr(state, "RENEWAL", 0)
-    again = tunnel(100, (IN,))
-    assert NEAR.address in delivered(BOTH, again)
-    assert delivered(BOTH, again, ODD) == set()
-    assert delivered([*BOTH, *again, *ODD]) == set()
+    ends = Endpoint(FAR.address, 51820), Endpoint(NEAR.address, 40000)
+
+    def heard(index: int, *hooks: HookPoint) -> list[Captured]:
+        asked, answered = handshake(ends[0], index=index, subscriber=ends[1])
+        turned = [hook.opposite for hook in hooks]
+        return [
+            *(asked._replace(hook=hook) for hook in hooks),
+            *(answered._replace(hook=hook) for hook in turned),
+        ]
+
+    both, one = heard(7, IN, OUT), heard(8, IN)
+    (asked, *_) = heard(9, IN)
+    back = asked.packet._replace(source=ends[0], destination=ends[1])
+    echo = [asked, asked._replace(packet=back, hook=OUT)]
+    assert delivered(both, one) == {NEAR.address, FAR.address}
+    assert delivered(both, one, echo) == set()
+    assert delivered([*both, *one, *echo]) == set()
 
 
 def test_a_withdrawal_that_the_kernel_refuses_is_tried_again(
