@@ -33,8 +33,8 @@ class Role(Enum):
     RESPONSE    travels the other way and repeats that token; confirms, or, where
                 the token cannot be read (`conclusive` is false), awaits a FOLLOW_UP
     FOLLOW_UP   the initiator's next message after a response; repeats its token
-    EXCHANGE    names a token that both ends share, and either may speak first (IKEv1
-                once both cookies are known); confirms when both have been heard
+    EXCHANGE    names a token that both ends share, and either may speak first (IKE
+                once both SPIs are known); confirms when both have been heard
     TRAFFIC     looks the same in every packet (ESP): evidence lies in sequence numbers
                 that advance in small steps, on one token in each direction
     """

@@ -31,6 +31,7 @@ from tests.lab.namespaces import Namespace
 REGISTERED = ("203.0.113.0/24", "2001:db8:a::/48")
 UNREGISTERED = ("198.51.100.0/24", "2001:db8:b::/48")
 SUBSCRIBER_INTERFACES = ("lan0", "lan1")
+UPLINK_INTERFACES = ("wan0", "wan1")
 
 _MASQUERADE = """
 table inet lab_nat {
@@ -41,9 +42,8 @@ table inet lab_nat {
 }
 """
 
-
 _REVERSE_PATH = """
-table inet operator {
+table ip6 operator {
     chain prerouting {
         type filter hook prerouting priority raw
         fib saddr . iif oif missing drop
@@ -132,6 +132,16 @@ def quiet(namespace: Namespace) -> None:
     namespace.ip("link set lo up")
 
 
+def filter_sources(gateway: Namespace) -> None:
+    """Have the gateway drop what comes in from where its source does not live.
+
+    IPv4 by the kernel's own filter, IPv6, which has none, by a rule of nftables.
+    """
+    for device in (*SUBSCRIBER_INTERFACES, *UPLINK_INTERFACES):
+        gateway.sysctl(f"net.ipv4.conf.{device}.rp_filter", 1)
+    gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
+
+
 def lay_wire(
     near: Namespace, device: str, far: Namespace, port: str, macs: tuple[str, str]
 ) -> None:
@@ -208,18 +218,3 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
             member=hosts["member"],
             stranger=hosts["stranger"],
         )
-
-
-@contextlib.contextmanager
-def sources_filtered(lab: Lab) -> Iterator[None]:
-    """The operator drops forged sources, as enforcing on the uplink side asks for."""
-    keys = [f"net.ipv4.conf.{name}.rp_filter" for name in SUBSCRIBER_INTERFACES]
-    lab.gateway.run("nft", "-f", "-", stdin=_REVERSE_PATH)
-    for key in keys:
-        lab.gateway.sysctl(key, 1)
-    try:
-        yield
-    finally:
-        for key in keys:
-            lab.gateway.sysctl(key, 0)
-        lab.gateway.run("nft", "delete", "table", "inet", "operator")

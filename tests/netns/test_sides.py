@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Real tunnels are throttled on either side of a gateway, and between two subscribers.
 
-The operator filters by reverse path himself: on the subscribers' interfaces by the
-kernel's own filter, which IPv6 does not have, and by a rule of nftables.
+The operator filters by reverse path himself: IPv4 by the kernel's own filter, IPv6,
+which has none, by a rule of nftables.
 """
 
 import contextlib
@@ -30,7 +30,8 @@ def gateway(
     side: str, *, masquerade: bool = False, share: int = 100
 ) -> Iterator[tuple[Lab, Daemon]]:
     """A lab whose operator filters, and a daemon that enforces on one side of it."""
-    with topology.build(masquerade=masquerade) as lab, topology.sources_filtered(lab):
+    with topology.build(masquerade=masquerade) as lab:
+        topology.filter_sources(lab.gateway)
         settings = enforcing_settings(lab)
         settings.change(gateway={"side": side, "enforce_share": share})
         if side == "uplink":
@@ -59,6 +60,28 @@ def test_real_tunnels_are_throttled_both_ways(side: str, *, masquerade: bool) ->
             lab, [rates.both_ways(tunnel.client, tunnel.server) for tunnel in tunnels]
         )
     assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)] * 4
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_on_the_uplink_nobody_there_sends_both_halves(version: int) -> None:
+    """What is said in a subscriber's name to somebody outside would go back out.
+
+    A real handshake behind the forged one is the only tunnel.
+    """
+    with gateway("uplink") as (lab, running):
+        client, stranger = (
+            host.at(version).address for host in (lab.client, lab.stranger)
+        )
+        absent = f"{stranger}77" if version == 6 else f"{stranger[:-2]}77"
+        lab.gateway.ip(f"neigh add {absent} lladdr {lab.member.mac} dev wan1")
+        opening = handshakes.wireguard()
+        flow = Flow(client, absent, 30_000, opening.port, Transport.UDP)
+        with forging.mouth(lab.stranger) as mouth:
+            forging.tell(mouth, flow, opening.request, back=False)
+            forging.tell(mouth, flow, opening.answer, back=True)
+        _shake_hands((lab.client, client), (lab.stranger, stranger), 30_001)
+        running.wait_for_flow("wireguard", "throttle")
+        assert running.metric("vpngate_flows_total", verdict="throttle") == 1
 
 
 def _shake_hands(near: tuple[Host, str], far: tuple[Host, str], port: int) -> Flow:
@@ -158,7 +181,8 @@ def test_without_filters_elsewhere_nobody_is_slowed_on_the_uplink() -> None:
         assert refused.wait(PATIENCE) == 1
         assert "interface lan0: takes packets" in refused.output()
         assert "IPv6: is forwarded" in refused.output()
-        with topology.sources_filtered(lab), daemon(lab.gateway, settings) as running:
+        topology.filter_sources(lab.gateway)
+        with daemon(lab.gateway, settings) as running:
             running.wait_until(lambda: running.ask("status")["healthy"], "health")
             lab.gateway.sysctl("net.ipv4.conf.lan1.rp_filter", 2)
             running.wait_until(

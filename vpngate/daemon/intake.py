@@ -15,11 +15,13 @@ from vpngate.capture.source import Source
 from vpngate.daemon.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.plane import DataPlane
+from vpngate.kernel.verdicts import FlowId, identity
 from vpngate.metrics import Metrics
 from vpngate.policy import Throttle
 from vpngate.registry.moments import When
 
 POLL = 1.0  # seconds; a quiet capture is asked all the same, to know that it lives
+RETRY = 5.0  # seconds until the kernel is told again to end a verdict
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +72,11 @@ class Intake:
             slow, spare = _settled(batch)
             try:
                 await self._plane.withdraw(spare)
+            except MachineFault as error:
+                for line in error.lines:
+                    _log.warning("verdicts not ended, trying again: %s", line)
+                self._try_again([due for due in batch if due.withdrawn])
+            try:
                 await self._plane.throttle(slow)
             except MachineFault as error:
                 # Those flows stay untouched; their next handshake tries again.
@@ -80,6 +87,12 @@ class Intake:
             for due in batch:
                 if not due.withdrawn:
                     self._metrics.verdict_in_kernel(now - due.seen)
+
+    def _try_again(self, withdrawn: list[Due]) -> None:
+        """Have these looked at once more: a flow says only once that it is none."""
+        self._due = withdrawn + self._due
+        loop = asyncio.get_running_loop()
+        loop.call_later(RETRY, self._something_due.set)
 
     def _drain(self) -> None:
         try:
@@ -104,12 +117,16 @@ class Intake:
 
 
 def _settled(batch: Iterable[Due]) -> tuple[list[Throttle], list[Throttle]]:
-    """What a batch comes to: the flows to slow, and those whose verdict ends."""
-    slow: dict[Throttle, None] = {}
-    spare: dict[Throttle, None] = {}
+    """What a batch comes to: the flows to slow, and those whose verdict ends.
+
+    The last word on a flow counts, whichever directions it names.
+    """
+    slow: dict[FlowId, Throttle] = {}
+    spare: dict[FlowId, Throttle] = {}
     for due in batch:
         now, before = (spare, slow) if due.withdrawn else (slow, spare)
         for flow in due.flows:
-            before.pop(flow, None)
-            now[flow] = None
-    return list(slow), list(spare)
+            key = identity(flow)
+            before.pop(key, None)
+            now[key] = flow
+    return list(slow.values()), list(spare.values())

@@ -37,7 +37,7 @@ def look(config: Config) -> Machine:
         attached,
         current_addresses(),
         left_alone=alone,
-        forgeable=tuple(forgeable(config, links, attached)),
+        forgeable=tuple(forgeable(config, links)),
     )
 
 
@@ -118,32 +118,29 @@ def _upper(
     return ""
 
 
-def forgeable(
-    config: Config, links: Mapping[str, Link], attached: Collection[str]
-) -> Iterator[Problem]:
+def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
     """Why a forged source could have somebody slowed.
 
     On the subscriber side vpngate itself asks for the way back. On the uplink side the
-    subscribers' packets come in elsewhere, and the machine has to.
+    subscribers' packets come in elsewhere, and the machine has to. It has to on the
+    uplinks, too: what comes in there in a subscriber's name and is routed back out
+    leaves by the hook that subscribers' packets leave by.
     """
     gateway = config.gateway
     if (gateway.mode, gateway.side) != (Mode.ENFORCE, Side.UPLINK):
         return
     ours = ifb_name(gateway.table)
-    others = [
+    taking = [
         name
         for name, link in links.items()
-        if name not in attached
-        and name != ours
-        and link.up
-        and link.hardware != _LOOPBACK
+        if name != ours and link.up and link.hardware != _LOOPBACK
     ]
-    for name in without_ipv4_filter(others):
+    for name in without_ipv4_filter(taking):
         yield Problem(
             f"interface {name}",
             "takes packets whatever source they claim, so that anybody there could have"
             " others slowed: no enforcing on the uplink side",
-            f"sysctl net.ipv4.conf.{name}.rp_filter=1",
+            f"sysctl net/ipv4/conf/{name}/rp_filter=1",
         )
     if forwards_ipv6() and not filters_ipv6():
         yield Problem(

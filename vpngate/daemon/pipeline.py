@@ -108,7 +108,7 @@ class Pipeline:
     def _judged(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
         """The flows to slow because of a sighting: none, unless all is certain."""
         if sighting.withdrawn:
-            return self._throttles(sighting)
+            return self._every_throttle(sighting)
         self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
         decision = self._decision(sighting, now)
         if not sighting.repeated:
@@ -121,6 +121,12 @@ class Pipeline:
             for flow in self._throttles(sighting)
             if is_chosen(flow.bucket, self._chooser, share)
         )
+
+    def _every_throttle(self, sighting: Sighting) -> tuple[Throttle, ...]:
+        """What any verdict on a flow was for, wherever its ends were seen before."""
+        ends = (sighting.initiator.address, sighting.responder.address)
+        prefix = self._snapshot.subscriber_prefix
+        return throttles(sighting.tunnel, sighting.flow, ends, prefix)
 
     def _throttles(self, sighting: Sighting) -> tuple[Throttle, ...]:
         """What a verdict on a flow is for, of its ends that are subscribers."""

@@ -4,7 +4,8 @@
 Knows how much of a core second readings may take, what is counted and what is logged
 of them; does not know what is compared (`vpngate.second_reading`), nor any protocol.
 A flow whose reading the budget does not allow is left alone: the next handshake, or
-the next packets, are another chance.
+the next packets, are another chance. A message that is enough alone has one more only
+when its flow was forgotten.
 """
 
 import logging

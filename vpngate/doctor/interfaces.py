@@ -31,7 +31,7 @@ def judge_interfaces(
 ) -> Iterator[Finding]:
     """All that can be said of `gateway.interfaces` at this moment."""
     yield from _unmatched(config, matched)
-    for problem in forgeable(config, links, matched):
+    for problem in forgeable(config, links):
         yield Finding(
             Weight.MISSING,
             problem.where,

@@ -72,10 +72,14 @@ class RunningTraffic:
     def evidence(self) -> tuple[Heard, ...]:
         """The packets that show both ends going on, the lower end's first.
 
-        None if one of them does not. Steps that were taken count until `spend`.
+        No packets if one of them does not, or not at opposite gates, or not yet at all
+        gates where it was seen: between two subscribers that would be one of them.
+        Steps that were taken count until `spend`.
         """
         low, high = (self._advanced(by_low=end) for end in (True, False))
-        if not low or not high or not self.crossing.is_opposite:
+        seen = {(place.by_low, place.gate) for place in self._sequences}
+        advanced = {(place.by_low, place.gate) for place in (*low, *high)}
+        if not low or not high or advanced != seen or not self.crossing.is_opposite:
             return ()
         return (*_shown(low), *_shown(high))
 

@@ -25,7 +25,10 @@ _FAMILIES = frozenset({1, 10})  # inet, ip6
 _FIB_RESULT, _FIB_FLAGS = 2, 3  # NFTA_FIB_*
 _INTERFACE_RESULTS = frozenset({1, 2})  # index, name
 _OF_SOURCE_AND_INPUT = 1 << 0 | 1 << 3  # NFTA_FIB_F_SADDR, NFTA_FIB_F_IIF
-_MATCH_NAME = 1  # NFTA_MATCH_NAME
+_MATCH_NAME, _MATCH_INFO = 1, 3  # NFTA_MATCH_*
+# Of xt_rpfilter's flags, the first byte of its data: LOOSE is content with any way
+# back, INVERT picks what has none.
+_LOOSE, _INVERT = 1 << 0, 1 << 3
 _IMMEDIATE_DATA, _VERDICT, _VERDICT_CODE = 2, 2, 1  # NFTA_IMMEDIATE_DATA, ...
 _DROP = 0  # NF_DROP
 
@@ -83,7 +86,9 @@ def read_filters(answers: Iterable[bytes]) -> Iterator[_Place]:
 
 def _asks_way_back(name: str, data: dict[int, memoryview]) -> bool:
     if name == "match":
-        return text(data.get(_MATCH_NAME, b"")) == "rpfilter"
+        options = bytes(data.get(_MATCH_INFO, b""))[:1]
+        is_strict = bool(options) and options[0] & (_LOOSE | _INVERT) == _INVERT
+        return is_strict and text(data.get(_MATCH_NAME, b"")) == "rpfilter"
     flags = number(data.get(_FIB_FLAGS, b""))
     return (
         name == "fib"

@@ -88,16 +88,17 @@ def found(
     monkeypatch.setattr(machine, "forwards_ipv6", lambda: ipv6)
     monkeypatch.setattr(machine, "filters_ipv6", lambda: rule)
     links = {link.name: link for link in (LAN0, WAN0, DOWN)}
-    return [p.where for p in forgeable(config(text), links, ["wan0"])]
+    return [p.where for p in forgeable(config(text), links)]
 
 
-def test_enforcing_on_the_uplink_side_asks_for_filters_elsewhere(
+def test_enforcing_on_the_uplink_side_asks_for_filters_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     everywhere = ("lan0", "wan0", "lan8")
     assert found(monkeypatch, ENFORCING) == []
-    # Not on its own side, where the way back to anybody is; not where nothing passes.
-    assert found(monkeypatch, ENFORCING, loose=everywhere) == ["interface lan0"]
+    # On the uplinks, too, but not where nothing passes.
+    where = ["interface lan0", "interface wan0"]
+    assert found(monkeypatch, ENFORCING, loose=everywhere) == where
     assert found(monkeypatch, ENFORCING, ipv6=True) == ["IPv6"]
     assert found(monkeypatch, ENFORCING, ipv6=True, rule=True) == []
 
@@ -109,6 +110,16 @@ def test_observing_or_on_the_subscriber_side_it_does_not(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     assert found(monkeypatch, text, loose=["lan0"], ipv6=True) == []
+
+
+def test_the_remedy_can_be_typed_whatever_an_interface_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """sysctl takes dots for slashes: those of a VLAN's name are none."""
+    monkeypatch.setattr(machine, "without_ipv4_filter", list)
+    monkeypatch.setattr(machine, "forwards_ipv6", lambda: False)
+    (problem,) = forgeable(config(ENFORCING), {"lan0.7": VLAN})
+    assert "net/ipv4/conf/lan0.7/rp_filter" in problem.remedy
 
 
 def test_a_daemon_that_could_be_deceived_does_not_start() -> None:

@@ -167,3 +167,17 @@ def test_between_two_subscribers_every_packet_is_seen_twice(wire: Wire) -> None:
     assert confirmed.evidence is Evidence.CONFIRMED
     assert sightings.index(confirmed) == len(sightings) - 1
     assert confirmed.crossing == (frozenset({IN, OUT}), frozenset({IN, OUT}))
+
+
+def test_where_an_end_was_seen_it_has_to_be_seen_going_on(wire: Wire) -> None:
+    """Copies that are lost do not make one subscriber of two."""
+    for sequence in (1, 2, 3):
+        assert traffic(wire, SERVER, sequence, gate=OUT) is None or sequence == 1
+        if sequence < 3:
+            traffic(wire, SERVER, sequence, gate=IN)
+            traffic(wire, CLIENT, sequence, gate=OUT)
+        assert traffic(wire, CLIENT, sequence, gate=IN) is None
+    assert traffic(wire, SERVER, 3, gate=IN) is None
+    sighting = traffic(wire, CLIENT, 3, gate=OUT)
+    assert sighting is not None
+    assert sighting.crossing == (frozenset({IN, OUT}), frozenset({IN, OUT}))

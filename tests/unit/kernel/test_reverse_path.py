@@ -41,6 +41,12 @@ def chain(hook: int | None, family: int = INET) -> bytes:
     return head + text(1, "own") + text(3, "early") + where
 
 
+def rpfilter(flags: int) -> bytes:
+    """`ip6tables -m rpfilter`: its data is one byte of flags, padded."""
+    info = attribute(3, bytes([flags]) + bytes(7))
+    return expression("match", text(1, "rpfilter"), word(2, 0), info)
+
+
 FIB = expression("fib", word(1, 1), word(2, 1), word(3, 0b101001))
 DROP = expression("immediate", word(1, 0), nested(2, nested(2, word(1, 0))))
 ACCEPT = expression("immediate", word(1, 0), nested(2, nested(2, word(1, 1))))
@@ -67,7 +73,10 @@ def test_chains_before_routing(
     ("expressions", "filters"),
     [
         pytest.param((FIB, DROP), True, id="nft"),
-        pytest.param((expression("match", text(1, "rpfilter")), DROP), True, id="xt"),
+        pytest.param((rpfilter(0b1000), DROP), True, id="xt"),
+        pytest.param((rpfilter(0b1010), DROP), True, id="xt, by mark"),
+        pytest.param((rpfilter(0b1001), DROP), False, id="xt, loose"),
+        pytest.param((rpfilter(0b0000), DROP), False, id="xt, not inverted"),
         pytest.param((FIB, ACCEPT), False, id="it lets pass"),
         pytest.param((DROP,), False, id="it asks for nothing"),
         pytest.param(
