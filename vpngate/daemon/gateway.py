@@ -156,10 +156,8 @@ class Gateway:
         await self._listen(stack, config)
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
-        """Recognition, with a second reader; loading scapy takes half a second."""
-        readers = await asyncio.to_thread(
-            SecondReaders, snapshot.tunnels, self._metrics
-        )
+        """Recognition, with second readers of all tunnels: loading one takes time."""
+        readers = await asyncio.to_thread(SecondReaders, all_tunnels(), self._metrics)
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
-from vpngate.errors import MissingInterface, Problem, Refused
+from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
 from vpngate.kernel.addresses import current_addresses
 from vpngate.kernel.links import Link, current_links
 from vpngate.kernel.reverse_path import (
@@ -41,14 +41,21 @@ def look(config: Config) -> Machine:
     )
 
 
-def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> None:
+def insist(
+    config: Config,
+    machine: Machine,
+    known: Collection[str] = (),
+    *,
+    suspended: bool = False,
+) -> None:
     """Refused where forged sources are possible, MissingInterface for absent names.
 
     For names, not globs, that are new in a configuration, where it is most likely a
     slip of the pen; those `known` before come and go. Who expects one later writes a
-    glob.
+    glob. A daemon that is `suspended` for forged sources already stays so, and takes
+    whatever else is new.
     """
-    if machine.forgeable:
+    if machine.forgeable and not suspended:
         raise Refused(*machine.forgeable)
     there = {*machine.interfaces, *(one.interface for one in machine.left_alone)}
     absent = [
@@ -142,7 +149,7 @@ def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
             " others slowed: no enforcing on the uplink side",
             f"sysctl net/ipv4/conf/{name}/rp_filter=1",
         )
-    if forwards_ipv6() and not filters_ipv6():
+    if forwards_ipv6() and not _filters_ipv6():
         yield Problem(
             "IPv6",
             "is forwarded whatever source it claims, so that anybody could have others"
@@ -150,3 +157,11 @@ def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
             "nft: `fib saddr . iif oif missing drop` in a prerouting chain of inet or"
             " ip6",
         )
+
+
+def _filters_ipv6() -> bool:
+    """Whether there is a filter: none to rely on where the kernel does not tell."""
+    try:
+        return filters_ipv6()
+    except VpngateError:
+        return False

@@ -203,7 +203,9 @@ class Reloader:
             if found.reload is Reload.COLD:
                 raise InvalidConfig(found.problems(self._path))
             machine = await asyncio.to_thread(self._look, config)
-            insist(config, machine, known=old.gateway.interfaces)
+            suspended = bool(self._current.snapshot.machine.forgeable)
+            known = old.gateway.interfaces
+            insist(config, machine, known, suspended=suspended)
         except VpngateError:
             self._metrics.config_refused()
             raise

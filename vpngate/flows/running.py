@@ -13,11 +13,11 @@ from vpngate.recognition import Crossing, Gate, Heard
 # Our own limits. Sequences of a flow that are followed: two tunnels between the same
 # ends, or one before and after it took new keys, each direction seen at two gates.
 MOST_SEQUENCES = 8
-# Steps forward that an end has to make, and how small they are: so many packets at
-# once may be missing between two copies, and so many a second the fastest tunnel sends.
+# Steps forward that an end has to make, and how small they are: what the fastest
+# tunnel sends between two copies, which may be looked at late and together.
 STEPS = 2
-_MOST_MISSING = 1 << 10  # packets
 _FASTEST = 1 << 20  # packets a second
+_LATEST = 1.0  # seconds
 # How far behind a packet may come and still be of this sequence: the larger of the two
 # windows that receivers keep (RFC 4303, section 3.4.3). It proves nothing.
 _LATE = 64
@@ -122,7 +122,7 @@ def _continued(known: _Sequence | None, heard: Heard, now: float) -> _Sequence:
     elapsed = max(0.0, now - known.seen)
     if not ahead or _SEQUENCE_SPACE - ahead <= _LATE:
         return known  # seen already, or late
-    if ahead > _MOST_MISSING + _FASTEST * elapsed:
+    if ahead > _FASTEST * (elapsed + _LATEST):
         raise Contradiction
     return _Sequence(heard, now, known.highest, known.steps + 1)
 

@@ -6,6 +6,7 @@ what the kernel holds, nor how any of it is sent there.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import Ruleset, copying, matching, names, throttling
@@ -57,7 +58,11 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
             detour = throttling.Detour(point, device, ruleset.mark)
             carriers = ruleset.carriers
             yield from throttling.throttle_chains(
-                direction, carriers, detour, generation
+                direction,
+                carriers,
+                detour,
+                generation,
+                watching=partial(copying.watching_lines, ruleset),
             )
             yield from throttling.verdict_chains(direction, carriers)
         if ruleset.interfaces:

@@ -14,6 +14,8 @@ from vpngate.expressions import (
     Limit,
     Log,
     Lookup,
+    Meta,
+    MetaKey,
     NamedCounter,
     ReversePath,
     Rule,
@@ -78,11 +80,46 @@ def copy_chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
         yield from _candidates(point, ruleset.signatures)
 
 
+def watching_lines(ruleset: Ruleset, family: Family) -> Iterator[Line]:
+    """Copies of what has a verdict by its running traffic, on its way to be slowed.
+
+    One packet that does not fit ends such a verdict, so a few go on being looked at.
+    """
+    copy = (Limit(_share(ruleset), _share(ruleset)), Log(ruleset.nflog_group))
+    for signature in ruleset.signatures:
+        if signature.sampled:
+            yield Line(
+                (
+                    *(Meta(MetaKey.L4PROTO), Compare(bytes([signature.transport]))),
+                    *_a_few(signature.name, family),
+                    *copy,
+                ),
+                f"{signature.transport.label}: does it still look like a tunnel?",
+            )
+
+
+def _share(ruleset: Ruleset) -> int:
+    """Copies a second for one signature at one hook."""
+    shares = max(1, len(HookPoint) * len(ruleset.signatures))
+    return max(1, ruleset.packets_per_second // shares)
+
+
+def _a_few(signature: str, family: Family) -> Rule:
+    """Go on for a few packets of a pair of addresses."""
+    return (
+        matching.address_pair(family),
+        DynamicSet(
+            names.sampled_set(signature, family),
+            SetOperation.UPDATE,
+            matching.KEY,
+            expressions=(SAMPLE,),
+        ),
+    )
+
+
 def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Chain]:
     """The copying, a chain for each signature."""
-    hooks = len(HookPoint)
-    shares = max(1, hooks * len(ruleset.signatures))
-    share = max(1, ruleset.packets_per_second // shares)
+    share = _share(ruleset)
     copy = (Limit(share, share), Log(ruleset.nflog_group), matching.ACCEPT)
     # Before any limit: forgeries must not use up what others need.
     asked = ruleset.reverse_path and point is HookPoint.INGRESS
@@ -163,13 +200,7 @@ def _sampled_lines(signature: str, copy: Rule, generation: int) -> Iterator[Line
         yield Line(
             (
                 *matching.of_family(family),
-                matching.address_pair(family),
-                DynamicSet(
-                    names.sampled_set(signature, family),
-                    SetOperation.UPDATE,
-                    matching.KEY,
-                    expressions=(SAMPLE,),
-                ),
+                *_a_few(signature, family),
                 *copy,
             ),
             "a few packets of this pair to the daemon, and on their way",

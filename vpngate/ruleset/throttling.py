@@ -6,7 +6,7 @@ anything that changes a packet; does not know how packets earn a verdict.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -129,9 +129,17 @@ def verdict_chains(
 
 
 def throttle_chains(
-    direction: Direction, carriers: Sequence[Carrier], detour: Detour, generation: int
+    direction: Direction,
+    carriers: Sequence[Carrier],
+    detour: Detour,
+    generation: int,
+    *,
+    watching: Callable[[Family], Iterable[Line]],
 ) -> Iterator[Chain]:
-    """What happens to a packet whose flow has a verdict."""
+    """What happens to a packet whose flow has a verdict.
+
+    `watching` gives lines that look at it before it is slowed, and change nothing.
+    """
     for family in Family:
         yield Chain(
             names.throttle(direction, family),
@@ -145,6 +153,7 @@ def throttle_chains(
                     "the daemon is silent or has not started: leave alone",
                 ),
                 *_spared_lines(family, generation),
+                *watching(family),
                 *(
                     Line(
                         _slow(direction, family, carrier, detour),

@@ -7,6 +7,8 @@ from tests import rulesets
 from vpngate.expressions import (
     DynamicSet,
     Forward,
+    Limit,
+    Log,
     Lookup,
     MetaKey,
     NamedCounter,
@@ -96,11 +98,15 @@ def test_promise_comes_before_anything_touches_a_packet(
         )
         assert NamedCounter(names.spared_counter(family)) in line.rule
         assert line.rule[-1] == Verdict(VerdictCode.ACCEPT)
-    for line in lines[3:]:
+    # What is sampled goes on being looked at, and on its way: nothing ends there.
+    kinds = [type(step) for step in lines[3].rule]
+    assert kinds[-3:] == [DynamicSet, Limit, Log]
+    assert not {SetMeta, Forward, Verdict} & set(kinds)
+    for line in lines[4:]:
         kinds = [type(step) for step in line.rule]
         assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
         assert kinds.index(NamedCounter) < kinds.index(SetMeta)
-    assert len(lines) == 3 + 4
+    assert len(lines) == 3 + 1 + 4
 
 
 def test_ingress_forwards_and_egress_marks() -> None:
@@ -108,7 +114,7 @@ def test_ingress_forwards_and_egress_marks() -> None:
         ruleset = replace(RULESET, subscriber_side=subscriber_side)
         table = compose(ruleset, device=7, generation=1)
         for direction in Direction:
-            lines = chain(table, names.throttle(direction, Family.IPV4)).lines[3:]
+            lines = chain(table, names.throttle(direction, Family.IPV4)).lines[4:]
             ingress = hook_of(direction, ruleset) is HookPoint.INGRESS
             for line in lines:
                 forwards = any(isinstance(step, Forward) for step in line.rule)
