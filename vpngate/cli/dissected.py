@@ -14,7 +14,8 @@ from vpngate.recognition import Tunnel
 
 # Our own limits.
 _MOST_LAYERS = 40
-_MOST_TEXT = 48  # characters of a value, for people
+_MOST_TEXT = 40  # characters of a value, for people
+_MOST_ZEROS = 8  # bytes: more of them are not spelled out
 _ADDRESS = 4  # bytes: what is shorter holds none
 # In network byte order a number below starts with a zero byte, and no host's address
 # does (RFC 1122 section 3.2.1.3).
@@ -87,7 +88,7 @@ def _field(layer: Any, declared: Any, value: Any, blind: Blind | None) -> Field:
     if isinstance(value, bytes):
         if blind is not None and len(value) >= _ADDRESS and any(value):
             return Field(declared.name, *(blind.of(value),) * 2)
-        return Field(declared.name, value.hex(), _shortened(value.hex(), len(value)))
+        return Field(declared.name, value.hex(), _bytes(value))
     if isinstance(value, int) or hasattr(value, "__int__"):  # flags are no int
         value = int(value)
         if blind is not None and _may_be_an_address(declared, value):
@@ -106,8 +107,15 @@ def _field(layer: Any, declared: Any, value: Any, blind: Blind | None) -> Field:
 
 def _spelled(layer: Any, declared: Any) -> str:
     """A value as scapy spells it, on one line."""
-    text = str(declared.i2repr(layer, layer.fields[declared.name]))
+    value = layer.fields[declared.name]
+    text = str(declared.i2repr(layer, value)) or str(int(value))  # no flag is set
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _bytes(value: bytes) -> str:
+    if len(value) > _MOST_ZEROS and not any(value):
+        return f"zero ({len(value)} bytes)"
+    return _shortened(value.hex(), len(value))
 
 
 def _shortened(text: str, size: int = 0) -> str:

@@ -58,7 +58,13 @@ def lines(explained: Mapping[str, Any]) -> Iterator[str]:
         for layer in message["layers"]:
             yield from _layer_lines(layer)
     for lack in explained["lacking"]:
-        yield from _wrapped(f"lacking: {lack}", _INDENT)
+        yield from wrap(
+            f"lacking: {lack}",
+            _WIDTH,
+            initial_indent=_INDENT,
+            subsequent_indent=f"{_INDENT}  ",
+            break_on_hyphens=False,
+        )
 
 
 def _shown(account: Account) -> tuple[Noted, ...]:
@@ -90,15 +96,12 @@ def _as_json(layer: Layer) -> dict[str, Any]:
 
 
 def _layer_lines(layer: Mapping[str, Any]) -> Iterator[str]:
-    fields = "  ".join(f"{name}={text}" for name, text in layer["text"].items())
-    yield from _wrapped(f"{layer['layer']}: {fields}", _INDENT * 2)
-
-
-def _wrapped(text: str, indent: str) -> Iterator[str]:
-    yield from wrap(
-        text,
-        _WIDTH,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_on_hyphens=False,
-    )
+    """A layer's fields, no line broken within one of them."""
+    line, indent = f"{_INDENT * 2}{layer['layer']}:", " "
+    for name, text in layer["text"].items():
+        field = f"{name}={text}"
+        if len(line) + len(indent) + len(field) > _WIDTH:
+            yield line
+            line, indent = _INDENT * 2, "  "
+        line, indent = f"{line}{indent}{field}", "  "
+    yield line
