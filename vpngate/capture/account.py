@@ -87,7 +87,9 @@ class Account:
         by_high = packet.source != packet.flow.low
         self.strays[by_high] += 1
         opener = self.heard[0].packet.source if self.heard else None
-        if self.stray is None and packet.payload and packet.source != opener:
+        if self.stray or self.evidence or not packet.payload:
+            return
+        if packet.source != opener:
             self.stray = Noted(_kept(packet), None, now)
             self._weigh()
 

@@ -132,5 +132,5 @@ def _strays(account: Account) -> str:
     if not count:
         return "; nothing else of the other end is in the capture"
     return (
-        f"; {count} other packets of the other end are in the capture, none an answer"
+        f"; other packets of that end in the capture: {count}, none of them an answer"
     )

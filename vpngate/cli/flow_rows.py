@@ -12,6 +12,7 @@ from typing import Any
 from vpngate.cli import explanation
 from vpngate.cli.letters import Letters
 from vpngate.cli.moments import moment
+from vpngate.cli.printable import printable
 from vpngate.packets import Endpoint, format_address
 from vpngate.policy import Decision
 from vpngate.recognition import Sighting
@@ -86,7 +87,7 @@ class Table:
                 moment(told["first_seen"]),
                 told["verdict"],
                 told["registration"] or "-",
-                _printable(told["capture"]),
+                printable(told["capture"]),
             ]
         )
         if "explanation" in told:
@@ -106,8 +107,3 @@ def _spell(end: Mapping[str, Any]) -> str:
     if not port:
         return str(address)
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _printable(name: str) -> str:
-    """A file's name without what a terminal would obey."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

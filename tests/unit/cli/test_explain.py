@@ -196,7 +196,9 @@ def test_what_came_instead_of_an_answer_is_shown(classify: Classify) -> None:
     )
     (flow,) = classify.flows("--explain", path)
     (lack,) = flow["explanation"]["lacking"]
-    assert lack.startswith("no answer seen; 2 other packets of the other end")
+    assert lack.endswith(
+        "other packets of that end in the capture: 2, none of them an answer"
+    )
     _, shown = flow["explanation"]["messages"]
     assert shown["name"] == "no message of this tunnel"
     assert shown["layers"][0]["fields"]["result_code"] == 5

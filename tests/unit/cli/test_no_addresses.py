@@ -118,6 +118,11 @@ def test_an_address_in_a_name_is_not_shown(classify: Classify) -> None:
         assert json.loads(shown(classify, path).splitlines()[-1])["capture"].endswith(
             "pcap"
         )
+    cut = classify.folder / f"cut-{CLIENT}.pcap"
+    cut.write_bytes(path.read_bytes()[:-1])
+    classify.text("--no-addresses", cut, classify.folder / CLIENT)
+    assert len(classify.err) == 2
+    assert CLIENT not in "".join(classify.err)
     registry = classify.folder / "r.csv"
     registry.write_text(f"prefix,registration\n{CLIENT}/32,{CLIENT}\n")
     (flow,) = classify.flows("--no-addresses", "--registry", registry, path)
