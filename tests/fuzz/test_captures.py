@@ -18,7 +18,7 @@ from tests.unit.capture.crafted import HANDSHAKE
 from vpngate.capture import pcap, pcapng
 from vpngate.capture.record import Damage, Record
 from vpngate.capture.replay import Replay
-from vpngate.cli.classify import _moment
+from vpngate.cli.moments import moment
 from vpngate.errors import UnreadableInput
 from vpngate.recognition import Evidence
 from vpngate.tunnels import all_tunnels
@@ -57,11 +57,11 @@ def test_a_capture_ends_in_flows_or_one_line(content: bytes) -> None:
         capture = _REPLAY.open(Path(file.name))
         seen = set()
         try:
-            for flow in _REPLAY.flows(capture):
+            for flow, _ in _REPLAY.flows(capture):
                 assert flow.flow not in seen
                 seen.add(flow.flow)
                 assert flow.handshakes > 0 or flow.evidence is Evidence.INITIATION
-                assert len(_moment(flow.first_seen).splitlines()) == 1
+                assert len(moment(flow.first_seen).splitlines()) == 1
         except UnreadableInput as error:
             assert len(error.lines) == 1  # noqa: PT017 - either way out is fine
         fraction = capture.fraction

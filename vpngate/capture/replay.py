@@ -3,61 +3,78 @@
 
 Knows the way from candidates to the evidence of each flow at the capture's end;
 does not recognise or pair anything itself, and does not know registries or output.
+
+Memory is bounded as that of the live flow table is, whatever a capture holds: where
+there are more flows than fit, those that nothing was heard of for longest are told
+before its end.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.file import CaptureFile
+from vpngate.capture.summaries import Replayed, Summaries
 from vpngate.errors import UnreadableInput
-from vpngate.flows import FlowTable
-from vpngate.packets import FlowKey
-from vpngate.recognition import Heard, Sighting, Tunnel
-from vpngate.second_reading import Outcome, second_reading
+from vpngate.flows import MAX_BYTES, FlowTable
+from vpngate.packets import Packet
+from vpngate.recognition import Evidence, Heard, Sighting, Tunnel
+from vpngate.second_reading import (
+    Difference,
+    Outcome,
+    difference,
+    second_reading,
+)
 from vpngate.tunnels import Recogniser
 
 _MAX_FLOWS = 1_000_000  # followed at the same time
+# Of the flow table's bytes: what the flows that were sighted may take beside it.
+SUMMARIES_SHARE = 4
+_ANYTHING = ("ip", "ip6")
 
-
-@dataclass(slots=True)
-class _Flow:
-    """What is known of a flow, over all the times the flow table has followed it."""
-
-    first: Sighting
-    best: Sighting
-    latest: Sighting
-    handshakes_before: int = 0
-
-    def add(self, sighting: Sighting) -> None:
-        if sighting.first_seen != self.latest.first_seen:
-            # The table had forgotten the flow, idle as it was: it counts anew.
-            self.handshakes_before += self.latest.handshakes
-        if sighting.withdrawn or sighting.evidence > self.best.evidence:
-            self.best = sighting
-        self.latest = sighting
-
-    def summary(self) -> Sighting:
-        return self.best._replace(
-            first_seen=self.first.first_seen,
-            handshakes=self.handshakes_before + self.latest.handshakes,
-        )
+_Reading = tuple[Sequence[Heard], Outcome, Difference | None]
 
 
 class Replay:
     """Replays captures for a choice of tunnels, each with a flow table of its own.
 
-    `unread` turns true when a flow could not be confirmed for want of scapy.
+    `unread` turns true when a flow could not be confirmed for want of scapy;
+    `crowded` when flows were told before a capture's end, so that one of them may
+    have been told again.
     """
 
-    def __init__(self, tunnels: Sequence[Tunnel]) -> None:
-        self._candidates = CandidateFilter.of(s for t in tunnels for s in t.signatures)
+    def __init__(
+        self,
+        tunnels: Sequence[Tunnel],
+        *,
+        one_way: bool = False,
+        explain: bool = False,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """`one_way` as in `confirm = "one-way"`; `explain` keeps accounts.
+
+        `max_bytes` bounds the flow table; what is to be told of flows takes a quarter
+        of that at most.
+        """
+        self._candidates = (
+            CandidateFilter(_ANYTHING)
+            if explain
+            else CandidateFilter.of(s for t in tunnels for s in t.signatures)
+        )
         self._recognise = Recogniser(tunnels).recognise
+        self._one_way = one_way
+        self._explain = explain
+        self._max_bytes = max_bytes
+        self._reading: _Reading | None = None
         self.unread = False
+        self.crowded = False
 
     def open(self, path: Path) -> CaptureFile:
-        """A capture file that gives out these tunnels' candidates."""
+        """A capture file that gives out these tunnels' candidates.
+
+        Where accounts are kept, it gives out everything: what came instead of an
+        answer is part of them.
+        """
         return CaptureFile(path, self._candidates)
 
     def agrees(self, tunnel: Tunnel, heard: Sequence[Heard]) -> bool:
@@ -65,51 +82,80 @@ class Replay:
 
         As long as it takes: nobody waits for a capture's packets.
         """
+        outcome = self._outcome(tunnel, heard)
+        agreed = outcome is Outcome.AGREED
+        if self._explain and (agreed or self._reading is None):
+            found = None
+            if outcome is Outcome.DIFFERED:
+                found = difference(tunnel, heard)
+            self._reading = (heard, outcome, found)
+        return agreed
+
+    def _outcome(self, tunnel: Tunnel, heard: Sequence[Heard]) -> Outcome:
         outcome = second_reading(tunnel, heard)
         self.unread = self.unread or outcome is Outcome.UNAVAILABLE
-        return outcome is Outcome.AGREED
+        return outcome
 
-    def flows(self, capture: CaptureFile) -> Iterator[Sighting]:
+    def _last_reading(self) -> _Reading | None:
+        """What came of the last packet's second reading, once."""
+        reading, self._reading = self._reading, None
+        return reading
+
+    def flows(self, capture: CaptureFile) -> Iterator[Replayed]:
         """The flows with evidence, each once, as they stand at the capture's end.
 
         If the capture cannot be read to its end, the flows up to there come first,
         then the UnreadableInput that says why.
         """
-        followed: dict[tuple[FlowKey, Tunnel], _Flow] = {}
+        summaries = Summaries(
+            self._max_bytes // SUMMARIES_SHARE, accounts=self._explain
+        )
+        table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
         failure: UnreadableInput | None = None
         try:
-            self._follow(capture, followed)
+            for packet, timestamp in capture:
+                if self._takes(packet, timestamp, table, summaries):
+                    for flow in summaries.surplus():
+                        self.crowded = True
+                        yield flow
         except UnreadableInput as error:
             failure = error
-        yield from _one_a_flow(followed.values())
+        yield from summaries.rest()
         if failure is not None:
             raise failure
 
-    def _follow(
-        self, capture: CaptureFile, followed: dict[tuple[FlowKey, Tunnel], _Flow]
-    ) -> None:
-        table = FlowTable(_MAX_FLOWS, self.agrees)
-        for packet, timestamp in capture:
-            recognised = self._recognise(packet)
-            if recognised is None:
-                continue
-            tunnel, message = recognised
-            sighting = table.observe(Heard(packet, message), tunnel, timestamp)
-            if sighting is None:
-                continue
-            flow = followed.get((sighting.flow, sighting.tunnel))
-            if flow is None:
-                flow = _Flow(sighting, sighting, sighting)
-                followed[sighting.flow, sighting.tunnel] = flow
-            else:
-                flow.add(sighting)
+    def _takes(
+        self, packet: Packet, now: float, table: FlowTable, summaries: Summaries
+    ) -> bool:
+        """Follow a packet; whether anything was kept of it."""
+        recognised = self._recognise(packet)
+        if recognised is None:
+            return self._explain and summaries.pass_by(packet, now)
+        tunnel, message = recognised
+        heard = Heard(packet, message)
+        sighting = table.observe(heard, tunnel, now)
+        if sighting is not None:
+            summaries.sight(self._weighed(sighting, heard))
+        if not self._explain:
+            return sighting is not None
+        why = table.contradiction(tunnel, packet.flow)
+        with summaries.account(tunnel, packet.flow) as account:
+            if account is not None:
+                account.hear(heard, now)
+                if (reading := self._last_reading()) is not None:
+                    account.read_again(*reading)
+                if why:
+                    account.contradict(why, heard, now)
+        return True
 
+    def _weighed(self, sighting: Sighting, heard: Heard) -> Sighting:
+        """With the word on whether a first message is enough alone.
 
-def _one_a_flow(flows: Iterable[_Flow]) -> Iterator[Sighting]:
-    """Each flow's summary; of two tunnels on one flow the one with better evidence."""
-    best: dict[FlowKey, Sighting] = {}
-    for summary in (flow.summary() for flow in flows):
-        rival = best.get(summary.flow)
-        if rival is None or summary.evidence > rival.evidence:
-            best[summary.flow] = summary
-    yield from best.values()
+        There are no hooks in a capture: that it came in where it should is taken for
+        granted.
+        """
+        first = sighting.evidence is Evidence.INITIATION and not sighting.withdrawn
+        if not (self._one_way and first and heard.message.one_way):
+            return sighting
+        outcome = self._outcome(sighting.tunnel, [heard])
+        return sighting._replace(one_way=outcome is Outcome.AGREED)

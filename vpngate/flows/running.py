@@ -25,8 +25,11 @@ _SEQUENCE_SPACE = 1 << 32
 _KEPT = 64  # bytes of a packet, from its own header on: more than is read again
 
 
+ECHO = "both ends sent the same bytes: an echo"
+
+
 class Contradiction(Exception):
-    """A packet that no tunnel sends on a flow that was taken for one."""
+    """A packet that no tunnel sends on a flow that was taken for one; says why."""
 
 
 class _Place(NamedTuple):
@@ -111,7 +114,7 @@ class RunningTraffic:
         for other, sequence in self._sequences.items():
             same = sequence.highest.packet.payload == heard.packet.payload
             if other.by_low is not place.by_low and same:
-                raise Contradiction
+                raise Contradiction(ECHO)
 
 
 def _continued(known: _Sequence | None, heard: Heard, now: float) -> _Sequence:
@@ -123,7 +126,12 @@ def _continued(known: _Sequence | None, heard: Heard, now: float) -> _Sequence:
     if not ahead or _SEQUENCE_SPACE - ahead <= _LATE:
         return known  # seen already, or late
     if ahead > _FASTEST * (elapsed + _LATEST):
-        raise Contradiction
+        steps = min(ahead, _SEQUENCE_SPACE - ahead)
+        way = "ahead of" if steps == ahead else "behind"
+        raise Contradiction(
+            f"a packet's number is {steps} {way} the highest before it on its SPI, "
+            f"{elapsed:.3f} s later: no tunnel goes on like that"
+        )
     return _Sequence(heard, now, known.highest, known.steps + 1)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 
 from vpngate.flows.handshake import MOST_CONVERSATIONS, OPENING, Conversation
-from vpngate.flows.running import Contradiction, RunningTraffic
+from vpngate.flows.running import ECHO, Contradiction, RunningTraffic
 from vpngate.recognition import Crossing, Evidence, Gate, Heard, Role
 
 # Seconds until what is sent again (an initiation that was answered, packets that look
@@ -36,15 +36,15 @@ class FlowState:
 
     `by_low` says, here and in `take`, whether the flow's lower end is meant: as the
     initiator, and as a message's sender. A flow that contradicted itself is not
-    believed again for as long as it is remembered.
+    believed again for as long as it is remembered; `contradiction` says why.
     """
 
     __slots__ = (
         "_announced",
-        "_contradicted",
         "_conversations",
         "_running",
         "by_low",
+        "contradiction",
         "crossing",
         "evidence",
         "first_seen",
@@ -60,7 +60,7 @@ class FlowState:
         self.handshakes = 0
         self._conversations: tuple[Conversation, ...] = ()
         self._running: RunningTraffic | None = None
-        self._contradicted = False
+        self.contradiction = ""
 
     @property
     def tokens(self) -> int:
@@ -87,15 +87,15 @@ class FlowState:
     ) -> Change:
         """Take a message in; `agree` is asked about what is about to confirm."""
         self.last_seen = now
-        if self._contradicted:
+        if self.contradiction:
             return Change.NONE
         try:
             if heard.message.role is Role.TRAFFIC:
                 confirmed = self._run(heard, now, gate, agree, by_low=by_low)
             else:
                 confirmed = self._converse(heard, now, gate, agree, by_low=by_low)
-        except Contradiction:
-            return self._withdraw()
+        except Contradiction as found:
+            return self._withdraw(str(found))
         return self._count(heard.message.role, now) if confirmed else Change.NONE
 
     def _count(self, role: Role, now: float) -> Change:
@@ -107,9 +107,9 @@ class FlowState:
         self._announced = now
         return Change.CONFIRMED
 
-    def _withdraw(self) -> Change:
+    def _withdraw(self, why: str) -> Change:
         held = self.evidence is Evidence.CONFIRMED
-        self._contradicted = True
+        self.contradiction = why
         self._conversations, self._running = (), None
         self.evidence = Evidence.INITIATION
         return Change.WITHDRAWN if held else Change.NONE
@@ -153,7 +153,7 @@ class FlowState:
         by_low: bool,
     ) -> bool:
         if any(c.is_echoed_by(heard, by_low=by_low) for c in self._conversations):
-            raise Contradiction
+            raise Contradiction(ECHO)
         waiting = [c for c in self._conversations if c.awaits(heard, by_low=by_low)]
         if not waiting and heard.message.role in OPENING:
             self._open(heard, now, gate, by_low=by_low)

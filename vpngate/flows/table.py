@@ -120,6 +120,14 @@ class FlowTable:
                 for key, flow in flows.items():
                     yield _sighting(tunnel, key, flow, repeated=True)
 
+    def contradiction(self, tunnel: Tunnel, key: FlowKey) -> str:
+        """Why a flow is not believed any more; empty if it is, or is not known."""
+        for tunnels in self._flows.values():
+            flow = tunnels[tunnel].get(key) if tunnel in tunnels else None
+            if flow is not None:
+                return flow.contradiction
+        return ""
+
     def counts(self) -> Mapping[tuple[str, Evidence], int]:
         """How many flows, by tunnel and evidence; those with none are left out."""
         return {

@@ -2,12 +2,14 @@
 """What a replay confirms flows with: the second reader, as long as it takes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tests.unit.capture import crafted
 from tests.unit.second_reading.confirmations import CONFIRMATIONS, TUNNELS, heard
 from vpngate.capture.replay import Replay
-from vpngate.cli.classify import _Work
+from vpngate.cli import classify, main
 from vpngate.recognition import SecondReader
 from vpngate.tunnels import all_tunnels
 
@@ -33,11 +35,15 @@ def test_without_scapy_nothing_is_confirmed_and_it_is_known() -> None:
     assert replay.unread
 
 
-def test_classify_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    work = _Work(lambda _name, _flow: None)
-    work.say_what_is_missing()
-    assert capsys.readouterr().err == ""
-    work._replay.unread = True
-    work.say_what_is_missing()
-    [line] = capsys.readouterr().err.splitlines()
+def test_classify_says_so_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wireguard = replace(TUNNELS["wireguard"], second=missing)
+    monkeypatch.setattr(classify, "all_tunnels", lambda: (wireguard,))
+    path = tmp_path / "handshake.pcap"
+    path.write_bytes(crafted.pcap(crafted.HANDSHAKE))
+    assert main(["classify", "--explain", str(path)]) == 0
+    out, err = capsys.readouterr()
+    [line] = err.splitlines()
     assert "scapy" in line
+    assert "lacking: scapy cannot be loaded" in out
