@@ -21,10 +21,10 @@ from vpngate.capture.search import captures
 from vpngate.capture.summaries import Replayed
 from vpngate.cli import complain, explanation, flow_rows, options
 from vpngate.cli.letters import Letters
-from vpngate.cli.printable import printable
 from vpngate.cli.progress import Progress
 from vpngate.cli.standing import Nobody, Registered, configured
 from vpngate.errors import UnreadableInput
+from vpngate.plaintext import plain
 from vpngate.policy import Standing, decide, is_sufficient
 from vpngate.tunnels import all_tunnels
 
@@ -153,7 +153,7 @@ class _Work:
     def _one(self, name: str, path: Path) -> None:
         capture = self._replay.open(path)
         letters = Letters() if self._lettered else None
-        with self._progress.watch(printable(name), lambda: capture.fraction):
+        with self._progress.watch(plain(name), lambda: capture.fraction):
             flows = self._replay.flows(capture)
             # As a rule the first one comes when the capture has been read.
             first = next(flows, None)
@@ -170,7 +170,7 @@ class _Work:
         except UnreadableInput as error:
             sys.stdout.flush()
             # One problem, so that a line break in it is one of a name's.
-            text = printable(str(error))
+            text = plain(str(error))
             complain(Letters().without_addresses(text) if self._lettered else text)
             self.status = error.exit_status
 

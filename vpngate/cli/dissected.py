@@ -9,8 +9,8 @@ anybody: what scapy cannot show is left out.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vpngate.cli.printable import printable
 from vpngate.packets import Packet
+from vpngate.plaintext import plain
 from vpngate.recognition import Tunnel
 
 # Our own limits.
@@ -110,7 +110,7 @@ def _spelled(layer: Any, declared: Any) -> str:
     """A value as scapy spells it, on one line."""
     value = layer.fields[declared.name]
     text = str(declared.i2repr(layer, value)) or str(int(value))  # no flag is set
-    return printable(text)
+    return plain(text)
 
 
 def _bytes(value: bytes) -> str:

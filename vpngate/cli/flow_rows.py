@@ -12,8 +12,8 @@ from typing import Any
 from vpngate.cli import explanation
 from vpngate.cli.letters import Letters
 from vpngate.cli.moments import moment
-from vpngate.cli.printable import printable
 from vpngate.packets import Endpoint, format_address
+from vpngate.plaintext import plain
 from vpngate.policy import Decision
 from vpngate.recognition import Sighting
 
@@ -87,7 +87,7 @@ class Table:
                 moment(told["first_seen"]),
                 told["verdict"],
                 told["registration"] or "-",
-                printable(told["capture"]),
+                plain(told["capture"]),
             ]
         )
         if "explanation" in told:
