@@ -3,8 +3,9 @@
 
 Specification: "OpenVPN Wire Protocol" (openvpn-rfc), sections 2 to 4, and OpenVPN's
 doc/tls-crypt-v2.txt. Knows the two hard resets that open a session, in the four ways
-a control channel is wrapped, and the client's next packet where only that can
-confirm (tls-crypt hides whose session id a server answers). Does not know what
+a control channel is wrapped; the acknowledgement that answers instead where two peers
+call each other and their resets cross; and the client's next packet where only that
+can confirm (tls-crypt hides whose session id a server answers). Does not know what
 comes later: data packets show nothing but an opcode.
 
 How a control packet begins, on TCP with its length in two bytes before it:
@@ -24,7 +25,7 @@ What scapy's classes make of the same packets is in
 
 import functools
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -48,25 +49,41 @@ _HMAC_SIZES = (16, 20, 28, 32, 36, 48, 64)
 # A wrapped key: tag 32, key 256, metadata, length 2; at most 1024 in all.
 _WRAPPED_KEY_MIN, _WRAPPED_KEY_MAX = 32 + 256 + 2, 1024
 
-# A first packet acknowledges nothing and is packet 0; its answer acknowledges
-# packet 0 of the session it names, and is packet 0 itself.
+# A first packet acknowledges nothing and is packet 0; its answer acknowledges packet 0
+# of the session it names, and perhaps more (a client may send its reset twice), and is
+# packet 0 itself, or an acknowledgement alone, which has no number. Control packets
+# carry up to four acknowledgements; of such early packets, that their numbers are below
+# eight is our own limit.
 _FIRST = bytes(1 + _PACKET_ID_SIZE)
-_ANSWER_ACK = b"\x01" + bytes(_PACKET_ID_SIZE)
+_MOST_ACKS = 4
+_ACK_ID_MASK = b"\xff\xff\xff\xf8"
+_ACKS = bytes(1 + _PACKET_ID_SIZE)  # how many, and the first
+_ACKS_MASK = b"\xf8" + _ACK_ID_MASK
+_ACK_SIZES = tuple(
+    1 + count * _PACKET_ID_SIZE + _SESSION_ID_SIZE for count in range(1, _MOST_ACKS + 1)
+)
 _ANSWER_PACKET_ID = bytes(_PACKET_ID_SIZE)
-_ANSWER_SIZE = len(_ANSWER_ACK) + _SESSION_ID_SIZE + len(_ANSWER_PACKET_ID)
+_ANSWER_SIZES = tuple(size + len(_ANSWER_PACKET_ID) for size in _ACK_SIZES)
 
 # What stands before the encrypted part of tls-crypt, and the sizes with it. A 2.6
-# server may ask in its reset, by a flag of six bytes, for the wrapped key again.
+# server may ask in its reset, by a flag of six bytes, for the wrapped key again. One
+# that crosses its client's reset acknowledges nothing.
 _CRYPT = _HEADER + _REPLAY_SIZE + 32
 _CLIENT_CRYPT_SIZE = _CRYPT + len(_FIRST)
-_SERVER_CRYPT_SIZES = (_CRYPT + _ANSWER_SIZE, _CRYPT + _ANSWER_SIZE + 6)
-_ACK_CRYPT_SIZE = _CRYPT + len(_ANSWER_ACK) + _SESSION_ID_SIZE
+_SERVER_CRYPT_SIZES = (
+    _CLIENT_CRYPT_SIZE,
+    *(_CRYPT + size + flag for size in _ANSWER_SIZES for flag in (0, 6)),
+)
+_ACK_CRYPT_SIZES = tuple(_CRYPT + size for size in _ACK_SIZES)
 _CONTROL_CRYPT_MIN = _CLIENT_CRYPT_SIZE + 1
 
-# Replay ids start at 1, with 2.6's early negotiation at 0x0f000001. Our own limit: a
-# packet sent again takes the next one, and is answered before the sixteenth.
+# Replay ids start at 1, or at a magic number that announces early negotiation:
+# 0x0f000001 in OpenVPN's own code, other ones elsewhere, and any in its first byte says
+# that it is one. Our own limit: a packet sent again takes the next one, and is answered
+# before the sixteenth.
 _REPLAY_ID_MASK = b"\xf0\xff\xff\xf0"
-_REPLAY_ID_TOPS = (0x00, 0x0F)
+_ANY_MAGIC_MASK = b"\x00\x00\xff\xf0"
+_USUAL_TOPS = (b"\x00\x00", b"\x0f\x00")
 
 # Our own limits: a control packet fits a datagram (`--tls-mtu` is 1250); five times
 # a common `--ping-restart` without a packet ends a verdict.
@@ -88,52 +105,61 @@ class _Opcode(IntEnum):
 
 
 _CLIENT_RESETS = (_Opcode.CLIENT_RESET_V1, _Opcode.CLIENT_RESET_V2)
-_SERVER_RESETS = (_Opcode.SERVER_RESET_V1, _Opcode.SERVER_RESET_V2)
+_ANSWERS = (_Opcode.SERVER_RESET_V1, _Opcode.SERVER_RESET_V2, _Opcode.ACK_V1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
     """A message in one of its wrappings: what of it is fixed.
 
-    sizes      its shortest and longest size
+    sizes      those that it may have: a range, or a few
     fields     its constant bytes, by offset in the message
     replay_at  where a replay id stands, None in a plain message
-    token_at   where the client's session id stands; None if only inside the
-               encrypted part
+    any_magic  whether that may begin with any magic number
+    acks_at    where, in clear, the list of acknowledgements stands that ends with the
+               client's session id; None if what names the session is its own header
+    conclusive whether it shows the client's session id at all
     wrapped    whether a wrapped key ends the message
     """
 
     role: Role
     opcodes: tuple[_Opcode, ...]
-    sizes: tuple[int, int]
+    sizes: Sequence[int]
     fields: tuple[Field, ...]
     replay_at: int | None = None
-    token_at: int | None = 1
+    any_magic: bool = False
+    acks_at: int | None = None
+    conclusive: bool = True
     wrapped: bool = False
 
     def read(self, message: bytes, size: int) -> Message | None:
         """The message, or None; `message` may be the first part of its `size`."""
-        shortest, longest = self.sizes
-        if not shortest <= size <= longest or not all(
-            field.holds(message) for field in self.fields
-        ):
+        if size not in self.sizes or not all(f.holds(message) for f in self.fields):
             return None
-        if self.replay_at is not None and not _counts(message, self.replay_at):
+        told_by_key = self.wrapped and len(message) == size
+        if told_by_key and not _ends_with_key(message):
             return None
-        if self.wrapped and len(message) == size and not _ends_with_key(message):
-            return None
-        token = b""
-        if self.token_at is not None:
-            token = message[self.token_at : self.token_at + _SESSION_ID_SIZE]
-            if len(token) < _SESSION_ID_SIZE or not any(token):
+        if self.replay_at is not None:
+            any_magic = self.any_magic and (told_by_key or not self.wrapped)
+            if not _counts(message, self.replay_at, any_magic=any_magic):
                 return None
+        token: bytes | None = b""
+        if self.acks_at is not None:
+            token = _acknowledged(message, self.acks_at, size)
+        elif self.conclusive:
+            token = message[_SESSION_ID]
+        if token is None or (self.conclusive and not any(token)):
+            return None
         name = _Opcode(message[0]).name.lower().replace("_", " ")
-        return Message(self.role, name, token, conclusive=self.token_at is not None)
+        return Message(self.role, name, token, conclusive=self.conclusive)
 
 
-def _counts(message: bytes, at: int) -> bool:
+def _counts(message: bytes, at: int, *, any_magic: bool) -> bool:
     """Whether a replay id is one of the first few (its field has the rest)."""
-    return message[at] in _REPLAY_ID_TOPS and message[at + 3] != 0
+    top = message[at : at + 2]
+    return bool(message[at + 3]) and (
+        top in _USUAL_TOPS or (any_magic and bool(top[0]))
+    )
 
 
 def _ends_with_key(message: bytes) -> bool:
@@ -148,81 +174,95 @@ def _ends_with_key(message: bytes) -> bool:
     return _WRAPPED_KEY_MIN <= length <= _WRAPPED_KEY_MAX and rest >= _CONTROL_CRYPT_MIN
 
 
-def _replay_field(at: int, behind: bytes = b"") -> Field:
-    """A replay id, any time, and constants behind: one comparison."""
+def _acknowledged(message: bytes, at: int, size: int) -> bytes | None:
+    """The session id behind a list of acknowledgements at `at`, or None.
+
+    Packet 0 is among them, none is named twice, and behind the session id there is
+    nothing but packet id 0, or nothing where a packet has none.
+    """
+    count = message[at]
+    session_at = at + 1 + count * _PACKET_ID_SIZE
+    end = session_at + _SESSION_ID_SIZE
+    behind = b"" if message[0] == _Opcode.ACK_V1 else _ANSWER_PACKET_ID
+    if not 1 <= count <= _MOST_ACKS or size != end + len(behind):
+        return None
+    acks = [
+        message[ack : ack + _PACKET_ID_SIZE]
+        for ack in range(at + 1, session_at, _PACKET_ID_SIZE)
+    ]
+    early = (Field(0, bytes(_PACKET_ID_SIZE), _ACK_ID_MASK).holds(ack) for ack in acks)
+    if len(message) < size or message[end:] != behind or not all(early):
+        return None
+    if bytes(_PACKET_ID_SIZE) not in acks or len(set(acks)) < count:
+        return None
+    return message[session_at:end]
+
+
+def _replay_field(
+    at: int, behind: bytes = b"", behind_mask: bytes = b"", *, any_magic: bool = False
+) -> Field:
+    """A replay id, any time, and what is behind: one comparison."""
+    mask = _ANY_MAGIC_MASK if any_magic else _REPLAY_ID_MASK
     if not behind:
-        return Field(at, bytes(4), _REPLAY_ID_MASK)
-    mask = _REPLAY_ID_MASK + bytes(_REPLAY_SIZE - 4) + b"\xff" * len(behind)
+        return Field(at, bytes(4), mask)
+    behind_mask = behind_mask or b"\xff" * len(behind)
+    mask += bytes(_REPLAY_SIZE - len(mask)) + behind_mask
     return Field(at, bytes(_REPLAY_SIZE) + behind, mask)
 
 
-def _plain_forms() -> Iterator[_Form]:
-    client, server = _HEADER + len(_FIRST), _HEADER + _ANSWER_SIZE
-    first = Field(_HEADER, _FIRST)
-    yield _Form(Role.INITIATION, _CLIENT_RESETS, (client, client), (first,))
-    token_at = _HEADER + len(_ANSWER_ACK)
-    fields = (
-        Field(_HEADER, _ANSWER_ACK),
-        Field(token_at + _SESSION_ID_SIZE, _ANSWER_PACKET_ID),
-    )
+def _clear_forms(
+    acks_at: int, field: Callable[[bytes, bytes], Field], replay_at: int | None
+) -> Iterator[_Form]:
+    """What shows its acknowledgements at `acks_at`, of which `field` is made."""
+    size = acks_at + len(_FIRST)
+    exact = b"\xff" * len(_FIRST)
     yield _Form(
-        Role.RESPONSE, _SERVER_RESETS, (server, server), fields, token_at=token_at
+        *(Role.INITIATION, _CLIENT_RESETS, (size,)), (field(_FIRST, exact),), replay_at
     )
+    sizes = {acks_at + size for size in (*_ACK_SIZES, *_ANSWER_SIZES)}
+    yield _Form(
+        *(Role.RESPONSE, _ANSWERS, tuple(sorted(sizes))),
+        # Zeros alone, as padding has them, are none.
+        (field(_ACKS, _ACKS_MASK), Field(acks_at, bytes(1), differs=True)),
+        replay_at,
+        acks_at=acks_at,
+    )
+
+
+def _plain_forms() -> Iterator[_Form]:
+    return _clear_forms(_HEADER, functools.partial(Field, _HEADER), None)
 
 
 def _tls_auth_forms(hmac_size: int) -> Iterator[_Form]:
     replay_at = _HEADER + hmac_size
-    acks_at = replay_at + _REPLAY_SIZE
-    size = acks_at + len(_FIRST)
-    yield _Form(
-        *(Role.INITIATION, _CLIENT_RESETS, (size, size)),
-        (_replay_field(replay_at, _FIRST),),
-        replay_at,
-    )
-    token_at = acks_at + len(_ANSWER_ACK)
-    size = acks_at + _ANSWER_SIZE
-    yield _Form(
-        *(Role.RESPONSE, _SERVER_RESETS, (size, size)),
-        (
-            _replay_field(replay_at, _ANSWER_ACK),
-            Field(token_at + _SESSION_ID_SIZE, _ANSWER_PACKET_ID),
-        ),
-        replay_at,
-        token_at,
-    )
+    field = functools.partial(_replay_field, replay_at)
+    return _clear_forms(replay_at + _REPLAY_SIZE, field, replay_at)
 
 
 def _tls_crypt_forms() -> Iterator[_Form]:
-    fields = (_replay_field(_HEADER),)
-
     def form(
-        role: Role,
-        opcode: _Opcode,
-        shortest: int,
-        longest: int,
-        token_at: int | None = 1,
+        role: Role, opcode: _Opcode, sizes: Sequence[int], *, any_magic: bool = False
     ) -> _Form:
-        return _Form(role, (opcode,), (shortest, longest), fields, _HEADER, token_at)
+        field = _replay_field(_HEADER, any_magic=any_magic)
+        return _Form(role, (opcode,), sizes, (field,), _HEADER, any_magic)
 
     size = _CLIENT_CRYPT_SIZE
-    yield form(Role.INITIATION, _Opcode.CLIENT_RESET_V2, size, size)
-    yield replace(
-        form(
-            *(Role.INITIATION, _Opcode.CLIENT_RESET_V3),
-            size + _WRAPPED_KEY_MIN,
-            size + _WRAPPED_KEY_MAX,
-        ),
-        wrapped=True,
+    yield form(Role.INITIATION, _Opcode.CLIENT_RESET_V2, (size,))
+    sizes = range(size + _WRAPPED_KEY_MIN, size + _WRAPPED_KEY_MAX + 1)
+    reset = form(Role.INITIATION, _Opcode.CLIENT_RESET_V3, sizes, any_magic=True)
+    yield replace(reset, wrapped=True)
+    answer = form(
+        Role.RESPONSE, _Opcode.SERVER_RESET_V2, tuple(sorted(_SERVER_CRYPT_SIZES))
     )
-    for size in _SERVER_CRYPT_SIZES:
-        yield form(Role.RESPONSE, _Opcode.SERVER_RESET_V2, size, size, None)
-    size = _ACK_CRYPT_SIZE
-    yield form(Role.FOLLOW_UP, _Opcode.ACK_V1, size, size)
-    size = _CONTROL_CRYPT_MIN
-    yield form(Role.FOLLOW_UP, _Opcode.CONTROL_V1, size, _CONTROL_MAX)
-    size += _WRAPPED_KEY_MIN
+    yield replace(answer, conclusive=False)
+    follow_up = functools.partial(form, Role.FOLLOW_UP, any_magic=True)
+    yield follow_up(_Opcode.ACK_V1, _ACK_CRYPT_SIZES)
+    shortest = _CONTROL_CRYPT_MIN
+    yield follow_up(_Opcode.CONTROL_V1, range(shortest, _CONTROL_MAX + 1))
+    shortest += _WRAPPED_KEY_MIN
     yield replace(
-        form(Role.FOLLOW_UP, _Opcode.CONTROL_WKC_V1, size, _CONTROL_MAX), wrapped=True
+        follow_up(_Opcode.CONTROL_WKC_V1, range(shortest, _CONTROL_MAX + 1)),
+        wrapped=True,
     )
 
 
@@ -254,13 +294,13 @@ def _read(packet: Packet) -> Message | None:
 
 
 def _shape(form: _Form, transport: Transport) -> Shape:
-    """What a packet filter can check of a form."""
+    """What a packet filter can check of a form: of its sizes, the first and last."""
     opcodes = functools.reduce(operator.and_, form.opcodes)
     differing = functools.reduce(operator.or_, form.opcodes) ^ opcodes
     opcode, mask = bytes([opcodes]), bytes([0xFF ^ differing])
+    shortest, longest = form.sizes[0], form.sizes[-1]
     if transport is Transport.UDP:
-        return Shape((Field(0, opcode, mask), *form.fields), (form.sizes,))
-    shortest, longest = form.sizes
+        return Shape((Field(0, opcode, mask), *form.fields), ((shortest, longest),))
     free = (1 << (shortest ^ longest).bit_length()) - 1  # bits that sizes differ in
     prefix = (shortest & ~free).to_bytes(_TCP_PREFIX)
     mask = (0xFFFF ^ free).to_bytes(_TCP_PREFIX) + mask

@@ -7,6 +7,7 @@ a flow; does not know how they are read.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from struct import pack
 
 from scapy.layers.l2 import GRE_PPTP
@@ -247,47 +248,62 @@ _ANSWERS = {0: (0x10, 0x40)}
 _REPLAYS = (range(1, 16), (0x0F,))
 
 
+def _openvpn_in_clear() -> Iterable[Confirmation]:
+    t = test_openvpn
+    for size in (0, *t.HMAC_SIZES):
+        wrapped = partial(t.tls_auth, size) if size else t.plain
+        name = f"OpenVPN, tls-auth, {8 * size} bits" if size else "OpenVPN, plain"
+        behind = 9 + (size + 8 if size else 0)  # acks
+        replay = _offsets((9 + size, 13 + size)) if size else ()
+        counted = {9 + size: _REPLAYS[1], 12 + size: _REPLAYS[0]} if size else {}
+        reset = Said(
+            wrapped(wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
+            False,
+            (*range(9), *replay, *range(behind, behind + 5)),
+            {**_RESETS, **counted},
+        )
+        for how, opcode, acks, also, others in (
+            ("", wire.SERVER_RESET_V2, (0,), _ANSWERS, {}),
+            # Of two packets that are acknowledged, one may be any early one.
+            (
+                *(", two acks", wire.SERVER_RESET_V2, (1, 0), _ANSWERS),
+                {behind + 4: range(2, 8)},
+            ),
+            (", resets crossed", wire.ACK_V1, (0,), {}, {}),
+        ):
+            answer = wrapped(opcode, **t.acknowledging(*acks))
+            yield from _on_both(
+                f"{name}{how}",
+                reset,
+                Said(
+                    answer,
+                    True,
+                    (0, *replay, *range(behind, len(answer))),
+                    {**also, **counted, **others},
+                ),
+            )
+
+
 def _openvpn() -> Iterable[Confirmation]:
     t = test_openvpn
-    wrapped = {
-        "plain": (
-            t.plain(wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
-            t.plain(wire.SERVER_RESET_V2, **t.ANSWER),
-            0,
-        )
-    }
-    for size in t.HMAC_SIZES:
-        wrapped[f"tls-auth, {8 * size} bits"] = (
-            t.tls_auth(size, wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
-            t.tls_auth(size, wire.SERVER_RESET_V2, **t.ANSWER),
-            size,
-        )
-    for name, (reset, answer, hmac) in wrapped.items():
-        behind = 9 + (hmac + 8 if hmac else 0)  # acks
-        replay = _offsets((9 + hmac, 13 + hmac)) if hmac else ()
-        counted = {9 + hmac: _REPLAYS[1], 12 + hmac: _REPLAYS[0]} if hmac else {}
-        yield from _on_both(
-            f"OpenVPN, {name}",
-            Said(
-                reset,
-                False,
-                (*range(9), *replay, *range(behind, behind + 5)),
-                {**_RESETS, **counted},
-            ),
-            Said(
-                answer,
-                True,
-                (0, *replay, *range(behind, behind + 17)),
-                {**_ANSWERS, **counted},
-            ),
-        )
+    yield from _openvpn_in_clear()
     # Which of the resets, and what follows it, is told by size alone.
     crypt = _offsets((9, 13))
     counted = {9: _REPLAYS[1], 12: _REPLAYS[0]}
+    # What may begin with any magic number has two bytes that are free together, and
+    # the second is so alone where the first says that it is one.
+    any_magic = {**counted, 9: range(1, 256)}
     fixed = (*range(9), *crypt)
     key = t.wrapped_key(299)
     told = Said(
         t.tls_crypt(wire.SERVER_RESET_V2, t.SERVER_ID, 17), True, (0, *crypt), counted
+    )
+    twice, crossed = (
+        Said(
+            t.tls_crypt(wire.SERVER_RESET_V2, t.SERVER_ID, size),
+            *(True, (0, *crypt), counted),
+        )
+        for size in (21, 5)
     )
     follow_ups = {
         "ack": t.tls_crypt(wire.ACK_V1, t.CLIENT_ID, 13, 2),
@@ -300,16 +316,34 @@ def _openvpn() -> Iterable[Confirmation]:
                 t.tls_crypt(wire.CLIENT_RESET_V2, t.CLIENT_ID, 5), False, fixed, counted
             ),
             told,
-            Said(following, False, fixed, {**counted, 0: (wire.CONTROL_V1 << 3,)}),
+            Said(following, False, fixed, {**any_magic, 0: (wire.CONTROL_V1 << 3,)}),
+        )
+    opening = t.tls_crypt(wire.CLIENT_RESET_V2, t.CLIENT_ID, 5)
+    for how, answer in (("two acks", twice), ("resets crossed", crossed)):
+        yield from _on_both(
+            f"OpenVPN, tls-crypt, control, {how}",
+            Said(opening, False, fixed, counted),
+            answer,
+            Said(follow_ups["control"], False, fixed, any_magic),
         )
     reset = t.tls_crypt(wire.CLIENT_RESET_V3, t.CLIENT_ID, 5) + key
     following = t.tls_crypt(wire.CONTROL_WKC_V1, t.CLIENT_ID, 300, 2) + key
     ends = (len(reset) - 2, len(reset) - 1)
+    also = {**any_magic, 0: (wire.CONTROL_V1 << 3,)}
     yield from _on_both(
         "OpenVPN, tls-crypt-v2",
-        Said(reset, False, (*fixed, *ends), counted),
+        Said(reset, False, (*fixed, *ends), any_magic),
         told,
-        Said(following, False, fixed, {**counted, 0: (wire.CONTROL_V1 << 3,)}),
+        Said(following, False, fixed, also),
+    )
+    reset = t.tls_crypt(wire.CLIENT_RESET_V3, t.CLIENT_ID, 5, 0x0A010001) + key
+    following = t.tls_crypt(wire.CONTROL_WKC_V1, t.CLIENT_ID, 300, 0x0A010002) + key
+    magic = {**any_magic, 10: range(256)}
+    yield from _on_both(
+        "OpenVPN, tls-crypt-v2, another magic number",
+        Said(reset, False, (*fixed, *ends), magic),
+        told,
+        Said(following, False, fixed, {**also, **magic}),
     )
 
 
