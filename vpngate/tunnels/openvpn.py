@@ -222,8 +222,12 @@ def _clear_forms(
     sizes = {acks_at + size for size in (*_ACK_SIZES, *_ANSWER_SIZES)}
     yield _Form(
         *(Role.RESPONSE, _ANSWERS, tuple(sorted(sizes))),
-        # Zeros alone, as padding has them, are none.
-        (field(_ACKS, _ACKS_MASK), Field(acks_at, bytes(1), differs=True)),
+        # What is common to the opcodes, and to 1 to 4, are zeros, as in padding.
+        (
+            field(_ACKS, _ACKS_MASK),
+            Field(0, bytes(1), differs=True),
+            Field(acks_at, bytes(1), differs=True),
+        ),
         replay_at,
         acks_at=acks_at,
     )
@@ -293,14 +297,26 @@ def _read(packet: Packet) -> Message | None:
     return None
 
 
+def _ranges(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Few ranges that hold all of some sizes; an acknowledgement is a step."""
+    ranges: list[tuple[int, int]] = []
+    for size in sizes:
+        if ranges and size - ranges[-1][1] <= _PACKET_ID_SIZE:
+            ranges[-1] = (ranges[-1][0], size)
+        else:
+            ranges.append((size, size))
+    return tuple(ranges)
+
+
 def _shape(form: _Form, transport: Transport) -> Shape:
-    """What a packet filter can check of a form: of its sizes, the first and last."""
+    """What a packet filter can check of a form."""
     opcodes = functools.reduce(operator.and_, form.opcodes)
     differing = functools.reduce(operator.or_, form.opcodes) ^ opcodes
     opcode, mask = bytes([opcodes]), bytes([0xFF ^ differing])
-    shortest, longest = form.sizes[0], form.sizes[-1]
+    ranges = _ranges(form.sizes)
     if transport is Transport.UDP:
-        return Shape((Field(0, opcode, mask), *form.fields), ((shortest, longest),))
+        return Shape((Field(0, opcode, mask), *form.fields), ranges)
+    shortest, longest = ranges[0][0], ranges[-1][1]
     free = (1 << (shortest ^ longest).bit_length()) - 1  # bits that sizes differ in
     prefix = (shortest & ~free).to_bytes(_TCP_PREFIX)
     mask = (0xFFFF ^ free).to_bytes(_TCP_PREFIX) + mask
