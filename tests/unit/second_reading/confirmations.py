@@ -6,7 +6,7 @@ a flow; does not know how they are read.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from struct import pack
 
@@ -101,6 +101,7 @@ def _wireguard() -> Iterable[Confirmation]:
         )
 
 
+_FRAGMENT = 132
 _IKE_FIXED = _offsets((0, 8), (16, 28))
 _PAYLOAD_1 = _offsets((29, 32))  # reserved bits and length of the first payload
 
@@ -117,9 +118,22 @@ def _ike() -> Iterable[Confirmation]:
         fixed = _IKE_FIXED + _PAYLOAD_1 + doi
         request = Said(question, False, fixed + _offsets((8, 16)), allowed)
         response = Said(answer, True, fixed, allowed)
-        yield Confirmation(name, "ipsec", UDP, t.IKE, (request, response))
+        how = ""
+        if answer[16] == _FRAGMENT:
+            # Its header and numbers, and the same of what it is a part of: how long
+            # that is, and its payloads, the next fragments say.
+            begins = _offsets((0, 32), (34, 62), (65, 66), (68, 72))
+            response = Said(answer, True, begins)
+            how = ", in fragments"
+        elif version_1 and question[-1] == 0:
+            how = ", padded"
+            request, response = (
+                replace(said, checked=(*said.checked, len(said.payload) - 1))
+                for said in (request, response)
+            )
+        yield Confirmation(f"{name}{how}", "ipsec", UDP, t.IKE, (request, response))
         yield Confirmation(
-            f"{name}, behind the marker",
+            f"{name}{how}, behind the marker",
             *("ipsec", UDP, t.NATT),
             (_marked(request), _marked(response)),
         )
