@@ -204,34 +204,6 @@ def test_request_and_response_name_one_exchange() -> None:
     assert len(others) == 4
 
 
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        fragments(ike(payload(0, bytes(20)), 11, 4, version=1), 40)[0],  # a refusal
-        fragments(AGGRESSIVE, 80)[0],  # no answer
-        fragments(MAIN_ANSWER, 80)[0],  # of another exchange
-        fragments(flipped(AGGRESSIVE_ANSWER, 3), 80)[0],  # another initiator's
-        fragments(flipped(AGGRESSIVE_ANSWER, 21), 80)[0],  # another message id
-        fragments(flipped(AGGRESSIVE_ANSWER, 17), 80)[0],  # no version
-        fragments(flipped(AGGRESSIVE_ANSWER, 35), 80)[0],  # another domain
-        fragments(flipped(AGGRESSIVE_ANSWER, 19, 1), 80)[0],  # encrypted inside
-        fragments(padded(AGGRESSIVE_ANSWER, bytes(1)), 80)[0][:-1],
-        flipped(FRAGMENTED_ANSWER, 19, 1),
-        flipped(FRAGMENTED_ANSWER, 34),  # not the first
-        flipped(FRAGMENTED_ANSWER, 35, 1),  # said to be the last
-        flipped(FRAGMENTED_ANSWER, 35, 2),
-        fragments(AGGRESSIVE_ANSWER, 27)[0],  # without the whole header
-        padded(FRAGMENTED_ANSWER, bytes(1)),
-    ],
-)
-def test_no_first_fragment_of_an_answer(fragment: bytes) -> None:
-    for seen in (on_500(fragment), on_4500(fragment)):
-        assert seen is None or seen.role is Role.EXCHANGE
-    whole = packet(Transport.UDP, fragment, IKE)
-    second = TUNNEL.second()(whole)
-    assert (second.message if second else None) == TUNNEL.read(whole)
-
-
 REFUSAL = ike(payload(0, b"\0\0\0\x0e"), 41, 34, 0x20, responder=NONE)
 COOKIE = payload(33, b"\0\0\x40\x06" + bytes(20))
 
