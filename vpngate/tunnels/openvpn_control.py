@@ -71,8 +71,8 @@ _ACK_CRYPT_SIZES = tuple(_CRYPT + size for size in _ACK_SIZES)
 _CONTROL_CRYPT_MIN = _CLIENT_CRYPT_SIZE + 1
 
 # Replay ids start at 1, or at a magic number that announces early negotiation:
-# 0x0f000001 in OpenVPN's own code, other ones elsewhere, none with a first byte of zero.
-# Our own limit: a packet sent again takes the next id, and is answered before the
+# 0x0f000001 in OpenVPN's own code, other ones elsewhere, none with a first byte of
+# zero. Our own limit: a packet sent again takes the next id, and is answered before the
 # sixteenth.
 _REPLAY_ID_MASK = b"\xf0\xff\xff\xf0"
 _ANY_MAGIC_MASK = b"\x00\x00\xff\xf0"
