@@ -111,7 +111,8 @@ def test_openvpn_over_multipath_tcp_has_its_rate(lab: Lab, enforcing: Daemon) ->
     with openvpn.tunnel(
         lab.client, lab.stranger, tcp=True, through=("mptcpize", "run")
     ) as tunnel:
-        assert str(tunnel.port) in lab.client.namespace.run("ss", "-nMH")
+        accepted = ("nstat", "-asz", "MPTcpExtMPCapableSYNACKRX")
+        assert float(lab.client.namespace.run(*accepted).split()[-2]) == 1
         enforcing.wait_for_flow("openvpn", "throttle", int(throttled) + 1)
         measured = rates.class_rates(lab, tunnel.client, tunnel.server)
         assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
