@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """OpenVPN's first packets, built from scapy's description and read from bytes."""
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -258,6 +259,16 @@ def test_acks_of_no_first_answer(transport: Transport, acks: tuple[int, ...]) ->
         tls_auth(64, wire.ACK_V1, **fields),
     ):
         assert read(message, transport) is None
+
+
+@pytest.mark.parametrize("missing", range(1, 9))
+def test_the_session_that_an_ack_names_is_whole(missing: int) -> None:
+    for made in (plain, partial(tls_auth, 20), partial(tls_auth, 64)):
+        ack = made(wire.ACK_V1, **acknowledging(0))[:-missing]
+        packet = crafting.packet(Transport.UDP, ack, PORTS)
+        second = TUNNEL.second()(packet)
+        assert TUNNEL.read(packet) is None
+        assert second is None or second.message is None
 
 
 def every_message() -> list[bytes]:

@@ -187,6 +187,7 @@ _IN_CLEAR = {
 _DIGESTS = (16, 20, 28, 32, 36, 48, 64)  # bytes of an HMAC, from MD5 to SHA-512
 _REPLAY_SIZE = 8  # bytes of replay id and time
 _ACK_SIZE = 4
+_ACK_COUNTS = range(5)
 _EARLY_PACKETS = range(8)
 
 # Under tls-crypt, the bytes that are encrypted: acks and packet id, in a first answer
@@ -244,16 +245,19 @@ def _in_clear(opcode: int, data: bytes, size: int) -> _Reading:
     role, fields, session, plain = _IN_CLEAR[opcode]
     for kind, replayed, least in _wrappings(plain):
         acks, rest = divmod(size - least, _ACK_SIZE)
-        found = laid_over(kind, data)
-        if rest or acks not in range(5) or found is None:
+        fits = not rest and acks in _ACK_COUNTS
+        found = laid_over(kind, data) if fits else None
+        if found is None:
             continue
         layer, behind = found
         wanted = {**fields, "replay_id": _USUAL_REPLAYS} if replayed else fields
         token = layer.fields.get(session, b"")
-        if behind or not any(token) or not holds(layer, wanted) or not _early(layer):
-            yield layer, None
-        else:
+        # A field at the end may have got less than its size.
+        whole = not behind and len(token) == SESSION_ID_SIZE and any(token)
+        if whole and holds(layer, wanted) and _early(layer):
             yield layer, Message(role, _NAMES[opcode], token)
+        else:
+            yield layer, None
 
 
 def _wrappings(plain: int) -> Iterator[tuple[type[Scapy], bool, int]]:
