@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Real OpenVPN between two hosts of the lab, in all its variants.
 
-Knows openvpn(8) and how to make the keys it needs; does not know who is registered.
+Knows openvpn(8), how to make the keys it needs, and how two ends call each other
+without one being the server of many; does not know who is registered.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import datetime as dt
 import functools
 import itertools
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -113,6 +115,17 @@ def _write(
     )
 
 
+def _end(end: str, keys: Path, wrapping: Wrapping) -> tuple[str, ...]:
+    """What both modes say of one end."""
+    return (
+        *("--disable-dco", "--verb", "3", "--tun-mtu", "1380"),
+        *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
+        *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
+        *_wrapping(wrapping, keys, end),
+        *_QUEUES,
+    )
+
+
 def _genkey(*argv: str) -> None:
     subprocess.run(["openvpn", *argv], capture_output=True, check=True)
 
@@ -161,10 +174,12 @@ def tunnel(
     tcp: bool = False,
     version: int = 4,
     options: tuple[str, ...] = (),
+    through: tuple[str, ...] = (),
 ) -> Iterator[OpenVpn]:
     """A tunnel from client to server over IP `version`, up.
 
-    `options` are given to both ends (`--auth SHA512` makes longer HMACs).
+    `options` are given to both ends (`--auth SHA512` makes longer HMACs); `through` is
+    a program that runs another one (`mptcpize run`).
     """
     number = next(_networks)
     port = 11_000 + number
@@ -176,12 +191,10 @@ def tunnel(
 
     def command(end: str, protocol: str) -> tuple[str, ...]:
         return (
-            *("openvpn", "--dev", device, "--dev-type", "tun", "--verb", "3"),
-            *("--proto", protocol, "--topology", "subnet", "--disable-dco"),
-            *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
-            *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
-            *("--tun-mtu", "1380", "--connect-retry", "1", *_QUEUES, *options),
-            *_wrapping(wrapping, keys, end),
+            *(*through, "openvpn", "--dev", device, "--dev-type", "tun"),
+            *("--proto", protocol, "--topology", "subnet", "--connect-retry", "1"),
+            *_end(end, keys, wrapping),
+            *options,
         )
 
     with contextlib.ExitStack() as stack:
@@ -205,6 +218,50 @@ def tunnel(
             server=Place(server.namespace, f"{network}.1"),
             port=port,
             _client=calling,
+        )
+        made.wait_until_up()
+        yield made
+
+
+@contextlib.contextmanager
+def between_peers(
+    client: Host, server: Host, *, wrapping: Wrapping, client_first: bool
+) -> Iterator[OpenVpn]:
+    """A tunnel of two ends that call each other over UDP, up.
+
+    Where the client is started first, its reset is lost and the server's own, which
+    acknowledges nothing, is the first one that arrives (`--tls-server` without
+    `--mode server`; OpenVPN manual, point to point).
+    """
+    number = next(_networks)
+    port = 11_000 + number
+    keys = _keys(client.namespace.folder)
+    inner = (f"10.88.{number}.2", f"10.88.{number}.1")
+    hosts = {"client": (client, server, inner), "server": (server, client, inner[::-1])}
+    with contextlib.ExitStack() as stack:
+
+        def start(end: str) -> Process:
+            own, other, addresses = hosts[end]
+            return stack.enter_context(
+                own.namespace.running(
+                    *("openvpn", "--dev", f"ovpn{number}", "--dev-type", "tun"),
+                    *("--proto", "udp4", "--port", str(port), f"--tls-{end}"),
+                    *("--remote", other.at(4).address, "--ifconfig", *addresses),
+                    *("--dh", "none") if end == "server" else (),
+                    *_end(end, keys, wrapping),
+                )
+            )
+
+        started = {}
+        for end in ("client", "server") if client_first else ("server", "client"):
+            started[end] = start(end)
+            started[end].expect("link remote")
+            time.sleep(0.5)  # its first reset leaves right after that line
+        made = OpenVpn(
+            client=Place(client.namespace, inner[0]),
+            server=Place(server.namespace, inner[1]),
+            port=port,
+            _client=started["client"],
         )
         made.wait_until_up()
         yield made

@@ -2,6 +2,7 @@
 """A real OpenVPN client and server: slowed when unregistered, untouched when not."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,34 @@ def test_every_length_of_hmac_is_recognised(
             lambda: enforcing.metric("vpngate_flows_total", **labels) == before + 1,
             f"OpenVPN with --auth {digest} being recognised",
         )
+
+
+@pytest.mark.parametrize("client_first", [True, False], ids=["client", "server"])
+@pytest.mark.parametrize(
+    "wrapping", [Wrapping.PLAIN, Wrapping.TLS_AUTH, Wrapping.TLS_CRYPT]
+)
+def test_two_peers_that_call_each_other_have_their_rate(
+    lab: Lab, enforcing: Daemon, wrapping: Wrapping, *, client_first: bool
+) -> None:
+    """Whoever is started first: the other one's reset crosses its own."""
+    throttled = enforcing.metric("vpngate_flows_total", verdict="throttle")
+    with openvpn.between_peers(
+        lab.client, lab.stranger, wrapping=wrapping, client_first=client_first
+    ) as tunnel:
+        enforcing.wait_for_flow("openvpn", "throttle", int(throttled) + 1)
+        measured = rates.class_rates(lab, tunnel.client, tunnel.server)
+        assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
+
+
+@pytest.mark.skipif(not Path("/proc/sys/net/mptcp").exists(), reason="needs MPTCP")
+def test_openvpn_over_multipath_tcp_has_its_rate(lab: Lab, enforcing: Daemon) -> None:
+    """Its first segments have TCP headers of 56 and 60 bytes."""
+    throttled = enforcing.metric("vpngate_flows_total", verdict="throttle")
+    with openvpn.tunnel(
+        lab.client, lab.stranger, tcp=True, through=("mptcpize", "run")
+    ) as tunnel:
+        accepted = ("nstat", "-asz", "MPTcpExtMPCapableSYNACKRX")
+        assert float(lab.client.namespace.run(*accepted).split()[-2]) == 1
+        enforcing.wait_for_flow("openvpn", "throttle", int(throttled) + 1)
+        measured = rates.class_rates(lab, tunnel.client, tunnel.server)
+        assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]

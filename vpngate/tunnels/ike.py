@@ -17,6 +17,10 @@ from vpngate.signatures.declaration import UDP_MAX_PAYLOAD
 # message id, length of the whole message.
 HEADER = Struct(">8s8sBBBBII")
 _NO_SPI = bytes(8)
+# Its fields that a fragment and what it is a part of share: both SPIs, version,
+# exchange, flags, message id. And the one that names the first payload.
+_SAME_IN_FRAGMENTS = (0, 1, 3, 4, 5, 6)
+_AT_FIRST_OF_HEADER = 2
 _AT_RESPONDER, _AT_FIRST, _AT_VERSION = 8, 16, 17
 _VERSION_1, _VERSION_2 = 0x10, 0x20
 
@@ -31,7 +35,13 @@ _RESERVED = {_VERSION_1: 0xFF, _VERSION_2: 0x7F}
 # Version 1: phase 1 is main or aggressive mode (RFC 2409 section 5), and its first
 # payload SA, which begins with the domain of interpretation (RFC 2407 section 4.6.1).
 _SA_1 = 1
-_FRAGMENT_1 = 132  # of vendors: in clear, though what it is a part of may be encrypted
+# Of vendors: in clear, though what it is a part of may be encrypted. Behind its header
+# stand the message's number, its own from 1 on, and whether it is the last.
+_FRAGMENT_1 = 132
+_NUMBERS_1 = Struct(">HBB")
+_FIRST_1, _LAST_1 = 1, 0x01
+# Some fill their messages up to whole words of 4 bytes, inside their length.
+_MOST_PADDING_1 = 3
 _MAIN, _AGGRESSIVE = 2, 4
 _MODES = {_MAIN: "main mode", _AGGRESSIVE: "aggressive mode"}
 _AT_DOI = HEADER.size + _PAYLOAD.size
@@ -97,6 +107,10 @@ def _read_1(message: bytes, length: int) -> Message | None:
         says_something = body > 0 and body % _BLOCK == 0
     else:
         payloads = _payloads(message, length, version)
+        if payloads == [_FRAGMENT_1]:
+            answer = _fragmented_answer(message)
+            if answer is not None:
+                return answer
         says_something = bool(payloads) and not _ASIDES_1.issuperset(payloads or ())
         if says_something and first == _SA_1:
             named = message[_AT_DOI : _AT_DOI + len(_IPSEC_DOI)]
@@ -107,6 +121,29 @@ def _read_1(message: bytes, length: int) -> Message | None:
     if not says_something or responder == _NO_SPI:
         return None
     return Message(Role.EXCHANGE, "IKEv1 exchange", initiator + responder)
+
+
+def _fragmented_answer(message: bytes) -> Message | None:
+    """The message that answers an opening, if this is its first fragment.
+
+    The header of the whole is in it, and says what that of the fragment does.
+    """
+    at = HEADER.size + _PAYLOAD.size
+    if len(message) < at + _NUMBERS_1.size + HEADER.size:
+        return None
+    _, number, flags = _NUMBERS_1.unpack_from(message, at)
+    part = message[at + _NUMBERS_1.size :]
+    outer, inner = HEADER.unpack_from(message), HEADER.unpack_from(part)
+    (*_, stated), (*_, whole) = outer, inner
+    here = stated - at - _NUMBERS_1.size
+    complete = here == whole if flags & _LAST_1 else here < whole
+    alike = all(outer[n] == inner[n] for n in _SAME_IN_FRAGMENTS)
+    if number != _FIRST_1 or flags & ~_LAST_1 or not (complete and alike):
+        return None
+    if inner[_AT_FIRST_OF_HEADER] != _SA_1 or whole > UDP_MAX_PAYLOAD:
+        return None
+    answer = _read_1(part, whole)
+    return answer if answer is not None and answer.role is Role.RESPONSE else None
 
 
 def _read_2(message: bytes, length: int) -> Message | None:
@@ -155,8 +192,8 @@ def _opening(name: str, exchange: int, initiator: bytes, responder: bytes) -> Me
 def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
     """The types of a message's payloads, as far as they were captured.
 
-    None if they do not end with the message, are too many, a reserved bit is set, or
-    one that is sealed is not the last.
+    None if they do not end with the message, or with padding that may be there, are
+    too many, a reserved bit is set, or one that is sealed is not the last.
     """
     types = []
     kind, at = message[_AT_FIRST], HEADER.size
@@ -172,8 +209,12 @@ def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
             # Its "next payload" is the first one inside (RFC 7296 section 3.14).
             return types if end == length and _is_numbered(message, kind, at) else None
         kind, at = following, end
-    closes = at == length if kind == _END else len(message) < length
-    return types if closes else None
+    if kind != _END:
+        return types if len(message) < length else None
+    padding = length - at
+    may_be_padded = version == _VERSION_1 and message[_AT_FIRST] != _FRAGMENT_1
+    most = _MOST_PADDING_1 if may_be_padded else 0
+    return types if padding <= most and not any(message[at:length]) else None
 
 
 def _is_numbered(message: bytes, kind: int, at: int) -> bool:

@@ -6,7 +6,8 @@ a flow; does not know how they are read.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from struct import pack
 
 from scapy.layers.l2 import GRE_PPTP
@@ -100,6 +101,7 @@ def _wireguard() -> Iterable[Confirmation]:
         )
 
 
+_FRAGMENT = 132
 _IKE_FIXED = _offsets((0, 8), (16, 28))
 _PAYLOAD_1 = _offsets((29, 32))  # reserved bits and length of the first payload
 
@@ -116,9 +118,22 @@ def _ike() -> Iterable[Confirmation]:
         fixed = _IKE_FIXED + _PAYLOAD_1 + doi
         request = Said(question, False, fixed + _offsets((8, 16)), allowed)
         response = Said(answer, True, fixed, allowed)
-        yield Confirmation(name, "ipsec", UDP, t.IKE, (request, response))
+        how = ""
+        if answer[16] == _FRAGMENT:
+            # Its header and numbers, and the same of what it is a part of: how long
+            # that is, and its payloads, the next fragments say.
+            begins = _offsets((0, 32), (34, 62), (65, 66), (68, 72))
+            response = Said(answer, True, begins)
+            how = ", in fragments"
+        elif version_1 and question[-1] == 0:
+            how = ", padded"
+            request, response = (
+                replace(said, checked=(*said.checked, len(said.payload) - 1))
+                for said in (request, response)
+            )
+        yield Confirmation(f"{name}{how}", "ipsec", UDP, t.IKE, (request, response))
         yield Confirmation(
-            f"{name}, behind the marker",
+            f"{name}{how}, behind the marker",
             *("ipsec", UDP, t.NATT),
             (_marked(request), _marked(response)),
         )
@@ -247,47 +262,62 @@ _ANSWERS = {0: (0x10, 0x40)}
 _REPLAYS = (range(1, 16), (0x0F,))
 
 
+def _openvpn_in_clear() -> Iterable[Confirmation]:
+    t = test_openvpn
+    for size in (0, *t.HMAC_SIZES):
+        wrapped = partial(t.tls_auth, size) if size else t.plain
+        name = f"OpenVPN, tls-auth, {8 * size} bits" if size else "OpenVPN, plain"
+        behind = 9 + (size + 8 if size else 0)  # acks
+        replay = _offsets((9 + size, 13 + size)) if size else ()
+        counted = {9 + size: _REPLAYS[1], 12 + size: _REPLAYS[0]} if size else {}
+        reset = Said(
+            wrapped(wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
+            False,
+            (*range(9), *replay, *range(behind, behind + 5)),
+            {**_RESETS, **counted},
+        )
+        for how, opcode, acks, also, others in (
+            ("", wire.SERVER_RESET_V2, (0,), _ANSWERS, {}),
+            # Of two packets that are acknowledged, one may be any early one.
+            (
+                *(", two acks", wire.SERVER_RESET_V2, (1, 0), _ANSWERS),
+                {behind + 4: range(2, 8)},
+            ),
+            (", resets crossed", wire.ACK_V1, (0,), {}, {}),
+        ):
+            answer = wrapped(opcode, **t.acknowledging(*acks))
+            yield from _on_both(
+                f"{name}{how}",
+                reset,
+                Said(
+                    answer,
+                    True,
+                    (0, *replay, *range(behind, len(answer))),
+                    {**also, **counted, **others},
+                ),
+            )
+
+
 def _openvpn() -> Iterable[Confirmation]:
     t = test_openvpn
-    wrapped = {
-        "plain": (
-            t.plain(wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
-            t.plain(wire.SERVER_RESET_V2, **t.ANSWER),
-            0,
-        )
-    }
-    for size in t.HMAC_SIZES:
-        wrapped[f"tls-auth, {8 * size} bits"] = (
-            t.tls_auth(size, wire.CLIENT_RESET_V2, session_id=t.CLIENT_ID),
-            t.tls_auth(size, wire.SERVER_RESET_V2, **t.ANSWER),
-            size,
-        )
-    for name, (reset, answer, hmac) in wrapped.items():
-        behind = 9 + (hmac + 8 if hmac else 0)  # acks
-        replay = _offsets((9 + hmac, 13 + hmac)) if hmac else ()
-        counted = {9 + hmac: _REPLAYS[1], 12 + hmac: _REPLAYS[0]} if hmac else {}
-        yield from _on_both(
-            f"OpenVPN, {name}",
-            Said(
-                reset,
-                False,
-                (*range(9), *replay, *range(behind, behind + 5)),
-                {**_RESETS, **counted},
-            ),
-            Said(
-                answer,
-                True,
-                (0, *replay, *range(behind, behind + 17)),
-                {**_ANSWERS, **counted},
-            ),
-        )
+    yield from _openvpn_in_clear()
     # Which of the resets, and what follows it, is told by size alone.
     crypt = _offsets((9, 13))
     counted = {9: _REPLAYS[1], 12: _REPLAYS[0]}
+    # What may begin with any magic number has two bytes that are free together, and
+    # the second is so alone where the first says that it is one.
+    any_magic = {**counted, 9: range(1, 256)}
     fixed = (*range(9), *crypt)
     key = t.wrapped_key(299)
     told = Said(
         t.tls_crypt(wire.SERVER_RESET_V2, t.SERVER_ID, 17), True, (0, *crypt), counted
+    )
+    twice, crossed = (
+        Said(
+            t.tls_crypt(wire.SERVER_RESET_V2, t.SERVER_ID, size),
+            *(True, (0, *crypt), counted),
+        )
+        for size in (21, 5)
     )
     follow_ups = {
         "ack": t.tls_crypt(wire.ACK_V1, t.CLIENT_ID, 13, 2),
@@ -300,16 +330,34 @@ def _openvpn() -> Iterable[Confirmation]:
                 t.tls_crypt(wire.CLIENT_RESET_V2, t.CLIENT_ID, 5), False, fixed, counted
             ),
             told,
-            Said(following, False, fixed, {**counted, 0: (wire.CONTROL_V1 << 3,)}),
+            Said(following, False, fixed, {**any_magic, 0: (wire.CONTROL_V1 << 3,)}),
+        )
+    opening = t.tls_crypt(wire.CLIENT_RESET_V2, t.CLIENT_ID, 5)
+    for how, answer in (("two acks", twice), ("resets crossed", crossed)):
+        yield from _on_both(
+            f"OpenVPN, tls-crypt, control, {how}",
+            Said(opening, False, fixed, counted),
+            answer,
+            Said(follow_ups["control"], False, fixed, any_magic),
         )
     reset = t.tls_crypt(wire.CLIENT_RESET_V3, t.CLIENT_ID, 5) + key
     following = t.tls_crypt(wire.CONTROL_WKC_V1, t.CLIENT_ID, 300, 2) + key
     ends = (len(reset) - 2, len(reset) - 1)
+    also = {**any_magic, 0: (wire.CONTROL_V1 << 3,)}
     yield from _on_both(
         "OpenVPN, tls-crypt-v2",
-        Said(reset, False, (*fixed, *ends), counted),
+        Said(reset, False, (*fixed, *ends), any_magic),
         told,
-        Said(following, False, fixed, {**counted, 0: (wire.CONTROL_V1 << 3,)}),
+        Said(following, False, fixed, also),
+    )
+    reset = t.tls_crypt(wire.CLIENT_RESET_V3, t.CLIENT_ID, 5, 0x0A010001) + key
+    following = t.tls_crypt(wire.CONTROL_WKC_V1, t.CLIENT_ID, 300, 0x0A010002) + key
+    magic = {**any_magic, 10: range(256)}
+    yield from _on_both(
+        "OpenVPN, tls-crypt-v2, another magic number",
+        Said(reset, False, (*fixed, *ends), magic),
+        told,
+        Said(following, False, fixed, {**also, **magic}),
     )
 
 

@@ -17,7 +17,9 @@ from scapy.layers.pptp import (
 
 from tests.unit.tunnels.crafting import network
 from tests.unit.tunnels.test_ipsec import (
+    AGGRESSIVE,
     COOKIE,
+    FRAGMENTED_ANSWER,
     IKE_AUTH,
     IKE_AUTH_ANSWER,
     KEY_EXCHANGE_1,
@@ -30,7 +32,9 @@ from tests.unit.tunnels.test_ipsec import (
     SA_INIT,
     SA_INIT_ANSWER,
     SA_KE_NONCE,
+    fragments,
     ike,
+    padded,
     payload,
 )
 from tests.unit.tunnels.test_l2tp import (
@@ -167,6 +171,36 @@ CONVERSATIONS = [
         "IKEv2 on 4500 from the start",
         *(UDP, NATT),
         marked((">", SA_INIT), ("<", SA_INIT_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv1, padded",
+        *(UDP, IKE),
+        ((">", padded(MAIN, bytes(3))), ("<", padded(MAIN_ANSWER, bytes(2)))),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv1, an answer in fragments",
+        *(UDP, IKE),
+        ((">", AGGRESSIVE), ("<", FRAGMENTED_ANSWER)),
+        CONFIRMED,
+    ),
+    Conversation(
+        "IKEv1, a refusal in fragments",
+        *(UDP, IKE),
+        ((">", MAIN), ("<", fragments(REFUSED_1, 40, exchange=2)[0])),
+        OPENED,
+    ),
+    Conversation(
+        "IKEv1, the answer goes to the port of the first exchange",
+        *(UDP, (500, 4500)),
+        marked(("<", QUICK_MODE)),
+        OPENED,
+    ),
+    Conversation(
+        "IKEv1, both ends use the port of the first exchange",
+        *(UDP, (500, 4500)),
+        marked(("<", QUICK_MODE), (">", QUICK_MODE[:-1] + b"\7")),
         CONFIRMED,
     ),
     Conversation(

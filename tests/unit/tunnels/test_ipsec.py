@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """IPsec: both versions of IKE, on both ports, and ESP in both carriers."""
 
+from itertools import accumulate, pairwise
 from struct import pack
 
 import pytest
@@ -70,6 +71,30 @@ MAIN = ike(SA_1, 1, 2, version=1, responder=NONE)
 MAIN_ANSWER = ike(SA_1, 1, 2, version=1)
 AGGRESSIVE = ike(SA_1, 1, 4, version=1, responder=NONE)
 AGGRESSIVE_ANSWER = ike(SA_1, 1, 4, version=1)
+
+
+def padded(message: bytes, padding: bytes) -> bytes:
+    """A message that says in its length that it is longer, as Libreswan's do."""
+    size = (len(message) + len(padding)).to_bytes(4)
+    return message[:24] + size + message[28:] + padding
+
+
+def fragments(message: bytes, *sizes: int, exchange: int = 4) -> list[bytes]:
+    """A message in a vendor's fragments: the first of them of `sizes`, and the rest."""
+    ends = [*accumulate(sizes), len(message)]
+    parts = [message[a:b] for a, b in pairwise([0, *ends])]
+    return [
+        ike(
+            payload(0, pack(">HBB", 1, number, number == len(parts)) + part),
+            *(132, exchange),
+            version=1,
+            responder=message[8:16],
+        )
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+FRAGMENTED_ANSWER = fragments(AGGRESSIVE_ANSWER, 80)[0]
 KEY_EXCHANGE_1 = ike(payload(10, bytes(128)) + payload(0, bytes(20)), 4, 2, version=1)
 QUICK_MODE = ike(bytes(64), 8, 32, 0x01, version=1, message_id=0xCAFE)
 
@@ -91,6 +116,16 @@ OPENINGS = [
         ike(payload(0, bytes(32)), 40, 38, 0x20),
         "IKE_SESSION_RESUME",
     ),
+    *(
+        (padded(question, bytes(size)), padded(answer, bytes(size)), name)
+        for question, answer, name, size in (
+            (MAIN, MAIN_ANSWER, "IKEv1 main mode", 1),
+            (AGGRESSIVE, AGGRESSIVE_ANSWER, "IKEv1 aggressive mode", 3),
+        )
+    ),
+    (AGGRESSIVE, FRAGMENTED_ANSWER, "IKEv1 aggressive mode"),
+    (AGGRESSIVE, fragments(AGGRESSIVE_ANSWER)[0], "IKEv1 aggressive mode"),
+    (MAIN, fragments(MAIN_ANSWER, 60, 20, exchange=2)[0], "IKEv1 main mode"),
 ]
 
 
@@ -136,6 +171,8 @@ def test_an_answer_repeats_the_initiators_spi(
         ike(payload(34, bytes(40)), 46, 43, 0x08, message_id=1),  # IKE_INTERMEDIATE
         ike(payload(34, bytes(40)), 46, 44, 0x08, message_id=1),  # IKE_FOLLOWUP_KE
         KEY_EXCHANGE_1,
+        padded(KEY_EXCHANGE_1, bytes(3)),
+        *fragments(AGGRESSIVE_ANSWER, 80, 10)[1:],
         QUICK_MODE,
         ike(bytes(24), 8, 5, 0x01, version=1, message_id=1),
         ike(payload(0, bytes(21)), 132, 5, 0x01, version=1),
@@ -229,6 +266,15 @@ def test_a_request_for_a_cookie_confirms_nothing_and_the_retry_opens() -> None:
         ike(payload(0, bytes(21)) + b"\0", 132, 2, 0x01, version=1),
         ike(bytes(64), 8, 32, 0x01, version=1, responder=NONE, message_id=1),
         ike(SA_1, 1, 34, version=1, responder=NONE),
+        padded(MAIN, bytes(4)),
+        padded(MAIN, b"\0\1"),
+        padded(MAIN_ANSWER, b"\1"),
+        padded(SA_INIT, b"\0"),
+        padded(SA_INIT_ANSWER, bytes(3)),
+        padded(IKE_AUTH, b"\0"),
+        padded(ike(payload(0, bytes(20)), 11, 2, version=1), bytes(2)),
+        padded(ike(b"", 0, 2, version=1), bytes(3)),
+        MAIN + b"\0",
         SA_INIT + b"\0",
         SA_INIT[:-1],
         SA_INIT[:27],
@@ -305,7 +351,8 @@ def test_scapy_sees_the_same_in_what_is_crafted() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [SA_INIT, MAIN, IKE_AUTH, KEY_EXCHANGE_1, QUICK_MODE]
+    "message",
+    [SA_INIT, MAIN, padded(MAIN, bytes(3)), IKE_AUTH, KEY_EXCHANGE_1, QUICK_MODE],
 )
 def test_of_a_cut_message_what_is_there_is_checked(message: bytes) -> None:
     whole = packet(Transport.UDP, message, IKE)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """OpenVPN's first packets, built from scapy's description and read from bytes."""
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_tls_crypt_is_confirmed_by_the_client(
 @pytest.mark.parametrize("size", [290, 299, 600, 1024])
 def test_tls_crypt_v2(transport: Transport, size: int) -> None:
     key = wrapped_key(size)
-    for replay_id in (1, 2, 0x0F000001, 0x0F00000F):
+    for replay_id in (1, 2, 0x0F000001, 0x0F00000F, 0x0A010001, 0xF0FF000F):
         reset = tls_crypt(wire.CLIENT_RESET_V3, CLIENT_ID, 5, replay_id) + key
         assert read(reset, transport) == Message(
             Role.INITIATION, "client reset v3", CLIENT_ID
@@ -133,6 +134,32 @@ def test_tls_crypt_v2(transport: Transport, size: int) -> None:
     assert read(following, transport) == Message(
         Role.FOLLOW_UP, "control wkc v1", CLIENT_ID
     )
+
+
+@both_transports
+@pytest.mark.parametrize("replay_id", [0, 16, 0x00010001, 0x0A010000, 0x0A010010])
+def test_no_magic_number_begins_with_zero(transport: Transport, replay_id: int) -> None:
+    key = wrapped_key(299)
+    for message in (
+        tls_crypt(wire.CLIENT_RESET_V3, CLIENT_ID, 5, replay_id) + key,
+        tls_crypt(wire.CONTROL_WKC_V1, CLIENT_ID, 300, replay_id) + key,
+        tls_crypt(wire.CONTROL_V1, CLIENT_ID, 300, replay_id),
+        tls_crypt(wire.ACK_V1, CLIENT_ID, 13, replay_id),
+    ):
+        assert read(message, transport) is None
+
+
+def test_another_magic_number_is_told_by_the_key() -> None:
+    """So the key has to be there: in a first segment it is not."""
+    for replay_id, seen in ((0x0F000001, True), (0x0A010001, False)):
+        reset = tls_crypt(wire.CLIENT_RESET_V3, CLIENT_ID, 5, replay_id)
+        stream = bytes(wire.OverTCP() / (reset + wrapped_key(1024)))
+        for size, read_there in ((len(stream), True), (536, seen)):
+            packet = crafting.packet(Transport.TCP, stream[:size], PORTS)
+            second = TUNNEL.second()(packet)
+            assert second is not None
+            assert (TUNNEL.read(packet) is not None) is read_there
+            assert (second.message is not None) is read_there
 
 
 @both_transports
@@ -167,11 +194,90 @@ def test_two_messages_in_a_segment() -> None:
     assert message == Message(Role.INITIATION, "client reset v2", CLIENT_ID)
 
 
+def acknowledging(*acks: int) -> dict[str, Any]:
+    """Fields of an answer; a packet of acknowledgements alone has no packet id."""
+    return {**ANSWER, "acks": [*acks]}
+
+
+ACKS = [(0,), (1, 0), (0, 1), (0, 7), (2, 1, 0), (0, 1, 2, 3)]
+
+
+@both_transports
+@pytest.mark.parametrize("acks", ACKS, ids=str)
+@pytest.mark.parametrize("opcode", [wire.SERVER_RESET_V1, wire.SERVER_RESET_V2])
+def test_an_answer_to_a_reset_that_was_sent_twice(
+    transport: Transport, opcode: int, acks: tuple[int, ...]
+) -> None:
+    name = f"server reset v{1 if opcode == wire.SERVER_RESET_V1 else 2}"
+    expected = Message(Role.RESPONSE, name, CLIENT_ID)
+    answer = plain(opcode, **acknowledging(*acks))
+    assert len(answer) == 22 + 4 * len(acks)
+    assert read(answer, transport) == expected
+    for size in HMAC_SIZES:
+        answer = tls_auth(size, opcode, **acknowledging(*acks))
+        assert read(answer, transport) == expected
+    answer = tls_crypt(wire.SERVER_RESET_V2, SERVER_ID, 13 + 4 * len(acks))
+    assert read(answer, transport) == Message(
+        Role.RESPONSE, "server reset v2", conclusive=False
+    )
+
+
+@both_transports
+@pytest.mark.parametrize("acks", ACKS, ids=str)
+def test_where_resets_cross_an_ack_answers(
+    transport: Transport, acks: tuple[int, ...]
+) -> None:
+    ack = plain(wire.ACK_V1, **acknowledging(*acks))
+    assert len(ack) == 18 + 4 * len(acks)
+    expected = Message(Role.RESPONSE, "ack v1", CLIENT_ID)
+    assert read(ack, transport) == expected
+    for size in HMAC_SIZES:
+        ack = tls_auth(size, wire.ACK_V1, **acknowledging(*acks))
+        assert read(ack, transport) == expected
+
+
+@both_transports
+def test_where_resets_cross_one_acknowledges_nothing(transport: Transport) -> None:
+    """Under tls-crypt it is an answer like another; in clear it would name nobody."""
+    crossing = tls_crypt(wire.SERVER_RESET_V2, SERVER_ID, 5)
+    assert read(crossing, transport) == Message(
+        Role.RESPONSE, "server reset v2", conclusive=False
+    )
+    assert read(plain(wire.SERVER_RESET_V2, session_id=SERVER_ID), transport) is None
+
+
+@both_transports
+@pytest.mark.parametrize(
+    "acks", [(), (1,), (1, 2), (0, 0), (0, 8), (0, 256), (0, 1, 2, 3, 4)], ids=str
+)
+def test_acks_of_no_first_answer(transport: Transport, acks: tuple[int, ...]) -> None:
+    fields = acknowledging(*acks)
+    for message in (
+        plain(wire.SERVER_RESET_V2, **fields),
+        plain(wire.ACK_V1, **fields),
+        tls_auth(20, wire.SERVER_RESET_V2, **fields),
+        tls_auth(64, wire.ACK_V1, **fields),
+    ):
+        assert read(message, transport) is None
+
+
+@pytest.mark.parametrize("missing", range(1, 9))
+def test_the_session_that_an_ack_names_is_whole(missing: int) -> None:
+    for made in (plain, partial(tls_auth, 20), partial(tls_auth, 64)):
+        ack = made(wire.ACK_V1, **acknowledging(0))[:-missing]
+        packet = crafting.packet(Transport.UDP, ack, PORTS)
+        second = TUNNEL.second()(packet)
+        assert TUNNEL.read(packet) is None
+        assert second is None or second.message is None
+
+
 def every_message() -> list[bytes]:
     messages = [
         plain(wire.CLIENT_RESET_V1, session_id=CLIENT_ID),
         plain(wire.CLIENT_RESET_V2, session_id=CLIENT_ID),
         plain(wire.SERVER_RESET_V2, **ANSWER),
+        plain(wire.SERVER_RESET_V2, **acknowledging(1, 0)),
+        plain(wire.ACK_V1, **acknowledging(0)),
         tls_crypt(wire.CLIENT_RESET_V2, CLIENT_ID, 5),
         tls_crypt(wire.CLIENT_RESET_V3, CLIENT_ID, 5) + wrapped_key(299),
         tls_crypt(wire.SERVER_RESET_V2, SERVER_ID, 17),
@@ -183,6 +289,7 @@ def every_message() -> list[bytes]:
         messages += [
             tls_auth(size, wire.CLIENT_RESET_V2, session_id=CLIENT_ID),
             tls_auth(size, wire.SERVER_RESET_V2, **ANSWER),
+            tls_auth(size, wire.ACK_V1, **acknowledging(0)),
         ]
     return messages
 
@@ -227,7 +334,6 @@ def test_replay_ids_of_no_first_packet(transport: Transport, replay_id: int) -> 
     for message in (
         tls_crypt(wire.CLIENT_RESET_V2, CLIENT_ID, 5, replay_id),
         tls_crypt(wire.SERVER_RESET_V2, SERVER_ID, 17, replay_id),
-        tls_crypt(wire.CONTROL_V1, CLIENT_ID, 300, replay_id),
         tls_auth(20, wire.CLIENT_RESET_V2, session_id=CLIENT_ID, replay_id=replay_id),
         tls_auth(64, wire.SERVER_RESET_V2, **ANSWER, replay_id=replay_id),
     ):
@@ -266,7 +372,10 @@ def test_empty_segments() -> None:
 def test_scapy_and_we_agree() -> None:
     """What we read of a mutated message is what scapy's description says is there."""
     random = Random(6)
+    clear = plain(wire.SERVER_RESET_V2, **acknowledging(1, 0))
     kinds = [
+        (wire.Control, clear),
+        (wire.Control, plain(wire.ACK_V1, **acknowledging(0))),
         (wire.Control, plain(wire.CLIENT_RESET_V2, session_id=CLIENT_ID)),
         (wire.Control, plain(wire.SERVER_RESET_V2, **ANSWER)),
         (wire.tls_auth(20), tls_auth(20, wire.SERVER_RESET_V2, **ANSWER)),

@@ -19,6 +19,7 @@ from scapy.contrib.ikev2 import (
     IKEv2_Encrypted_Fragment,
     IKEv2_Payload,
 )
+from scapy.fields import ByteField, ShortField
 from scapy.layers.isakmp import ISAKMP_payload, ISAKMP_payload_SA
 from scapy.packet import Packet
 
@@ -37,6 +38,21 @@ class SecurityAssociation(ISAKMP_payload):
     fields_desc = ISAKMP_payload_SA.fields_desc[:4]
 
 
+class Fragment(Packet):
+    """A fragment of version 1 as vendors send it, as far as its numbers."""
+
+    name = "ISAKMP fragment"
+    fields_desc = [  # noqa: RUF012 - what scapy's metaclass builds a class from
+        *ISAKMP_payload.fields_desc[:3],
+        ShortField("message", 1),
+        ByteField("number", 1),
+        ByteField("last", 0),
+    ]
+
+
+_NUMBERS_SIZE = 4  # bytes of a fragment between its header and what it carries
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     """How the payloads of a version are dissected.
@@ -44,15 +60,20 @@ class _Format:
     payload   the class of any payload, and of some types
     clear     the field that holds reserved bits, and its values with all of them clear
     sealing   types that hold all the others, encrypted, and stand last
+    padding   how many zeros may stand behind the last one, inside the message's length
     """
 
     payload: type[Packet]
     classes: Mapping[int, type[Packet]]
     clear: Fields
     sealing: frozenset[int] = frozenset()
+    padding: range = range(1)
 
 
-_FORMAT_1 = _Format(ISAKMP_payload, {1: SecurityAssociation}, {"res": 0})
+_FORMAT_1 = _Format(
+    ISAKMP_payload, {1: SecurityAssociation}, {"res": 0}, padding=range(4)
+)
+_FORMAT_1_FRAGMENT = _Format(ISAKMP_payload, {}, {"res": 0})
 _FORMAT_2 = _Format(
     IKEv2_Payload,
     {46: IKEv2_Encrypted, 53: IKEv2_Encrypted_Fragment},
@@ -111,16 +132,41 @@ def _version_1(
         size = header.fields["length"] - _HEADER_SIZE
         whole_blocks = size > 0 and not size % 8
         return _exchange_1(spis) if whole_blocks else None
-    types = _payloads(layers, body, _FORMAT_1)
+    fragmented = holds(header, {"next_payload": 132})
+    types = _payloads(layers, body, _FORMAT_1_FRAGMENT if fragmented else _FORMAT_1)
     # Notification, delete and vendor id alone negotiate nothing.
     if types is None or not set(types) - {11, 12, 13}:
         return None
     if types[0] != 1:
-        return _exchange_1(spis)
+        begins = _first_fragment(header, spis, body) if types == [132] else None
+        return begins or _exchange_1(spis)
     if not holds(header, {"flags": 0, "id": 0}) or not holds(layers[1], {"doi": 1}):
         return None
     mode = "main" if holds(header, {"exch_type": 2}) else "aggressive"
     return _opening(f"IKEv1 {mode} mode", header, spis)
+
+
+def _first_fragment(
+    header: Layer, spis: tuple[bytes, bytes], body: bytes
+) -> Message | None:
+    """The answer to an opening that a fragment begins with."""
+    found = laid_over(Fragment, body)
+    if found is None or not holds(found[0], {"number": 1, "last": (0, 1)}):
+        return None
+    fragment, part = found
+    inside = laid_over(IKEv2.dispatch_hook(part), part)
+    carried = fragment.fields["length"] - 4 - _NUMBERS_SIZE
+    if inside is None or not holds(inside[0], {"next_payload": 1, "version": 0x10}):
+        return None
+    whole, rest = inside
+    names = ("init_cookie", "resp_cookie", "exch_type", "flags", "id")
+    if any(whole.fields[name] != header.fields[name] for name in names):
+        return None
+    size, last = whole.fields["length"], fragment.fields["last"]
+    if size != carried if last else not carried < size <= 0xFFFF - 8:
+        return None
+    answer = _version_1([whole], spis, rest)
+    return answer if answer is not None and answer.role is Role.RESPONSE else None
 
 
 def _version_2(
@@ -197,7 +243,7 @@ def _payloads(layers: list[Layer], body: bytes, form: _Format) -> list[int] | No
         if following in form.sealing:
             return types if left == 0 and _is_numbered(layer) else None
         following = layer.fields["next_payload"]
-    return types if left == 0 else None
+    return types if left in form.padding and not any(body[:left]) else None
 
 
 def _is_numbered(layer: Layer) -> bool:
