@@ -112,7 +112,7 @@ def test_openvpn_over_multipath_tcp_has_its_rate(lab: Lab, enforcing: Daemon) ->
         lab.client, lab.stranger, tcp=True, through=("mptcpize", "run")
     ) as tunnel:
         accepted = ("nstat", "-asz", "MPTcpExtMPCapableSYNACKRX")
-        assert float(lab.client.namespace.run(*accepted).split()[-2]) == 1
+        assert float(lab.client.namespace.run(*accepted).split()[-2]) >= 1
         enforcing.wait_for_flow("openvpn", "throttle", int(throttled) + 1)
         measured = rates.class_rates(lab, tunnel.client, tunnel.server)
         assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
