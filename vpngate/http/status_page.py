@@ -9,12 +9,20 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from vpngate.http.messages import Request, Response
-from vpngate.http.pages import Handler
+from vpngate.http.routing import Handler
 
 State = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class Links(NamedTuple):
+    """Where the operator wants people to go; "" for nowhere."""
+
+    registration_url: str = ""
+    contact: str = ""
+
 
 _CLASSES = {
     "allow": "Registered, at either end: left alone, always.",
@@ -41,11 +49,14 @@ def status_json(state: State) -> Handler:
     return page
 
 
-def status_page(state: State, *, registration_url: str, contact: str) -> Handler:
-    """`/`: the state as people read it, and where to register or to complain."""
+def status_page(state: State, links: Callable[[], Links]) -> Handler:
+    """`/`: the state as people read it, and where to register or to complain.
+
+    `links` are asked for at each request: they may change meanwhile.
+    """
 
     async def page(_request: Request) -> Response:
-        body = "\n".join(_lines(await state(), registration_url, contact))
+        body = "\n".join(_lines(await state(), *links()))
         return Response(HTTPStatus.OK, body.encode(), "text/html; charset=utf-8")
 
     return page
