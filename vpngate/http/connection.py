@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
-from http import HTTPStatus
 from typing import cast
 
 from vpngate.http.exchange import Exchange
 from vpngate.http.messages import BadRequest, Request, Response
+from vpngate.http.routing import BUSY
 from vpngate.http.seats import Admission, peer_of
 
 LINGER = 1.0  # seconds for a caller to hang up after its answer
@@ -105,8 +105,7 @@ class Connection(asyncio.Protocol):
             self._enter(Phase.ANSWERING)
             self._task = self._loop.create_task(self._answer(request))
         else:
-            busy = HTTPStatus.SERVICE_UNAVAILABLE
-            self._send(Response.text(busy, "busy", Retry_After="1"))
+            self._send(BUSY)
 
     def eof_received(self) -> bool:
         """The caller has nothing more to say: whether the connection is still used."""
@@ -145,7 +144,7 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         if self._heard_out:
             self._transport.close()
-        self._admission.wait(self)
+        self._admission.linger(self)
 
     def _enter(self, phase: Phase) -> None:
         self._phase, self._since = phase, self._loop.time()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One request and its answer as bytes (RFC 9112), read and written by h11.
+"""One request as bytes (RFC 9112), read by h11, and its answer.
 
 Knows what we refuse beyond what h11 does, and how much of anything is taken; does
 not know sockets, time, or which paths exist.
@@ -7,7 +7,7 @@ not know sockets, time, or which paths exist.
 
 import re
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h11
 
@@ -19,6 +19,7 @@ BODY_LIMIT = 4 * 1024  # bytes: a form with one field
 # Bytes on the wire for a body: one a chunk takes six (RFC 9112, 7.1).
 BODY_ROOM = 8 * BODY_LIMIT
 
+_GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 # RFC 9112, 3.2.2; what follows the authority is the origin form again.
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/?#]*)([/?].*)?")
 # RFC 3986, 3.2, without a user's name: a name, an IPv4 or an IPv6 address; a port.
@@ -71,18 +72,8 @@ class Exchange:
 
     def answer(self, response: Response) -> bytes:
         """The answer on the wire, without its body if the request was HEAD."""
-        head = h11.Response(
-            status_code=response.status,
-            reason=response.status.phrase.encode(),
-            headers=list(response.fields().items()),
-        )
-        data = self._send(head)
-        if self._head is None or self._head.method != "HEAD":
-            data += self._send(h11.Data(data=response.body))
-        return data + self._send(h11.EndOfMessage())
-
-    def _send(self, event: Any) -> bytes:
-        return self._wire.send(event) or b""
+        bare = self._head is not None and self._head.method == "HEAD"
+        return response.head if bare else response.head + response.body
 
     def _complete(self) -> bool:
         """Whether the request is there, after all that can be read has been."""
@@ -102,12 +93,7 @@ class Exchange:
                 return True
             else:  # more is needed
                 if self._wire.they_are_waiting_for_100_continue:
-                    go_on = h11.InformationalResponse(
-                        status_code=HTTPStatus.CONTINUE,
-                        reason=HTTPStatus.CONTINUE.phrase.encode(),
-                        headers=[],
-                    )
-                    self.interim = self._send(go_on)
+                    self.interim = _GO_ON
                 return False
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Requests and responses as pages see them.
+"""Requests and responses as pages see them, and responses as bytes (RFC 9112).
 
-Knows what is in them, and the headers of every answer; does not know their form on
-the wire (`exchange.py`), sockets, or which paths exist.
+Knows what is in them, and the headers of every answer; does not know how a request is
+read (`exchange.py`), sockets, or which paths exist.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -44,9 +45,13 @@ class Response:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(status, f"{text}\n".encode(), headers=names)
 
-    def fields(self) -> dict[str, str]:
-        """All its headers; the connection ends after it."""
-        return {
+    @cached_property
+    def head(self) -> bytes:
+        """Status line and headers on the wire; the connection ends after the answer.
+
+        Written once, however many share the answer.
+        """
+        fields = {
             "Content-Type": self.content_type,
             "Content-Length": str(len(self.body)),
             "Connection": "close",
@@ -57,6 +62,9 @@ class Response:
             " 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
             **self.headers,
         }
+        lines = [f"HTTP/1.1 {self.status} {self.status.phrase}"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 class BadRequest(Exception):

@@ -40,7 +40,7 @@ def metrics_page(
     are.
     """
 
-    async def renew() -> dict[str, tuple[bytes, str]]:
+    async def renew() -> dict[str, Response]:
         if refresh is not None:
             with contextlib.suppress(Exception):  # other metrics show what failed
                 await asyncio.wait_for(refresh(), REFRESH_PATIENCE)
@@ -50,9 +50,9 @@ def metrics_page(
 
     async def page(request: Request) -> Response:
         forms, accept = await renewed(), request.headers.get("accept", "")
-        form = forms.get(accept) or exposition(accept)
+        form = forms.get(accept) or Response(HTTPStatus.OK, *exposition(accept))
         if len(forms) < FORMS:
             forms[accept] = form
-        return Response(HTTPStatus.OK, *form)
+        return form
 
     return page

@@ -15,6 +15,8 @@ from vpngate.http.messages import Request, Response
 # One page: a request in, its answer out.
 Handler = Callable[[Request], Awaitable[Response]]
 
+# What did not come in time, or has no room; shared, so that it costs little.
+BUSY = Response.text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", Retry_After="1")
 TELL_EVERY = 60.0  # seconds, of one page that fails
 
 _log = logging.getLogger(__name__)
@@ -49,9 +51,7 @@ class Routing:
         try:
             return await handler(request)
         except TimeoutError:  # what the page asked for did not come in time
-            return Response.text(
-                HTTPStatus.SERVICE_UNAVAILABLE, "busy", Retry_After="1"
-            )
+            return BUSY
         except Exception:  # noqa: BLE001 - one broken page, not the server
             self._tell(request.path)
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")

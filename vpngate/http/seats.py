@@ -86,21 +86,26 @@ class Admission(Generic[_G]):
     def __init__(self, *, waiting: int, answering: int) -> None:
         self._waiting = Seats[_G](waiting)
         self._answering = Seats[_G](answering)
+        self._lingering = Seats[_G](waiting)  # beside those that wait: both together
 
     def all(self) -> list[_G]:
         """Every connection that sits."""
-        return [*self._waiting, *self._answering]
+        return [*self._waiting, *self._answering, *self._lingering]
 
     def wait(self, guest: _G) -> None:
-        """Seat one that waits for its caller, for a request or for the end.
+        """Seat one that waits for its caller's request.
 
-        If there are too many, the peer that has the most gives the one that has
-        waited the longest.
+        If there are too many, those go first that only linger. Then the peer that has
+        the most gives the one that has waited the longest.
         """
-        self.leave(guest)
-        if len(self._waiting) >= self._waiting.limit:
-            self._end(self._waiting.heaviest()[0])
+        self._make_room()
         self._waiting.take(guest)
+
+    def linger(self, guest: _G) -> None:
+        """Seat one that has its answer, and waits for its caller to hang up."""
+        self.leave(guest)
+        self._make_room()
+        self._lingering.take(guest)
 
     def answer(self, guest: _G) -> bool:
         """Seat one that we are to answer; whether there is room.
@@ -122,7 +127,13 @@ class Admission(Generic[_G]):
 
     def leave(self, guest: _G) -> None:
         """Free its seat."""
-        _ = self._waiting.leave(guest) or self._answering.leave(guest)
+        for seats in (self._waiting, self._answering, self._lingering):
+            if seats.leave(guest):
+                return
+
+    def _make_room(self) -> None:
+        if len(self._waiting) + len(self._lingering) >= self._waiting.limit:
+            self._end((self._lingering.heaviest() or self._waiting.heaviest())[0])
 
     def _end(self, guest: _G) -> None:
         self.leave(guest)

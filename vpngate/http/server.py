@@ -8,6 +8,7 @@ handlers run in this server's loop, not in the daemon's.
 
 import asyncio
 import os
+import resource
 import socket
 import threading
 from collections.abc import Mapping
@@ -18,10 +19,11 @@ from vpngate.http.hosts import Hosts, anything
 from vpngate.http.routing import Handler, Routing
 from vpngate.http.seats import Admission
 
-# Connections; two servers with these, and what is just being accepted, stay below the
-# 1,024 open files that a process has where nobody gave it more.
-WAITING_LIMIT = 192  # for their caller
-ANSWERING_LIMIT = 192  # for us, or for their answer to be taken
+# Connections of one server. An answer in the making costs little, since all who wait
+# for the same one share it, and a caller that is told to come back has not been served.
+WAITING_LIMIT = 256  # for their caller
+ANSWERING_LIMIT = 768  # for us, or for their answer to be taken
+FILES = 4096  # open at once: two servers, what is just being accepted, and the rest
 ACCEPTED_AT_ONCE = 64
 BACKLOG = 1024  # connections that the kernel holds until it is their turn
 GRACE = 0.05  # seconds, twice at the stop, for connections that are just being made
@@ -76,6 +78,7 @@ class HttpServer:
                     "choose another address, or stop what listens there",
                 )
             ) from None
+        _allow_files()
         self._address = (host, listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -134,3 +137,15 @@ class HttpServer:
         for page in pages:
             page.cancel()
         await asyncio.gather(*pages, return_exceptions=True)
+
+
+def _allow_files() -> None:
+    """Have the process open as many files as it may, up to `FILES`.
+
+    Where that is less than the connections need, asyncio waits a second with the next
+    one until some are closed.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != resource.RLIM_INFINITY and now < FILES:
+        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

@@ -40,12 +40,15 @@ def status_json(state: State) -> Handler:
     """`/status.json`: the state as programs read it, without what is not for all."""
 
     async def page(_request: Request) -> Response:
-        whole = await state()
+        return rendered(await state(), Links())
+
+    def render(whole: Mapping[str, Any], _links: Links) -> Response:
         registry = {k: v for k, v in whole["registry"].items() if k not in _PRIVATE}
         public = {**whole, "registry": registry}
         body = json.dumps(public, default=str).encode()
         return Response(HTTPStatus.OK, body, "application/json")
 
+    rendered = _Rendered(render)
     return page
 
 
@@ -56,10 +59,28 @@ def status_page(state: State, links: Callable[[], Links]) -> Handler:
     """
 
     async def page(_request: Request) -> Response:
-        body = "\n".join(_lines(await state(), *links()))
+        return rendered(await state(), links())
+
+    def render(whole: Mapping[str, Any], links: Links) -> Response:
+        body = "\n".join(_lines(whole, *links))
         return Response(HTTPStatus.OK, body.encode(), "text/html; charset=utf-8")
 
+    rendered = _Rendered(render)
     return page
+
+
+class _Rendered:
+    """The answer that shows a state, made once for all who got the same one."""
+
+    def __init__(self, render: Callable[[Mapping[str, Any], Links], Response]) -> None:
+        self._render = render
+        self._latest: tuple[Mapping[str, Any], Links, Response] | None = None
+
+    def __call__(self, state: Mapping[str, Any], links: Links) -> Response:
+        latest = self._latest
+        if latest is None or latest[0] is not state or latest[1] != links:
+            self._latest = latest = (state, links, self._render(state, links))
+        return latest[2]
 
 
 def _lines(state: Mapping[str, Any], url: str, contact: str) -> Iterator[str]:

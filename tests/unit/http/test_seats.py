@@ -99,13 +99,27 @@ def test_an_answer_on_its_way_is_interrupted_for_a_fair_share_only() -> None:
     assert dropped(busy) == [0, 2]
 
 
+def test_who_has_its_answer_goes_before_who_has_not_asked() -> None:
+    admission = Admission[Guest](waiting=3, answering=1)
+    guests = [Guest() for _ in range(4)]
+    for guest in guests[:2]:
+        admission.wait(guest)
+    admission.wait(guests[2])
+    assert admission.answer(guests[2])
+    admission.linger(guests[2])
+    admission.wait(guests[3])
+    assert dropped(guests) == [2]
+    admission.wait(Guest())
+    assert dropped(guests) == [0, 2]
+
+
 def test_who_leaves_frees_a_seat() -> None:
     admission = Admission[Guest](waiting=1, answering=1)
     for _ in range(3):
         guest = Guest()
         admission.wait(guest)
         assert admission.answer(guest)
-        admission.wait(guest)  # for its caller to hang up
+        admission.linger(guest)
         admission.leave(guest)
         admission.leave(guest)
         assert admission.all() == []
