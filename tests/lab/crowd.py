@@ -5,8 +5,9 @@
 
 `silent` connections say nothing, `dripping` ones a byte of a request a second; whoever
 is thrown out comes back a second later. `hasty` callers come at RATE a second with a
-whole request each. Prints `begun`, once the patient ones have called, and at the end
-how many connections of each kind there were. Knows sockets; does not know the server.
+whole request each. Prints `begun`, once the patient ones have called, and at the end,
+by itself or by SIGTERM, how many connections of each kind there were. Knows sockets;
+does not know the server.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import heapq
 import itertools
 import resource
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -125,14 +127,22 @@ def main(host: str, port: str, seconds: str, *kinds: str) -> None:
     numbers = {name: int(n) for name, _, n in (kind.partition("=") for kind in kinds)}
     rate = numbers.pop("hasty", 0)
     crowd = Crowd(host, int(port))
-    for kind, number in numbers.items():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        _crowd(crowd, float(seconds), numbers, rate)
+    finally:
+        sys.stdout.write(f"{dict(crowd.counts)}\n")
+
+
+def _crowd(crowd: Crowd, seconds: float, patient: dict[str, int], rate: int) -> None:
+    for kind, number in patient.items():
         for _ in range(number):
             crowd.call(kind)
             crowd.step(time.monotonic())
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     begin = time.monotonic()
-    end, called = begin + float(seconds), 0
+    end, called = begin + seconds, 0
     while (now := time.monotonic()) < end:
         # Not more at once than a busy machine has made late: this is no burst.
         due = min(int((now - begin) * rate) - called, 50)
@@ -140,7 +150,6 @@ def main(host: str, port: str, seconds: str, *kinds: str) -> None:
             crowd.call("hasty")
         called += due
         crowd.step(begin + (called + 1) / rate if rate else now + 0.01)
-    sys.stdout.write(f"{dict(crowd.counts)}\n")
 
 
 if __name__ == "__main__":
