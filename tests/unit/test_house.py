@@ -34,6 +34,7 @@ CONFINED = {
     "pyroute2": {"kernel", "capture"},
     "prometheus_client": {"metrics"},
     "urllib3": {"feed"},
+    "h11": {"http"},
     "cryptography": {"feed"},
     "cypcap": {"capture", "signatures"},
     "pydantic": {"config"},

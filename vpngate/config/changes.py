@@ -24,6 +24,7 @@ COLD = {
     "throttle.subscriber_prefix": "every live verdict belongs to a subscriber's class",
     "throttle.max_flows": "the maps are made with their size",
     "http.listen": "the server is bound once",
+    "http.metrics_listen": "the server is bound once",
 }
 
 

@@ -69,6 +69,12 @@ RULES = (
         'set confirm = "both-ways", or attach to the subscriber side',
     ),
     Rule(
+        ("http.metrics_listen", "http.listen"),
+        lambda c: c.http.metrics_listen == c.http.listen,
+        "is where the pages for everybody are, too",
+        "choose another port, or leave it empty for the same",
+    ),
+    Rule(
         ("registry.public_key", "registry.sources", "registry.allow_unsigned"),
         _unsigned_https,
         "an https source has to be signed",

@@ -176,6 +176,8 @@ class Http(Section):
     """`[http]`: the status page, the metrics, and what they tell people."""
 
     listen: spelling.ListenAddress = Listen("127.0.0.1", 9753)
+    metrics_listen: spelling.OtherListenAddress = None  # None: the same
+    names: tuple[spelling.Host, ...] = ()  # by which pages may be asked for
     registration_url: spelling.Url = ""
     contact: spelling.Line = ""
     trusted_proxies: tuple[spelling.Prefix, ...] = ()

@@ -24,6 +24,7 @@ _MINISIGN_KEY_SIZE = 2 + 8 + 32  # algorithm, key id, Ed25519 key
 _IPV6 = 6
 _INTERFACE = re.compile(r"[^\s/:]+")
 _GLOB = re.compile(r"[*?\[]")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", re.ASCII)
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 
@@ -177,6 +178,15 @@ def _listen(value: object) -> Listen:
     return Listen(address, int(port))
 
 
+def _host(text: str) -> str:
+    name = text.lower().removesuffix(".")
+    if not _HOST.fullmatch(name):
+        raise ValueError(
+            f"{text!r} is not a name like gateway.example.net, without port or path"
+        )
+    return name
+
+
 def _tunnel(name: str, info: ValidationInfo) -> str:
     known = (info.context or {}).get("known_tunnels")
     if known is not None and name not in known:
@@ -206,4 +216,8 @@ Url = Annotated[StrictStr, AfterValidator(_url)]
 Line = Annotated[StrictStr, AfterValidator(_line)]
 PublicKey = Annotated[StrictStr, AfterValidator(_public_key)]
 ListenAddress = Annotated[Listen, BeforeValidator(_listen)]
+OtherListenAddress = Annotated[
+    Listen | None, BeforeValidator(lambda value: _listen(value) if value else None)
+]
+Host = Annotated[StrictStr, AfterValidator(_host)]
 Tunnel = Annotated[StrictStr, AfterValidator(_tunnel)]

@@ -153,7 +153,7 @@ class Gateway:
             self._totals,
             self._health,
         )
-        await self._listen(stack, config)
+        await self._listen(stack)
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
         """Recognition, with second readers of all tunnels: loading one takes time."""
@@ -161,21 +161,21 @@ class Gateway:
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 
-    async def _listen(self, stack: AsyncExitStack, config: Config) -> None:
+    async def _listen(self, stack: AsyncExitStack) -> None:
         """The control socket and the pages."""
         self._health.stale = self._reloader.stale
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
-        http = pages.server(
-            config.http,
+        for http in pages.servers(
+            lambda: self._current.snapshot.config.http,
             state=lambda: self._status({}),
             refresh=self._totals.refresh,
             reasons=self._health.reasons,
             exposition=self._metrics.exposition,
-        )
-        http.start()
-        stack.push_async_callback(asyncio.to_thread, http.stop)
+        ):
+            http.start()
+            stack.push_async_callback(asyncio.to_thread, http.stop)
 
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""

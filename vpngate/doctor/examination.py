@@ -46,6 +46,7 @@ from vpngate.doctor.surroundings import (
     judge_socket,
     judge_state,
     judge_tunnels,
+    places_of,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours, solitude, trial
@@ -253,10 +254,11 @@ def _surroundings(
     user = host.user_of_unit(who)
     yield judge_state(host.folder(config.registry.state, user), user)
     yield judge_socket(host.folder(str(Path(socket).parent), user), user)
-    listen = config.http.listen
-    answer = host.may_listen(*listen)
-    taken = answer == errno.EADDRINUSE
-    holder = holders.of_tcp_port(listen.port) if taken else None
-    yield judge_listen(config, answer, holder, daemon)
-    yield from judge_port(config, host.first_free_port(), answer)
+    for key, listen in places_of(config):
+        where = f"{key} {listen}"
+        answer = host.may_listen(*listen)
+        taken = answer == errno.EADDRINUSE
+        holder = holders.of_tcp_port(listen.port) if taken else None
+        yield judge_listen(where, answer, holder, daemon)
+        yield from judge_port(where, listen.port, host.first_free_port(), answer)
     yield judge_clock(host.is_clock_synchronised())

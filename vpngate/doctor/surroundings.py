@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-from vpngate.config import Config, Mode, Source
+from vpngate.config import Config, Listen, Mode, Source
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import Holder
 from vpngate.doctor.host import UNIT_USER, Caller, Folder, User
@@ -102,14 +102,20 @@ def _judge_folder(folder: Folder, user: User, where: str, cost: str) -> Finding:
     )
 
 
+def places_of(config: Config) -> Iterator[tuple[str, Listen]]:
+    """Where pages are served, by the key that says so."""
+    yield "http.listen", config.http.listen
+    if config.http.metrics_listen is not None:
+        yield "http.metrics_listen", config.http.metrics_listen
+
+
 def judge_listen(
-    config: Config, answer: int, holder: Holder | None, daemon: Holder | None
+    where: str, answer: int, holder: Holder | None, daemon: Holder | None
 ) -> Finding:
-    """Whether the pages can be served; `answer` is what bind(2) says.
+    """Whether pages can be served at `where`; `answer` is what bind(2) says.
 
     `holder` is whoever listens on that port, if the answer is that somebody does.
     """
-    where = f"http.listen {config.http.listen}"
     if answer == 0:
         return Finding(Weight.SOUND, where, "is free")
     if answer == errno.EADDRINUSE:
@@ -120,7 +126,7 @@ def judge_listen(
             where,
             f"is taken by {holder}",
             _STARTS_NOT,
-            "choose another http.listen",
+            "choose another address or port",
         )
     if answer == errno.EACCES:
         what, remedy = "needs a privilege", "choose a port of 1024 or above"
@@ -130,13 +136,14 @@ def judge_listen(
     return Finding(Weight.MISSING, where, what, _STARTS_NOT, remedy)
 
 
-def judge_port(config: Config, first_free: int, answer: int) -> Iterator[Finding]:
+def judge_port(
+    where: str, port: int, first_free: int, answer: int
+) -> Iterator[Finding]:
     """A port that root may take, and the unit's user may not."""
-    port = config.http.listen.port
     if answer != errno.EACCES and port < first_free:
         yield Finding(
             Weight.COST,
-            f"http.listen {config.http.listen}",
+            where,
             f"is below {first_free}",
             "the unit's user may not listen there",
             "choose a higher port, or give the unit CAP_NET_BIND_SERVICE",

@@ -6,7 +6,8 @@ what the pages say. No access log: nobody's visit is recorded.
 """
 
 from vpngate.http.messages import Request, Response
-from vpngate.http.pages import Handler, health_page, metrics_page
+from vpngate.http.pages import health_page, metrics_page
+from vpngate.http.routing import Handler
 from vpngate.http.server import HttpServer
 
 __all__ = [

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
 from vpngate.http.messages import Request, Response
-
-Handler = Callable[[Request], Awaitable[Response]]
+from vpngate.http.paced import Paced
+from vpngate.http.routing import Handler
 
 REFRESH_PATIENCE = 2.0  # seconds; after that the numbers are shown as they are
+FORMS = 8  # of one moment's numbers that are kept, by Accept header
 
 
 def health_page(reasons: Callable[[], Sequence[str]]) -> Handler:
@@ -34,15 +35,24 @@ def metrics_page(
 ) -> Handler:
     """`/metrics`: the exposition, in the format that the Accept header asks for.
 
-    `refresh` may bring numbers up to date first. It runs in the server's loop;
-    if it fails or takes long, the numbers are shown as they are.
+    `refresh` may bring numbers up to date first. It runs in the server's loop, once
+    for all who wait for it; if it fails or takes long, the numbers are shown as they
+    are.
     """
 
-    async def page(request: Request) -> Response:
+    async def renew() -> dict[str, Response]:
         if refresh is not None:
             with contextlib.suppress(Exception):  # other metrics show what failed
                 await asyncio.wait_for(refresh(), REFRESH_PATIENCE)
-        body, content_type = exposition(request.headers.get("accept", ""))
-        return Response(HTTPStatus.OK, body, content_type)
+        return {}
+
+    renewed = Paced(renew, patience=2 * REFRESH_PATIENCE)
+
+    async def page(request: Request) -> Response:
+        forms, accept = await renewed(), request.headers.get("accept", "")
+        form = forms.get(accept) or Response(HTTPStatus.OK, *exposition(accept))
+        if len(forms) < FORMS:
+            forms[accept] = form
+        return form
 
     return page

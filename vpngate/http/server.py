@@ -1,51 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A small HTTP server in a thread of its own.
 
-Knows connections, deadlines and limits: one request a connection, each within
-`PATIENCE`, at most `CONNECTION_LIMIT` at once. When all are taken, the one that
-has waited longest without a complete request makes room, so slow callers keep
-nobody out. Does not know the pages: routes come in as a table, and handlers run
-in this server's loop, not in the daemon's.
+Knows its thread, its listener and how many connections there may be; each has
+`PATIENCE` for everything. Does not know the pages: routes come in as a table, and
+handlers run in this server's loop, not in the daemon's.
 """
 
 import asyncio
-import logging
 import os
+import resource
 import socket
 import threading
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from vpngate.errors import MachineFault, Problem
-from vpngate.http import messages
-from vpngate.http.messages import BadRequest, Request, Response
-from vpngate.http.pages import Handler
+from vpngate.http.connection import Connection
+from vpngate.http.hosts import Hosts, anything
+from vpngate.http.routing import Handler, Routing
+from vpngate.http.seats import Admission
 
-CONNECTION_LIMIT = 64
-GRACE = 0.05  # seconds for connections that are just being made, at the stop
+# Connections of one server. An answer in the making costs little, since all who wait
+# for the same one share it, and a caller that is told to come back has not been served.
+WAITING_LIMIT = 256  # for their caller
+ANSWERING_LIMIT = 768  # for us, or for their answer to be taken
+FILES = 4096  # open at once: two servers, what is just being accepted, and the rest
+ACCEPTED_AT_ONCE = 64
+BACKLOG = 1024  # connections that the kernel holds until it is their turn
+GRACE = 0.05  # seconds, twice at the stop, for connections that are just being made
 PATIENCE = 10.0  # seconds for a request to arrive, be answered, and be taken
-
-_log = logging.getLogger(__name__)
+LOOK_EVERY = 0.25  # seconds, for those that are overdue
 
 
 class HttpServer:
-    """Serves `routes`, `(method, path)` → handler; HEAD is answered by GET's."""
+    """Serves `routes`, `(method, path)` → handler; HEAD is answered by GET's.
 
-    def __init__(
+    `hosts` tells by which names they may be asked for, `key` names the configuration
+    key that says where to listen.
+    """
+
+    def __init__(  # noqa: PLR0913 - where, what, and the limits
         self,
         host: str,
         port: int,
         routes: Mapping[tuple[str, str], Handler],
         *,
-        connections: int = CONNECTION_LIMIT,
+        hosts: Hosts = anything,
+        key: str = "http.listen",
+        waiting: int = WAITING_LIMIT,
+        answering: int = ANSWERING_LIMIT,
         patience: float = PATIENCE,
     ) -> None:
         self._address = (host, port)
-        self._routes = routes
-        self._limit = connections
+        self._key = key
+        self._routing = Routing(routes, hosts)
+        self._admission = Admission[Connection](waiting=waiting, answering=answering)
         self._patience = patience
-        self._all: set[asyncio.Task[None]] = set()
-        self._waiting: dict[asyncio.Task[None], None] = {}  # the longest first
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -64,11 +73,12 @@ class HttpServer:
         except OSError as error:
             raise MachineFault(
                 Problem(
-                    f"http.listen {host} port {port}",
+                    f"{self._key} {host} port {port}",
                     f"cannot listen: {os.strerror(error.errno or 0)}",
                     "choose another address, or stop what listens there",
                 )
             ) from None
+        _allow_files()
         self._address = (host, listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -91,93 +101,51 @@ class HttpServer:
             loop.close()
 
     async def _serve(self, listener: socket.socket) -> None:
-        server = await asyncio.start_server(
-            self._accept, sock=listener, limit=messages.HEAD_LIMIT
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Connection(self._admission, self._routing.respond),
+            sock=listener,
+            backlog=ACCEPTED_AT_ONCE,
         )
-        await self._stopping.wait()
-        # Connections just being made get their turn, find us stopping, and go:
-        # those that a closed server still accepts are never closed (Python 3.11).
+        # asyncio has one number for both: how many it accepts before it looks at
+        # anything else, and how many the kernel holds. The second may be larger.
+        listener.listen(BACKLOG)
+        while not self._stopping.is_set():
+            for connection in self._admission.all():
+                if connection.overdue(self._patience):
+                    connection.drop()
+            try:
+                async with asyncio.timeout(min(LOOK_EVERY, self._patience / 8)):
+                    await self._stopping.wait()
+            except TimeoutError:
+                continue
+        # Who has just called is accepted and dropped like the others, not refused.
+        await asyncio.sleep(GRACE)
+        # What is being accepted when a server closes is never closed (Python 3.11).
+        loop.remove_reader(listener)
         await asyncio.sleep(GRACE)
         server.close()
-        for task in self._all:
-            task.cancel()
-        await asyncio.gather(*self._all, return_exceptions=True)
-        await asyncio.sleep(0)  # a closed transport lets go in the next round
+        for connection in self._admission.all():
+            connection.drop()
+        await asyncio.sleep(0)  # a transport that was dropped lets go in the next round
+        await self._end_pages()
 
-    async def _accept(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        full = len(self._all) >= self._limit
-        if self._stopping.is_set() or (full and not self._waiting):
-            writer.close()
-            return
-        if full:
-            longest = next(iter(self._waiting))
-            del self._waiting[longest]
-            longest.cancel()
-        # Draining then means: all of it is on its way.
-        writer.transport.set_write_buffer_limits(high=0)
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs this as a task
-        self._all.add(task)
-        self._waiting[task] = None
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._exchange(reader, writer, task)
-        except (OSError, TimeoutError, asyncio.CancelledError):
-            pass  # the caller left, dawdled or made room, or we stop
-        finally:
-            self._all.discard(task)
-            self._waiting.pop(task, None)
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()  # what was not taken by now is not kept
-            else:
-                writer.close()
-
-    async def _exchange(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        task: asyncio.Task[None],
-    ) -> None:
-        method = ""
-        try:
-            request = await _read(reader, str(writer.get_extra_info("peername")[0]))
-            method = request.method
-            self._waiting.pop(task, None)
-            response = await self._respond(request)
-        except BadRequest as bad:
-            response = Response.text(bad.status, bad.status.phrase.lower())
-        except asyncio.IncompleteReadError:
-            return
-        writer.write(response.encode(head_only=method == "HEAD"))
-        await writer.drain()
-
-    async def _respond(self, request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        handler = self._routes.get((method, request.path))
-        if handler is None:
-            allowed = sorted(m for m, path in self._routes if path == request.path)
-            if not allowed:
-                return Response.text(HTTPStatus.NOT_FOUND, "not found")
-            return Response.text(
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                "method not allowed",
-                Allow=", ".join(allowed),
-            )
-        try:
-            return await handler(request)
-        except Exception:  # noqa: BLE001 - one broken page, not the server
-            _log.exception("http: a page failed")
-            return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
+    @staticmethod
+    async def _end_pages() -> None:
+        """Cancel what goes on for nobody any more."""
+        pages = asyncio.all_tasks() - {asyncio.current_task()}
+        for page in pages:
+            page.cancel()
+        await asyncio.gather(*pages, return_exceptions=True)
 
 
-async def _read(reader: asyncio.StreamReader, peer: str) -> Request:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError:
-        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        raise BadRequest(status) from None
-    request = messages.parse_head(head, peer)
-    body = await reader.readexactly(messages.body_size(request))
-    return request._replace(body=body)
+def _allow_files() -> None:
+    """Have the process open as many files as it may, up to `FILES`.
+
+    Where that is less than the connections need, asyncio waits a second with the next
+    one until some are closed.
+    """
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now != resource.RLIM_INFINITY and now < FILES:
+        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

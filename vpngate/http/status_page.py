@@ -9,12 +9,20 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from html import escape
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from vpngate.http.messages import Request, Response
-from vpngate.http.pages import Handler
+from vpngate.http.routing import Handler
 
 State = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class Links(NamedTuple):
+    """Where the operator wants people to go; "" for nowhere."""
+
+    registration_url: str = ""
+    contact: str = ""
+
 
 _CLASSES = {
     "allow": "Registered, at either end: left alone, always.",
@@ -32,23 +40,47 @@ def status_json(state: State) -> Handler:
     """`/status.json`: the state as programs read it, without what is not for all."""
 
     async def page(_request: Request) -> Response:
-        whole = await state()
+        return rendered(await state(), Links())
+
+    def render(whole: Mapping[str, Any], _links: Links) -> Response:
         registry = {k: v for k, v in whole["registry"].items() if k not in _PRIVATE}
         public = {**whole, "registry": registry}
         body = json.dumps(public, default=str).encode()
         return Response(HTTPStatus.OK, body, "application/json")
 
+    rendered = _Rendered(render)
     return page
 
 
-def status_page(state: State, *, registration_url: str, contact: str) -> Handler:
-    """`/`: the state as people read it, and where to register or to complain."""
+def status_page(state: State, links: Callable[[], Links]) -> Handler:
+    """`/`: the state as people read it, and where to register or to complain.
+
+    `links` are asked for at each request: they may change meanwhile.
+    """
 
     async def page(_request: Request) -> Response:
-        body = "\n".join(_lines(await state(), registration_url, contact))
+        return rendered(await state(), links())
+
+    def render(whole: Mapping[str, Any], links: Links) -> Response:
+        body = "\n".join(_lines(whole, *links))
         return Response(HTTPStatus.OK, body.encode(), "text/html; charset=utf-8")
 
+    rendered = _Rendered(render)
     return page
+
+
+class _Rendered:
+    """The answer that shows a state, made once for all who got the same one."""
+
+    def __init__(self, render: Callable[[Mapping[str, Any], Links], Response]) -> None:
+        self._render = render
+        self._latest: tuple[Mapping[str, Any], Links, Response] | None = None
+
+    def __call__(self, state: Mapping[str, Any], links: Links) -> Response:
+        latest = self._latest
+        if latest is None or latest[0] is not state or latest[1] != links:
+            self._latest = latest = (state, links, self._render(state, links))
+        return latest[2]
 
 
 def _lines(state: Mapping[str, Any], url: str, contact: str) -> Iterator[str]:

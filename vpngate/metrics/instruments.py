@@ -5,6 +5,8 @@ Knows the name, kind and labels of each, and what moves it; does not know the
 numbers that others count (`snapshot.py`).
 """
 
+import contextlib
+import re
 from collections.abc import Iterable
 
 from prometheus_client import (
@@ -23,6 +25,7 @@ from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
 
+_PRINTABLE = re.compile("[ -~]+")
 # From the packet's arrival to the verdict in the kernel, seconds.
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
@@ -228,6 +231,15 @@ class Metrics:
         self._snapshot.kernel = totals
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """All metrics in the format that `accept` asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        """All metrics in the format that `accept` asks for, and its content type.
+
+        Plain where the library makes nothing of what was asked for: it raises then,
+        or repeats a stranger's words as the content type.
+        """
+        if accept:
+            with contextlib.suppress(Exception):
+                encode, content_type = choose_encoder(accept)
+                if _PRINTABLE.fullmatch(content_type):
+                    return encode(self.registry), content_type
+        encode, content_type = choose_encoder("")
         return encode(self.registry), content_type

@@ -35,6 +35,7 @@ def test_spelling_is_no_change() -> None:
         ('[throttle]\nrate = "1mbit"', "throttle.rate"),
         ('[protect]\nprefixes = ["192.0.2.0/24"]', "protect.prefixes"),
         ('[http]\ncontact = "noc"', "http.contact"),
+        ('[http]\nnames = ["gw.example"]', "http.names"),
         ('[log]\nlevel = "debug"', "log.level"),
     ],
 )
@@ -57,6 +58,7 @@ def test_warm(text: str, key: str) -> None:
         ("[throttle.subscriber_prefix]\nipv6 = 56", "throttle.subscriber_prefix"),
         ("[throttle]\nmax_flows = 5", "throttle.max_flows"),
         ('[http]\nlisten = "127.0.0.1:1"', "http.listen"),
+        ('[http]\nmetrics_listen = "127.0.0.1:1"', "http.metrics_listen"),
     ],
 )
 def test_cold(text: str, key: str) -> None:

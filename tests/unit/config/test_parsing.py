@@ -110,6 +110,8 @@ def test_values_are_read_into_what_they_mean() -> None:
         prefixes = ["2001:DB8::/32", "198.51.100.7"]
         [http]
         listen = "[::1]:80"
+        metrics_listen = "192.0.2.1:9753"
+        names = ["GW.a.example.", "gw"]
         registration_url = "https://a.example/register"
         contact = "noc@a.example"
         trusted_proxies = ["127.0.0.1"]
@@ -147,6 +149,8 @@ def test_values_are_read_into_what_they_mean() -> None:
     ]
     assert config.http.listen == ("::1", 80)
     assert str(config.http.listen) == "[::1]:80"
+    assert config.http.metrics_listen == ("192.0.2.1", 9753)
+    assert config.http.names == ("gw.a.example", "gw")
     assert config.http.contact == "noc@a.example"
     assert (config.log.level, config.log.format) == (LogLevel.DEBUG, LogFormat.JSON)
 
@@ -279,6 +283,13 @@ def test_a_missing_interface_list_is_the_only_thing_without_default() -> None:
         ("http", "listen", '"[127.0.0.1]:1"', "is not an address and a port"),
         ("http", "listen", '"127.0.0.1:0"', "is not an address and a port"),
         ("http", "listen", '"127.0.0.1:65536"', "is not an address and a port"),
+        ("http", "metrics_listen", '"9753"', "is not an address and a port"),
+        ("http", "metrics_listen", '"127.0.0.1:9753"', "choose another port"),
+        ("http", "names", '["gw:9753"]', "is not a name like gateway.example.net"),
+        ("http", "names", '["http://gw"]', "is not a name like gateway.example.net"),
+        ("http", "names", '[""]', "is not a name like gateway.example.net"),
+        ("http", "names", '["a..b"]', "is not a name like gateway.example.net"),
+        ("http", "names", '"gw"', "should be a list"),
         ("http", "registration_url", '"ftp://a.example"', "is not an address like"),
         ("http", "registration_url", '"https://a.example/ b"', "is not an address"),
         ("http", "registration_url", '"https://[::1"', "is not an address like"),

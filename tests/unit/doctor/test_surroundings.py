@@ -14,6 +14,7 @@ from vpngate.doctor.host import Caller, Folder, User
 from vpngate.errors import Problem
 
 CONFIG = config()
+WHERE = "http.listen 127.0.0.1:9753"
 ADMIN, RAW = 1 << surroundings.NET_ADMIN, 1 << surroundings.NET_RAW
 UNIT = User("vpngate", 900, frozenset({900}), is_caller=False)
 CALLER = User("root", 0, frozenset({0}), is_caller=True)
@@ -100,18 +101,27 @@ def test_the_address_of_the_pages(
     weight: Weight,
     words: str,
 ) -> None:
-    finding = surroundings.judge_listen(CONFIG, answer, holder, daemon)
-    assert (finding.weight, finding.where) == (weight, "http.listen 127.0.0.1:9753")
+    finding = surroundings.judge_listen(WHERE, answer, holder, daemon)
+    assert (finding.weight, finding.where) == (weight, WHERE)
     assert words in finding.what
 
 
 def test_a_port_for_the_privileged() -> None:
-    low = config('[http]\nlisten = "127.0.0.1:80"\n')
-    (finding,) = surroundings.judge_port(low, 1024, 0)
-    assert finding.weight is Weight.COST
-    assert list(surroundings.judge_port(low, 80, 0)) == []
-    assert list(surroundings.judge_port(low, 1024, errno.EACCES)) == []
-    assert list(surroundings.judge_port(CONFIG, 1024, 0)) == []
+    (finding,) = surroundings.judge_port(WHERE, 80, 1024, 0)
+    assert (finding.weight, finding.where) == (Weight.COST, WHERE)
+    assert list(surroundings.judge_port(WHERE, 80, 80, 0)) == []
+    assert list(surroundings.judge_port(WHERE, 80, 1024, errno.EACCES)) == []
+    assert list(surroundings.judge_port(WHERE, 9753, 1024, 0)) == []
+
+
+def test_both_listeners_are_looked_at() -> None:
+    (first,) = surroundings.places_of(CONFIG)
+    assert first == ("http.listen", ("127.0.0.1", 9753))
+    both = config('[http]\nmetrics_listen = "192.0.2.1:9754"\n')
+    assert list(surroundings.places_of(both)) == [
+        first,
+        ("http.metrics_listen", ("192.0.2.1", 9754)),
+    ]
 
 
 @pytest.mark.parametrize(

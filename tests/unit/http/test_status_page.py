@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vpngate.http.messages import Request
-from vpngate.http.status_page import status_json, status_page
+from vpngate.http.status_page import Links, status_json, status_page
 
 STATE: dict[str, Any] = {
     "mode": "enforce",
@@ -24,7 +24,7 @@ def page(state: Mapping[str, Any] = STATE, url: str = "", contact: str = "") -> 
     async def now() -> Mapping[str, Any]:
         return state
 
-    handler = status_page(now, registration_url=url, contact=contact)
+    handler = status_page(now, lambda: Links(url, contact))
     answer = asyncio.run(_answer(handler))
     assert answer.content_type == "text/html; charset=utf-8"
     text: str = answer.body.decode()

@@ -232,3 +232,28 @@ def test_prometheus_has_nothing_to_say_against_them() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=nonsense",
+        "application/openmetrics-text; version=1.0.0.0.0",
+        "application/openmetrics-text; version=\xb9.0.0",
+        "application/openmetrics-text; version=999999999999999999999999.0.0",
+        "application/openmetrics-text; version=" + "9" * 5000 + ".0.0",
+        "application/openmetrics-text; version=1.0.0; escaping=nonsense",
+        "application/openmetrics-text; version",
+        "application/openmetrics-text;;;===",
+        "text/plain; version=1.0.0; escaping=nonsense",
+        "text/plain; version=-1.0.0",
+        "text/plain; version=1",
+        ",;,;" * 1000,
+        "\xff",
+    ],
+)
+def test_an_odd_accept_has_an_exposition(accept: str) -> None:
+    body, content_type = Metrics("1.0", ["wireguard"]).exposition(accept)
+    assert b"vpngate_build_info" in body
+    assert content_type.isascii()
+    assert content_type.isprintable()

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A crowd at the pages, all from one address, keeps nobody out and delays nothing.
+
+    silent, dripping, hasty ──┐
+    honest ───────────────────┴── 127.0.0.1 ── the daemon's pages
+
+As behind a proxy, the honest have the crowd's own address. That nothing is delayed is
+read in the kernel: what is left of the dead man's time before it is set again.
+"""
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.namespaces import Namespace
+from tests.lab.topology import Lab
+
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.crowd")
+_HOST, _PORT = "127.0.0.1", 9753
+_MOST_SECONDS = 60
+_ROUNDS = 20
+_PATHS = ("/", "/metrics", "/healthz")
+_DEADMAN = 10.0  # seconds; set again every 3.3
+
+Record = Callable[[str, object], None]
+
+
+def _ask(path: str) -> int:
+    """The status of one request, which gets one chance; 0 if there is no answer."""
+    connection = http.client.HTTPConnection(_HOST, _PORT, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+    return answer.status
+
+
+def _left(gateway: Namespace) -> float:
+    """Seconds until the kernel stops throttling, were it not told again."""
+    listed = json.loads(
+        gateway.run("nft", "-j", "list", "set", "netdev", "vpngate", "armed")
+    )
+    elements = listed["nftables"][-1]["set"]["elem"]
+    return min(float(each["elem"]["expires"]) for each in elements)
+
+
+@pytest.fixture(scope="module")
+def serving(lab: Lab) -> Iterator[Daemon]:
+    settings = enforcing_settings(lab, "crowd")
+    settings.change(gateway={"deadman": f"{_DEADMAN:.0f}s"})
+    with daemon(lab.gateway, settings) as running:
+        running.wait_until(
+            lambda: bool(running.ask("status")["kernel"]["armed"]), "arming"
+        )
+        yield running
+
+
+@pytest.mark.parametrize(
+    "crowd",
+    [
+        ("silent=500",),
+        ("dripping=300",),
+        ("hasty=1000",),
+        ("silent=500", "dripping=300", "hasty=1000"),
+    ],
+    ids="+".join,
+)
+def test_every_honest_request_is_served(
+    lab: Lab, serving: Daemon, crowd: tuple[str, ...], record_property: Record
+) -> None:
+    command = (*_PROGRAM, _HOST, str(_PORT), str(_MOST_SECONDS), *crowd)
+    statuses, left, took = [], [], []
+    with lab.gateway.running(*command) as callers:
+        callers.expect("begun")
+        for round_ in range(_ROUNDS):
+            for path in _PATHS:
+                begin = time.monotonic()
+                statuses.append(lab.gateway.call(partial(_ask, path)))
+                took.append(time.monotonic() - begin)
+            if round_ % 2:
+                left.append(_left(lab.gateway))
+        still_there = callers.exit_status is None
+        callers.stop()
+    record_property("served", f"{statuses.count(200)} of {len(statuses)}")
+    record_property("longest_wait_seconds", round(max(took), 3))
+    record_property("least_left_of_deadman_seconds", min(left))
+    record_property("crowd", callers.tail(1))
+    assert still_there, "the crowd had gone before the honest had asked"
+    assert statuses == [200] * len(statuses)
+    # Missing one turn leaves less than two thirds of its time.
+    assert min(left) > _DEADMAN / 3
+    assert serving.ask("status")["healthy"]

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may have a connection, and who makes room when there are too many.
+
+Knows fair shares: whoever has the most gives. Connections that wait for their caller
+and those whose caller waits for us are counted apart, so that neither keeps the other
+out. Does not know sockets or time.
+"""
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
+from typing import Generic, Protocol, TypeVar
+
+
+class Guest(Protocol):
+    """What sits here: one connection of a peer."""
+
+    @property
+    def peer(self) -> str:
+        """Whose share it counts against."""
+
+    @property
+    def stalled(self) -> bool:
+        """Whether its answer lies there and is not taken."""
+
+    def drop(self) -> None:
+        """End it."""
+
+
+_G = TypeVar("_G", bound=Guest)
+
+
+def peer_of(address: str) -> str:
+    """Whose share an address counts against: of IPv6, where one has many, its /64."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return f"{int(parsed) >> 64:x}/64"
+    return str(parsed)
+
+
+class Seats(Generic[_G]):
+    """At most `limit` connections, by peer, those that sit the longest first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._count = 0
+        self._peers: dict[str, dict[_G, None]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[_G]:
+        return (guest for of_one in self._peers.values() for guest in of_one)
+
+    def take(self, guest: _G) -> None:
+        """Give it a seat, whether there is one or not."""
+        self._peers.setdefault(guest.peer, {})[guest] = None
+        self._count += 1
+
+    def leave(self, guest: _G) -> bool:
+        """Free its seat; whether it had one."""
+        of_one = self._peers.get(guest.peer, {})
+        if guest not in of_one:
+            return False
+        del of_one[guest]
+        self._count -= 1
+        if not of_one:
+            del self._peers[guest.peer]
+        return True
+
+    def of(self, peer: str) -> list[_G]:
+        """The peer's, those that sit the longest first."""
+        return list(self._peers.get(peer, ()))
+
+    def heaviest(self) -> list[_G]:
+        """Those of the peer that has the most, the longest first."""
+        most = max(map(len, self._peers.values()), default=0)
+        each = (one for one in self._peers.values() if len(one) == most)
+        return list(next(each, ()))
+
+
+class Admission(Generic[_G]):
+    """Seats for those that wait for their caller, and for those that we answer."""
+
+    def __init__(self, *, waiting: int, answering: int) -> None:
+        self._waiting = Seats[_G](waiting)
+        self._answering = Seats[_G](answering)
+        self._lingering = Seats[_G](waiting)  # beside those that wait: both together
+
+    def all(self) -> list[_G]:
+        """Every connection that sits."""
+        return [*self._waiting, *self._answering, *self._lingering]
+
+    def wait(self, guest: _G) -> None:
+        """Seat one that waits for its caller's request.
+
+        If there are too many, those go first that only linger. Then the peer that has
+        the most gives the one that has waited the longest.
+        """
+        self._make_room()
+        self._waiting.take(guest)
+
+    def linger(self, guest: _G) -> None:
+        """Seat one that has its answer, and waits for its caller to hang up."""
+        self.leave(guest)
+        self._make_room()
+        self._lingering.take(guest)
+
+    def answer(self, guest: _G) -> bool:
+        """Seat one that we are to answer; whether there is room.
+
+        An answer that nobody takes makes room, and so does a peer that has more than
+        one more than this one would have. Nobody else is interrupted.
+        """
+        if len(self._answering) >= self._answering.limit:
+            heaviest, own = self._answering.heaviest(), self._answering.of(guest.peer)
+            stalled = [each for each in (*heaviest, *own) if each.stalled]
+            if len(heaviest) > len(own) + 1:
+                stalled.append(heaviest[0])
+            if not stalled:
+                return False
+            self._end(stalled[0])
+        self._waiting.leave(guest)
+        self._answering.take(guest)
+        return True
+
+    def leave(self, guest: _G) -> None:
+        """Free its seat."""
+        for seats in (self._waiting, self._answering, self._lingering):
+            if seats.leave(guest):
+                return
+
+    def _make_room(self) -> None:
+        if len(self._waiting) + len(self._lingering) >= self._waiting.limit:
+            self._end((self._lingering.heaviest() or self._waiting.heaviest())[0])
+
+    def _end(self, guest: _G) -> None:
+        self.leave(guest)
+        guest.drop()
