@@ -7,11 +7,12 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
+from ipaddress import ip_interface
 
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
-from vpngate.kernel.addresses import current_addresses
+from vpngate.kernel.addresses import Held, current_addresses
 from vpngate.kernel.links import Link, current_links
 from vpngate.kernel.reverse_path import (
     filters_ipv6,
@@ -29,16 +30,30 @@ _VRF, _VLAN = "vrf", "vlan"
 def look(config: Config) -> Machine:
     """The machine as it is, and what of it keeps vpngate from attaching or acting."""
     links = current_links()
-    names = matched(config, links)
-    alone = left_alone(config, links, names)
-    refused = {one.interface for one in alone}
-    attached = tuple(name for name in names if name not in refused)
+    alone, attached = _attached(config, links)
+    held = current_addresses()
     return Machine(
         attached,
-        current_addresses(),
+        frozenset(each.address for each in held),
+        networks=networks(config, links, attached, held),
         left_alone=alone,
         forgeable=tuple(forgeable(config, links, attached)),
     )
+
+
+def current_networks(config: Config) -> frozenset[str]:
+    """Where subscribers are, as `networks` knows it, by this machine as it is now."""
+    links = current_links()
+    return networks(config, links, _attached(config, links)[1], current_addresses())
+
+
+def _attached(
+    config: Config, links: Mapping[str, Link]
+) -> tuple[tuple[LeftAlone, ...], tuple[str, ...]]:
+    names = matched(config, links)
+    alone = left_alone(config, links, names)
+    refused = {one.interface for one in alone}
+    return alone, tuple(name for name in names if name not in refused)
 
 
 def insist(config: Config, machine: Machine, known: Collection[str] = ()) -> None:
@@ -116,6 +131,30 @@ def _upper(
         ):
             return name
     return ""
+
+
+def networks(
+    config: Config,
+    links: Mapping[str, Link],
+    attached: Collection[str],
+    held: Collection[Held],
+) -> frozenset[str]:
+    """Where subscribers are, as prefixes: the networks of the attached interfaces.
+
+    Not link-local ones, which nobody registers, nor a single address: that is a peer's.
+    On the uplink side no interface tells.
+    """
+    if config.gateway.side is Side.UPLINK:
+        return frozenset()
+    indexes = {links[name].index for name in attached}
+    found = (
+        ip_interface((each.network, each.length)).network
+        for each in held
+        if each.interface in indexes
+    )
+    return frozenset(
+        str(each) for each in found if each.num_addresses > 1 and not each.is_link_local
+    )
 
 
 def forgeable(

@@ -51,6 +51,7 @@ class Machine:
     addresses: frozenset[bytes] = frozenset()
     left_alone: tuple[LeftAlone, ...] = ()
     forgeable: tuple[Problem, ...] = ()  # why nobody may be slowed here
+    networks: frozenset[str] = frozenset()  # where subscribers are known to be
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,18 @@ class Snapshot:
             for address in self.machine.addresses
         )
         return listed.union(own)
+
+    def spared_networks(self, spared: Intervals) -> list[str]:
+        """The subscribers' networks that are left alone as a whole.
+
+        `spared` is what the kernel holds of this. What `[protect]` says is meant.
+        """
+        return [
+            network
+            for network in sorted(self.machine.networks)
+            for one in [Intervals.of_prefixes([network])]
+            if spared.covers(one) and not self.protected.covers(one)
+        ]
 
     @property
     def enforcing(self) -> bool:
