@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from vpngate.cli import inputs, main
-from vpngate.daemon import machine
 from vpngate.daemon.clock import WallClock
 from vpngate.daemon.control import ControlServer
 from vpngate.daemon.keeper import Keeper
@@ -79,17 +78,6 @@ def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
         "registry.csv",
         "vpngate.toml",
     ], "check touches nothing"
-
-
-def test_check_warns_of_subscribers_that_the_registry_spares_together(
-    run: Run, config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = frozenset({"192.0.2.0/26", "203.0.113.0/24"})
-    monkeypatch.setattr(machine, "current_networks", lambda _: here)
-    status, _, err = run("check", "--config", config)
-    (line,) = err
-    assert line.startswith("warning: 192.0.2.0/26: the registry covers")
-    assert status == 0
 
 
 def test_check_tells_everything_at_once(run: Run, config: Path, registry: Path) -> None:
