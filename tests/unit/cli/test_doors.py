@@ -80,5 +80,5 @@ def test_check_warns_of_subscribers_that_the_registry_spares_together(
     monkeypatch.setattr(machine, "current_networks", lambda _: here)
     status, _, err = run("check", "--config", config)
     (line,) = err
-    assert line.startswith("warning: 192.0.2.0/26: the registry covers")
+    assert line.startswith("vpngate: warning: 192.0.2.0/26: the registry covers")
     assert status == 0
