@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from netaddr import IPNetwork
+
 from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Machine, Snapshot
@@ -37,7 +39,7 @@ class Current:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._ruleset, self._settled = _held(snapshot, clock())
-        self.spared_networks: list[str] = []  # of subscribers, by the registry
+        self.spared_networks: list[IPNetwork] = []  # of subscribers, by the registry
         self._broken_off = False  # a change was: who knows what the kernel has of it
 
     async def install(self) -> None:
@@ -91,7 +93,7 @@ class Current:
         self.spared_networks = found
 
 
-def tell_spared(network: str) -> str:
+def tell_spared(network: IPNetwork) -> str:
     """What it means that the registry covers a network of subscribers."""
     return (
         f"{network}: the registry covers this network on the subscriber side, so that"

@@ -7,7 +7,8 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
-from ipaddress import ip_interface
+
+from netaddr import IPNetwork
 
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
@@ -20,6 +21,7 @@ from vpngate.kernel.reverse_path import (
     without_ipv4_filter,
 )
 from vpngate.kernel.shaper import ifb_name
+from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
@@ -41,7 +43,7 @@ def look(config: Config) -> Machine:
     )
 
 
-def current_networks(config: Config) -> frozenset[str]:
+def current_networks(config: Config) -> frozenset[IPNetwork]:
     """Where subscribers are, as `networks` knows it, by this machine as it is now."""
     links = current_links()
     return networks(config, links, _attached(config, links)[1], current_addresses())
@@ -138,7 +140,7 @@ def networks(
     links: Mapping[str, Link],
     attached: Collection[str],
     held: Collection[Held],
-) -> frozenset[str]:
+) -> frozenset[IPNetwork]:
     """Where subscribers are, as prefixes: the networks of the attached interfaces.
 
     Not link-local ones, which nobody registers, nor a single address: that is a peer's.
@@ -148,12 +150,13 @@ def networks(
         return frozenset()
     indexes = {links[name].index for name in attached}
     found = (
-        ip_interface((each.network, each.length)).network
+        IPNetwork((int.from_bytes(each.network, "big"), each.length), version=version)
         for each in held
         if each.interface in indexes
+        for version in [4 if len(each.network) == Family.IPV4.width else 6]
     )
     return frozenset(
-        str(each) for each in found if each.num_addresses > 1 and not each.is_link_local
+        each.cidr for each in found if each.size > 1 and not each.cidr.is_link_local()
     )
 
 

@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import pytest
+from netaddr import IPNetwork
 
 from vpngate.cli import main
 from vpngate.daemon import machine
@@ -76,7 +77,7 @@ def test_check_warns_of_subscribers_that_the_registry_spares_together(
     run: Run, config: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.write_text("prefix,registration\n192.0.2.0/24,R-1\n")
-    here = frozenset({"192.0.2.0/26", "203.0.113.0/24"})
+    here = frozenset(map(IPNetwork, ("192.0.2.0/26", "203.0.113.0/24")))
     monkeypatch.setattr(machine, "current_networks", lambda _: here)
     status, _, err = run("check", "--config", config)
     (line,) = err

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from netaddr import IPNetwork
 
 from tests.unit.daemon.gatehouse import (
     CONFIG,
@@ -200,7 +201,7 @@ def test_changes_are_made_one_at_a_time() -> None:
     asyncio.run(scenario())
 
 
-LAN = "198.51.100.0/24"
+LAN = IPNetwork("198.51.100.0/24")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +221,9 @@ def test_a_registry_that_covers_a_network_of_subscribers_is_told_once(
         gatehouse = Gatehouse()
         current = gatehouse.current
         await current.install()
-        machine = Machine(("lan0",), networks=frozenset({LAN, "2001:db8::/64"}))
+        machine = Machine(
+            ("lan0",), networks=frozenset({LAN, IPNetwork("2001:db8::/64")})
+        )
         await current.change(lambda old: replace(old, machine=machine))
         assert current.spared_networks == []
         covering = registry(REGISTRY + rows)

@@ -64,7 +64,8 @@ async def recorded(desk: Desk, events: dict[int, Event]) -> Series:
     for step in range(DAY * steps + 1):
         desk.now = NOW + step * MINUTES * 60.0
         if step % steps == 0:
-            events.get(step // steps, lambda _: None)(desk)
+            if event := events.get(step // steps):
+                event(desk)
             try:
                 await desk.reloader.reload()
             except VpngateError:
