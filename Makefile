@@ -6,7 +6,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus clean
+.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -17,6 +17,9 @@ help:
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
+	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
+	@echo 'make advisories           are the versions we allow known to be unsafe?'
+	@echo 'make bill                 a bill of materials (CycloneDX) in dist/'
 	@echo 'make corpus CORPUS=DIR [PEERS=DIR]  recognition, scored on labelled captures'
 
 setup: .apt-done .venv/.done
@@ -27,7 +30,7 @@ setup: .apt-done .venv/.done
 	@tests/install-packages
 	@[ "$$(id -u)" -ne 0 ] || touch $@
 
-.venv/.done: pyproject.toml constraints.txt
+.venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
 	@[ -n '$(PYTHON)' ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'set-up: Python 3.11 or later is needed' >&2; exit 1; }
@@ -141,6 +144,16 @@ corpus-if-there: setup
 	  echo '== corpus'; $(PYTEST) tests/corpus --corpus "$$VPNGATE_CORPUS" \
 	    $${VPNGATE_PEERS:+--peers "$$VPNGATE_PEERS"}; \
 	fi
+
+# After a change of constraints.txt; pip asks its index. The rest needs no network.
+hashes:
+	@$(BIN)/python -m release.hashes
+
+advisories: .venv/.done
+	@$(BIN)/python -m release.advisories
+
+bill: .venv/.done
+	@$(BIN)/python -m release.bill
 
 clean:
 	rm -rf .venv .apt-done .coverage .mypy_cache .pytest_cache \

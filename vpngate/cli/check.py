@@ -64,6 +64,7 @@ def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
     loaded = sources.read(now)
     complain(*(f"warning: {line}" for fault in sources.faults for line in fault.lines))
     last = _last_good(sources, now)
+    complain(*(f"warning: {line}" for line in _spared(config, loaded.registry, now)))
     problems = [str(problem) for problem in loaded.problems]
     if loaded.rejected > len(loaded.problems):
         total = f"{loaded.rejected} of {loaded.rows} rows cannot be used"
@@ -72,6 +73,24 @@ def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
     against = objections(last, loaded.registry, settings, now)
     problems += [f"{sources.source}: {objection.problem}" for objection in against]
     return list(_summary(sources.source, loaded.registry, last, now)), problems
+
+
+def _spared(config: Config, registry: Registry, now: float) -> list[str]:
+    """Networks of subscribers, as far as this machine has them, that it covers."""
+    from vpngate.daemon.current import tell_spared
+    from vpngate.daemon.machine import current_networks
+    from vpngate.daemon.snapshot import Machine, Snapshot
+
+    try:
+        networks = current_networks(config)
+    except (VpngateError, OSError):  # another machine, or a sandbox: the daemon tells
+        return []
+    machine = Machine(networks=networks)
+    snapshot = Snapshot(config, (), registry, machine)
+    return [
+        tell_spared(network)
+        for network in snapshot.spared_networks(registry.covered(now))
+    ]
 
 
 def _last_good(sources: inputs.Sources, now: float) -> Registry | None:

@@ -17,8 +17,8 @@ from vpngate.daemon.keeper import (
     feed_settings,
     guard_settings,
     load_limits,
-    split_memory,
 )
+from vpngate.daemon.memory import read_memory
 from vpngate.errors import (
     InvalidRegistry,
     Problem,
@@ -183,5 +183,4 @@ class Sources:
         if kept is None:
             return None
         loaded = _load(kept.data, "the last good registry", self._limits, now)
-        _, departed = split_memory(kept.memory)
-        return recall_departed(loaded.registry, departed)
+        return recall_departed(loaded.registry, read_memory(kept.memory).departed)

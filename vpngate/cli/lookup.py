@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netaddr import IPAddress
+
 from vpngate.cli import complain, inputs, options
 from vpngate.cli.tables import aligned
 from vpngate.errors import Problem, WrongUse
@@ -19,7 +21,7 @@ from vpngate.registry.moments import format_moment
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
 
-_MAPPED = parse_address("::ffff:0:0")[:12]  # RFC 4291, 2.5.5.2: the IPv4 address
+_IPV6 = 6
 _HEADING = ("ADDRESS", "REGISTERED", "REGISTRATION", "PREFIX", "TUNNELS", "UNTIL")
 
 
@@ -97,7 +99,10 @@ def _moment(seconds: float | None) -> str | None:
 
 def _address(text: str) -> bytes:
     try:
-        address = parse_address(text)
-        return address[12:] if address[:12] == _MAPPED else address
+        packed = parse_address(text)
     except ValueError:
         raise WrongUse(Problem(text, "is not an IPv4 or IPv6 address")) from None
+    address = IPAddress(format_address(packed))
+    # RFC 4291, 2.5.5.2: that is the IPv4 address.
+    mapped = address.version == _IPV6 and address.is_ipv4_mapped()
+    return bytes(address.ipv4().packed if mapped else packed)

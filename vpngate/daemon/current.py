@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from netaddr import IPNetwork
+
 from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Machine, Snapshot
@@ -37,12 +39,14 @@ class Current:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._ruleset, self._settled = _held(snapshot, clock())
+        self.spared_networks: list[IPNetwork] = []  # of subscribers, by the registry
         self._broken_off = False  # a change was: who knows what the kernel has of it
 
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
         await self._plane.start(self._ruleset)
         _tell(Machine(), self.snapshot.machine)
+        self._note_networks()
 
     async def age(self) -> bool:
         """Put in force what time alone has changed; whether it was anything.
@@ -77,7 +81,24 @@ class Current:
             _tell(self.snapshot.machine, snapshot.machine)
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
+            self._note_networks()
             return differs
+
+    def _note_networks(self) -> None:
+        """Tell, once, of subscribers that a registration leaves alone together."""
+        found = self.snapshot.spared_networks(self._ruleset.spared)
+        for network in found:
+            if network not in self.spared_networks:
+                _log.warning("%s", tell_spared(network))
+        self.spared_networks = found
+
+
+def tell_spared(network: IPNetwork) -> str:
+    """What it means that the registry covers a network of subscribers."""
+    return (
+        f"{network}: the registry covers this network on the subscriber side, so that"
+        " nobody in it is ever slowed; see whether that is meant"
+    )
 
 
 class _Settled(NamedTuple):

@@ -20,11 +20,17 @@ _log = logging.getLogger(__name__)
 class Freshness:
     """What became of the latest refreshes; `stale` may be asked from any thread."""
 
-    def __init__(self, clock: WallClock) -> None:
+    def __init__(self, clock: WallClock, succeeded: float | None = None) -> None:
+        """`succeeded`: when an earlier run last had a success; None: this one just had.
+
+        In seconds since 1970; where the clock is in doubt, as recent as it may be.
+        """
         self.failures = 0  # in a row
         self.failure = ""  # why the last registry was not taken
         self._clock = clock
-        self._success = time.monotonic()
+        now = span_of(clock.now()).earliest
+        age = 0.0 if succeeded is None else max(0.0, now - succeeded)
+        self._success = time.monotonic() - age
         self._told: set[str] = set()
 
     def failed(self, line: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vpngate.config.sections import Registry as RegistrySettings
 from vpngate.daemon.clock import WallClock
+from vpngate.daemon.memory import Memory, read_memory
 from vpngate.errors import (
     FeedFault,
     InvalidConfig,
@@ -63,6 +64,8 @@ class Delivery:
 
     last_good  what to keep on disk once it is in force; None if it comes from there
     refusal    what the sources said, if it comes from the disk because of that
+    succeeded  when a source last had it, in seconds since 1970, if it comes from the
+               disk and that is known
     """
 
     registry: Registry
@@ -70,6 +73,7 @@ class Delivery:
     rejected: int
     last_good: LastGood | None = None
     refusal: VpngateError | None = None
+    succeeded: float | None = None
 
 
 def guard_settings(settings: RegistrySettings) -> GuardSettings:
@@ -107,12 +111,6 @@ def load_limits(settings: RegistrySettings) -> Limits:
         max_rejected=settings.max_rejected,
         grace=settings.removal_grace,
     )
-
-
-def split_memory(memory: bytes) -> tuple[str, bytes]:
-    """What is remembered beside a registry: the clock in one line, the departed."""
-    clock, _, departed = memory.partition(b"\n")
-    return clock.decode(), departed
 
 
 class Keeper:
@@ -167,7 +165,7 @@ class Keeper:
         if fetched is None:
             if last is None:  # a source cannot say "not modified" to nobody
                 raise InvalidRegistry([Problem("registry", "no source has one")])
-            return last
+            return replace(last, succeeded=None)  # a success of now
         return fetched
 
     def fetch(
@@ -261,9 +259,9 @@ class Keeper:
             if last is None:
                 return None
             loaded = self._load(last.data, "the last good registry")
-            clock, departed = split_memory(last.memory)
-            self._clock.restore(clock)
-            registry = recall_departed(loaded.registry, departed)
+            memory = read_memory(last.memory)
+            self._clock.restore(memory.clock)
+            registry = recall_departed(loaded.registry, memory.departed)
         except FeedFault as fault:
             _log.warning("%s", fault)
             if fault.reason == Reason.STATE_CORRUPTED:
@@ -274,12 +272,22 @@ class Keeper:
             _log.warning("%s: what was kept is no use, and set aside: %s", where, fault)
             self._store.set_aside()
             return None
-        self.validators = last.validators
-        return Delivery(registry, last.validators.source, loaded.rejected)
+        self.validators, self._unasked = last.validators, memory.unasked
+        return Delivery(
+            registry,
+            last.validators.source,
+            loaded.rejected,
+            succeeded=memory.succeeded,
+        )
 
     def _memory(self, registry: Registry) -> bytes:
-        """What a later run has to know; the inverse of `split_memory`."""
-        return self._clock.dump().encode() + b"\n" + remember_departed(registry)
+        """What a later run has to know, now that a source has had the registry."""
+        return Memory(
+            self._clock.dump(),
+            remember_departed(registry),
+            span_of(self._clock.now()).latest,
+            self._unasked,
+        ).dump()
 
     def _remember_again(self, registry: Registry | None) -> None:
         """Bring the clock in the memory up to date; to fail costs nothing now.

@@ -8,10 +8,12 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
+from netaddr import IPNetwork
+
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
-from vpngate.kernel.addresses import current_addresses
+from vpngate.kernel.addresses import Held, current_addresses
 from vpngate.kernel.links import Link, current_links
 from vpngate.kernel.reverse_path import (
     filters_ipv6,
@@ -19,6 +21,7 @@ from vpngate.kernel.reverse_path import (
     without_ipv4_filter,
 )
 from vpngate.kernel.shaper import ifb_name
+from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
@@ -29,16 +32,30 @@ _VRF, _VLAN = "vrf", "vlan"
 def look(config: Config) -> Machine:
     """The machine as it is, and what of it keeps vpngate from attaching or acting."""
     links = current_links()
-    names = matched(config, links)
-    alone = left_alone(config, links, names)
-    refused = {one.interface for one in alone}
-    attached = tuple(name for name in names if name not in refused)
+    alone, attached = _attached(config, links)
+    held = current_addresses()
     return Machine(
         attached,
-        current_addresses(),
+        frozenset(each.address for each in held),
+        networks=networks(config, links, attached, held),
         left_alone=alone,
         forgeable=tuple(forgeable(config, links)),
     )
+
+
+def current_networks(config: Config) -> frozenset[IPNetwork]:
+    """Where subscribers are, as `networks` knows it, by this machine as it is now."""
+    links = current_links()
+    return networks(config, links, _attached(config, links)[1], current_addresses())
+
+
+def _attached(
+    config: Config, links: Mapping[str, Link]
+) -> tuple[tuple[LeftAlone, ...], tuple[str, ...]]:
+    names = matched(config, links)
+    alone = left_alone(config, links, names)
+    refused = {one.interface for one in alone}
+    return alone, tuple(name for name in names if name not in refused)
 
 
 def insist(
@@ -123,6 +140,31 @@ def _upper(
         ):
             return name
     return ""
+
+
+def networks(
+    config: Config,
+    links: Mapping[str, Link],
+    attached: Collection[str],
+    held: Collection[Held],
+) -> frozenset[IPNetwork]:
+    """Where subscribers are, as prefixes: the networks of the attached interfaces.
+
+    Not link-local ones, which nobody registers, nor a single address: that is a peer's.
+    On the uplink side no interface tells.
+    """
+    if config.gateway.side is Side.UPLINK:
+        return frozenset()
+    indexes = {links[name].index for name in attached}
+    found = (
+        IPNetwork((int.from_bytes(each.network, "big"), each.length), version=version)
+        for each in held
+        if each.interface in indexes
+        for version in [4 if len(each.network) == Family.IPV4.width else 6]
+    )
+    return frozenset(
+        each.cidr for each in found if each.size > 1 and not each.cidr.is_link_local()
+    )
 
 
 def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:

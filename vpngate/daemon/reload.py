@@ -77,11 +77,13 @@ class Reloader:
         self._wanted = current.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._freshness = Freshness(clock)
+        self._freshness = Freshness(clock, delivery.succeeded)
         self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._announce(registry_taken=delivery.refusal is None)
         if delivery.refusal is not None:
             self._refused(delivery.refusal)
+            if delivery.succeeded is not None:
+                metrics.registry_refreshed(delivery.succeeded)
         self._note_sources(keeper)
 
     async def reload(self, *, accept: Collection[Accept] = ()) -> dict[str, Any]:

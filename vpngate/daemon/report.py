@@ -47,6 +47,7 @@ class Report:
         return {
             "healthy": not reasons,
             "reasons": reasons,
+            "warnings": self._warnings(),
             "version": __version__,
             "mode": snapshot.config.gateway.mode.value,
             "enforced_share": snapshot.config.gateway.enforce_share,
@@ -60,6 +61,15 @@ class Report:
             "capture": {"captured": self._intake.captured, **self._intake.losses},
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }
+
+    def _warnings(self) -> list[str]:
+        """What is in force, and may not be meant; the log names the networks."""
+        spared = len(self._current.spared_networks)
+        line = (
+            f"the registry covers {spared} network(s) on the subscriber side, so that"
+            " nobody in there is ever slowed; the log names them"
+        )
+        return [line] if spared else []
 
     def _registry(self, registry: Registry) -> dict[str, Any]:
         moments = {

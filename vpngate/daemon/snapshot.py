@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from netaddr import IPNetwork
+
 from vpngate.config import Config, Confirm, Mode, ReversePath, Side
 from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
@@ -51,6 +53,7 @@ class Machine:
     addresses: frozenset[bytes] = frozenset()
     left_alone: tuple[LeftAlone, ...] = ()
     forgeable: tuple[Problem, ...] = ()  # why nobody may be slowed here
+    networks: frozenset[IPNetwork] = frozenset()  # where subscribers are known to be
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,18 @@ class Snapshot:
             for address in self.machine.addresses
         )
         return listed.union(own)
+
+    def spared_networks(self, spared: Intervals) -> list[IPNetwork]:
+        """The subscribers' networks that are left alone as a whole.
+
+        `spared` is what the kernel holds of this. What `[protect]` says is meant.
+        """
+        return [
+            network
+            for network in sorted(self.machine.networks)
+            for one in [Intervals.of_prefixes([str(network)])]
+            if spared.covers(one) and not self.protected.covers(one)
+        ]
 
     @property
     def enforcing(self) -> bool:

@@ -168,6 +168,10 @@ class Metrics:
         self._registry_time.set(now)
         self._refresh_time.set(now)
 
+    def registry_refreshed(self, moment: float) -> None:
+        """When a source last had what is in force, by what an earlier run knows."""
+        self._refresh_time.set(moment)
+
     def registry_refused(self, reason: str) -> None:
         """A load left the old registry in force."""
         self._registry_ok.set(0)

@@ -126,6 +126,10 @@ class Intervals:
         """For each row, whether that address belongs to the set."""
         return self.covers_each(Bounds(addresses, addresses))
 
+    def covers(self, other: "Intervals") -> bool:
+        """Whether all of another set belongs to this one."""
+        return all(self.covers_each(other.of(family)).all() for family in Family)
+
     def covers_each(self, bounds: Bounds) -> Flags:
         """For each interval given, whether all of it belongs to the set."""
         family = Family.IPV4 if bounds.first.shape[1] == 4 else Family.IPV6  # noqa: PLR2004  # the width of IPv4

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a daemon would not begin with is refused at every door."""
+"""What a daemon would not begin with is refused at every door, or warned of."""
 
 from pathlib import Path
 
 import pytest
+from netaddr import IPNetwork
 
 from vpngate.cli import main
+from vpngate.daemon import machine
 
 
 class Run:
@@ -69,3 +71,15 @@ def test_lookup_of_an_ipv4_address_in_the_clothes_of_ipv6(
     status, out, _ = run("lookup", "::ffff:192.0.2.1", "--registry", registry)
     assert status == 0
     assert out.splitlines()[1].split()[:2] == ["192.0.2.1", "yes"]
+
+
+def test_check_warns_of_subscribers_that_the_registry_spares_together(
+    run: Run, config: Path, registry: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.write_text("prefix,registration\n192.0.2.0/24,R-1\n")
+    here = frozenset(map(IPNetwork, ("192.0.2.0/26", "203.0.113.0/24")))
+    monkeypatch.setattr(machine, "current_networks", lambda _: here)
+    status, _, err = run("check", "--config", config)
+    (line,) = err
+    assert line.startswith("vpngate: warning: 192.0.2.0/26: the registry covers")
+    assert status == 0

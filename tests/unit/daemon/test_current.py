@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from netaddr import IPNetwork
 
 from tests.unit.daemon.gatehouse import (
     CONFIG,
@@ -21,6 +22,7 @@ from tests.unit.daemon.gatehouse import (
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.packets import parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.moments import Span, When, format_moment
 from vpngate.ruleset import Ruleset
@@ -195,5 +197,46 @@ def test_changes_are_made_one_at_a_time() -> None:
             *(gatehouse.current.change(partial(attached, name)) for name in names)
         )
         assert gatehouse.plane.ruleset.interfaces == ("lan0", *names)
+
+    asyncio.run(scenario())
+
+
+LAN = IPNetwork("198.51.100.0/24")
+
+
+@pytest.mark.parametrize(
+    ("rows", "protect", "warned"),
+    [
+        (f"{LAN},R-9\n", "", True),
+        ("198.51.0.0/16,R-9\n", "", True),
+        ("198.51.100.0/25,R-9\n198.51.100.128/25,R-10\n", "", True),
+        ("198.51.100.0/25,R-9\n", "", False),
+        (f"{LAN},R-9\n", f'[protect]\nprefixes = ["{LAN}"]\n', False),
+    ],
+)
+def test_a_registry_that_covers_a_network_of_subscribers_is_told_once(
+    rows: str, protect: str, *, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        current = gatehouse.current
+        await current.install()
+        machine = Machine(
+            ("lan0",), networks=frozenset({LAN, IPNetwork("2001:db8::/64")})
+        )
+        await current.change(lambda old: replace(old, machine=machine))
+        assert current.spared_networks == []
+        covering = registry(REGISTRY + rows)
+        settings = config(CONFIG + protect)
+        for _ in range(3):
+            await current.change(
+                lambda old: replace(old, registry=covering, config=settings)
+            )
+        assert current.spared_networks == [LAN] * warned
+        # Taken all the same: what is registered is spared.
+        assert gatehouse.plane.ruleset.spared.contains(parse_address("198.51.100.7"))
+        assert caplog.text.count(f"{LAN}: the registry covers") == warned
+        await current.change(lambda old: replace(old, registry=registry()))
+        assert current.spared_networks == []
 
     asyncio.run(scenario())

@@ -7,10 +7,12 @@ import pytest
 
 from tests.unit.daemon.gatehouse import config
 from vpngate.daemon import machine
-from vpngate.daemon.machine import forgeable, insist, left_alone
+from vpngate.daemon.machine import forgeable, insist, left_alone, networks
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
-from vpngate.kernel.links import Link
+from vpngate.kernel.addresses import Held, current_addresses
+from vpngate.kernel.links import Link, current_links
+from vpngate.packets import parse_address
 
 BRIDGE = Link(10, "br0", up=True, hardware=1, kind="bridge")
 BOND = Link(11, "bond0", up=True, hardware=1, kind="bond")
@@ -126,3 +128,42 @@ def test_a_daemon_that_could_be_deceived_does_not_start() -> None:
     problem = Problem("interface lan0", "takes anything", "mend it")
     with pytest.raises(Refused, match="lan0"):
         insist(config(), Machine(("lan0",), forgeable=(problem,)))
+
+
+def held(text: str, link: Link, network: str = "") -> Held:
+    address, _, length = text.partition("/")
+    packed = parse_address(address)
+    peer = parse_address(network) if network else packed
+    return Held(packed, peer, int(length), link.index)
+
+
+HOLDS = [
+    held("100.64.1.1/22", LAN0),
+    held("2001:db8:7::1/64", LAN0),
+    held("fe80::1/64", LAN0),  # nobody registers it
+    held("192.0.2.1/32", LAN0, network="192.0.2.77"),  # a peer, not a network
+    held("198.51.100.1/24", WAN0),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[gateway]\ninterfaces = ["lan0"]\n', {"100.64.0.0/22", "2001:db8:7::/64"}),
+        (UPLINK, set()),
+    ],
+)
+def test_subscribers_are_in_the_networks_of_what_is_attached(
+    text: str, expected: set[str]
+) -> None:
+    links = {link.name: link for link in (LAN0, WAN0)}
+    attached = ["lan0"] if expected else ["wan0"]
+    found = networks(config(text), links, attached, HOLDS)
+    assert {str(each) for each in found} == expected
+
+
+def test_the_kernel_tells_which_interface_has_an_address_and_how_long_it_is() -> None:
+    loopback = current_links()["lo"].index
+    found = {one for one in current_addresses() if one.interface == loopback}
+    address = parse_address("127.0.0.1")
+    assert Held(address, address, 8, loopback) in found

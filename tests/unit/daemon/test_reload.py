@@ -48,6 +48,7 @@ class Desk:
         self.registry.write_text(REGISTRY)
         self.write()
         self.machine = Machine(("lan0",), frozenset())
+        self.now = NOW
 
     def write(self, gateway: str = "", registry: str = "", rest: str = "") -> None:
         where = f'sources = ["{self.registry}"]\nstate = "{self.folder / "state"}"\n'
@@ -67,7 +68,9 @@ class Desk:
     async def open(self) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
-        self.clock = clock = WallClock(60.0, lambda: Reading(NOW, 1.0, "boot"))
+        self.clock = clock = WallClock(
+            60.0, lambda: Reading(self.now, 1.0 + self.now - NOW, "boot")
+        )
         keeper = Keeper(settings.registry, clock)
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())

@@ -168,6 +168,9 @@ def spoil(state: Path, what: str) -> None:
         memory = {
             "clock": b'{"boot": "x", "uptime": 1, "courses": [[1e300, 1e300]]}\n',
             "text": b"\xff\xfe\n",
+            "moment": b'{"boot": "x", "uptime": 1, "courses": [[1, 1]]}\t[NaN, 0]\n',
+            "count": b'{"boot": "x", "uptime": 1, "courses": [[1, 1]]}\t[1, "0"]\n',
+            "pair": b'{"boot": "x", "uptime": 1, "courses": [[1, 1]]}\t7\n',
             "departed": b"rows,that,are,none\n" * 3,
         }[what]
         page["memory"] = asdict(FileRecord.of("memory-0", memory))
@@ -176,7 +179,9 @@ def spoil(state: Path, what: str) -> None:
     (state / "last-good.json").write_text(json.dumps(page))
 
 
-@pytest.mark.parametrize("what", ["size", "name", "clock", "text", "departed"])
+@pytest.mark.parametrize(
+    "what", ["size", "name", "clock", "text", "moment", "count", "pair", "departed"]
+)
 def test_a_state_that_is_nonsense_is_told_set_aside_and_prevents_no_start(
     desk: Desk, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
