@@ -206,8 +206,7 @@ class Reloader:
                 raise InvalidConfig(found.problems(self._path))
             machine = await asyncio.to_thread(self._look, config)
             suspended = bool(self._current.snapshot.machine.forgeable)
-            known = old.gateway.interfaces
-            insist(config, machine, known, suspended=suspended)
+            insist(config, machine, old.gateway.interfaces, suspended=suspended)
         except VpngateError:
             self._metrics.config_refused()
             raise
@@ -299,7 +298,7 @@ class Reloader:
         """Tell the metrics what is in force."""
         snapshot, now = self._current.snapshot, time.time()
         self._metrics.config_taken(now)
-        announce_machine(self._metrics, self._current.snapshot)
+        announce_machine(self._metrics, snapshot)
         facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
             self._metrics.registry_taken(facts, now)
@@ -308,10 +307,9 @@ class Reloader:
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
         snapshot = self._current.snapshot
-        prefixes = {f.label: n for f, n in snapshot.registry.prefixes.items()}
         return {
             "registry": f"taken from {delivery.source}" if delivery else "unchanged",
-            "prefixes": prefixes,
+            "prefixes": {f.label: n for f, n in snapshot.registry.prefixes.items()},
             "rejected_rows": self._rejected,
             "mode": snapshot.config.gateway.mode.value,
         }
