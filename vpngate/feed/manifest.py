@@ -103,9 +103,12 @@ def _validators(fields: dict[str, Any]) -> Validators:
     """What is sent to servers again: texts that a header line can hold."""
     condition = Condition(**fields.pop("condition"))
     found = Validators(**fields, condition=condition)
-    texts = (found.digest, found.key_id, condition.etag, condition.last_modified)
+    texts = (found.digest, found.key_id)
     source = isinstance(found.source, str)  # of the configuration: it is compared
-    if not source or not all(_is_text(text, _MAX_TEXT) for text in texts):
+    sound = all(_is_text(text, _MAX_TEXT) for text in texts) and all(
+        _is_field(text) for text in (condition.etag, condition.last_modified)
+    )
+    if not source or not sound:
         raise ValueError("its validators are no texts of one line")
     if not _is_number(found.signed_at, _LAST_MOMENT):
         raise ValueError("it states a moment that is none")
@@ -116,6 +119,13 @@ def _is_text(value: object, longest: int) -> bool:
     if not isinstance(value, str) or len(value) > longest:
         return False
     return value.isascii() and value.isprintable()
+
+
+def _is_field(value: object) -> bool:
+    """Whether a header line can hold it: obs-text, too (RFC 9110, section 5.5)."""
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        return False
+    return all(" " <= c <= "~" or "\x80" <= c <= "\xff" for c in value)
 
 
 def _is_number(value: object, most: int) -> bool:
