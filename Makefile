@@ -70,7 +70,8 @@ faults: setup
 # Two runs side by side: those that measure rates wait most of the time, and measure
 # in such a way that another run does not matter. Each prints when it is through.
 RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
-  throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts))
+  throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts \
+  sides bridge ipsec_natt))
 
 netns: setup
 	@echo '== live tests, in network namespaces'
