@@ -25,7 +25,7 @@ from tests.faults.misdeeds import PATH, Row, Scene
 from tests.faults.registry_server import RegistryServer
 from tests.faults.signing import Signer
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.namespaces import PATIENCE, Namespace
+from tests.lab.namespaces import PATIENCE, Namespace, settle
 
 _ROOT = Path(__file__).parents[2]
 _BORN = 1_600_000_000  # when serial 0 was signed, seconds since 1970
@@ -115,6 +115,7 @@ class Feeding:
             "link set lan0 up",
             "link set subscriber up",
         )
+        settle(self.namespace)
         for name in ("trusted", "stranger"):
             (folder / name).mkdir()
         self._trusted = Authority(folder / "trusted")

@@ -9,6 +9,7 @@ stays behind, not even when the test run is killed with SIGKILL.
 
 import contextlib
 import ctypes
+import json
 import os
 import shlex
 import signal
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _CLONE_NEWNET = 0x40000000
 # Seconds to wait for what is over in one on an idle machine: an event that never
@@ -221,3 +222,27 @@ class Namespace:
         """Set a kernel parameter of this namespace, `net.ipv4.ip_forward` say."""
         path = Path("/proc/sys", *key.split("."))
         self.call(lambda: path.write_text(f"{value}\n"))
+
+
+def settle(*namespaces: Namespace) -> None:
+    """Wait until every interface that is up has its own link-local IPv6 address.
+
+    The kernel gives it when it notices the carrier, a second late on a busy machine:
+    until then what comes from such an address lives nowhere, and the gateway's own
+    addresses are still about to change.
+    """
+
+    def lacks(interface: dict[str, Any]) -> bool:
+        return "LOOPBACK" not in interface["flags"] and not any(
+            address["scope"] == "link"
+            for address in interface["addr_info"]
+            if address["family"] == "inet6" and not address.get("tentative")
+        )
+
+    for namespace in namespaces:
+
+        def settled(namespace: Namespace = namespace) -> bool:
+            listed = json.loads(namespace.run("ip", "-json", "addr", "show", "up"))
+            return not any(map(lacks, filter(None, listed)))
+
+        wait_until(settled, f"{namespace.name}: a link-local address an interface")

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from tests.lab.namespaces import Namespace
+from tests.lab.namespaces import Namespace, settle
 
 REGISTERED = ("203.0.113.0/24", "2001:db8:a::/48")
 UNREGISTERED = ("198.51.100.0/24", "2001:db8:b::/48")
@@ -207,6 +207,7 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
                 wire.mac,
                 wire.port_mac,
             )
+        settle(*made.values())
         if masquerade:
             gateway.run("nft", "-f", "-", stdin=_MASQUERADE)
         yield Lab(

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from tests.lab.namespaces import PATIENCE, Namespace
+from tests.lab.namespaces import PATIENCE, Namespace, settle
 from vpngate.capture.source import Captured, Source
 from vpngate.packets import Endpoint, Family, Transport
 
@@ -45,6 +45,8 @@ def build() -> Iterator[Wire]:
         undo.callback(host.close)
         gateway = Namespace("gateway", folder)
         undo.callback(gateway.close)
+        for namespace in (host, gateway):
+            namespace.sysctl("net.ipv6.conf.default.accept_dad", 0)
         host.ip(f"link add eth0 type veth peer name gate0 netns {gateway.path}")
         for namespace, device, end in ((host, "eth0", 1), (gateway, "gate0", 2)):
             namespace.ip(
@@ -52,6 +54,7 @@ def build() -> Iterator[Wire]:
                 f"addr add fd77::{end}/64 dev {device} nodad",
                 f"link set {device} up",
             )
+        settle(host, gateway)
         yield Wire(host, gateway)
 
 
