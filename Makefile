@@ -4,14 +4,22 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -q
+# A failure is told in full, and once more in a line at the end.
+PYTEST := $(BIN)/python -m pytest -q -rfE --tb=short --durations=10
+# Test files side by side (tests/streams.py). Live tests wait most of the time.
+JOBS ?= $(shell nproc)
+LIVE_JOBS ?= 4
+SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --numprocesses
 
-.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
 	@echo 'make test                 lint, types and every test'
-	@echo 'make lint unit netns      parts of it'
+	@echo 'make unit [ROOM=registry] one room takes seconds; all are run with their coverage'
+	@echo 'make fix                  what ruff can put right by itself'
+	@echo 'make smoke                the live path once, in a minute'
+	@echo 'make lint types faults netns   other parts of it'
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
@@ -40,10 +48,10 @@ setup: .apt-done .venv/.done
 demo: setup
 	@$(BIN)/python -m tests.lab.demo
 
+# Lint and types fail at once; the tests all run, and what failed is told in the end.
 test: setup
 	@$(MAKE) --no-print-directory lint types
-	@$(MAKE) --no-print-directory unit faults netns fuzz-slice corpus-if-there \
-	  UNIT='--ignore=tests/unit/test_linters.py'
+	@tests/run-steps unit faults netns fuzz-slice corpus-if-there
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 
@@ -52,36 +60,40 @@ lint: .venv/.done
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 
+fix: .venv/.done
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
 types: .venv/.done
 	@echo '== types'
 	@$(BIN)/mypy
 
-# The first two floors are pure: more than 95 % of their lines and branches.
+# ROOM=registry: the tests of that room, at once. All of them: without those of
+# test_linters.py, which are `make lint types`, and the first two floors are pure:
+# more than 95 % of their lines and branches.
+ROOM_TESTS = $(wildcard tests/unit/$(ROOM) tests/unit/test_$(ROOM).py)
 unit: .venv/.done
+ifdef ROOM
+	@[ -n '$(ROOM_TESTS)' ] || { echo 'make unit: tests/unit has no $(ROOM)' >&2; exit 2; }
+	@$(PYTEST) $(ROOM_TESTS)
+else
 	@echo '== unit tests'
-	@$(PYTEST) tests/unit $(UNIT) --cov --cov-report= --no-cov-on-fail
+	@$(PYTEST) tests/unit --ignore=tests/unit/test_linters.py \
+	  $(SIDE_BY_SIDE) $(JOBS) --cov --cov-report= --no-cov-on-fail
 	@$(BIN)/coverage json --quiet -o .venv/coverage.json
 	@$(BIN)/python -m tests.coverage_floors .venv/coverage.json
+endif
 
 faults: setup
 	@echo '== faults'
-	@$(PYTEST) tests/faults
-
-# Two runs side by side: those that measure rates wait most of the time, and measure
-# in such a way that another run does not matter. Each prints when it is through.
-RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
-  throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts \
-  sides bridge ipsec_natt))
+	@$(PYTEST) tests/faults $(SIDE_BY_SIDE) $(JOBS)
 
 netns: setup
 	@echo '== live tests, in network namespaces'
-	@$(MAKE) --no-print-directory -j2 --output-sync=target netns-rates netns-rest
+	@$(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
-netns-rates: setup
-	@$(PYTEST) $(RATES)
-
-netns-rest: setup
-	@$(PYTEST) tests/netns $(addprefix --ignore=,$(RATES))
+smoke: setup
+	@$(PYTEST) tests/netns/test_smoke.py
 
 # The same while something else keeps every core busy: no test may depend on that.
 TIMES ?= 3

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How test files are dealt out to workers that run side by side.
+
+Knows which files take long and which measure rates; does not know what they test.
+A stream is run by one worker, in order: mostly one file, so that what a module's
+fixtures set up is set up once. The files that measure rates make two streams and no
+more. Streams start longest first, so that no long one is left over at the end.
+"""
+
+from collections.abc import Iterable
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+RATE_STREAMS = 2
+
+# Seconds on two cores with nothing else to do; in multiples of ten, since only the
+# order matters. A file that is not here takes less than the last.
+SECONDS = {
+    "tests/netns/test_peers.py": 420,
+    "tests/netns/test_sides.py": 280,
+    "tests/netns/test_doctor.py": 190,
+    "tests/netns/test_fleet.py": 180,
+    "tests/netns/test_failures.py": 170,
+    "tests/netns/test_throttling.py": 150,
+    "tests/netns/test_openvpn_live.py": 150,
+    "tests/netns/test_registry_faults.py": 150,
+    "tests/netns/test_bridge.py": 120,
+    "tests/netns/test_forged.py": 120,
+    "tests/netns/test_verdict_life.py": 80,
+    "tests/netns/test_reload.py": 70,
+    "tests/netns/test_operator.py": 70,
+    "tests/netns/test_innocent_4500.py": 60,
+    "tests/netns/test_coverage_of_verdicts.py": 60,
+    "tests/netns/test_ipsec_natt.py": 60,
+    "tests/netns/test_comparison.py": 50,
+    "tests/netns/test_demo.py": 40,
+    "tests/netns/test_spared.py": 30,
+    "tests/netns/test_bad_input.py": 30,
+}
+RATES = {
+    "tests/netns/test_bridge.py",
+    "tests/netns/test_coverage_of_verdicts.py",
+    "tests/netns/test_failures.py",
+    "tests/netns/test_ipsec_natt.py",
+    "tests/netns/test_openvpn_live.py",
+    "tests/netns/test_operator.py",
+    "tests/netns/test_reload.py",
+    "tests/netns/test_sides.py",
+    "tests/netns/test_throttling.py",
+    "tests/netns/test_verdict_life.py",
+}
+
+
+def _dealt() -> tuple[dict[str, str], dict[str, int]]:
+    """Each rate file's stream, and each such stream's seconds: the emptiest is next."""
+    stream: dict[str, str] = {}
+    seconds = {f"rates {number}": 0 for number in range(1, RATE_STREAMS + 1)}
+    for file in sorted(RATES, key=lambda file: (-SECONDS.get(file, 0), file)):
+        stream[file] = min(seconds, key=lambda name: seconds[name])
+        seconds[stream[file]] += SECONDS.get(file, 0)
+    return stream, seconds
+
+
+_STREAM, _RATE_SECONDS = _dealt()
+
+
+def stream_of(nodeid: str) -> str:
+    """The stream of a test: its file, or one of those that measure rates."""
+    file = nodeid.partition("::")[0]
+    return _STREAM.get(file, file)
+
+
+def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The tests in the order in which their streams are to start."""
+
+    def seconds(item: pytest.Item) -> int:
+        stream = stream_of(item.nodeid)
+        return _RATE_SECONDS.get(stream, SECONDS.get(stream, 0))
+
+    return sorted(items, key=lambda item: -seconds(item))
+
+
+class StreamScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
+    """Whole streams, each to the next worker that has nothing left to do."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return stream_of(nodeid)
