@@ -6,6 +6,7 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from netaddr import IPNetwork
@@ -41,6 +42,23 @@ def look(config: Config) -> Machine:
         left_alone=alone,
         forgeable=tuple(forgeable(config, links)),
     )
+
+
+def unseen(config: Config, last: Machine, error: VpngateError) -> Machine:
+    """The machine as it was last, since an error keeps it from being looked at.
+
+    Where the machine itself has to keep forged sources out, nobody knows whether it
+    still does.
+    """
+    if (config.gateway.mode, config.gateway.side) != (Mode.ENFORCE, Side.UPLINK):
+        return last
+    problem = Problem(
+        "gateway.interfaces",
+        f"cannot be looked at ({error.lines[0]}), nor whether sources can be forged:"
+        " no enforcing on the uplink side",
+        "see what keeps it; enforcing goes on once they can be looked at",
+    )
+    return replace(last, forgeable=(problem,))
 
 
 def current_networks(config: Config) -> frozenset[IPNetwork]:

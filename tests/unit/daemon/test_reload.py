@@ -48,7 +48,13 @@ class Desk:
         self.registry.write_text(REGISTRY)
         self.write()
         self.machine = Machine(("lan0",), frozenset())
+        self.blind: VpngateError | None = None  # what keeps the machine from being seen
         self.now = NOW
+
+    def look(self, _: Config) -> Machine:
+        if self.blind is not None:
+            raise self.blind
+        return self.machine
 
     def write(self, gateway: str = "", registry: str = "", rest: str = "") -> None:
         where = f'sources = ["{self.registry}"]\nstate = "{self.folder / "state"}"\n'
@@ -86,7 +92,7 @@ class Desk:
             clock,
             read_config=self.read,
             path=str(self.config),
-            look=lambda _: self.machine,
+            look=self.look,
             delivery=delivery,
         )
         return self.gatehouse
@@ -365,6 +371,27 @@ def test_interfaces_are_followed(desk: Desk) -> None:
         await desk.reloader.look_again()
         assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
         assert gatehouse.plane.ruleset.spared.contains(b"\x0a\0\0\1")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("side", ["subscriber", "uplink"])
+def test_nobody_is_slowed_while_it_is_not_known_whether_sources_can_be_forged(
+    desk: Desk, side: str
+) -> None:
+    async def scenario() -> None:
+        desk.write(gateway=f'side = "{side}"\nnat = false')
+        gatehouse = await desk.open()
+        desk.blind = KernelRefused("netlink socket: no room")
+        for _ in range(2):
+            with pytest.raises(KernelRefused):
+                await desk.reloader.look_again()
+            # On the subscriber side the kernel goes on asking for the way back.
+            assert gatehouse.plane.ruleset.enforce == (side == "subscriber")
+            assert gatehouse.plane.ruleset.interfaces == ("lan0",)
+        desk.blind = None
+        await desk.reloader.look_again()
+        assert gatehouse.plane.ruleset.enforce
 
     asyncio.run(scenario())
 
