@@ -284,7 +284,7 @@ def test_lookup_in_grace(run: Run, config: Path, registry: Path) -> None:
     text = ended.isoformat(timespec="seconds")
     registry.write_text(
         f"prefix,registration,tunnels,valid_from,valid_until\n"
-        f"192.0.2.0/24,R-1,,,{text}\n"
+        f"192.0.2.0/24,R-1,,,{text}\n198.51.100.0/24,R-2\n"
     )
     status, out, _ = run("lookup", "192.0.2.1", "--config", config)
     over = (ended + timedelta(days=365)).strftime("%Y-%m-%dT%H:%M:%SZ")
