@@ -171,6 +171,41 @@ def nonsense_chunks(scene: Scene) -> None:
     scene.route(answer)
 
 
+def chunk_size_without_end(scene: Scene) -> None:
+    """The line that states a chunk's size never ends."""
+
+    def answer(c: Connection) -> None:
+        c.head(Content_Type="text/csv", Transfer_Encoding="chunked")
+        for _ in range(2**12):
+            c.send(b"0" * 0x10000)
+
+    scene.route(answer)
+
+
+def chunk_trailers_without_end(scene: Scene) -> None:
+    """The registry is there, and fields behind it that never end."""
+
+    def answer(c: Connection) -> None:
+        c.head(Content_Type="text/csv", Transfer_Encoding="chunked")
+        c.send(b"%x\r\n%b\r\n0\r\n" % (len(GOOD), GOOD))
+        while True:
+            c.send(b"X: y\r\n" * 100)
+            scene.server.pause(0.01)
+
+    scene.route(answer)
+
+
+def go_on_without_end(scene: Scene) -> None:
+    """Nothing but interim answers (RFC 9110, 15.2)."""
+
+    def answer(c: Connection) -> None:
+        while True:
+            c.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+            scene.server.pause(0.01)
+
+    scene.route(answer)
+
+
 def reset_midway(scene: Scene) -> None:
     def answer(c: Connection) -> None:
         c.head(Content_Type="text/csv", Content_Length="1000")
@@ -350,6 +385,21 @@ ROWS: dict[str, Row] = {
     "10 GB announced": Row(
         ten_gigabytes_announced, Reason.TOO_LARGE, "10000000000 bytes"
     ),
+    "a length of 5,000 digits": Row(
+        body(GOOD, Content_Length="9" * 5000), Reason.TOO_LARGE, "9" * 500
+    ),
+    "a negative length": Row(
+        body(GOOD[:-9], Content_Length="-1"), Reason.SIGNATURE_WRONG, "does not fit"
+    ),
+    "a chunk's size without end": Row(
+        chunk_size_without_end, Reason.TRUNCATED, "ended early"
+    ),
+    "trailers without end": Row(
+        chunk_trailers_without_end, Reason.TIMEOUT, "did not deliver within"
+    ),
+    "interim answers without end": Row(
+        go_on_without_end, Reason.TIMEOUT, "did not deliver within"
+    ),
     "10 GB sent": Row(ten_gigabytes_sent, Reason.TOO_LARGE, "more than 1048576 bytes"),
     "gzip bomb, file": Row(bomb(coded=False), Reason.TOO_LARGE, "unpacks to more than"),
     "gzip bomb, coding": Row(
@@ -370,6 +420,24 @@ ROWS: dict[str, Row] = {
         redirect("file:///etc/passwd"),
         Reason.REDIRECT,
         "not https",
+    ),
+    "redirect to a host without a name": Row(
+        redirect("https://.example/"), Reason.PROTOCOL, "exchange failed"
+    ),
+    "redirect to a host with a name that is too long": Row(
+        redirect(f"https://{'x' * 64}.example/"), Reason.PROTOCOL, "exchange failed"
+    ),
+    "redirect to a port that is none": Row(
+        redirect("https://localhost:99999/"), Reason.REDIRECT, "Port out of range"
+    ),
+    "redirect to letters beyond ASCII": Row(
+        redirect("/\xfc"), Reason.REDIRECT, "beyond ASCII"
+    ),
+    "redirect to brackets": Row(
+        redirect("https://[::1/"), Reason.REDIRECT, "not fetched"
+    ),
+    "redirect to an address with a zone": Row(
+        redirect("https://[fe80::1%25\x1b]/"), Reason.REDIRECT, "not fetched"
     ),
     "redirect loop": Row(
         redirect(PATH, "308 Permanent Redirect"), Reason.REDIRECT, "5 t"
