@@ -6,8 +6,8 @@ import gzip
 import pytest
 
 from tests.faults.certificates import Authority
-from tests.faults.misdeeds import GOOD, PATH
 from tests.faults.registry_server import RegistryServer
+from tests.faults.scenes import GOOD, PATH
 from tests.faults.signing import Signer
 from tests.faults.test_feed_sources import feed, fetched
 from vpngate.feed import NoSourceAnswered, Reason

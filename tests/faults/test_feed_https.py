@@ -14,17 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.certificates import Authority
-from tests.faults.misdeeds import (
-    GOOD,
-    LIMITS,
-    OTHER,
-    PATH,
-    ROWS,
-    SIGNATURE_PATH,
-    Row,
-    Scene,
-)
+from tests.faults.misdeeds import ROWS, Row
 from tests.faults.registry_server import RegistryServer
+from tests.faults.scenes import GOOD, LIMITS, OTHER, PATH, SIGNATURE_PATH, Scene
 from tests.faults.signing import Signer
 from vpngate.feed import (
     Feed,

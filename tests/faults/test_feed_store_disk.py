@@ -7,6 +7,8 @@ import os
 import random
 import resource
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -180,10 +182,50 @@ def test_link_in_its_place_is_not_followed(state: Path, tmp_path: Path) -> None:
     (state / ".new-last-good.json").symlink_to(target)
     with pytest.raises(FeedFault) as caught:
         Store(state).load()
-    assert caught.value.reason == Reason.STATE_UNREADABLE
+    assert caught.value.reason == Reason.STATE_CORRUPTED
     Store(state).save(GOOD)
     assert Store(state).load() == GOOD
     assert target.read_bytes() == b"precious"
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+
+
+STRANGERS: dict[str, Callable[[Path], object]] = {
+    "a pipe": os.mkfifo,
+    "a link to what has no end": lambda path: path.symlink_to("/dev/zero"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "a socket": _socket,
+    "a device without end": lambda path: os.mknod(
+        path, stat.S_IFCHR | 0o644, os.makedev(1, 5)
+    ),
+    "a device that is not there": lambda path: os.mknod(
+        path, stat.S_IFCHR | 0o644, os.makedev(5, 0)
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it makes devices")
+@pytest.mark.parametrize("put", STRANGERS.values(), ids=list(STRANGERS))
+@pytest.mark.parametrize("name", ["last-good.json", "registry-", "memory-"])
+def test_what_is_no_file_is_damage_and_mended(
+    state: Path, put: Callable[[Path], object], name: str
+) -> None:
+    Store(state).save(GOOD)
+    (place,) = [path for path in state.iterdir() if path.name.startswith(name)]
+    place.unlink()
+    put(place)
+    begin = time.process_time()
+    with pytest.raises(FeedFault) as caught:
+        Store(state).load()
+    assert caught.value.reason == Reason.STATE_CORRUPTED
+    assert len(caught.value.lines) == 1
+    Store(state).set_aside()
+    Store(state).save(GOOD)
+    assert Store(state).load() == GOOD
+    assert time.process_time() - begin < 5  # nobody has read the devices to their end
 
 
 def test_other_files_stay(state: Path) -> None:

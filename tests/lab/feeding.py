@@ -21,8 +21,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults.certificates import Authority
-from tests.faults.misdeeds import PATH, Row, Scene
+from tests.faults.misdeeds import Row
 from tests.faults.registry_server import RegistryServer
+from tests.faults.scenes import PATH, Scene
 from tests.faults.signing import Signer
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
 from tests.lab.namespaces import PATIENCE, Namespace, settle

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.faults.misdeeds import LIMITS
+from tests.faults.scenes import LIMITS
 from vpngate.cli import main
 from vpngate.config.sections import Registry as RegistrySettings
 from vpngate.daemon import gateway, keeper

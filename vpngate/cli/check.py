@@ -7,14 +7,14 @@ kernel, no state, no daemon. Does not know what would be wrong.
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vpngate.cli import complain, inputs, options
+from vpngate.cli.networks import counted, named
 from vpngate.config import Config, examine_config
 from vpngate.daemon.keeper import guard_settings
 from vpngate.errors import UnreadableInput, VpngateError
-from vpngate.packets import Family
 from vpngate.plaintext import plain
 from vpngate.registry import Registry, impact, objections
 
@@ -109,16 +109,14 @@ def _summary(
     whole = f"{len(registry)} registrations ({counts}){serial}"
     yield f"registry       {plain(source)}: {whole}"
     found = impact(last, registry, now)
-    yield f"covers         {_addresses(found.covered)}"
-    if last is not None:
-        yield (
-            f"since last     {_addresses(found.gained)} more,"
-            f" {_addresses(found.lost)} fewer"
-        )
-
-
-def _addresses(counts: Mapping[Family, int]) -> str:
-    """Addresses by family: of IPv6, networks of a subscriber's usual size."""
-    networks = counts[Family.IPV6] / 2**64
-    spelled = f"{networks:.0f}" if networks.is_integer() else f"{networks:.3g}"
-    return f"{counts[Family.IPV4]} ipv4 addresses and {spelled} ipv6 /64"
+    yield f"covers         {counted(found.covered)}"
+    if last is None:
+        return
+    yield f"since last     {counted(found.gained)} more, {counted(found.lost)} fewer"
+    covered, before = registry.covered(now), last.covered(now)
+    for what, these in (
+        ("more", covered.difference(before)),
+        ("fewer", before.difference(covered)),
+    ):
+        if names := named(these):
+            yield f"{what:<14} {names}"

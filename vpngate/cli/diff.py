@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import inputs, options
+from vpngate.cli.networks import counted, fit_for_json, named
 from vpngate.cli.tables import aligned
 from vpngate.registry import (
     Comparison,
@@ -57,6 +58,8 @@ def _object(difference: Comparison, against: Sequence[Objection]) -> dict[str, A
             {"old": _row(change.old), "new": _row(change.new)}
             for change in difference.changed
         ],
+        "gained": fit_for_json(difference.gained),
+        "lost": fit_for_json(difference.lost),
         "guard": [
             {
                 "reason": objection.reason.value,
@@ -88,6 +91,9 @@ def _table(difference: Comparison, against: Sequence[Objection]) -> Iterator[str
         f"{len(difference.added)} added, {len(difference.removed)} removed,"
         f" {len(difference.changed)} changed"
     )
+    for what, these in (("gained", difference.gained), ("lost", difference.lost)):
+        if names := named(these):
+            yield f"{what}: {counted(these.addresses)}: {names}"
     for objection in against:
         yield f"the guard would refuse it: {objection.problem}"
     if not against:

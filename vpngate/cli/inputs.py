@@ -32,7 +32,6 @@ from vpngate.registry import (
     GuardSettings,
     Limits,
     Loaded,
-    Reason,
     Registry,
     carry_over,
     load,
@@ -108,11 +107,10 @@ def insist(
 ) -> Registry:
     """The registry, unless no daemon would begin with it: then RegistryRefused.
 
-    One of nobody is answered from: nobody is registered. What came before is nothing
-    that a single registry tells.
+    One of nobody among them: an answer from it would be "no", whoever is asked about.
+    What came before is nothing that a single registry tells.
     """
-    found = objections(None, registry, settings or GuardSettings(), now)
-    against = [each for each in found if each.reason is not Reason.EMPTY]
+    against = objections(None, registry, settings or GuardSettings(), now)
     if against:
         lines = (f"{where}: {each.problem}" for each in against)
         raise RegistryRefused(against[0].reason.value, "\n".join(lines))

@@ -5,7 +5,8 @@ Knows globs, which interfaces must not be attached, and what makes a forged sour
 possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from netaddr import IPNetwork
@@ -41,6 +42,28 @@ def look(config: Config) -> Machine:
         left_alone=alone,
         forgeable=tuple(forgeable(config, links)),
     )
+
+
+def looked(
+    at: Callable[[Config], Machine], config: Config, last: Machine
+) -> tuple[Machine, VpngateError | None]:
+    """The machine as it is, or as it was `last` if an error keeps it from being seen.
+
+    Where the machine itself has to keep forged sources out, nobody then knows whether
+    it still does.
+    """
+    try:
+        return at(config), None
+    except VpngateError as error:
+        if (config.gateway.mode, config.gateway.side) != (Mode.ENFORCE, Side.UPLINK):
+            return last, error
+        problem = Problem(
+            "gateway.interfaces",
+            f"cannot be looked at ({error.lines[0]}), nor whether sources can be"
+            " forged: no enforcing on the uplink side",
+            "see what keeps it; enforcing goes on once they can be looked at",
+        )
+        return replace(last, forgeable=(problem,)), error
 
 
 def current_networks(config: Config) -> frozenset[IPNetwork]:

@@ -25,7 +25,7 @@ from vpngate.daemon.current import Current
 from vpngate.daemon.facts import announce_machine, facts_of
 from vpngate.daemon.freshness import Freshness
 from vpngate.daemon.keeper import Delivery, Keeper
-from vpngate.daemon.machine import insist
+from vpngate.daemon.machine import insist, looked
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.errors import InvalidConfig, VpngateError
 from vpngate.feed import (
@@ -175,20 +175,18 @@ class Reloader:
         self._freshness.tell(registry, self._current.snapshot.config.registry.refresh)
 
     async def look_again(self) -> None:
-        """Follow interfaces and addresses as they come and go."""
+        """Follow interfaces and addresses; raises what keeps them from being seen."""
         async with self._looking:
-            config = self._current.snapshot.config
-            machine = await asyncio.to_thread(self._look, config)
-            if machine == self._current.snapshot.machine:
-                return
-
-            def successor(old: Snapshot) -> Snapshot:
+            config, last = self._current.snapshot.config, self._current.snapshot.machine
+            machine, fault = await asyncio.to_thread(looked, self._look, config, last)
+            if machine != last:
                 # A reload may have come first, and looked for other interfaces.
-                return replace(old, machine=machine) if old.config is config else old
-
-            await self._current.change(successor)
-        announce_machine(self._metrics, self._current.snapshot)
-        _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
+                await self._current.change(lambda old: old.seen_by(config, machine))
+        if fault is not None:
+            raise fault
+        if machine != last:
+            announce_machine(self._metrics, self._current.snapshot)
+            _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
         """End what is running, whatever it waits for; for the daemon's stop."""

@@ -6,7 +6,7 @@ kernel should hold; immutable, and replaced whole. Does not know where any of th
 came from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -86,6 +86,10 @@ class Snapshot:
             for one in [Intervals.of_prefixes([str(network)])]
             if spared.covers(one) and not self.protected.covers(one)
         ]
+
+    def seen_by(self, config: Config, machine: Machine) -> "Snapshot":
+        """On another machine, unless that was looked at for another configuration."""
+        return replace(self, machine=machine) if self.config is config else self
 
     @property
     def enforcing(self) -> bool:

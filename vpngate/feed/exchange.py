@@ -76,7 +76,7 @@ class Transport:
     def body(self, response: BaseHTTPResponse, max_bytes: int) -> bytes:
         """The whole body as sent; FeedFault if it is larger than `max_bytes`."""
         announced = response.headers.get("Content-Length", "")
-        if announced.isdecimal() and int(announced) > max_bytes:
+        if _is_more(announced, max_bytes):
             raise self._too_large(f"{announced} bytes, more than {max_bytes}")
         content = BytesIO()  # hands its bytes on without a copy of them all
         try:
@@ -105,6 +105,17 @@ class Transport:
         except (HTTPError, HTTPException, OSError) as error:
             self._deadline.check(self.where)  # whatever it was, that is why
             raise _fault_of(error, self.where) from error
+
+
+def _is_more(announced: str, max_bytes: int) -> bool:
+    """Whether a length as a server writes it, of as many digits as it likes, is more.
+
+    Python makes no number of more than 4,300 digits.
+    """
+    digits = announced.lstrip("0")
+    if not announced.isdecimal() or len(digits) < len(str(max_bytes)):
+        return False
+    return len(digits) > len(str(max_bytes)) or int(digits) > max_bytes
 
 
 def _fault_of(error: Exception, where: str) -> FeedFault:

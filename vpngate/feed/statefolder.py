@@ -8,6 +8,7 @@ know what is in the files. Blocking; raises FeedFault.
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from vpngate.feed.faults import Reason, fault
 _FILE_MODE = 0o640  # the daemon writes, its group reads, nobody else
 _FOLDER_MODE = 0o750
 _TEMPORARY = ".new-"
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})  # a link, a socket
 _LOCK_PATIENCE = 10.0  # seconds
 _LOCK_PAUSE = 0.05
 
@@ -63,18 +65,28 @@ class StateFolder:
             os.close(folder)
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
-        """A file's content, at most one byte more than `max_bytes`; None if missing."""
+        """A file's content, at most one byte more than `max_bytes`; None if missing.
+
+        What is no regular file is none of ours, and has no content.
+        """
         try:
             descriptor = os.open(
                 name,
                 os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                 dir_fd=self._folder,
             )
-            with os.fdopen(descriptor, "rb") as file:
-                return file.read(max_bytes + 1)
+            try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return b""
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    return file.read(max_bytes + 1)
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in _NO_FILE:
+                return b""
             raise _unreadable(self._path / name, error) from error
 
     def replace(self, name: str, content: bytes) -> None:

@@ -14,7 +14,7 @@ from vpngate.http.paced import Paced
 from vpngate.http.routing import Handler
 
 REFRESH_PATIENCE = 2.0  # seconds; after that the numbers are shown as they are
-FORMS = 8  # of one moment's numbers that are kept, by Accept header
+FORMS = 4  # of one moment's numbers, by Accept header; more are nobody's monitoring
 
 
 def health_page(reasons: Callable[[], Sequence[str]]) -> Handler:
@@ -37,7 +37,8 @@ def metrics_page(
 
     `refresh` may bring numbers up to date first. It runs in the server's loop, once
     for all who wait for it; if it fails or takes long, the numbers are shown as they
-    are.
+    are. Where one moment's numbers have been asked for in too many forms, which takes
+    its time each, they are plain.
     """
 
     async def renew() -> dict[str, Response]:
@@ -50,9 +51,10 @@ def metrics_page(
 
     async def page(request: Request) -> Response:
         forms, accept = await renewed(), request.headers.get("accept", "")
-        form = forms.get(accept) or Response(HTTPStatus.OK, *exposition(accept))
-        if len(forms) < FORMS:
-            forms[accept] = form
-        return form
+        if accept not in forms and len(forms) >= FORMS:
+            accept = ""  # RFC 9110, 12.5.1: it may be disregarded
+        if accept not in forms:
+            forms[accept] = Response(HTTPStatus.OK, *exposition(accept))
+        return forms[accept]
 
     return page

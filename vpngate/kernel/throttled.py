@@ -29,6 +29,8 @@ from vpngate.ruleset import names
 # Each may need a class, which takes its time: others must have their turn, too.
 FLOWS_A_STEP = 50
 _AT_ONCE = 2000  # flows a transaction where no class is made
+# The kernel's word for an element that is there and leads elsewhere.
+_OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 
 
 class Throttled:
@@ -77,40 +79,47 @@ class Throttled:
         try:
             self._table.commit(changes)
         except Rejected as error:
-            if error.number in (errno.EEXIST, errno.EBUSY):
-                self._throttle_slowly(noted)
+            if error.number in _OTHERWISE:
+                self._one_by_one(noted, self._give_anew)
                 return
             for key in fresh:
                 self._verdicts.forget(key)
             raise
 
-    def _throttle_slowly(self, keys: Sequence[FlowId]) -> None:
-        """One by one, deleting first what the kernel has and we did not know of."""
+    def _one_by_one(
+        self, keys: Sequence[FlowId], change: Callable[[Held], None]
+    ) -> None:
+        """Change verdicts of which the kernel has something that we did not know of."""
         for key in keys:
             held = self._verdicts.get(key)
             if held is None:
                 continue
             try:
-                self._give_anew(held)
+                change(held)
             except Rejected:  # what was to be deleted ended this very moment
-                self._give_anew(held)
+                change(held)
 
     def _give_anew(self, held: Held) -> None:
+        self._table.commit([*self._deleting_found(held), *self._adding(held)])
+
+    def _take_out(self, held: Held) -> None:
+        self._table.commit(self._deleting_found(held))
+
+    def _deleting_found(self, held: Held) -> list[Change]:
+        """The changes that delete what the kernel has of a verdict, whatever it is."""
         places = self._elements(held)
         there = self._table.find([(name, element.key) for name, element in places])
         changes: list[Change] = []
         for (name, element), answer in zip(places, there, strict=True):
             if answer is not None:
                 changes += self._deleting(name, element)
-        self._table.commit([*changes, *self._adding(held)])
+        return changes
 
     def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
         """End the verdicts that a predicate picks; returns how many."""
         keys = self._verdicts.chosen(chosen)
         for start in range(0, len(keys), _AT_ONCE):
-            part = keys[start : start + _AT_ONCE]
-            self._table.commit(self.ending(part))
-            self.ended(part, now)
+            self._end(keys[start : start + _AT_ONCE], now)
         return len(keys)
 
     def withdraw(self, flows: Iterable[Throttle], now: float) -> None:
@@ -120,7 +129,15 @@ class Throttled:
             for key in map(identity, flows)
             if (held := self._verdicts.get(key)) is not None and not held.ended
         ]
-        self._table.commit(self.ending(keys))
+        self._end(keys, now)
+
+    def _end(self, keys: Sequence[FlowId], now: float) -> None:
+        try:
+            self._table.commit(self.ending(keys))
+        except Rejected as error:
+            if error.number not in _OTHERWISE:
+                raise
+            self._one_by_one(keys, self._take_out)
         self.ended(keys, now)
 
     def covered(self, spared: Intervals) -> list[FlowId]:

@@ -194,7 +194,8 @@ def _against_content(
         yield _objection(
             Reason.EMPTY,
             "has no registration in force",
-            "check that this is the right file; `--accept-removals` takes it as it is",
+            "check that this is the right file; "
+            "`vpngate reload --accept-removals` takes it as it is",
         )
     for sentinel in dict.fromkeys([*settings.sentinels, *new.sentinels]):
         wanted = Intervals.of_prefixes([sentinel])

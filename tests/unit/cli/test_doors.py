@@ -64,6 +64,41 @@ def test_no_command_answers_from_what_the_guard_refuses(
     assert any("line 3, prefix: " in line for line in err)
 
 
+@pytest.mark.parametrize("command", ["lookup", "classify", "diff", "check"])
+@pytest.mark.parametrize(
+    "rows", ["", "192.0.2.0/24,R-1,,,2026-01-01\n"], ids=["nobody", "expired"]
+)
+@pytest.mark.parametrize("by", ["registry", "config"])
+def test_no_command_answers_from_a_registry_of_nobody(  # noqa: PLR0917 - fixtures
+    run: Run,
+    config: Path,
+    registry: Path,
+    tmp_path: Path,
+    command: str,
+    rows: str,
+    by: str,
+) -> None:
+    registry.write_text(f"prefix,registration,tunnels,valid_from,valid_until\n{rows}")
+    given = ("--registry", registry) if by == "registry" else ("--config", config)
+    status, out, err = run(
+        *{
+            "lookup": ("lookup", "192.0.2.1", *given),
+            "classify": ("classify", tmp_path, *given),
+            "diff": ("diff", registry, registry),
+            "check": ("check", "--config", config),
+        }[command]
+    )
+    assert status == 1
+    (line,) = [
+        line
+        for line in [*err, *out.splitlines()]
+        if "has no registration in force" in line
+    ]
+    assert command == "diff" or str(registry) in line
+    if command in {"lookup", "classify"}:
+        assert (out, err) == ("", [line])
+
+
 def test_lookup_of_an_ipv4_address_in_the_clothes_of_ipv6(
     run: Run, registry: Path
 ) -> None:

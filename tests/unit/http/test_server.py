@@ -19,6 +19,7 @@ from vpngate.errors import MachineFault
 from vpngate.http import HttpServer, Request, Response, health_page, metrics_page
 from vpngate.http.connection import STALL
 from vpngate.http.hosts import anything
+from vpngate.http.pages import FORMS
 from vpngate.http.routing import Routing
 
 LARGE = b"x" * 3_000_000
@@ -300,3 +301,24 @@ def test_health_and_metrics() -> None:
         assert ask(server, "GET", "/plain", Accept="a")[1] == b"a 2"
     finally:
         server.stop()
+
+
+def test_callers_who_want_it_in_ever_other_forms_cost_few() -> None:
+    made: list[str] = []
+
+    def exposition(accept: str) -> tuple[bytes, str]:
+        made.append(accept)
+        return accept.encode(), "text/plain; version=1"
+
+    async def run() -> list[Response]:
+        page = metrics_page(exposition)
+        each = (
+            page(Request("GET", "/metrics", "", {"accept": f"text/plain;q=0.{n}"}))
+            for n in range(500)
+        )
+        return await asyncio.gather(*each)
+
+    answers = asyncio.run(run())
+    assert len(made) <= FORMS + 1  # and the plain one for everybody else
+    assert answers[0].body == b"text/plain;q=0.0"
+    assert answers[-1].body == b""

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.messages import Change
+from vpngate.kernel.messages import DELETE_ELEMENT, Change
 from vpngate.kernel.netlink import Failure, Rejected
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.kernel.shaper import Shaper
@@ -25,6 +25,7 @@ FLOW = Throttle(
 )
 GONE = Rejected([Failure("element", errno.ENOENT, "")])
 THERE = Rejected([Failure("element", errno.EEXIST, "")])
+ELSEWHERE = Rejected([Failure("element", errno.EBUSY, "")])
 
 
 class Table:
@@ -38,9 +39,12 @@ class Table:
         self.answer: bytes | None = None
         self.asked = 0
         self.commits = 0
+        self.deleted: list[int] = []  # of each transaction, if it did nothing else
 
-    def commit(self, _: Sequence[Change]) -> None:
+    def commit(self, changes: Sequence[Change]) -> None:
         self.commits += 1
+        kinds = {each.data[4] for each in changes}
+        self.deleted.append(len(changes) if kinds == {DELETE_ELEMENT} else 0)
         if self.errors and (error := self.errors.pop(0)):
             raise error
 
@@ -104,3 +108,29 @@ def test_an_element_that_ends_while_it_is_replaced_is_no_failure() -> None:
     throttled.throttle([FLOW], 0.0)
     assert table.commits == 3
     assert throttled.live[Family.IPV4] == 1
+
+
+@pytest.mark.parametrize("first", [THERE, ELSEWHERE])
+@pytest.mark.parametrize("way", ["withdraw", "release"])
+def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
+    first: Rejected, way: str
+) -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    table.errors = [first, GONE, None]  # and it ended as it was being looked at
+    table.answer = b"an element"
+    if way == "withdraw":
+        throttled.withdraw([FLOW], 1.0)
+    else:
+        assert throttled.release(lambda _: True, 1.0) == 1
+    assert throttled.live[Family.IPV4] == 0
+    assert table.deleted[-1] == 2  # both directions, and nothing added
+
+
+def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    table.errors = [Rejected([Failure("element", errno.EPERM, "")])]
+    with pytest.raises(Rejected):
+        throttled.withdraw([FLOW], 1.0)
+    assert throttled.live[Family.IPV4] == 1  # and is tried again
