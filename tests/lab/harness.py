@@ -20,9 +20,9 @@ from typing import Any
 
 from vpngate.cli.inputs import read_config
 from vpngate.daemon.gateway import Gateway
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.throttled import Throttled
-from vpngate.kernel.verdicts import identity
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Delta, Intervals

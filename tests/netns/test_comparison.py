@@ -13,9 +13,9 @@ from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_setting
 from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from vpngate.kernel import elements
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.messages import Change
+from vpngate.kernel.wire import elements
+from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import names

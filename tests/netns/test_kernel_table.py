@@ -15,9 +15,8 @@ from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
 from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.messages import Change
-from vpngate.kernel.netlink import Channel, Unanswered
-from vpngate.kernel.owned_table import OwnedTable
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.wire.channel import Change, Channel, Unanswered
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals

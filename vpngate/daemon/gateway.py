@@ -36,8 +36,8 @@ from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
 from vpngate.errors import VpngateError
-from vpngate.kernel.links import changes as link_changes
 from vpngate.kernel.plane import REPAIRS, DataPlane
+from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept
 from vpngate.tunnels import all_tunnels

@@ -12,17 +12,17 @@ from dataclasses import replace
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.attached import Attached
-from vpngate.kernel.links import Announcement, What, current_links, require
-from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
-from vpngate.kernel.owned_table import OwnedTable
+from vpngate.kernel.detour.attached import Attached
+from vpngate.kernel.detour.ifbs import Shaper, free_major
+from vpngate.kernel.detour.redirect import Redirect
+from vpngate.kernel.detour.throttled import Throttled, ends_among
 from vpngate.kernel.plane import Counters
-from vpngate.kernel.readback import Compared, after_change
-from vpngate.kernel.redirect import Redirect
-from vpngate.kernel.shaper import Shaper, free_major
-from vpngate.kernel.spared import SparedSets
-from vpngate.kernel.throttled import Throttled, ends_among
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.readback import Compared, after_change
+from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.totals import total
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
+from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.packets import Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle

@@ -22,10 +22,10 @@ from typing import ParamSpec, TypeVar
 
 from vpngate.errors import VpngateError
 from vpngate.kernel.apparatus import Apparatus
-from vpngate.kernel.links import Announcement, Watcher
-from vpngate.kernel.netlink import Unanswered, in_one_line
+from vpngate.kernel.detour.throttled import FLOWS_A_STEP
 from vpngate.kernel.plane import Comparison, Counters
-from vpngate.kernel.throttled import FLOWS_A_STEP
+from vpngate.kernel.wire.channel import Unanswered, in_one_line
+from vpngate.kernel.wire.links import Announcement, Watcher
 from vpngate.packets import Family
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle

@@ -7,8 +7,8 @@ read from the kernel.
 
 from collections.abc import Mapping
 
+from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.plane import Counters
-from vpngate.kernel.throttled import Throttled
 from vpngate.packets import Direction, Family
 from vpngate.ruleset import names
 
