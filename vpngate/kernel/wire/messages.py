@@ -19,9 +19,9 @@ from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.declarations import (
     nft_chain_msg,
     nft_obj_msg,
-    nft_rule_msg,
     nft_set_msg,
     nft_table_msg,
+    rule_msg,
 )
 from vpngate.kernel.wire.expressions import encode_rule, nested
 from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set, Table
@@ -169,13 +169,13 @@ def new_rule(table: str, chain: str, line: Line) -> Change:
         ("NFTA_RULE_USERDATA", {"value": line.comment}),
     ]
     what = f"rule {line.comment!r} in chain {chain}"
-    return _change(nft_rule_msg, nft.NEW_RULE, attributes, CREATE | APPEND, what)
+    return _change(rule_msg, nft.NEW_RULE, attributes, CREATE | APPEND, what)
 
 
 def delete_rules(table: str) -> Change:
     """Remove every rule of the table."""
     attributes = [("NFTA_RULE_TABLE", table)]
-    return _change(nft_rule_msg, nft.DELETE_RULE, attributes, 0, "rules")
+    return _change(rule_msg, nft.DELETE_RULE, attributes, 0, "rules")
 
 
 def new_chains(table: Table) -> list[Change]:
