@@ -39,8 +39,8 @@ Meddling = Callable[[str, str], list[Change]]
 
 def _meddle(plane: LiveDataPlane, family: Family, meddling: Meddling) -> None:
     """Change the kernel's set behind the data plane's back, as its owner."""
-    table = plane._apparatus._table
-    name = names.spared_set(family, plane._apparatus.spared.asked)
+    table = plane._steps.table
+    name = names.spared_set(family, plane._steps.spared.asked)
     table.commit(meddling(table.name, name))
 
 

@@ -147,12 +147,6 @@ class OwnedTable:
         """Stop throttling at once."""
         self._channel.commit([elements.flush(self.name, names.ARMED)])
 
-    def is_armed(self) -> bool:
-        """Whether the throttle chains work at this moment."""
-        keys = ETHERTYPE.values()
-        requests = [elements.get(self.name, names.ARMED, key) for key in keys]
-        return all(answer is not None for answer in self._channel.ask(requests))
-
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each named counter."""
         totals = {}

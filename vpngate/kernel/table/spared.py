@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The sets of spared addresses: those that rules ask, and those filled beside them.
 
-Knows which generation of the sets is which, how much a transaction takes, and whether
-the kernel's answers are the right ones; does not know rules or verdicts, nor what the
-sets should hold: that is an argument. One thread alone may use it.
+Knows which generation of the sets is which, what those that rules ask should hold, how
+much a transaction takes, and whether the kernel's answers are the right ones; does not
+know rules or verdicts. One thread alone may change it.
 """
 
 import time
@@ -20,7 +20,8 @@ from vpngate.registry.intervals import Bounds, Intervals, Rows
 class SparedSets:
     """A set for each family, of one generation or, during a large change, of two."""
 
-    def __init__(self, table: OwnedTable) -> None:
+    def __init__(self, table: OwnedTable, held: Intervals) -> None:
+        self.held = held  # what the sets that rules name should hold
         self.asked = 1  # the generation that rules name
         self.newest = 1  # the one that is filled; never given twice
         self._table = table
@@ -55,36 +56,39 @@ class SparedSets:
         """The changes that remove all other sets, once rules ask the newest."""
         return self._table.other_spared(self.newest)
 
-    def turned(self) -> None:
-        """Note that rules ask the newest sets, and the others are gone."""
+    def turned(self, spared: Intervals) -> None:
+        """Note that rules ask the newest sets, which hold these; no other is left."""
         self.asked = self.newest
+        self.held = spared
+
+    def changed(self, spared: Intervals) -> None:
+        """Note that the sets that rules ask hold these now."""
+        self.held = spared
 
     def abandon(self) -> None:
         """Remove the sets that were to be filled, if there are any."""
         self._table.commit(self._table.other_spared(self.asked))
 
-    def in_sync(self, spared: Intervals) -> bool:
+    def in_sync(self) -> bool:
         """Whether the kernel gives the right answers for a sample of addresses."""
         return all(
-            self.agrees(spared, family, readback.sample(spared.of(family), family))
+            self.agrees(family, readback.sample(self.held.of(family), family))
             for family in Family
         )
 
-    def agrees(self, spared: Intervals, family: Family, addresses: Rows) -> bool:
+    def agrees(self, family: Family, addresses: Rows) -> bool:
         """Whether the kernel spares those of the addresses that it should, no other."""
-        return readback.agrees(self._table, self.asked, spared, family, addresses)
+        return readback.agrees(self._table, self.asked, self.held, family, addresses)
 
-    def compare(
-        self, spared: Intervals, family: Family, after: bytes | None
-    ) -> readback.Compared:
+    def compare(self, family: Family, after: bytes | None) -> readback.Compared:
         """Compare the intervals behind an address with the kernel's, a few of them."""
-        bounds = spared.of(family)
+        bounds = self.held.of(family)
         return readback.compare(self._table, self.asked, family, bounds, after)
 
-    def surplus(self, spared: Intervals, family: Family) -> int | None:
+    def surplus(self, family: Family) -> int | None:
         """How many intervals the kernel has beyond those that it should; None: unknown.
 
         To be asked when those that it should have are all there.
         """
         count = self._table.count(self.asked, family)
-        return None if count is None else count - readback.counted(spared.of(family))
+        return None if count is None else count - readback.counted(self.held.of(family))

@@ -5,16 +5,16 @@ Knows which named counter and which queue counts what; does not know how either 
 read from the kernel.
 """
 
-from collections.abc import Mapping
-
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.plane import Counters
+from vpngate.kernel.table.owned import OwnedTable
 from vpngate.packets import Direction, Family
 from vpngate.ruleset import names
 
 
-def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Counters:
-    """Current totals; `counted` has packets and bytes of each named counter."""
+def total(table: OwnedTable, throttled: Throttled) -> Counters:
+    """Current totals."""
+    counted = table.counters()
     slowed = {d: counted[names.throttled_counter(d)] for d in Direction}
     drops = throttled.classes.drops()
     return Counters(
