@@ -37,6 +37,7 @@ from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
+from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept
@@ -119,7 +120,9 @@ class Gateway:
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await aside(keeper.boot)
-        self.plane = data_plane(config)
+        self._watcher = Watcher()
+        stack.push_async_callback(asyncio.to_thread, self._watcher.close)
+        self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
@@ -205,7 +208,7 @@ class Gateway:
         return snapshot.enforcing, snapshot.config.gateway.deadman
 
     async def _follow_links(self) -> None:
-        async for _ in link_changes():
+        async for _ in link_changes(self._watcher):
             await self._look_again()
 
     async def _look_again(self) -> None:

@@ -41,13 +41,18 @@ logger = logging.getLogger(__name__)
 
 
 class LiveDataPlane:
-    """See `DataPlane` for what each method does."""
+    """See `DataPlane` for what each method does.
 
-    def __init__(self) -> None:
+    `watcher` is who announces changes of links, if somebody has one already; else the
+    plane has its own from start to stop.
+    """
+
+    def __init__(self, watcher: Watcher | None = None) -> None:
         self._thread: ThreadPoolExecutor | None = None
         self._steps = Steps()
         self._changing = asyncio.Lock()
-        self._watcher: Watcher | None = None
+        self._shared = watcher
+        self._hearing = contextlib.ExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
@@ -64,8 +69,7 @@ class LiveDataPlane:
                 self._doubted = not await self._do(self._steps.spared.in_sync)
                 if self._doubted:
                     await self._refill()
-                loop = asyncio.get_running_loop()
-                self._watcher = Watcher(partial(self._notice, loop))
+                self._listen()
             except BaseException:
                 await self._close()
                 raise
@@ -160,9 +164,7 @@ class LiveDataPlane:
                 await self._close()
 
     async def _close(self) -> None:
-        if self._watcher is not None:
-            await asyncio.to_thread(self._watcher.close)
-            self._watcher = None
+        await asyncio.to_thread(self._hearing.close)
         if self._thread is not None:
             try:
                 await self._do(self._steps.close)
@@ -245,6 +247,15 @@ class LiveDataPlane:
                 return work(*args, **kwargs)
 
         return await asyncio.shield(loop.run_in_executor(self._thread, call))
+
+    def _listen(self) -> None:
+        watcher = self._shared
+        if watcher is None:
+            watcher = Watcher()
+            self._hearing.callback(watcher.close)
+        listener = partial(self._notice, asyncio.get_running_loop())
+        watcher.tell(listener)
+        self._hearing.callback(watcher.leave, listener)
 
     def _notice(self, loop: asyncio.AbstractEventLoop, news: Announcement) -> None:
         """In the watcher's thread: disarm now, have it repaired soon."""

@@ -6,6 +6,7 @@ of them matter to whom.
 """
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
@@ -100,14 +101,19 @@ def require(names: Iterable[str]) -> None:
         raise MissingInterface(*missing)
 
 
-class Watcher:
-    """A thread that calls back for each announcement, in that thread.
+Listener = Callable[[Announcement], None]
 
-    It is a thread of its own so that a busy event loop delays nobody.
+
+class Watcher:
+    """A thread that tells its listeners of each announcement, in that thread.
+
+    It is a thread of its own so that a busy event loop delays nobody; one is enough
+    for everybody in a network namespace.
     """
 
-    def __init__(self, callback: Callable[[Announcement], None]) -> None:
-        self._callback = callback
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._telling = threading.RLock()
         self._socket = socket.socket(
             socket.AF_NETLINK,
             socket.SOCK_RAW | socket.SOCK_CLOEXEC,
@@ -120,8 +126,18 @@ class Watcher:
         )
         self._thread.start()
 
+    def tell(self, listener: Listener) -> None:
+        """Call it for each announcement from now on."""
+        with self._telling:
+            self._listeners.append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Call it no more; not even once that this has returned."""
+        with self._telling, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
+
     def close(self) -> None:
-        """Stop calling back."""
+        """Tell nobody any more."""
         os.close(self._woken)
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -133,10 +149,15 @@ class Watcher:
         try:
             while all(ready != self._wake for ready, _ in poll.poll()):
                 for announcement in self._receive():
-                    self._callback(announcement)
+                    self._tell(announcement)
         finally:
             self._socket.close()
             os.close(self._wake)
+
+    def _tell(self, announcement: Announcement) -> None:
+        with self._telling:
+            for listener in tuple(self._listeners):
+                listener(announcement)
 
     def _receive(self) -> list[Announcement]:
         try:
@@ -145,7 +166,7 @@ class Watcher:
             return [Announcement(What.UNKNOWN)]
 
 
-async def changes() -> AsyncGenerator[None, None]:
+async def changes(watcher: Watcher) -> AsyncGenerator[None, None]:
     """A word at once, and again after each change of any link; several may be one."""
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
@@ -154,14 +175,14 @@ async def changes() -> AsyncGenerator[None, None]:
         if announcement.what in (What.LINK, What.LINK_GONE, What.UNKNOWN):
             loop.call_soon_threadsafe(changed.set)
 
-    watcher = Watcher(notice)
+    watcher.tell(notice)
     try:
         while True:
             changed.clear()
             yield
             await changed.wait()
     finally:
-        watcher.close()
+        watcher.leave(notice)
 
 
 def read_announcements(datagram: bytes) -> list[Announcement]:
