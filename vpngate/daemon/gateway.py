@@ -112,16 +112,14 @@ class Gateway:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Everything up, or a VpngateError and nothing left behind."""
-        config = self._read_config(self._path)
-        logs.set_up(config.log.level, config.log.format)
+        config = self._first_config()
         machine = await asyncio.to_thread(look, config)
         insist(config, machine)
         self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await aside(keeper.boot)
-        self._watcher = Watcher()
-        stack.push_async_callback(asyncio.to_thread, self._watcher.close)
+        self._watch_links(stack)
         self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
@@ -157,6 +155,15 @@ class Gateway:
             self._health,
         )
         await self._listen(stack)
+
+    def _first_config(self) -> Config:
+        config = self._read_config(self._path)
+        logs.set_up(config.log.level, config.log.format)
+        return config
+
+    def _watch_links(self, stack: AsyncExitStack) -> None:
+        self._watcher = Watcher()
+        stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
         """Recognition, with second readers of all tunnels: loading one takes time."""
