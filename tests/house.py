@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The house: which room stands on which floor, and who imports whom.
 
-Knows the floors of vpngate and how to read imports from source; does not import
-anything of it. Imports go down only; rooms of one floor do not know each other.
+Knows the floors of vpngate, those inside a large room, and how to read imports from
+source; does not import anything of it. Imports go down only; rooms of one floor do not
+know each other.
 """
 
 import ast
@@ -28,6 +29,18 @@ FLOORS = (
 )
 PURE = ("ground", "first", "second")
 
+# A room of more than a dozen files has floors of its own, from its ground up.
+INSIDE = {
+    "kernel": (
+        ("wire", "plane"),
+        ("table",),
+        ("detour",),
+        ("steps",),
+        ("live", "dryrun"),
+        ("survey",),
+    ),
+}
+
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}
 FLOOR = {room: floor for floor, rooms in FLOORS for room in rooms}
 
@@ -43,6 +56,27 @@ def room_of(path: Path) -> str:
     """The room that a module belongs to; empty for the package's own files."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return "" if first.startswith("__") else first
+
+
+def alcove_of(path: Path) -> str:
+    """The part of a room with floors inside that a module belongs to; empty: none."""
+    if room_of(path) not in INSIDE:
+        return ""
+    second = path.relative_to(PACKAGE).parts[1].removesuffix(".py")
+    return "" if second.startswith("__") else second
+
+
+def alcoves_known(path: Path) -> set[str]:
+    """The other parts of its own room that a module knows."""
+    room = f"vpngate.{room_of(path)}."
+    own = {module.split(".")[2] for module in imports(path) if module.startswith(room)}
+    return (own & set(levels_inside(room_of(path)))) - {alcove_of(path)}
+
+
+def levels_inside(room: str) -> dict[str, int]:
+    """The level of each part of a room that has floors inside."""
+    floors = INSIDE[room]
+    return {part: level for level, parts in enumerate(floors) for part in parts}
 
 
 def imports(path: Path) -> Iterator[str]:

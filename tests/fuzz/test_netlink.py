@@ -13,10 +13,8 @@ from vpngate.capture.nflog_messages import (
     bind_request,
     logged_packets,
 )
-from vpngate.kernel import elements
-from vpngate.kernel.elements import Element
-from vpngate.kernel.links import read_announcements
-from vpngate.kernel.netlink import (
+from vpngate.kernel.wire import elements
+from vpngate.kernel.wire.attributes import (
     HEADER,
     attribute,
     attributes,
@@ -24,6 +22,8 @@ from vpngate.kernel.netlink import (
     each_message,
     located,
 )
+from vpngate.kernel.wire.elements import Element
+from vpngate.kernel.wire.links import read_announcements
 
 
 def _message(kind: int, body: bytes) -> bytes:

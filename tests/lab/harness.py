@@ -20,9 +20,9 @@ from typing import Any
 
 from vpngate.cli.inputs import read_config
 from vpngate.daemon.gateway import Gateway
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.throttled import Throttled
-from vpngate.kernel.verdicts import identity
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Delta, Intervals
@@ -52,7 +52,7 @@ async def _throttle_regardless(gateway: Gateway, arguments: Mapping[str, Any]) -
     """The verb: a verdict straight into the map, whoever it hits."""
     plane = _plane(gateway)
     flow = _flow(arguments["subscriber"], arguments["remote"])
-    throttled = plane._apparatus._throttled
+    throttled = plane._steps.throttled
     await plane._do(throttled.throttle, [flow], time.monotonic())
 
 
@@ -75,7 +75,7 @@ async def _keep_throttled(gateway: Gateway, arguments: Mapping[str, Any]) -> Non
 
 
 async def _put(plane: LiveDataPlane, flows: Sequence[Throttle]) -> None:
-    await plane._do(_impose, plane._apparatus._throttled, flows)
+    await plane._do(_impose, plane._steps.throttled, flows)
 
 
 def _impose(throttled: Throttled, flows: Sequence[Throttle]) -> None:
@@ -93,12 +93,12 @@ def _impose(throttled: Throttled, flows: Sequence[Throttle]) -> None:
 async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
     """The verb: the kernel loses an interval, and the daemon does not know."""
     plane = _plane(gateway)
-    apparatus, prefix = plane._apparatus, arguments["prefix"]
+    steps, prefix = plane._steps, arguments["prefix"]
     lost = Delta(Intervals.empty(), Intervals.of_prefixes([prefix]))
 
     def lose() -> None:
-        table = apparatus._table
-        table.commit(table.spared_delta(apparatus.spared.asked, lost))
+        table = steps.table
+        table.commit(table.spared_delta(steps.spared.asked, lost))
 
     await plane._do(lose)
 

@@ -13,9 +13,9 @@ from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_setting
 from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from vpngate.kernel import elements
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.messages import Change
+from vpngate.kernel.wire import elements
+from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import names
@@ -39,8 +39,8 @@ Meddling = Callable[[str, str], list[Change]]
 
 def _meddle(plane: LiveDataPlane, family: Family, meddling: Meddling) -> None:
     """Change the kernel's set behind the data plane's back, as its owner."""
-    table = plane._apparatus._table
-    name = names.spared_set(family, plane._apparatus.spared.asked)
+    table = plane._steps.table
+    name = names.spared_set(family, plane._steps.spared.asked)
     table.commit(meddling(table.name, name))
 
 

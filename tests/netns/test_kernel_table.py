@@ -13,11 +13,10 @@ import pytest
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
-from vpngate.kernel.apparatus import Apparatus
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.messages import Change
-from vpngate.kernel.netlink import Channel, Unanswered
-from vpngate.kernel.owned_table import OwnedTable
+from vpngate.kernel.steps import Steps
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.wire.channel import Change, Channel, Unanswered
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.registry.intervals import Intervals
@@ -284,7 +283,7 @@ def test_what_fails_behind_a_change_does_not_take_it_back(
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
         with monkeypatch.context() as failing:
-            failing.setattr(Apparatus, "finish", broken)
+            failing.setattr(Steps, "finish", broken)
             await plane.replace(replace(RULESET, spared=Intervals.empty()))
         assert "cannot clear up behind a change" in caplog.text
         assert "203.0.113.0" not in run("nft", "list", "table", "netdev", "vpngate")

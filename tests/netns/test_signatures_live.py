@@ -37,8 +37,8 @@ from vpngate.expressions import (
     Verdict,
     VerdictCode,
 )
-from vpngate.kernel import messages
-from vpngate.kernel.netlink import NETFILTER, Channel
+from vpngate.kernel.wire import messages
+from vpngate.kernel.wire.channel import NETFILTER, Channel
 from vpngate.packets import HookPoint
 from vpngate.ruleset.table import (
     Chain,

@@ -215,25 +215,25 @@ class Gate:
 
     @property
     def generation(self) -> int:
-        return self.plane._apparatus.spared.asked
+        return self.plane._steps.spared.asked
 
     async def in_set(self, batch: Sequence[Question]) -> list[bool]:
         """The kernel's own answers about its set."""
-        apparatus, found = self.plane._apparatus, []
+        steps, found = self.plane._steps, []
         for family in Family:
             width = family.width
             mine = [q.address for q in batch if q.family is family]
             packed = b"".join(number.to_bytes(width, "big") for number in mine)
             addresses = rows_of(packed, family)
             held = await self.plane._do(
-                apparatus._table.spares, self.generation, family, addresses
+                steps.table.spares, self.generation, family, addresses
             )
             found += held.tolist()
         return found
 
     async def impose(self, batch: Sequence[Question]) -> None:
         """Verdicts straight into the maps, whoever they hit: `throttle` drops some."""
-        throttled = self.plane._apparatus._throttled
+        throttled = self.plane._steps.throttled
         flows = [question.flow for question in batch]
         await self.plane._do(throttled.throttle, flows, time.monotonic())
         await self.plane.rearm()
@@ -295,7 +295,7 @@ async def registries(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> str:
         loaded = load(written(rows), limits=Limits(), now=NOW)
         assert not loaded.problems, where
         covered = loaded.registry.covered(NOW)
-        changes = covered != gate.plane._apparatus.ruleset.spared
+        changes = covered != gate.plane._steps.ruleset.spared
         swap = turn % SWAP_EVERY == SWAP_EVERY - 1 and changes
         generation = gate.generation
         with monkeypatch.context() as patched:

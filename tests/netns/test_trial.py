@@ -11,8 +11,8 @@ from vpngate.config import examine_config
 from vpngate.doctor import host
 from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Weight
-from vpngate.kernel import solitude, trial
-from vpngate.kernel.trial import Feature
+from vpngate.kernel.survey import namespace, trial
+from vpngate.kernel.survey.trial import Feature
 from vpngate.packets import Direction
 from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import Ruleset
@@ -38,8 +38,8 @@ def test_a_module_that_would_bring_interfaces_is_not_tried(
 
 def test_what_the_kernel_refuses_is_told_feature_by_feature() -> None:
     """Asked for on interfaces that there are not."""
-    nowhere = solitude.Wire(1000, 1001, bytes(6), bytes(6))
-    attempts = solitude.alone(lambda: trial.attempt(nowhere))
+    nowhere = namespace.Wire(1000, 1001, bytes(6), bytes(6))
+    attempts = namespace.alone(lambda: trial.attempt(nowhere))
     refused = {one.feature for one in attempts if one.objection}
     # Before Linux 6.16 hooks are refused, too; since then they wait for the interface.
     assert refused >= {
@@ -47,20 +47,20 @@ def test_what_the_kernel_refuses_is_told_feature_by_feature() -> None:
     }
     without_interface = {Feature.NFTABLES, Feature.OWNER, Feature.IFB}
     assert not refused & (without_interface | {Feature.INTERVALS, Feature.TIMEOUTS})
-    left_out = solitude.alone(lambda: trial.attempt(nowhere, [Feature.IFB]))
+    left_out = namespace.alone(lambda: trial.attempt(nowhere, [Feature.IFB]))
     assert {one.feature for one in left_out} == set(Feature) - {Feature.IFB}
 
 
 def test_packets_that_do_not_arrive_are_noticed() -> None:
     """With everybody spared, none may be slowed: so the trial can fail."""
-    ruleset = replace(RULESET, interfaces=(solitude.NEAR,))
+    ruleset = replace(RULESET, interfaces=(namespace.NEAR,))
     spared = Intervals.of_prefixes(["198.51.100.0/24"])
 
     def passages(one: Ruleset) -> list[bool]:
         def work() -> dict[Direction, trial.Passage]:
-            return trial.pass_through(one, solitude.lay_wire(), _HANDSHAKE)
+            return trial.pass_through(one, namespace.lay_wire(), _HANDSHAKE)
 
-        return [passage.whole for passage in solitude.alone(work).values()]
+        return [passage.whole for passage in namespace.alone(work).values()]
 
     assert passages(ruleset) == [True, True]
     assert passages(replace(ruleset, spared=spared)) == [False, False]

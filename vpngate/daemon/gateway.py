@@ -36,8 +36,9 @@ from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.systemd import ServiceManager
 from vpngate.daemon.totals import Totals
 from vpngate.errors import VpngateError
-from vpngate.kernel.links import changes as link_changes
 from vpngate.kernel.plane import REPAIRS, DataPlane
+from vpngate.kernel.wire.links import Watcher
+from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept
 from vpngate.tunnels import all_tunnels
@@ -111,15 +112,15 @@ class Gateway:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Everything up, or a VpngateError and nothing left behind."""
-        config = self._read_config(self._path)
-        logs.set_up(config.log.level, config.log.format)
+        config = self._first_config()
         machine = await asyncio.to_thread(look, config)
         insist(config, machine)
         self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await aside(keeper.boot)
-        self.plane = data_plane(config)
+        self._watch_links(stack)
+        self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
         self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
@@ -154,6 +155,15 @@ class Gateway:
             self._health,
         )
         await self._listen(stack)
+
+    def _first_config(self) -> Config:
+        config = self._read_config(self._path)
+        logs.set_up(config.log.level, config.log.format)
+        return config
+
+    def _watch_links(self, stack: AsyncExitStack) -> None:
+        self._watcher = Watcher()
+        stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
         """Recognition, with second readers of all tunnels: loading one takes time."""
@@ -205,7 +215,7 @@ class Gateway:
         return snapshot.enforcing, snapshot.config.gateway.deadman
 
     async def _follow_links(self) -> None:
-        async for _ in link_changes():
+        async for _ in link_changes(self._watcher):
             await self._look_again()
 
     async def _look_again(self) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from vpngate.capture.source import Source
 from vpngate.daemon.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
+from vpngate.kernel.detour.verdicts import FlowId, identity
 from vpngate.kernel.plane import DataPlane
-from vpngate.kernel.verdicts import FlowId, identity
 from vpngate.metrics import Metrics
 from vpngate.policy import Throttle
 from vpngate.registry.moments import When

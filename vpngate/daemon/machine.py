@@ -14,14 +14,14 @@ from netaddr import IPNetwork
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
-from vpngate.kernel.addresses import Held, current_addresses
-from vpngate.kernel.links import Link, current_links
-from vpngate.kernel.reverse_path import (
+from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
     without_ipv4_filter,
 )
-from vpngate.kernel.shaper import ifb_name
+from vpngate.kernel.wire.addresses import Held, current_addresses
+from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")

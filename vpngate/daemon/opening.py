@@ -16,12 +16,16 @@ from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.plane import DataPlane
+from vpngate.kernel.wire.links import Watcher
 
 
-def data_plane(config: Config) -> DataPlane:
-    """What acts on verdicts: the kernel, or nothing behind a mirror port."""
+def data_plane(config: Config, watcher: Watcher) -> DataPlane:
+    """What acts on verdicts: the kernel, or nothing behind a mirror port.
+
+    `watcher` announces what happens to links.
+    """
     mirror = config.capture.source is Source.MIRROR
-    return DryRunDataPlane() if mirror else LiveDataPlane()
+    return DryRunDataPlane() if mirror else LiveDataPlane(watcher)
 
 
 def open_capture(snapshot: Snapshot) -> AbstractContextManager[Capture]:

@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
-from vpngate.kernel.links import Link
-from vpngate.kernel.marks import ALL_BITS, MarkUse
-from vpngate.kernel.neighbours import (
+from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.kernel.detour.redirect import is_ours
+from vpngate.kernel.survey.marks import ALL_BITS, MarkUse
+from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
     Flowtable,
-    Queue,
     Table,
 )
-from vpngate.kernel.redirect import is_ours
-from vpngate.kernel.shaper import ifb_name
+from vpngate.kernel.wire.links import Link
+from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
 
 _ROOT = 0xFFFFFFFF

@@ -49,13 +49,14 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
-from vpngate.kernel import neighbours, solitude, trial
-from vpngate.kernel.links import Link, current_links
-from vpngate.kernel.marks import mark_uses
-from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel
-from vpngate.kernel.shaper import ifb_name
-from vpngate.kernel.solitude import Wire
-from vpngate.kernel.trial import Feature
+from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.kernel.survey import namespace, neighbours, trial
+from vpngate.kernel.survey.marks import mark_uses
+from vpngate.kernel.survey.namespace import Wire
+from vpngate.kernel.survey.trial import Feature
+from vpngate.kernel.wire import tc
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
+from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Direction, HookPoint
 from vpngate.registry import Intervals, empty_registry
 from vpngate.ruleset import Ruleset
@@ -97,7 +98,7 @@ def examine(
 def _trial(config: Config) -> Iterator[Finding]:
     """What the kernel can do, found out where nobody is."""
     snapshot = Snapshot(
-        config, all_tunnels(), empty_registry(), Machine((solitude.NEAR,))
+        config, all_tunnels(), empty_registry(), Machine((namespace.NEAR,))
     )
     # Nobody is spared there, or the test packets might be.
     ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())
@@ -106,7 +107,7 @@ def _trial(config: Config) -> Iterator[Finding]:
     if not passive:
         yield judge_release(os.uname().release)
     try:
-        yield from solitude.alone(lambda: work(ruleset))
+        yield from namespace.alone(lambda: work(ruleset))
     except VpngateError as error:
         yield Finding(
             Weight.UNKNOWN,
@@ -117,7 +118,7 @@ def _trial(config: Config) -> Iterator[Finding]:
 
 
 def _try_mirror(ruleset: Ruleset) -> list[Finding]:
-    wire = solitude.lay_wire(*trial.HOMES)
+    wire = namespace.lay_wire(*trial.HOMES)
     where = "capture: a mirror port"
     try:
         signatures = CandidateFilter.of(ruleset.signatures)
@@ -129,7 +130,7 @@ def _try_mirror(ruleset: Ruleset) -> list[Finding]:
 
 
 def _try_gateway(ruleset: Ruleset) -> list[Finding]:
-    wire = solitude.lay_wire(*trial.HOMES)
+    wire = namespace.lay_wire(*trial.HOMES)
     without = [Feature.IFB] if host.is_loadable("ifb") else []
     unneeded = [] if ruleset.reverse_path else [Feature.REVERSE_PATH]
     found = list(judge_attempts(trial.attempt(wire, [*without, *unneeded])))
@@ -223,7 +224,7 @@ def _neighbours(
             chains=tuple(neighbours.base_chains(nftables)),
             flowtables=tuple(neighbours.flowtables(nftables)),
             tables=tuple(neighbours.tables(nftables)),
-            queues=tuple(neighbours.queues(route)),
+            queues=tuple(tc.queues(route)),
             filters=tuple(
                 (side, one)
                 for name in names

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from vpngate.doctor.findings import Finding, Weight
-from vpngate.kernel.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.trial import Attempt, Feature, Passage
 from vpngate.packets import Direction
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed

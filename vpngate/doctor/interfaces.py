@@ -11,7 +11,7 @@ from dataclasses import replace
 from vpngate.config import Config
 from vpngate.daemon.machine import forgeable, is_glob, left_alone
 from vpngate.doctor.findings import Finding, Weight, few
-from vpngate.kernel.links import Link
+from vpngate.kernel.wire.links import Link
 
 # ARPHRD_* (linux/if_arp.h) whose packets we can find the IP header of. All but
 # Ethernet hand their packets over from the IP header on.

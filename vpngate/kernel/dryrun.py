@@ -9,8 +9,8 @@ anywhere. Nothing is ever counted, since no packet passes.
 import time
 from collections.abc import Callable, Sequence
 
+from vpngate.kernel.detour.verdicts import Verdicts, identity
 from vpngate.kernel.plane import Comparison, Counters
-from vpngate.kernel.verdicts import Verdicts, identity
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
 from vpngate.policy import Throttle

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The data plane of the running kernel.
 
-Knows in which order table, ifb, filters and verdicts are put up, changed, repaired
-and taken down so that no packet is lost or slowed by mistake; does not know the
-bytes of any of it.
+Knows what must wait for what, and what is told to whom; does not know what the steps
+of a change are made of (`steps.py`), nor the bytes of any of it.
 
 Everything that talks to the kernel runs in one thread, in the order in which it was
 asked for. A long change is many short steps of that thread, so that re-arming and
@@ -21,14 +20,17 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from vpngate.errors import VpngateError
-from vpngate.kernel.apparatus import Apparatus
-from vpngate.kernel.links import Announcement, Watcher
-from vpngate.kernel.netlink import Unanswered, in_one_line
+from vpngate.kernel.detour.throttled import FLOWS_A_STEP
+from vpngate.kernel.detour.totals import total
 from vpngate.kernel.plane import Comparison, Counters
-from vpngate.kernel.throttled import FLOWS_A_STEP
+from vpngate.kernel.steps import Steps
+from vpngate.kernel.table.readback import after_change
+from vpngate.kernel.wire.channel import Unanswered, in_one_line
+from vpngate.kernel.wire.links import Announcement, Watcher
 from vpngate.packets import Family
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
+from vpngate.registry.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
@@ -39,13 +41,18 @@ logger = logging.getLogger(__name__)
 
 
 class LiveDataPlane:
-    """See `DataPlane` for what each method does."""
+    """See `DataPlane` for what each method does.
 
-    def __init__(self) -> None:
+    `watcher` is who announces changes of links, if somebody has one already; else the
+    plane has its own from start to stop.
+    """
+
+    def __init__(self, watcher: Watcher | None = None) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._apparatus = Apparatus()
+        self._steps = Steps()
         self._changing = asyncio.Lock()
-        self._watcher: Watcher | None = None
+        self._shared = watcher
+        self._hearing = contextlib.ExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
@@ -56,14 +63,13 @@ class LiveDataPlane:
         async with self._changing:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="vpngate-kernel")
             try:
-                await self._do(self._apparatus.open, ruleset)
-                await self._fill(ruleset)
-                await self._do(self._apparatus.install, ruleset)
-                self._doubted = not await self._do(self._apparatus.spared_in_sync)
+                await self._do(self._steps.open, ruleset)
+                await self._fill(ruleset.spared)
+                await self._do(self._steps.install, ruleset)
+                self._doubted = not await self._do(self._steps.spared.in_sync)
                 if self._doubted:
                     await self._refill()
-                loop = asyncio.get_running_loop()
-                self._watcher = Watcher(partial(self._notice, loop))
+                self._listen()
             except BaseException:
                 await self._close()
                 raise
@@ -74,56 +80,55 @@ class LiveDataPlane:
     async def replace(self, ruleset: Ruleset) -> None:
         """Apply the difference to another ruleset."""
         async with self._changing:
-            old = self._apparatus.ruleset
-            steps = await asyncio.to_thread(plan, old, ruleset)
+            planned = await asyncio.to_thread(plan, self._steps.ruleset, ruleset)
             try:
-                await self._do(self._apparatus.prepare, ruleset, steps)
-                if steps.swap:
-                    await self._fill(ruleset)
-                await self._do(self._apparatus.switch, ruleset, steps)
+                await self._do(self._steps.prepare, ruleset, planned)
+                if planned.swap:
+                    await self._fill(ruleset.spared)
+                await self._do(self._steps.turn, ruleset, planned)
             except BaseException as error:
                 self._doubted |= isinstance(error, Unanswered)
-                await self._give_up(self._apparatus.abandon, ruleset, steps)
+                await self._give_up(self._steps.abandon, ruleset, planned)
                 self._repair_wanted.set()  # filters may look for the new mark
                 raise
-            await self._conclude(steps)
-            await self._read_back(steps)
+            await self._conclude(planned)
+            await self._read_back(planned)
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
         for start in range(0, len(flows), FLOWS_A_STEP):
             few = flows[start : start + FLOWS_A_STEP]
-            await self._do(self._apparatus.throttle, few)
+            await self._do(self._steps.throttle, few)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
         for start in range(0, len(flows), FLOWS_A_STEP):
             few = flows[start : start + FLOWS_A_STEP]
-            await self._do(self._apparatus.withdraw, few)
+            await self._do(self._steps.throttled.withdraw, few, time.monotonic())
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks; returns how many."""
-        return await self._do(self._apparatus.release, chosen)
+        return await self._do(self._steps.throttled.release, chosen, time.monotonic())
 
     async def rearm(self) -> bool:
         """Extend the dead man's time; whether it is armed."""
-        return await self._do(self._apparatus.rearm)
+        return await self._do(self._steps.rearm)
 
     async def disarm(self) -> None:
         """Stop throttling at once, until the next `rearm`."""
-        await self._do(self._apparatus.disarm)
+        await self._do(self._steps.switch.disarm)
 
     async def counters(self) -> Counters:
         """Current totals."""
-        return await self._do(self._apparatus.counters)
+        return await self._do(total, self._steps.table, self._steps.throttled)
 
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
-            repaired = self._repaired + list(await self._do(self._apparatus.repair))
+            repaired = self._repaired + list(await self._do(self._steps.repair))
             self._repaired = []
             await self._advance()
-            if self._doubted or not await self._do(self._apparatus.spared_in_sync):
+            if self._doubted or not await self._do(self._steps.spared.in_sync):
                 await self._refill()
                 repaired.append("spared")
             return repaired
@@ -135,7 +140,7 @@ class LiveDataPlane:
         for family in Family:
             label, last = family.label, None
             while True:
-                found = await self._do(self._apparatus.compare, family, last)
+                found = await self._do(self._steps.spared.compare, family, last)
                 compared[label] += found.compared
                 differing[label] += found.differing
                 if found.last is None:
@@ -143,7 +148,7 @@ class LiveDataPlane:
                 last = found.last
             surplus[label] = None
             if not differing[label]:
-                surplus[label] = await self._do(self._apparatus.surplus, family)
+                surplus[label] = await self._do(self._steps.spared.surplus, family)
         comparison = Comparison(dict(compared), dict(differing), surplus)
         self._doubted |= not comparison.equal
         return comparison
@@ -159,31 +164,29 @@ class LiveDataPlane:
                 await self._close()
 
     async def _close(self) -> None:
-        if self._watcher is not None:
-            await asyncio.to_thread(self._watcher.close)
-            self._watcher = None
+        await asyncio.to_thread(self._hearing.close)
         if self._thread is not None:
             try:
-                await self._do(self._apparatus.close)
+                await self._do(self._steps.close)
             finally:
                 self._thread.shutdown(wait=False)
                 self._thread = None
 
-    async def _fill(self, ruleset: Ruleset) -> None:
+    async def _fill(self, spared: Intervals) -> None:
         """Fill spared sets that no rule names yet, step by step."""
-        sets = self._apparatus.spared
-        for family, few in sets.parts(ruleset.spared):
+        sets = self._steps.spared
+        for family, few in sets.parts(spared):
             await self._do(sets.fill, family, few)
 
     async def _advance(self) -> None:
         """Make the classes that wait for it, step by step."""
-        while await self._do(self._apparatus.advance):
+        while await self._do(self._steps.throttled.classes.advance):
             pass
 
-    async def _conclude(self, steps: Plan) -> None:
+    async def _conclude(self, planned: Plan) -> None:
         """Clear up behind a change that is in force, whatever becomes of this."""
         try:
-            await self._do(self._apparatus.finish, steps)
+            await self._do(self._steps.finish, planned)
             await self._advance()
         except VpngateError as error:
             _tell("cannot clear up behind a change", error)
@@ -191,25 +194,27 @@ class LiveDataPlane:
 
     async def _refill(self) -> None:
         """Put fresh spared sets in the place of those that differ."""
-        ruleset = self._apparatus.ruleset
+        sets = self._steps.spared
         self._doubted = True
         try:
-            await self._do(self._apparatus.spared.begin_anew)
-            await self._fill(ruleset)
-            await self._do(self._apparatus.switch_refilled)
+            await self._do(sets.begin_anew)
+            await self._fill(sets.held)
+            await self._do(self._steps.turn_refilled)
         except BaseException:
-            await self._give_up(self._apparatus.spared.abandon)
+            await self._give_up(sets.abandon)
             raise
         self._doubted = False
 
-    async def _read_back(self, steps: Plan) -> None:
+    async def _read_back(self, planned: Plan) -> None:
         """Ask for what a change did to the spared sets; fresh ones if it differs.
 
         The change stands: what fails here is tried again by `verify`.
         """
+        sets = self._steps.spared
+        asked = after_change(sets.held, planned.spared, anew=planned.swap)
         try:
-            for family, few in self._apparatus.to_read_back(steps):
-                if not await self._do(self._apparatus.agrees, family, few):
+            for family, few in asked:
+                if not await self._do(sets.agrees, family, few):
                     await self._refill()
                     self._repaired.append("spared")
                     logger.warning("repaired in the kernel: spared")
@@ -243,14 +248,23 @@ class LiveDataPlane:
 
         return await asyncio.shield(loop.run_in_executor(self._thread, call))
 
+    def _listen(self) -> None:
+        watcher = self._shared
+        if watcher is None:
+            watcher = Watcher()
+            self._hearing.callback(watcher.close)
+        listener = partial(self._notice, asyncio.get_running_loop())
+        watcher.tell(listener)
+        self._hearing.callback(watcher.leave, listener)
+
     def _notice(self, loop: asyncio.AbstractEventLoop, news: Announcement) -> None:
         """In the watcher's thread: disarm now, have it repaired soon."""
         thread = self._thread
-        if thread is None or not self._apparatus.concerns(news):
+        if thread is None or not self._steps.concerns(news):
             return
-        if self._apparatus.endangers(news):
+        if self._steps.endangers(news):
             with contextlib.suppress(RuntimeError):  # it is being shut down
-                thread.submit(self._apparatus.break_off)
+                thread.submit(self._steps.switch.break_off)
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:
@@ -259,7 +273,7 @@ class LiveDataPlane:
             self._repair_wanted.clear()
             try:
                 async with self._changing:
-                    repaired = await self._do(self._apparatus.repair)
+                    repaired = await self._do(self._steps.repair)
                     await self._advance()
                 if repaired:
                     self._repaired += repaired
@@ -271,7 +285,7 @@ class LiveDataPlane:
         while True:
             await asyncio.sleep(_LOOK_AFTER)
             try:
-                await self._do(self._apparatus.look_after, time.monotonic())
+                await self._do(self._steps.throttled.look_after, time.monotonic())
                 await self._advance()
             except Exception as error:  # noqa: BLE001 - it must go on
                 _tell("cannot look after verdicts", error)

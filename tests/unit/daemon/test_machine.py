@@ -10,8 +10,8 @@ from vpngate.daemon import machine
 from vpngate.daemon.machine import forgeable, insist, left_alone, networks
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
-from vpngate.kernel.addresses import Held, current_addresses
-from vpngate.kernel.links import Link, current_links
+from vpngate.kernel.wire.addresses import Held, current_addresses
+from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import parse_address
 
 BRIDGE = Link(10, "br0", up=True, hardware=1, kind="bridge")

@@ -9,9 +9,10 @@ from tests.unit.doctor.settings import config
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
-from vpngate.kernel.links import Link
-from vpngate.kernel.marks import ALL_BITS, MarkUse
-from vpngate.kernel.neighbours import BaseChain, Filter, Flowtable, Queue, Table
+from vpngate.kernel.survey.marks import ALL_BITS, MarkUse
+from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, Table
+from vpngate.kernel.wire.links import Link
+from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
 
 CONFIG = config()

@@ -14,7 +14,7 @@ from vpngate.doctor.features import (
     judge_untried,
 )
 from vpngate.doctor.findings import Weight
-from vpngate.kernel.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.trial import Attempt, Feature, Passage
 from vpngate.packets import Direction
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.doctor.settings import config
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.interfaces import judge_interfaces
-from vpngate.kernel.links import Link
+from vpngate.kernel.wire.links import Link
 
 LAN0 = Link(2, "lan0", up=True, hardware=1)
 

@@ -19,11 +19,10 @@ def test_what_libraries_raise_is_one_line_and_names_the_step(
 
     async def scenario() -> None:
         plane = LiveDataPlane()
-        monkeypatch.setattr(plane._apparatus, "counters", look_up)
         with ThreadPoolExecutor(1) as thread:
             monkeypatch.setattr(plane, "_thread", thread)
             with pytest.raises(KernelRefused, match="the step 'look up'") as caught:
-                await plane.counters()
+                await plane._do(look_up)
         assert len(caught.value.lines) == 1
 
     asyncio.run(scenario())
@@ -40,10 +39,12 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
             raise AttributeError("nobody thought of this")
         return answer
 
+    async def nothing() -> None: ...
+
     async def scenario() -> None:
         plane = LiveDataPlane()
-        monkeypatch.setattr(plane._apparatus, "repair", repair)
-        monkeypatch.setattr(plane._apparatus, "advance", lambda: False)
+        monkeypatch.setattr(plane._steps, "repair", repair)
+        monkeypatch.setattr(plane, "_advance", nothing)
         with ThreadPoolExecutor(1) as thread:
             monkeypatch.setattr(plane, "_thread", thread)
             task = asyncio.create_task(plane._repair_when_wanted())

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verdicts whose elements end at the worst moment, with a table that plays it."""
+
+import errno
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from vpngate.errors import KernelRefused
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.wire.channel import Change, Failure, Rejected
+from vpngate.kernel.wire.nft import DELETE_ELEMENT
+from vpngate.packets import Endpoint, Family, Transport
+from vpngate.policy import Throttle
+
+FLOW = Throttle(
+    Transport.UDP,
+    Endpoint(b"\x64\x40\0\1", 1000),
+    Endpoint(b"\xc6\x33\x64\1", 2000),
+    b"\x64\x40\0\1",
+    180,
+)
+GONE = Rejected([Failure("element", errno.ENOENT, "")])
+THERE = Rejected([Failure("element", errno.EEXIST, "")])
+ELSEWHERE = Rejected([Failure("element", errno.EBUSY, "")])
+
+
+class Table:
+    """Raises what it is told to, in order; has what `answer` says of any element."""
+
+    name = "vpngate"
+
+    def __init__(self) -> None:
+        self.errors: list[KernelRefused | None] = []
+        self.finding: list[KernelRefused | None] = []
+        self.answer: bytes | None = None
+        self.asked = 0
+        self.commits = 0
+        self.deleted: list[int] = []  # of each transaction, if it did nothing else
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        self.commits += 1
+        kinds = {each.data[4] for each in changes}
+        self.deleted.append(len(changes) if kinds == {DELETE_ELEMENT} else 0)
+        if self.errors and (error := self.errors.pop(0)):
+            raise error
+
+    def find(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        self.asked += len(keys)
+        if self.finding and (error := self.finding.pop(0)):
+            raise error
+        return [self.answer] * len(keys)
+
+
+class Queues:
+    """A shaper that takes everything."""
+
+    major = 0x7667
+
+    def add_classes(self, _: object) -> None: ...
+
+    def remove_classes(self, _: object) -> None: ...
+
+    def statistics(self) -> dict[int, object]:
+        return {}
+
+
+def stage() -> tuple[Table, Throttled]:
+    table = Table()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", Queues()), 10)
+    return table, throttled
+
+
+def test_verdicts_are_asked_about_again_after_a_failure() -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    table.finding = [KernelRefused("netlink socket: no room")]
+    with pytest.raises(KernelRefused):
+        throttled.look_after(200.0)
+    assert throttled.live[Family.IPV4] == 1
+    throttled.look_after(210.0)
+    assert throttled.live[Family.IPV4] == 0
+
+
+def test_an_ended_verdict_still_there_is_deleted_and_asked_about_again() -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    throttled.release(lambda _: True, 1.0)
+    table.answer = b"an element"
+    for now, errors in ((10.0, [GONE]), (20.0, [])):  # gone by itself, then not
+        table.errors = list(errors)
+        commits = table.commits
+        throttled.look_after(now)
+        assert table.commits == commits + 1
+    table.answer = None
+    throttled.look_after(30.0)
+    asked = table.asked
+    throttled.look_after(300.0)
+    assert table.asked == asked
+
+
+def test_an_element_that_ends_while_it_is_replaced_is_no_failure() -> None:
+    table, throttled = stage()
+    table.errors = [THERE, GONE, None]
+    throttled.throttle([FLOW], 0.0)
+    assert table.commits == 3
+    assert throttled.live[Family.IPV4] == 1
+
+
+@pytest.mark.parametrize("first", [THERE, ELSEWHERE])
+@pytest.mark.parametrize("way", ["withdraw", "release"])
+def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
+    first: Rejected, way: str
+) -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    table.errors = [first, GONE, None]  # and it ended as it was being looked at
+    table.answer = b"an element"
+    if way == "withdraw":
+        throttled.withdraw([FLOW], 1.0)
+    else:
+        assert throttled.release(lambda _: True, 1.0) == 1
+    assert throttled.live[Family.IPV4] == 0
+    assert table.deleted[-1] == 2  # both directions, and nothing added
+
+
+def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    table.errors = [Rejected([Failure("element", errno.EPERM, "")])]
+    with pytest.raises(Rejected):
+        throttled.withdraw([FLOW], 1.0)
+    assert throttled.live[Family.IPV4] == 1  # and is tried again

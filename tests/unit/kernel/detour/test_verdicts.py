@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import random
+
+from vpngate.kernel.detour.verdicts import Verdicts, identity, minor
+from vpngate.packets import Direction, Endpoint, Family, Transport
+from vpngate.policy import Throttle
+
+
+def flow(number: int, bucket: int | None = None, idle: int = 180) -> Throttle:
+    owner = (number if bucket is None else bucket).to_bytes(4, "big")
+    return Throttle(
+        Transport.UDP,
+        Endpoint(owner, number & 0xFFFF),
+        Endpoint(b"\x0a\0\0\1", 1),
+        owner,
+        idle,
+    )
+
+
+def test_a_sole_flow_given_anew_keeps_its_place() -> None:
+    verdicts = Verdicts()
+    first = verdicts.add(flow(1), 0.0)
+    assert verdicts.take_fresh() == [first.place]
+    again = verdicts.add(flow(1), 10.0)
+    assert again.place == first.place
+    assert verdicts.take_fresh() == []
+    assert verdicts.live[Family.IPV4] == 1
+
+
+def test_flows_of_a_bucket_share_its_place_and_others_do_not() -> None:
+    verdicts = Verdicts()
+    one, two = verdicts.add(flow(1, 9), 0.0), verdicts.add(flow(2, 9), 0.0)
+    assert one.place == two.place
+    assert verdicts.add(flow(3, 10), 0.0).place != one.place
+    assert verdicts.shared == 0
+
+
+def test_an_ended_verdict_stays_until_the_kernel_agrees() -> None:
+    verdicts = Verdicts()
+    verdicts.add(flow(1), 0.0)
+    key = identity(flow(1))
+    verdicts.end(key, 1.0)
+    assert verdicts.live[Family.IPV4] == 0
+    assert key in verdicts.due(10.0)
+    verdicts.forget(key)
+    assert len(verdicts) == 0
+    assert list(verdicts.places) == []
+    assert verdicts.live[Family.IPV4] == 0
+
+
+def test_due_not_before_its_time_and_again_when_postponed() -> None:
+    verdicts = Verdicts()
+    verdicts.add(flow(1, idle=100), 0.0)
+    assert verdicts.due(99.0) == []
+    assert verdicts.due(110.0) == [identity(flow(1))]
+    assert verdicts.due(110.0) == []
+    verdicts.postpone(identity(flow(1)), 200.0)
+    assert verdicts.due(210.0) == [identity(flow(1))]
+
+
+def test_buckets_are_shared_when_places_run_out() -> None:
+    verdicts = Verdicts(reserved=range(3, 0x8000))
+    for number in range(1, 5):
+        verdicts.add(flow(number), 0.0)
+    assert verdicts.shared == 2
+    assert set(verdicts.places) == {1, 2}
+
+
+def test_against_a_naive_count() -> None:
+    seed = random.randrange(1 << 30)
+    print("seed", seed)  # noqa: T201
+    chance = random.Random(seed)
+    verdicts, held = Verdicts(), {}
+    for _ in range(3000):
+        one = flow(chance.randrange(200), chance.randrange(20))
+        if chance.random() < 0.6:
+            verdicts.add(one, 0.0)
+            held[identity(one)] = one
+        elif identity(one) in held:
+            verdicts.forget(identity(one))
+            del held[identity(one)]
+    assert verdicts.live[Family.IPV4] == len(held)
+    assert len(set(verdicts.places)) == len({one.bucket for one in held.values()})
+    verdicts.clear()
+    assert len(verdicts) == 0
+
+
+def test_classes_of_a_place_are_neighbours() -> None:
+    assert minor(5, Direction.UPLOAD) == 10
+    assert minor(5, Direction.DOWNLOAD) == 11

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is read from the kernel's answers about others; some from other kernels."""
+
+import struct
+
+import pytest
+
+from vpngate.kernel.survey.neighbours import (
+    BaseChain,
+    Filter,
+    Flowtable,
+    read_chains,
+    read_filters,
+    read_flowtables,
+)
+from vpngate.kernel.wire.attributes import attribute
+from vpngate.packets import HookPoint
+
+NETDEV, INET, IP = 5, 1, 2
+
+
+def nested(kind: int, *parts: bytes) -> bytes:
+    return attribute(kind, b"".join(parts), nested=True)
+
+
+def word(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack(">i", value))
+
+
+def string(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def answer(family: int, *parts: bytes) -> bytes:
+    return bytes((family, 0, 0, 0)) + b"".join(parts)
+
+
+def chain(family: int, *hook: bytes) -> bytes:
+    return answer(family, string(1, "own"), string(3, "late"), nested(4, *hook))
+
+
+LAN0, LAN1 = string(1, "lan0"), string(1, "lan1")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (
+            chain(NETDEV, word(1, 0), word(2, -150), nested(4, LAN0, LAN1)),
+            ("netdev", HookPoint.INGRESS, -150, ("lan0", "lan1")),
+        ),
+        (
+            chain(NETDEV, word(1, 1), word(2, 600), string(3, "lan0")),
+            ("netdev", HookPoint.EGRESS, 600, ("lan0",)),
+        ),
+        (  # both, as kernels tell of a single device
+            chain(NETDEV, word(1, 1), word(2, 6), string(3, "lan0"), nested(4, LAN0)),
+            ("netdev", HookPoint.EGRESS, 6, ("lan0",)),
+        ),
+        (  # a wildcard, since Linux 6.16
+            chain(NETDEV, word(1, 0), word(2, 6), nested(4, string(2, "ppp"))),
+            ("netdev", HookPoint.INGRESS, 6, ("ppp*",)),
+        ),
+        (
+            chain(INET, word(1, 5), word(2, 600), nested(4, LAN0)),
+            ("inet", HookPoint.INGRESS, 600, ("lan0",)),
+        ),
+        (chain(INET, word(1, 2), word(2, 0)), None),  # forward
+        (chain(IP, word(1, 0), word(2, 0)), None),  # prerouting
+        (answer(NETDEV, string(1, "own"), string(3, "no hook")), None),
+    ],
+)
+def test_chains(
+    data: bytes, found: tuple[str, HookPoint, int, tuple[str, ...]] | None
+) -> None:
+    chains = list(read_chains([data]))
+    if found is None:
+        assert chains == []
+    else:
+        family, *rest = found
+        assert chains == [BaseChain(family, "own", "late", *rest)]  # type: ignore[arg-type]
+
+
+def test_flowtables() -> None:
+    hook = nested(3, word(1, 0), word(2, -10), nested(3, LAN0, LAN1))
+    data = answer(INET, string(1, "own"), string(2, "fast"), hook)
+    bare = answer(99, string(1, "own"), string(2, "idle"))
+    assert list(read_flowtables([data, bare])) == [
+        Flowtable("inet", "own", "fast", -10, ("lan0", "lan1")),
+        Flowtable("99", "own", "idle", 0, ()),
+    ]
+
+
+def filter_answer(kind: str, handle: int, *options: bytes) -> bytes:
+    head = struct.pack("=BxxxiIII", 0, 7, handle, 0xFFFFFFF3, 3 << 16 | 0x0300)
+    return head + string(1, kind) + nested(2, *options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("bpf", 1), ("matchall", 2), ("flower", 3), ("fw", 4), ("u32", 7)],
+)
+def test_filters_and_their_actions(kind: str, place: int) -> None:
+    actions = [nested(n, string(1, name)) for n, name in enumerate(["skbedit", "gact"])]
+    data = filter_answer(kind, 1, nested(place, *actions))
+    assert list(read_filters([data])) == [
+        Filter(7, 0xFFFFFFF3, 3, kind, 1, ("skbedit", "gact"))
+    ]
+
+
+def test_a_filter_of_a_kind_unknown_and_a_head() -> None:
+    found = read_filters([filter_answer("novel", 1), filter_answer("novel", 0)])
+    assert list(found) == [Filter(7, 0xFFFFFFF3, 3, "novel", 1)]

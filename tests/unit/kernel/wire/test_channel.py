@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a channel makes of the kernel's answers, with a socket that plays them."""
+
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from vpngate.errors import KernelRefused, MissingPrivilege
+from vpngate.kernel.wire import attributes
+from vpngate.kernel.wire.attributes import HEADER
+from vpngate.kernel.wire.channel import NETFILTER, Change, Channel, Rejected
+
+CHANGE = Change(HEADER.pack(HEADER.size, 0x0A00, 1, 0, 0), "set s")
+
+
+class Socket:
+    """Answers each send with the datagrams that `kernel` makes of its sequences."""
+
+    def __init__(self, kernel: Callable[[list[int]], list[bytes]]) -> None:
+        self._kernel = kernel
+        self._answers: deque[bytes] = deque()
+        self._patient = True
+
+    def setsockopt(self, *_: object) -> None: ...
+
+    def bind(self, _: object) -> None: ...
+
+    def settimeout(self, _: float) -> None:
+        self._patient = False
+
+    def send(self, data: bytes) -> None:
+        numbers = [number for _, _, number, _ in attributes.each_message(data)]
+        self._answers += self._kernel(numbers)
+
+    def recv(self, _: int) -> bytes:
+        if not self._answers:
+            assert not self._patient, "this would wait for ever"
+            raise TimeoutError("timed out")
+        return self._answers.popleft()
+
+
+def answer(number: int, sequence: int) -> bytes:
+    """An acknowledgement, or an error."""
+    body = struct.pack("=i", -number) + bytes(HEADER.size)
+    return HEADER.pack(HEADER.size + len(body), 2, 0, sequence, 0) + body
+
+
+def channel(
+    monkeypatch: pytest.MonkeyPatch, kernel: Callable[[list[int]], list[bytes]]
+) -> Channel:
+    monkeypatch.setattr(socket, "socket", lambda *_: Socket(kernel))
+    return Channel(NETFILTER)
+
+
+def test_a_machine_that_has_no_socket_left_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", none_left)
+    with pytest.raises(KernelRefused, match="open another one: Too many open files"):
+        Channel(NETFILTER)
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOMEM])
+def test_a_batch_refused_as_such_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    one = channel(monkeypatch, lambda sent: [answer(number, sent[0])])
+    with pytest.raises(Rejected, match="transaction") as caught:
+        one.commit([CHANGE, CHANGE])
+    assert caught.value.number == number
+
+
+def test_a_batch_without_the_privilege(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = channel(monkeypatch, lambda sent: [answer(errno.EPERM, sent[0])])
+    with pytest.raises(MissingPrivilege):
+        one.commit([CHANGE])
+
+
+def test_all_failures_of_a_batch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = channel(
+        monkeypatch,
+        lambda sent: [answer(errno.ENOENT, n) for n in sent[1:-1]],
+    )
+    with pytest.raises(Rejected) as caught:
+        one.commit([CHANGE, CHANGE])
+    assert [f.what for f in caught.value.failures] == ["set s", "set s"]
+
+
+def test_a_list_that_changes_each_time_is_not_passed_as_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(sent: list[int]) -> list[bytes]:
+        return [HEADER.pack(HEADER.size, 3, 0x10, sent[0], 0)]
+
+    with pytest.raises(KernelRefused, match="it changed each time"):
+        channel(monkeypatch, interrupted).dump(CHANGE.data)
+
+
+def test_a_kernel_that_does_not_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = channel(monkeypatch, lambda _: [])
+    with pytest.raises(KernelRefused, match="cannot take in the kernel's answer"):
+        one.commit([CHANGE])

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The steps of a change that more than one part has a share in, in their order.
+
+Knows what may come before what when table, ifb, filters and verdicts are put up,
+changed, mended and taken down; does not know threads or waiting. What concerns one
+part alone is asked of that part.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from pyroute2 import IPRoute
+
+from vpngate.kernel.detour.attached import Attached
+from vpngate.kernel.detour.ifbs import Shaper, free_major
+from vpngate.kernel.detour.redirect import Redirect
+from vpngate.kernel.detour.throttled import Throttled, ends_among
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.spared import SparedSets
+from vpngate.kernel.table.switch import Switch
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
+from vpngate.kernel.wire.links import (
+    Announcement,
+    Link,
+    What,
+    current_links,
+    require,
+)
+from vpngate.plan import Plan
+from vpngate.policy import Throttle
+from vpngate.ruleset import Ruleset
+from vpngate.ruleset.composition import compose
+from vpngate.ruleset.table import Table
+
+_DRAIN = 1.0  # seconds at most; a queue holds 0.2
+_DRAIN_STEP = 0.02
+
+logger = logging.getLogger(__name__)
+
+
+class Steps:
+    """All that stands in the kernel for one table, part by part.
+
+    One thread alone may use it, from `open` on; `concerns` and `endangers` any.
+    """
+
+    ruleset: Ruleset  # in force
+    table: OwnedTable
+    switch: Switch
+    spared: SparedSets
+    shaper: Shaper
+    attached: Attached
+    throttled: Throttled
+
+    def __init__(self) -> None:
+        self._channels: list[Channel] = []
+        self._route: IPRoute | None = None
+        self._taken = False
+
+    def open(self, ruleset: Ruleset) -> None:
+        """Take the table, with sets and counters and no rule yet."""
+        self.ruleset = ruleset
+        require(ruleset.interfaces)
+        for protocol in (NETFILTER, ROUTE):
+            self._channels.append(Channel(protocol))
+        owner, route = self._channels
+        self._route = IPRoute()
+        self.table = OwnedTable(owner, ruleset.table)
+        self.switch = Switch(self.table)
+        self.spared = SparedSets(self.table, ruleset.spared)
+        self.shaper = Shaper(ruleset.table, self._route, route)
+        self.shaper.major = free_major(self._route)
+        self.attached = Attached(Redirect(route))
+        self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
+        self.table.create(ruleset)
+        self._taken = True
+        self.spared.create()
+        # A killed predecessor leaves these; its table went with it.
+        self.shaper.remove()
+        self.attached.detach_all()
+
+    def install(self, ruleset: Ruleset) -> None:
+        """Put up ifb and filters, then the rules that use them."""
+        if ruleset.enforce:
+            self.shaper.build(ruleset.rate)
+            self._attach(ruleset, ruleset.interfaces)
+        table = self._composed(ruleset)
+        self.table.introduce(self.table.new_rules(table))
+
+    def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
+        """Put up what the new rules will need; nothing uses it yet."""
+        require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
+        if planned.build:
+            self.shaper.build(ruleset.rate)
+            self.throttled.rebuilt()
+        self._attach(ruleset, planned.attach)
+        if planned.swap:
+            self.spared.begin_anew()
+
+    def turn(self, ruleset: Ruleset, planned: Plan) -> None:
+        """Turn from the old rules to the new in one transaction.
+
+        It deletes the verdicts that the new rules cover, so that none outlives them.
+        """
+        ending = (
+            self.throttled.everything()
+            if planned.end_verdicts
+            else self.throttled.covered(ruleset.spared)
+        )
+        changes = self.throttled.ending(ending)
+        if not planned.swap:
+            changes += self.table.spared_delta(self.spared.asked, planned.spared)
+        generation = self.spared.newest if planned.swap else self.spared.asked
+        if planned.rules:
+            changes += self.table.new_rules(self._composed(ruleset, generation))
+        if planned.swap:
+            changes += self.spared.removal()
+        self.table.commit(changes)
+        if planned.swap:
+            self.spared.turned(ruleset.spared)
+        else:
+            self.spared.changed(ruleset.spared)
+        self.throttled.ended(ending, time.monotonic())
+        self.ruleset = ruleset
+
+    def finish(self, planned: Plan) -> None:
+        """Take down what nothing uses any more."""
+        if planned.rate and not planned.dismantle:
+            self.throttled.classes.change_rate(self.ruleset.rate)
+        self.attached.detach(planned.detach)
+        if planned.dismantle:
+            self._drain()
+            self.throttled.dismantled()
+            self.shaper.remove()
+
+    def abandon(self, ruleset: Ruleset, planned: Plan) -> None:
+        """Take down what was prepared for a change, unless it is in force."""
+        if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
+            return
+        before = self.ruleset.interfaces if self.ruleset.enforce else ()
+        self.attached.detach(name for name in planned.attach if name not in before)
+        if planned.build:
+            self.throttled.dismantled()
+            self.shaper.remove()
+        self.spared.abandon()
+
+    def turn_refilled(self) -> None:
+        """Turn the rules to the spared sets that were filled anew."""
+        table = self._composed(self.ruleset, self.spared.newest)
+        changes = self.table.new_rules(table)
+        self.table.commit([*changes, *self.spared.removal()])
+        self.spared.turned(self.spared.held)
+
+    def throttle(self, flows: Sequence[Throttle]) -> None:
+        """Hand over a few verdicts whose ends are not spared at this moment."""
+        if self.ruleset.enforce:
+            spared = ends_among(flows, self.spared.held)
+            wanted = [
+                flow for flow, skip in zip(flows, spared, strict=True) if not skip
+            ]
+            self.throttled.throttle(wanted, time.monotonic())
+
+    def rearm(self) -> bool:
+        """Arm for the dead man's time, unless nothing is enforced; whether it is."""
+        return self.ruleset.enforce and self.switch.arm(self.ruleset.deadman)
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something of ours may have changed; from any thread."""
+        if news.what is What.UNKNOWN or news.index == self.shaper.index:
+            return True
+        return self.attached.concerns(news)
+
+    def endangers(self, news: Announcement) -> bool:
+        """Whether packets forwarded to the ifb are lost from now; from any thread."""
+        if news.index != self.shaper.index:
+            return False
+        down = news.link is not None and not news.link.up
+        return news.what is What.LINK_GONE or (news.what is What.LINK and down)
+
+    def repair(self) -> list[str]:
+        """Compare ifb, filters and hooks, mend what differs; labels of what did."""
+        repaired = []
+        if self.ruleset.enforce and not self.shaper.exists():
+            self.switch.break_off()
+            self.shaper.build(self.ruleset.rate)
+            self.throttled.rebuilt()
+            repaired.append("ifb")
+        links = current_links()
+        present = {n: links[n] for n in self.ruleset.interfaces if n in links}
+        if self.ruleset.enforce and self._reattach(present) and not repaired:
+            repaired.append("filter")
+        if repaired == ["ifb"] or not self._is_hooked(present):
+            table = self._composed(self.ruleset)
+            self.table.commit(self.table.new_rules(table))
+            if not repaired:
+                repaired.append("hook")
+        self.switch.mended(wanted=self.ruleset.enforce)
+        return repaired
+
+    def close(self) -> None:
+        """Disarm, then filters, table, what waits, ifb; each whatever else failed."""
+        steps: list[Callable[[], None]] = []
+        if self._taken:
+            steps += [self.switch.disarm, self.attached.detach_all]
+            steps += [self.table.destroy, self._drain, self.shaper.remove]
+        steps += [channel.close for channel in self._channels]
+        if self._route is not None:
+            steps.append(self._route.close)
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the rest must go, too
+                logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400
+        self._taken = False
+        self._channels.clear()
+        self._route = None
+
+    def _drain(self) -> None:
+        """Let what waits on the ifb go on its way."""
+        deadline = time.monotonic() + _DRAIN
+        while self.throttled.classes.backlog() and time.monotonic() < deadline:
+            time.sleep(_DRAIN_STEP)
+
+    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
+        """The table, hooked to those interfaces that are there at this moment."""
+        links = current_links()
+        present = tuple(name for name in ruleset.interfaces if name in links)
+        there = replace(ruleset, interfaces=present)
+        return compose(there, self.shaper.index, generation or self.spared.asked)
+
+    def _attach(self, ruleset: Ruleset, interfaces: Sequence[str]) -> None:
+        self.attached.attach(interfaces, ruleset.mark, self.shaper.index)
+
+    def _reattach(self, present: Mapping[str, Link]) -> bool:
+        """Attach the filters that are not what they should be; whether any was not."""
+        mark, device = self.ruleset.mark, self.shaper.index
+        loose = self.attached.loose(present, mark, device)
+        self._attach(self.ruleset, loose)
+        return bool(loose)
+
+    def _is_hooked(self, interfaces: Iterable[str]) -> bool:
+        hooked = self.table.hooked_interfaces()
+        return all(set(interfaces) <= devices for devices in hooked)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A network namespace of our own, in which anything may be tried.
+
+Knows how to have one that vanishes by itself, and a pair of interfaces in it; does
+not know what is tried. The namespace has no name: it belongs to a thread, and ends
+with it and with the sockets that were opened in it, also when we are killed.
+"""
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pyroute2 import IPRoute
+
+from vpngate.errors import MissingFeature, MissingPrivilege, Problem
+from vpngate.kernel.wire.channel import in_one_line
+from vpngate.packets import Endpoint, format_address
+
+NEAR, FAR = "vg-near", "vg-far"  # ours, and the other end of the wire
+
+_CLONE_NEWNET = 0x40000000
+_ETHERNET_IPV4 = 0x0800
+_IPV4 = struct.Struct(">BBHHHBBH4s4s")  # RFC 791 section 3.1
+_UDP = struct.Struct(">HHHH")  # RFC 768
+_UDP_PROTOCOL, _TIME_TO_LIVE = 17, 64
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A veth pair: the near end is where vpngate would attach."""
+
+    near: int  # indexes
+    far: int
+    near_address: bytes  # of the link layer
+    far_address: bytes
+
+    def send_in(self, packets: Sequence[bytes]) -> None:
+        """Have IPv4 packets come in at the near end."""
+        _send(FAR, self.near_address, packets)
+
+    def send_out(self, packets: Sequence[bytes]) -> None:
+        """Have IPv4 packets leave by the near end."""
+        _send(NEAR, self.far_address, packets)
+
+
+def alone(work: Callable[[], _T]) -> _T:
+    """What `work` returns in a namespace of its own; raises what it raises.
+
+    MissingPrivilege or MissingFeature if there is no such namespace to be had.
+    """
+    outcome: Future[_T] = Future()
+
+    def body() -> None:
+        try:
+            _leave()
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=body, name="vpngate-trial")
+    thread.start()
+    thread.join()
+    return outcome.result()
+
+
+def lay_wire(*homes: bytes) -> Wire:
+    """Make the pair, both ends up; these IPv4 addresses live behind the near end."""
+    ends = []
+    with in_one_line("make a pair of interfaces"), IPRoute() as route:
+        route.link("add", ifname=NEAR, kind="veth", peer={"ifname": FAR})
+        for name in (NEAR, FAR):
+            index = route.link_lookup(ifname=name)[0]
+            route.link("set", index=index, state="up")
+            address = route.get_links(index)[0].get_attr("IFLA_ADDRESS")
+            ends.append((index, bytes.fromhex(address.replace(":", ""))))
+        for home in homes:
+            route.route("add", dst=f"{format_address(home)}/32", oif=ends[0][0])
+    (near, near_address), (far, far_address) = ends
+    return Wire(near, far, near_address, far_address)
+
+
+def datagram(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes:
+    """An IPv4 packet with a UDP datagram. Nobody on the wire asks for checksums."""
+    udp = _UDP.pack(source.port, destination.port, _UDP.size + len(payload), 0)
+    length = _IPV4.size + len(udp) + len(payload)
+    head = (0x45, 0, length, 0, 0, _TIME_TO_LIVE, _UDP_PROTOCOL, 0)
+    return _IPV4.pack(*head, source.address, destination.address) + udp + payload
+
+
+def _leave() -> None:
+    """Leave the machine's namespace: this thread alone, for good."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET) == 0:
+        return
+    number = ctypes.get_errno()
+    where = "network namespace"
+    if number == errno.EPERM:
+        raise MissingPrivilege(
+            Problem(where, "may not be made", "run as root (CAP_SYS_ADMIN)")
+        )
+    raise MissingFeature(Problem(where, f"cannot be made: {os.strerror(number)}"))
+
+
+def _send(interface: str, to: bytes, packets: Sequence[bytes]) -> None:
+    try:
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+    except PermissionError as error:
+        raise MissingPrivilege(
+            Problem("test packets", "may not be sent", "it needs CAP_NET_RAW")
+        ) from error
+    with in_one_line("send test packets"), sender:
+        for packet in packets:
+            sender.sendto(packet, (interface, _ETHERNET_IPV4, 0, 0, to))

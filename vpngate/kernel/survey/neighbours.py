@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What others have put into the kernel where vpngate works.
+
+Knows base chains at the hooks of interfaces, flowtables, tables, queueing disciplines
+and filters, as plain data; changes nothing, and does not know what any of it means
+for us. Marks are read apart (`marks.py`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from vpngate.kernel.wire import nft, tc
+from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
+from vpngate.kernel.wire.channel import Channel
+from vpngate.packets import HookPoint
+
+_SIDES = {
+    HookPoint.INGRESS: tc.CLSACT_INGRESS,
+    HookPoint.EGRESS: tc.CLSACT_EGRESS,
+}
+# Where a classifier keeps its actions: TCA_BPF_ACT, TCA_U32_ACT, ...
+_ACTIONS = {"bpf": 1, "matchall": 2, "basic": 3, "flower": 3, "fw": 4, "u32": 7}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChain:
+    """A chain at the ingress or egress hook of interfaces, of netdev or inet.
+
+    A device that ends in * stands for all whose names begin like this.
+    """
+
+    family: str
+    table: str
+    name: str
+    point: HookPoint
+    priority: int
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flowtable:
+    """Established flows that are forwarded from an ingress hook, past all chains."""
+
+    family: str
+    table: str
+    name: str
+    priority: int
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; `owner` is the netlink port of the socket that owns it, 0 if none."""
+
+    family: str
+    name: str
+    owner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A filter of traffic control, and the kinds of its actions in order."""
+
+    interface: int
+    parent: int
+    preference: int
+    kind: str
+    handle: int
+    actions: tuple[str, ...] = ()
+
+
+def base_chains(channel: Channel) -> list[BaseChain]:
+    """The chains of all tables that stand at an ingress or egress hook."""
+    return list(read_chains(channel.dump(nft.ask_all(nft.GET_CHAIN))))
+
+
+def read_chains(answers: Iterable[bytes]) -> Iterator[BaseChain]:
+    """The same from the kernel's answers."""
+    for answer in answers:
+        parts = nft.parts(answer)
+        hook = attributes(parts.get(nft.CHAIN_HOOK, b""))
+        point = _point(answer[0], number(hook.get(nft.HOOK_NUMBER, b"")))
+        if nft.HOOK_NUMBER in hook and point is not None:
+            yield BaseChain(
+                nft.FAMILIES[answer[0]],
+                text(parts[nft.CHAIN_TABLE]),
+                text(parts[nft.CHAIN_NAME]),
+                point,
+                number(hook[nft.HOOK_PRIORITY], signed=True),
+                _devices(hook.get(nft.HOOK_DEVICES, b""), hook.get(nft.HOOK_DEVICE)),
+            )
+
+
+def flowtables(channel: Channel) -> list[Flowtable]:
+    """All flowtables."""
+    return list(read_flowtables(channel.dump(nft.ask_all(nft.GET_FLOWTABLE))))
+
+
+def read_flowtables(answers: Iterable[bytes]) -> Iterator[Flowtable]:
+    """The same from the kernel's answers."""
+    for answer in answers:
+        parts = nft.parts(answer)
+        hook = attributes(parts.get(nft.FLOWTABLE_HOOK, b""))
+        yield Flowtable(
+            nft.family(answer),
+            text(parts[nft.FLOWTABLE_TABLE]),
+            text(parts[nft.FLOWTABLE_NAME]),
+            number(hook.get(nft.FLOWTABLE_PRIORITY, b""), signed=True),
+            _devices(hook.get(nft.FLOWTABLE_DEVICES, b"")),
+        )
+
+
+def tables(channel: Channel) -> list[Table]:
+    """All tables."""
+    return [
+        Table(
+            nft.family(answer),
+            text(parts[nft.TABLE_NAME]),
+            number(parts.get(nft.TABLE_OWNER, b"")),
+        )
+        for answer in channel.dump(nft.ask_all(nft.GET_TABLE))
+        for parts in [nft.parts(answer)]
+    ]
+
+
+def filters(channel: Channel, interface: int, side: HookPoint) -> list[Filter]:
+    """The filters at a side of clsact, first to last; none without one."""
+    return list(read_filters(filter_messages(channel, interface, _SIDES[side])))
+
+
+def filter_messages(channel: Channel, interface: int, parent: int) -> list[bytes]:
+    """The kernel's answers about the filters below a queueing discipline."""
+    return channel.dump(tc.ask(tc.GET_FILTER, interface, parent))
+
+
+def read_filters(answers: Iterable[bytes]) -> Iterator[Filter]:
+    """The filters in the kernel's answers; each kind's head is none."""
+    for answer in answers:
+        _, interface, handle, parent, info = tc.HEAD.unpack_from(answer)
+        parts = attributes(answer, tc.HEAD.size)
+        kind = text(parts.get(tc.KIND, b""))
+        if handle and tc.OPTIONS in parts:
+            options = attributes(parts[tc.OPTIONS])
+            actions = options.get(_ACTIONS.get(kind, 0), b"")
+            kinds = tuple(
+                text(attributes(action).get(tc.ACTION_KIND, b""))
+                for _, action in each_attribute(actions)
+            )
+            yield Filter(interface, parent, info >> 16, kind, handle, kinds)
+
+
+def _point(number: int, hook: int) -> HookPoint | None:
+    """The hook of an interface, if it is one: families number them each their way."""
+    if number == nft.NETDEV:
+        return HookPoint(hook)
+    if (number, hook) == (nft.INET, nft.INET_INGRESS):
+        return HookPoint.INGRESS
+    return None
+
+
+def _devices(
+    listed: bytes | memoryview, single: memoryview | None = None
+) -> tuple[str, ...]:
+    found = [
+        text(name) + ("*" if kind == nft.DEVICE_PREFIX else "")
+        for kind, name in each_attribute(listed)
+    ]
+    if not found and single is not None:
+        found = [text(single)]
+    return tuple(found)

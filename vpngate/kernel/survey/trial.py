@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether this kernel does what vpngate asks of it, found out by asking.
+
+Knows single features, each asked for by itself, and the whole data plane with
+packets through it; does not know what it means that one is missing. Everything here
+is called inside a namespace of our own (`namespace.py`), and leaves what it has made
+to that namespace's end.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from vpngate.errors import MissingFeature, VpngateError
+from vpngate.expressions import (
+    Compare,
+    DynamicSet,
+    Forward,
+    Immediate,
+    Limit,
+    Log,
+    ReversePath,
+    SetOperation,
+)
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.redirect import Redirect
+from vpngate.kernel.detour.verdicts import minor
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.survey import neighbours
+from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
+from vpngate.kernel.wire import messages, tc
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
+from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
+from vpngate.policy import Throttle
+from vpngate.ruleset import Ruleset
+from vpngate.ruleset.composition import hook_of
+from vpngate.ruleset.table import Chain, DataType, Hook, Line, Nature, Set
+from vpngate.ruleset.table import Table as NftTable
+
+_HANDLE = 0x7667_0000
+_MARK = 0x40000000
+_GROUP = 5170
+_SUBSCRIBER = Endpoint(bytes((100, 64, 0, 2)), 40001)
+_REMOTE = Endpoint(bytes((198, 51, 100, 10)), 51820)
+_FLOW = Throttle(Transport.UDP, _SUBSCRIBER, _REMOTE, _SUBSCRIBER.address, idle=60)
+_OTHER_PORT = 40002
+# Who lives behind the near end, uploading and downloading, and who does not.
+HOMES = (_SUBSCRIBER.address, _REMOTE.address)
+_STRAY = bytes((203, 0, 113, 9))
+_PACKETS = 3
+_PATIENCE = 1.0  # seconds until packets that were sent have been seen
+_STEP = 0.01
+
+
+Handshake = Mapping[Direction, bytes]  # payloads
+
+
+class Feature(StrEnum):
+    """What can be there or not, one by one."""
+
+    NFTABLES = "nftables, family netdev"
+    OWNER = "nftables: a table with an owner"
+    INGRESS = "nftables: hook ingress"
+    EGRESS = "nftables: hook egress"
+    FORWARD = "nftables: fwd"
+    COPY = "nftables: log to a group"
+    REVERSE_PATH = "nftables: fib at ingress"
+    INTERVALS = "nftables: sets of intervals"
+    TIMEOUTS = "nftables: elements with timeouts"
+    DYNAMIC = "nftables: sets that rules refresh"
+    IFB = "ifb"
+    HTB = "HTB"
+    REDIRECT = "clsact, cls_bpf, act_mirred"
+    SKBEDIT = "act_skbedit"
+    FQ_CODEL = "fq_codel"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A feature, and the kernel's objection: empty if it has none."""
+
+    feature: Feature
+    objection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Test packets of a direction: sent, counted as throttled, passed by its class."""
+
+    sent: int
+    counted: int
+    shaped: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether none went another way."""
+        return self.sent == self.counted == self.shaped
+
+
+def attempt(wire: Wire, without: Sequence[Feature] = ()) -> list[Attempt]:
+    """Ask for every feature by itself, but for those `without`."""
+    wanted = [feature for feature in Feature if feature not in without]
+    return [Attempt(feature, _objection(feature, wire)) for feature in wanted]
+
+
+def _objection(feature: Feature, wire: Wire) -> str:
+    try:
+        if feature in _OTHERS:
+            _OTHERS[feature](wire)
+        else:
+            _install(_table(feature, wire), owned=feature is Feature.OWNER)
+    except Rejected as error:
+        return str(error.failures[0])
+    except NetlinkError as error:
+        return str(error.args[-1])
+    except VpngateError as error:
+        return error.lines[0]
+    return ""
+
+
+def _table(feature: Feature, wire: Wire) -> NftTable:
+    """The smallest table that needs the feature."""
+    rules = {
+        Feature.FORWARD: (Immediate(wire.far.to_bytes(4, sys.byteorder)), Forward()),
+        Feature.COPY: (Log(_GROUP),),
+        Feature.REVERSE_PATH: (ReversePath(), Compare(bytes(1))),
+        Feature.DYNAMIC: (
+            Immediate(bytes(4)),
+            DynamicSet("s", SetOperation.UPDATE, expressions=(Limit(1, 1),)),
+        ),
+    }
+    natures = {
+        Feature.INTERVALS: Nature.INTERVALS,
+        Feature.TIMEOUTS: Nature.EXPIRING,
+        Feature.DYNAMIC: Nature.DYNAMIC,
+    }
+    sets = [
+        Set("s", (DataType.IPV4_ADDR,), natures[feature], "trial", timeout=timeout)
+        for timeout in [0 if feature is Feature.INTERVALS else 60]
+        if feature in natures
+    ]
+    hooked = feature in rules or feature in (Feature.INGRESS, Feature.EGRESS)
+    point = HookPoint.EGRESS if feature is Feature.EGRESS else HookPoint.INGRESS
+    lines = (Line(rules[feature], "trial"),) if feature in rules else ()
+    chains = (Chain("c", lines, Hook(point, 0, (NEAR,))),) if hooked else ()
+    return NftTable("vg-trial", tuple(sets), (), chains)
+
+
+def _install(table: NftTable, *, owned: bool) -> None:
+    """Make the table and take it away again."""
+    with closing(Channel(NETFILTER)) as channel:
+        new = messages.new_table(table.name, owned=owned)
+        sets = [messages.new_set(table.name, one) for one in table.sets]
+        channel.commit([new, *sets, *messages.new_chains(table)])
+        channel.commit([messages.delete_table(table.name)])
+
+
+def _ifb(_wire: Wire) -> None:
+    with IPRoute() as route:
+        route.link("add", ifname="vg-ifb", kind="ifb")
+
+
+def _queue(kind: str) -> Callable[[Wire], None]:
+    def put_up(wire: Wire) -> None:
+        with IPRoute() as route:
+            options = {"default": 0} if kind == "htb" else {}
+            route.tc("add", kind, wire.near, _HANDLE, parent=tc.ROOT, **options)
+            route.tc("del", kind, wire.near, _HANDLE, parent=tc.ROOT)
+
+    return put_up
+
+
+def _redirect(wire: Wire) -> None:
+    _actions(wire)
+
+
+def _skbedit(wire: Wire) -> None:
+    if "skbedit" not in _actions(wire):
+        raise MissingFeature("the filter is taken only without it")
+
+
+def _actions(wire: Wire) -> tuple[str, ...]:
+    """Put the daemon's own filter up and take it away; the actions it had."""
+    with closing(Channel(ROUTE)) as channel:
+        redirect = Redirect(channel)
+        redirect.attach(wire.near, NEAR, _MARK, wire.far)
+        found = neighbours.filters(channel, wire.near, HookPoint.EGRESS)
+        redirect.detach(wire.near)
+    return tuple(action for one in found for action in one.actions)
+
+
+_OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
+    Feature.IFB: _ifb,
+    Feature.HTB: _queue("htb"),
+    Feature.REDIRECT: _redirect,
+    Feature.SKBEDIT: _skbedit,
+    Feature.FQ_CODEL: _queue("fq_codel"),
+}
+
+
+def pass_through(
+    ruleset: Ruleset, wire: Wire, handshake: Handshake
+) -> dict[Direction, Passage]:
+    """Put up the whole data plane at the near end, and send packets through it.
+
+    Those of a flow with a verdict are told in the answer, by direction, if the
+    ruleset enforces. The messages of a handshake are sent, too, for whoever
+    receives the copies. Raises what the data plane raises, and MissingPrivilege if
+    packets may not be sent.
+    """
+    return asyncio.run(_pass_through(ruleset, wire, handshake))
+
+
+async def _pass_through(
+    ruleset: Ruleset, wire: Wire, handshake: Handshake
+) -> dict[Direction, Passage]:
+    plane = LiveDataPlane()
+    await plane.start(ruleset)
+    try:
+        await plane.throttle([_FLOW])
+        await plane.rearm()
+        send_handshake(ruleset, wire, handshake)
+        if not ruleset.enforce:
+            return {}
+        for direction in Direction:
+            ends = (_SUBSCRIBER, _REMOTE)
+            if direction is Direction.DOWNLOAD:
+                ends = ends[::-1]
+            _send(ruleset, wire, direction, [datagram(*ends, b"trial")] * _PACKETS)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            counted = (await plane.counters()).throttled_packets
+            shaped = await asyncio.to_thread(_shaped, ruleset)
+            found = {d: Passage(_PACKETS, counted[d], shaped[d]) for d in Direction}
+            arrived = all(one.whole for one in found.values())
+            if arrived or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(_STEP)
+    finally:
+        await plane.stop()
+
+
+def send_handshake(ruleset: Ruleset, wire: Wire, handshake: Handshake) -> None:
+    """Send a datagram each way, in a flow without a verdict.
+
+    What comes in comes a second time, from an address that does not live there.
+    """
+    for direction, payload in handshake.items():
+        ends = (_SUBSCRIBER._replace(port=_OTHER_PORT), _REMOTE)
+        if direction is Direction.DOWNLOAD:
+            ends = ends[::-1]
+        packets = [datagram(*ends, payload)]
+        if hook_of(direction, ruleset) is HookPoint.INGRESS:
+            stray = ends[0]._replace(address=_STRAY)
+            packets.insert(0, datagram(stray, ends[1], payload))
+        _send(ruleset, wire, direction, packets)
+
+
+def direction_of(packet: Packet) -> Direction | None:
+    """Which message of the handshake a packet is; None for one of neither home."""
+    homes = dict(zip(HOMES, Direction, strict=True))
+    return homes.get(packet.source.address)
+
+
+def _send(
+    ruleset: Ruleset, wire: Wire, direction: Direction, packets: Sequence[bytes]
+) -> None:
+    inward = hook_of(direction, ruleset) is HookPoint.INGRESS
+    (wire.send_in if inward else wire.send_out)(packets)
+
+
+def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
+    """Packets that have passed the classes of either direction."""
+    passed = dict.fromkeys(Direction, 0)
+    with IPRoute() as route, closing(Channel(ROUTE)) as channel:
+        shaper = Shaper(ruleset.table, route, channel)
+        shaper.index = route.link_lookup(ifname=shaper.name)[0]
+        roots = tc.queues(channel)
+        shaper.major = next(q.major for q in roots if q.interface == shaper.index)
+        for number, one in shaper.statistics().items():
+            upload = number == minor(number // 2, Direction.UPLOAD)
+            passed[Direction.UPLOAD if upload else Direction.DOWNLOAD] += one.packets
+    return passed

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nftables table that this process owns: its sets, rules, counters, switch.
+
+Knows how the parts of the table are changed and read back, each change one
+transaction; does not know the ifb or which flows are throttled. All through one
+channel, from one thread: the kernel lets nobody else change an owned table, and
+removes it when the channel closes.
+"""
+
+import errno
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from vpngate.errors import MissingFeature, Problem, TableTaken
+from vpngate.kernel.wire import elements, messages, nft
+from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
+from vpngate.kernel.wire.channel import Change, Channel, Rejected
+from vpngate.kernel.wire.elements import Element
+from vpngate.packets import Family, HookPoint
+from vpngate.registry.intervals import Bounds, Delta, Flags, Rows
+from vpngate.ruleset import Ruleset, composition, names, throttling
+from vpngate.ruleset.matching import ETHERTYPE
+from vpngate.ruleset.table import Table
+
+_AT_ONCE = 500  # elements: the answers fit the receive buffer
+
+
+class OwnedTable:
+    """One netdev table, ours alone."""
+
+    def __init__(self, channel: Channel, name: str) -> None:
+        self.name = name
+        self._channel = channel
+
+    def create(self, ruleset: Ruleset) -> None:
+        """Take the table, with its lasting sets and counters; TableTaken if it is."""
+        table = composition.compose(ruleset, device=0, generation=0)
+        changes = [messages.new_table(self.name)]
+        changes += [
+            messages.new_set(self.name, one)
+            for one in composition.lasting_sets(ruleset)
+        ]
+        changes += [messages.new_counter(self.name, name) for name in table.counters]
+        self.introduce(changes)
+
+    def destroy(self) -> None:
+        """Remove the table."""
+        self._channel.commit([messages.delete_table(self.name)])
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Apply changes as one transaction; Rejected tells what was wrong."""
+        self._channel.commit(changes)
+
+    def introduce(self, changes: Sequence[Change]) -> None:
+        """Apply the first changes of their kind; MissingFeature if none can be."""
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            self._explain(error)
+
+    def new_spared(self, generation: int) -> list[Change]:
+        """The changes that make empty sets of spared addresses."""
+        return [
+            messages.new_set(self.name, one)
+            for one in throttling.spared_sets(generation)
+        ]
+
+    def other_spared(self, generation: int) -> list[Change]:
+        """The changes that remove all sets of spared addresses but one generation."""
+        kept = {names.spared_set(family, generation) for family in Family}
+        return [
+            messages.delete_set(self.name, name)
+            for name in self.sets()
+            if names.is_spared_set(name) and name not in kept
+        ]
+
+    def fill(self, generation: int, family: Family, few: Bounds) -> None:
+        """Put a few more intervals into a set of spared addresses."""
+        name = names.spared_set(family, generation)
+        self._channel.commit(elements.add_intervals(self.name, name, few))
+
+    def spared_delta(self, generation: int, delta: Delta) -> list[Change]:
+        """The changes that take intervals out of the spared sets and put others in."""
+        changes = []
+        for family in Family:
+            name = names.spared_set(family, generation)
+            changes += elements.delete_intervals(
+                self.name, name, delta.removed.of(family)
+            )
+            changes += elements.add_intervals(self.name, name, delta.added.of(family))
+        return changes
+
+    def new_rules(self, table: Table) -> list[Change]:
+        """The changes that put `table`'s chains and rules in the place of any others.
+
+        Base chains go and come in the same transaction, so that no packet finds none.
+        """
+        chains = self.chains()
+        changes = [messages.delete_rules(self.name)] if chains else []
+        changes += [messages.delete_chain(self.name, name) for name in chains]
+        changes += [
+            messages.delete_set(self.name, name)
+            for name in self.sets()
+            if names.is_sampled_set(name)
+        ]
+        changes += [
+            messages.new_set(self.name, one)
+            for one in table.sets
+            if names.is_sampled_set(one.name)
+        ]
+        changes += messages.new_chains(table)
+        return changes
+
+    def sets(self) -> list[str]:
+        """The sets that the kernel has: what became of a change, it knows best."""
+        answers = self._channel.dump(messages.get_sets(self.name))
+        return [text(nft.parts(answer)[nft.SET_NAME]) for answer in answers]
+
+    def chains(self) -> list[str]:
+        """The chains that the kernel has; a base chain goes with its last interface."""
+        return [text(parts[nft.CHAIN_NAME]) for parts in self._own_chains()]
+
+    def hooked_interfaces(self) -> list[set[str]]:
+        """The interfaces of the base chains at ingress and at egress."""
+        found: dict[str, set[str]] = {names.base(point): set() for point in HookPoint}
+        for parts in self._own_chains():
+            name = text(parts[nft.CHAIN_NAME])
+            if name in found and nft.CHAIN_HOOK in parts:
+                devices = attributes(parts[nft.CHAIN_HOOK]).get(nft.HOOK_DEVICES, b"")
+                found[name] = {text(one) for _, one in each_attribute(devices)}
+        return list(found.values())
+
+    def arm(self, seconds: float) -> None:
+        """Let the throttle chains work for so long from now.
+
+        Deleting alone fails once the elements have expired, adding alone does not
+        prolong them: so add, delete, add.
+        """
+        both = [Element(key, seconds) for key in ETHERTYPE.values()]
+        add = elements.add(self.name, names.ARMED, both)
+        delete = elements.delete(self.name, names.ARMED, both)
+        self._channel.commit([*add, *delete, *add])
+
+    def disarm(self) -> None:
+        """Stop throttling at once."""
+        self._channel.commit([elements.flush(self.name, names.ARMED)])
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """Packets and bytes of each named counter."""
+        totals = {}
+        for answer in self._channel.dump(messages.get_counters(self.name)):
+            parts = nft.parts(answer)
+            count = attributes(parts[nft.OBJECT_DATA])
+            totals[text(parts[nft.OBJECT_NAME])] = (
+                number(count[nft.COUNTER_PACKETS]),
+                number(count[nft.COUNTER_BYTES]),
+            )
+        return totals
+
+    def find(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        """The element of each key in its set, as answered; None where there is none."""
+        requests = [elements.get(self.name, name, key) for name, key in keys]
+        answers: list[bytes | None] = []
+        for start in range(0, len(requests), _AT_ONCE):
+            answers += self._channel.ask(requests[start : start + _AT_ONCE])
+        return answers
+
+    def spares(self, generation: int, family: Family, addresses: Rows) -> Flags:
+        """For each row, whether the kernel's set of spared addresses holds it."""
+        starts = self.starts(generation, family, addresses)
+        return np.array([start is not None for start in starts], dtype=np.bool_)
+
+    def starts(
+        self, generation: int, family: Family, addresses: Rows
+    ) -> list[bytes | None]:
+        """For each row, where the spared interval around it begins; None without."""
+        name = names.spared_set(family, generation)
+        answers = self.find([(name, row.tobytes()) for row in addresses])
+        return [answer and elements.key_of(answer) for answer in answers]
+
+    def count(self, generation: int, family: Family) -> int | None:
+        """How many spared intervals there are; None from a kernel that does not tell.
+
+        It counts elements and halves them, so one whose end needs no element, at the
+        top of the address space, does not count. Linux tells since 6.16.
+        """
+        name = names.spared_set(family, generation)
+        [answer] = self._channel.ask([messages.get_set(self.name, name)])
+        told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
+        return None if told is None else number(told)
+
+    def _own_chains(self) -> Iterator[dict[int, memoryview]]:
+        for answer in self._channel.dump(messages.get_chains()):
+            parts = nft.parts(answer)
+            if text(parts[nft.CHAIN_TABLE]) == self.name:
+                yield parts
+
+    def _explain(self, error: Rejected) -> NoReturn:
+        where = f"nftables table netdev {self.name}"
+        first = error.failures[0]
+        if first.what == f"table {self.name}":
+            if first.number == errno.EPERM:
+                raise TableTaken(
+                    Problem(
+                        where,
+                        "belongs to another process, most likely another vpngate",
+                        "stop that one, or give this one another gateway.table",
+                    )
+                ) from error
+            if first.number == errno.EEXIST:
+                raise TableTaken(
+                    Problem(
+                        where,
+                        "exists already and is not ours",
+                        f"delete it (nft delete table netdev {self.name}), "
+                        "or choose another gateway.table",
+                    )
+                ) from error
+        if first.number in (errno.EOPNOTSUPP, errno.ENOENT):
+            raise MissingFeature(
+                Problem(
+                    where,
+                    f"the kernel cannot take {first.what}: {first}",
+                    "vpngate needs nf_tables with netdev hooks at ingress and egress "
+                    "(Linux 5.16 or later)",
+                )
+            ) from error
+        raise error

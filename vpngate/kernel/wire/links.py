@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Network interfaces: which there are, and word when one comes, goes or changes.
+
+Knows the kernel's announcements of links, qdiscs and filters; does not know which
+of them matter to whom.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import socket
+import struct
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from vpngate.errors import MissingInterface, Problem
+from vpngate.kernel.wire import tc
+from vpngate.kernel.wire.attributes import (
+    DUMP,
+    attributes,
+    each_message,
+    host_number,
+    message,
+    text,
+)
+from vpngate.kernel.wire.channel import ROUTE, Channel
+
+_GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
+_NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+_WATCHED_PARENTS = (tc.ROOT, tc.CLSACT)  # not each class's queue
+_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 5, 10, 18
+_IFLA_LINK_NETNSID = 37
+_IFLA_INFO_KIND = 1
+_OF_TC = (tc.NEW_QDISC, tc.DELETE_QDISC, tc.DELETE_FILTER)
+_UP = 0x1  # IFF_UP
+_RECEIVE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface as it is now.
+
+    parent  index of the interface it stands on (a VLAN's), 0 if none
+    master  index of the bridge or bond it is a port of, 0 if none
+    kind    what drives it, in words of rtnetlink ("veth"); empty for hardware
+    """
+
+    index: int
+    name: str
+    up: bool
+    hardware: int  # ARPHRD_*: 1 is Ethernet
+    parent: int = 0
+    master: int = 0
+    kind: str = ""
+
+
+class What(Enum):
+    """What an announcement is about."""
+
+    LINK = "link"  # came, or changed in any way
+    LINK_GONE = "link gone"
+    QDISC_GONE = "qdisc gone"  # or another took its place
+    FILTER_GONE = "filter gone"
+    UNKNOWN = "unknown"  # announcements were lost: anything may have changed
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Something changed about an interface; `link` for links alone."""
+
+    what: What
+    index: int = 0
+    link: Link | None = None
+
+
+def current_links() -> dict[str, Link]:
+    """The interfaces of this network namespace, by name."""
+    channel = Channel(ROUTE)
+    try:
+        head = _LINK.pack(0, 0, 0, 0, 0)
+        answers = channel.dump(message(_GET_LINK, DUMP, head))
+    finally:
+        channel.close()
+    links = map(_read_link, answers)
+    return {link.name: link for link in links}
+
+
+def require(names: Iterable[str]) -> None:
+    """MissingInterface, with a line for each name that no interface has."""
+    links = current_links()
+    missing = [
+        Problem(f"interface {name}", "does not exist", "check gateway.interfaces")
+        for name in names
+        if name not in links
+    ]
+    if missing:
+        raise MissingInterface(*missing)
+
+
+Listener = Callable[[Announcement], None]
+
+
+class Watcher:
+    """A thread that tells its listeners of each announcement, in that thread.
+
+    It is a thread of its own so that a busy event loop delays nobody; one is enough
+    for everybody in a network namespace.
+    """
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._telling = threading.RLock()
+        self._socket = socket.socket(
+            socket.AF_NETLINK,
+            socket.SOCK_RAW | socket.SOCK_CLOEXEC,
+            socket.NETLINK_ROUTE,
+        )
+        self._socket.bind((0, _GROUPS))
+        self._wake, self._woken = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(
+            target=self._watch, name="vpngate-links", daemon=True
+        )
+        self._thread.start()
+
+    def tell(self, listener: Listener) -> None:
+        """Call it for each announcement from now on."""
+        with self._telling:
+            self._listeners.append(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """Call it no more; not even once that this has returned."""
+        with self._telling, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
+
+    def close(self) -> None:
+        """Tell nobody any more."""
+        os.close(self._woken)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        try:
+            while all(ready != self._wake for ready, _ in poll.poll()):
+                for announcement in self._receive():
+                    self._tell(announcement)
+        finally:
+            self._socket.close()
+            os.close(self._wake)
+
+    def _tell(self, announcement: Announcement) -> None:
+        with self._telling:
+            for listener in tuple(self._listeners):
+                listener(announcement)
+
+    def _receive(self) -> list[Announcement]:
+        try:
+            return read_announcements(self._socket.recv(_RECEIVE))
+        except OSError:  # ENOBUFS: more happened than the socket could hold
+            return [Announcement(What.UNKNOWN)]
+
+
+async def changes(watcher: Watcher) -> AsyncGenerator[None, None]:
+    """A word at once, and again after each change of any link; several may be one."""
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+
+    def notice(announcement: Announcement) -> None:
+        if announcement.what in (What.LINK, What.LINK_GONE, What.UNKNOWN):
+            loop.call_soon_threadsafe(changed.set)
+
+    watcher.tell(notice)
+    try:
+        while True:
+            changed.clear()
+            yield
+            await changed.wait()
+    finally:
+        watcher.leave(notice)
+
+
+def read_announcements(datagram: bytes) -> list[Announcement]:
+    """What a datagram of the kernel's says, as far as it concerns us."""
+    return [
+        announcement
+        for kind, _, _, body in each_message(datagram)
+        if (announcement := _read(kind, body))
+    ]
+
+
+def _read(kind: int, body: memoryview) -> Announcement | None:
+    if kind in (_NEW_LINK, _DELETE_LINK) and len(body) >= _LINK.size:
+        what = What.LINK if kind == _NEW_LINK else What.LINK_GONE
+        link = _read_link(body)
+        return Announcement(what, link.index, link)
+    if kind in _OF_TC and len(body) >= tc.HEAD.size:
+        _, index, _, parent, _ = tc.HEAD.unpack_from(body)
+        if kind == tc.DELETE_FILTER:
+            return Announcement(What.FILTER_GONE, index)
+        if parent in _WATCHED_PARENTS:
+            return Announcement(What.QDISC_GONE, index)
+    return None
+
+
+def _read_link(body: bytes | memoryview) -> Link:
+    _, hardware, index, flags, _ = _LINK.unpack_from(body)
+    parts = attributes(body, _LINK.size)
+    name = text(parts.get(_IFLA_IFNAME, b""))
+    master = host_number(parts.get(_IFLA_MASTER, b""))
+    parent = host_number(parts.get(_IFLA_LINK, b""))
+    kind = text(attributes(parts.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b""))
+    if _IFLA_LINK_NETNSID in parts or kind == "veth":
+        parent = 0  # the index of another namespace's, or of the other end of a pair
+    return Link(index, name, bool(flags & _UP), hardware, parent, master, kind)

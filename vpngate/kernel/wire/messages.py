@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The changes to an nftables table, as netlink messages.
+
+Knows how tables, sets, counters, chains and rules are spelled on the wire; does not
+know sockets or what any of them is for. Elements are packed apart (`elements.py`):
+there may be millions.
+
+The bytes of a change carry no sequence number yet; whoever sends them gives one.
+"""
+
+import struct
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+from vpngate.kernel.wire import nft
+from vpngate.kernel.wire.attributes import APPEND, CREATE, DUMP, EXCLUSIVE, REQUEST
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.declarations import (
+    nft_chain_msg,
+    nft_obj_msg,
+    nft_set_msg,
+    nft_table_msg,
+    rule_msg,
+)
+from vpngate.kernel.wire.expressions import encode_rule, nested
+from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set, Table
+
+_HOST_ORDER, _NETWORK_ORDER = struct.pack("=I", 1), struct.pack("=I", 2)
+_BYTE_ORDER = {
+    DataType.MARK: _HOST_ORDER,
+    DataType.CLASSID: _HOST_ORDER,
+}
+_FLAGS = {
+    Nature.INTERVALS: {"NFT_SET_INTERVAL"},
+    Nature.EXPIRING: {"NFT_SET_TIMEOUT"},
+    Nature.DYNAMIC: {"NFT_SET_TIMEOUT", "NFT_SET_EVAL"},
+}
+
+_set_ids = count(1)
+
+
+def new_table(name: str, *, owned: bool = True) -> Change:
+    """Take the table, or fail if there is one of that name."""
+    flags = nft.OWNED if owned else 0
+    attributes = [("NFTA_TABLE_NAME", name), ("NFTA_TABLE_FLAGS", flags)]
+    return _change(
+        nft_table_msg, nft.NEW_TABLE, attributes, CREATE | EXCLUSIVE, f"table {name}"
+    )
+
+
+def delete_table(name: str) -> Change:
+    """Remove the table with all it holds."""
+    attributes = [("NFTA_TABLE_NAME", name)]
+    return _change(nft_table_msg, nft.DELETE_TABLE, attributes, 0, f"table {name}")
+
+
+def new_set(table: str, new: Set) -> Change:
+    """A set or a map."""
+    flags = set(_FLAGS[new.nature])
+    attributes: list[tuple[str, Any]] = [
+        ("NFTA_SET_TABLE", table),
+        ("NFTA_SET_NAME", new.name),
+        ("NFTA_SET_KEY_TYPE", new.key_type),
+        ("NFTA_SET_KEY_LEN", new.key_width),
+        ("NFTA_SET_ID", next(_set_ids)),
+    ]
+    user_data = [
+        (
+            "NFTNL_UDATA_SET_KEYBYTEORDER",
+            _BYTE_ORDER.get(new.key[0], _NETWORK_ORDER),
+        )
+    ]
+    if new.value is not None:
+        flags.add("NFT_SET_MAP")
+        attributes += [
+            ("NFTA_SET_DATA_TYPE", new.value),
+            ("NFTA_SET_DATA_LEN", new.value.width),
+        ]
+        user_data.append(
+            (
+                "NFTNL_UDATA_SET_DATABYTEORDER",
+                _BYTE_ORDER.get(new.value, _NETWORK_ORDER),
+            )
+        )
+    if new.timeout:
+        attributes.append(("NFTA_SET_TIMEOUT", round(new.timeout * 1000)))
+    if new.size:
+        attributes.append(("NFTA_SET_DESC", nested(("NFTA_SET_DESC_SIZE", new.size))))
+    user_data.append(("NFTNL_UDATA_SET_COMMENT", new.comment.encode() + b"\0"))
+    attributes += [("NFTA_SET_FLAGS", flags), ("NFTA_SET_USERDATA", user_data)]
+    return _change(nft_set_msg, nft.NEW_SET, attributes, CREATE, f"set {new.name}")
+
+
+def delete_set(table: str, name: str) -> Change:
+    """Remove a set that no rule names."""
+    attributes = [("NFTA_SET_TABLE", table), ("NFTA_SET_NAME", name)]
+    return _change(nft_set_msg, nft.DELETE_SET, attributes, 0, f"set {name}")
+
+
+def get_set(table: str, name: str) -> bytes:
+    """Ask for a set, without its elements."""
+    attributes = [("NFTA_SET_TABLE", table), ("NFTA_SET_NAME", name)]
+    return _encoded(nft_set_msg, nft.GET_SET, attributes, 0)
+
+
+def get_sets(table: str) -> bytes:
+    """Ask for all sets of a table, without their elements."""
+    return _encoded(nft_set_msg, nft.GET_SET, [("NFTA_SET_TABLE", table)], DUMP)
+
+
+def new_counter(table: str, name: str) -> Change:
+    """A named counter."""
+    attributes = [
+        ("NFTA_OBJ_TABLE", table),
+        ("NFTA_OBJ_NAME", name),
+        ("NFTA_OBJ_TYPE", nft.COUNTER),
+        ("NFTA_OBJ_DATA", nested()),
+    ]
+    return _change(nft_obj_msg, nft.NEW_OBJECT, attributes, CREATE, f"counter {name}")
+
+
+def get_counters(table: str) -> bytes:
+    """Ask for the table's counters."""
+    attributes = [("NFTA_OBJ_TABLE", table), ("NFTA_OBJ_TYPE", nft.COUNTER)]
+    return _encoded(nft_obj_msg, nft.GET_OBJECT, attributes, DUMP)
+
+
+def new_chain(table: str, chain: Chain) -> Change:
+    """A chain, without its rules."""
+    attributes: list[tuple[str, Any]] = [
+        ("NFTA_CHAIN_TABLE", table),
+        ("NFTA_CHAIN_NAME", chain.name),
+    ]
+    if chain.hook is not None:
+        devices = [("NFTA_DEVICE_NAME", name) for name in chain.hook.devices]
+        hook = nested(
+            ("NFTA_HOOK_HOOKNUM", chain.hook.point),
+            ("NFTA_HOOK_PRIORITY", chain.hook.priority),
+            ("NFTA_HOOK_DEVS", nested(*devices)),
+        )
+        attributes += [
+            ("NFTA_CHAIN_HOOK", hook),
+            ("NFTA_CHAIN_TYPE", "filter"),
+            ("NFTA_CHAIN_POLICY", nft.ACCEPT),
+        ]
+    what = f"chain {chain.name}"
+    return _change(nft_chain_msg, nft.NEW_CHAIN, attributes, CREATE, what)
+
+
+def delete_chain(table: str, name: str) -> Change:
+    """Remove a chain that has no rules and that no rule names."""
+    attributes = [("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", name)]
+    return _change(nft_chain_msg, nft.DELETE_CHAIN, attributes, 0, f"chain {name}")
+
+
+def get_chains() -> bytes:
+    """Ask for all chains of the family; the kernel does not pick by table."""
+    return _encoded(nft_chain_msg, nft.GET_CHAIN, [], DUMP)
+
+
+@lru_cache(maxsize=2048)  # rules are built anew at each change, and few differ
+def new_rule(table: str, chain: str, line: Line) -> Change:
+    """A rule, behind those that the chain has."""
+    attributes = [
+        ("NFTA_RULE_TABLE", table),
+        ("NFTA_RULE_CHAIN", chain),
+        ("NFTA_RULE_EXPRESSIONS", encode_rule(line.rule)),
+        ("NFTA_RULE_USERDATA", {"value": line.comment}),
+    ]
+    what = f"rule {line.comment!r} in chain {chain}"
+    return _change(rule_msg, nft.NEW_RULE, attributes, CREATE | APPEND, what)
+
+
+def delete_rules(table: str) -> Change:
+    """Remove every rule of the table."""
+    attributes = [("NFTA_RULE_TABLE", table)]
+    return _change(rule_msg, nft.DELETE_RULE, attributes, 0, "rules")
+
+
+def new_chains(table: Table) -> list[Change]:
+    """All chains of a table, then all their rules."""
+    chains = [new_chain(table.name, chain) for chain in table.chains]
+    rules = [
+        new_rule(table.name, chain.name, line)
+        for chain in table.chains
+        for line in chain.lines
+    ]
+    return chains + rules
+
+
+def _change(
+    message: type[Any],
+    kind: int,
+    attributes: list[tuple[str, Any]],
+    flags: int,
+    what: str,
+) -> Change:
+    return Change(_encoded(message, kind, attributes, flags), what)
+
+
+def _encoded(
+    message: type[Any], kind: int, attributes: list[tuple[str, Any]], flags: int
+) -> bytes:
+    encoded = message()
+    encoded["attrs"] = attributes
+    encoded["nfgen_family"] = nft.NETDEV
+    encoded["header"]["type"] = nft.SUBSYSTEM | kind
+    encoded["header"]["flags"] = REQUEST | flags
+    encoded.encode()
+    return bytes(encoded.data)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Traffic control on rtnetlink (linux/pkt_sched.h, rtnetlink.h), each number once.
+
+Knows how queueing disciplines, classes and filters are addressed, asked for and
+listed; does not know which of them are ours.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vpngate.kernel.wire.attributes import DUMP, attributes, message, text
+from vpngate.kernel.wire.channel import Channel
+
+# RTM_*
+NEW_QDISC, DELETE_QDISC, GET_QDISC = 36, 37, 38
+NEW_CLASS, DELETE_CLASS, GET_CLASS = 40, 41, 42
+NEW_FILTER, DELETE_FILTER, GET_FILTER = 44, 45, 46
+
+HEAD = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
+KIND, OPTIONS, STATISTICS = 1, 2, 7  # TCA_KIND, TCA_OPTIONS, TCA_STATS2
+STATISTICS_BASIC, STATISTICS_QUEUE = 1, 3  # TCA_STATS_*
+ACTION_KIND, ACTION_OPTIONS = 1, 2  # TCA_ACT_*
+
+# TC_H_*: parents that are no class, and the major number of what has no classes
+ROOT = 0xFFFFFFFF
+CLSACT, CLSACT_INGRESS, CLSACT_EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
+CLSACT_MAJOR = 0xFFFF  # of clsact, and of the older ingress
+
+# TCA_HTB_*, TC_LINKLAYER_ETHERNET, TCA_FQ_CODEL_LIMIT
+HTB_PARAMETERS, HTB_RATE64, HTB_CEIL64 = 1, 6, 7
+LINK_LAYER_ETHERNET = 1
+FQ_CODEL_LIMIT = 2
+TICK = 64  # nanoseconds of a time in HTB's parameters: PSCHED_SHIFT
+
+
+class Place(NamedTuple):
+    """Where an object of traffic control stands, and under which handle."""
+
+    interface: int
+    handle: int = 0
+    parent: int = 0
+    info: int = 0  # of a filter: preference and protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queueing discipline, also clsact and ingress, which queue nothing."""
+
+    interface: int
+    kind: str
+    handle: int
+    parent: int
+
+    @property
+    def major(self) -> int:
+        """The half of class ids that is its own."""
+        return self.handle >> 16
+
+
+def packed(kind: int, flags: int, place: Place, body: bytes = b"") -> bytes:
+    """A message about what stands at a place."""
+    return message(kind, flags, HEAD.pack(0, *place) + body)
+
+
+def ask(kind: int, interface: int, parent: int = 0) -> bytes:
+    """Ask for all objects of a kind on an interface; 0 stands for all interfaces."""
+    return packed(kind, DUMP, Place(interface, parent=parent))
+
+
+def queues(channel: Channel) -> list[Queue]:
+    """The queueing disciplines of all interfaces."""
+    found = []
+    for answer in channel.dump(ask(GET_QDISC, 0)):
+        _, interface, handle, parent, _ = HEAD.unpack_from(answer)
+        kind = text(attributes(answer, HEAD.size).get(KIND, b""))
+        found.append(Queue(interface, kind, handle, parent))
+    return found
