@@ -56,7 +56,7 @@ types: .venv/.done
 	@echo '== types'
 	@$(BIN)/mypy
 
-# The first two floors are pure: more than 95 % of their lines and branches.
+# The floors up to the second are pure: more than 95 % of their lines and branches.
 unit: .venv/.done
 	@echo '== unit tests'
 	@$(PYTEST) tests/unit $(UNIT) --cov --cov-report= --no-cov-on-fail

@@ -18,6 +18,7 @@ FLOORS = (
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("links", "signatures")),
     ("ground", ("recognition",)),
+    ("mezzanine", ("prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset")),
     ("second", ("plan",)),
@@ -26,7 +27,7 @@ FLOORS = (
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
 )
-PURE = ("ground", "first", "second")
+PURE = ("ground", "mezzanine", "first", "second")
 
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}
 FLOOR = {room: floor for floor, rooms in FLOORS for room in rooms}

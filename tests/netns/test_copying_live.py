@@ -36,7 +36,7 @@ from vpngate.capture.nflog import NflogCapture
 from vpngate.capture.nflog_messages import logged_packets
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Family, HookPoint
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset.copying import SAMPLE
 from vpngate.signatures import Signature
 from vpngate.signatures.predicate import matches

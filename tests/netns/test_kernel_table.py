@@ -20,7 +20,7 @@ from vpngate.kernel.netlink import Channel, Unanswered
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 pytestmark = pytest.mark.netns
 

@@ -20,7 +20,7 @@ from vpngate.registry import (
     objections,
 )
 from vpngate.registry.entries import Row
-from vpngate.registry.moments import ALWAYS, NEVER, format_moment
+from vpngate.timekeeping.moments import ALWAYS, NEVER, format_moment
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers

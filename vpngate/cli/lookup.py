@@ -16,7 +16,7 @@ from vpngate.cli.tables import aligned
 from vpngate.errors import Problem, WrongUse
 from vpngate.packets import format_address, parse_address
 from vpngate.registry import Registry
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.moments import format_moment
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers

@@ -2,7 +2,7 @@
 """Reads the machine's clocks, and remembers what they have shown.
 
 Knows which clocks there are (clock_gettime(2), and the boot id of random(4)); does
-not know what a jump means (`registry/clock.py`).
+not know what a jump means (`timekeeping/clock.py`).
 """
 
 import logging
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from vpngate.registry import When
-from vpngate.registry.clock import Reading, read_clock, restore_clock
+from vpngate.timekeeping.clock import Reading, read_clock, restore_clock
+from vpngate.timekeeping.moments import When
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

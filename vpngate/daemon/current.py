@@ -17,8 +17,8 @@ from vpngate.config import Config
 from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.kernel.plane import DataPlane
-from vpngate.registry.moments import NEVER, Span, When, span_of
 from vpngate.ruleset import Ruleset
+from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import time
 
 from vpngate.daemon.clock import WallClock
 from vpngate.registry import Registry
-from vpngate.registry.moments import format_moment, span_of
+from vpngate.timekeeping.moments import format_moment, span_of
 
 STALE_AFTER = 3  # intervals of `refresh` without success
 

@@ -18,7 +18,7 @@ from vpngate.kernel.plane import DataPlane
 from vpngate.kernel.verdicts import FlowId, identity
 from vpngate.metrics import Metrics
 from vpngate.policy import Throttle
-from vpngate.registry.moments import When
+from vpngate.timekeeping.moments import When
 
 POLL = 1.0  # seconds; a quiet capture is asked all the same, to know that it lives
 RETRY = 5.0  # seconds until the kernel is told again to end a verdict

@@ -48,7 +48,7 @@ from vpngate.registry import (
     remember_departed,
 )
 from vpngate.registry.loading import size_of_rows
-from vpngate.registry.moments import span_of
+from vpngate.timekeeping.moments import span_of
 
 # What is published stands in memory as a whole; of what it unpacks to a line does.
 _PACKED = 4

@@ -25,7 +25,7 @@ from vpngate.policy import (
     throttles,
 )
 from vpngate.recognition import Agree, Heard, Sighting
-from vpngate.registry.moments import When
+from vpngate.timekeeping.moments import When
 from vpngate.tunnels import Recogniser
 
 _log = logging.getLogger(__name__)

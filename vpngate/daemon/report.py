@@ -17,7 +17,7 @@ from vpngate.daemon.snapshot import Snapshot
 from vpngate.daemon.totals import Totals
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.moments import format_moment
 from vpngate.units import format_rate
 
 

@@ -57,7 +57,8 @@ from vpngate.kernel.shaper import ifb_name
 from vpngate.kernel.solitude import Wire
 from vpngate.kernel.trial import Feature
 from vpngate.packets import Direction, HookPoint
-from vpngate.registry import Intervals, empty_registry
+from vpngate.prefixes.intervals import Intervals
+from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
 from vpngate.tunnels import all_tunnels
 

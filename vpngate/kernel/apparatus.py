@@ -26,7 +26,7 @@ from vpngate.kernel.totals import total
 from vpngate.packets import Family
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Rows
+from vpngate.prefixes.rows import Rows
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table

@@ -16,7 +16,8 @@ import numpy as np
 from vpngate.kernel import messages
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import HEADER, attribute, attributes
-from vpngate.registry.intervals import Bounds, following
+from vpngate.prefixes.intervals import Bounds
+from vpngate.prefixes.rows import following
 
 _TABLE, _SET, _ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*
 _LIST_ELEMENT = 1

@@ -19,7 +19,8 @@ from vpngate.kernel.elements import Element
 from vpngate.kernel.messages import Change
 from vpngate.kernel.netlink import Channel, Rejected, attributes, each_attribute
 from vpngate.packets import Family, HookPoint
-from vpngate.registry.intervals import Bounds, Delta, Flags, Rows
+from vpngate.prefixes.intervals import Bounds, Delta
+from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Table

@@ -14,7 +14,8 @@ from vpngate.kernel.messages import Change
 from vpngate.kernel.owned_table import OwnedTable
 from vpngate.kernel.pace import Pace
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Intervals, Rows
+from vpngate.prefixes.intervals import Bounds, Intervals
+from vpngate.prefixes.rows import Rows
 
 
 class SparedSets:

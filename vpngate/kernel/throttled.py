@@ -23,7 +23,8 @@ from vpngate.kernel.shaper import Shaper
 from vpngate.kernel.verdicts import FlowId, Held, Verdicts, identity, minor
 from vpngate.packets import Direction, Family
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Flags, Intervals, rows_of
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.rows import Flags, rows_of
 from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.

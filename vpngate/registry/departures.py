@@ -15,13 +15,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.prefix import parse_prefix
+from vpngate.prefixes.rows import Flags
 from vpngate.registry.entries import Entries, Row, draw_up, rows_of_roll
 from vpngate.registry.intake import check_registration, parse_tunnels
-from vpngate.registry.intervals import Flags, Intervals
-from vpngate.registry.moments import NEVER, Span, When, span_of
-from vpngate.registry.prefixes import parse_prefix
 from vpngate.registry.snapshot import Registry, Unread
 from vpngate.registry.terms import Terms
+from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 
 
 def carry_over(old: Registry, new: Registry, grace: float, now: When) -> Registry:

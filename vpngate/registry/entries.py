@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Flags, Keys, keys
-from vpngate.registry.moments import NEVER, Span
-from vpngate.registry.prefixes import Prefix
+from vpngate.prefixes.intervals import Bounds
+from vpngate.prefixes.prefix import Prefix
+from vpngate.prefixes.rows import Flags, Keys, keys
 from vpngate.registry.terms import Terms, TermsTable
 from vpngate.registry.tree import PrefixTree, Tree4, Tree6, column, preorder
+from vpngate.timekeeping.moments import NEVER, Span
 
 _NUMBER = array("I").itemsize  # bytes in the number of a registration's terms
 _NAME_LENGTHS = [bytes([length]) for length in range(256)]

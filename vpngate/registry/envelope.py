@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vpngate.errors import InvalidRegistry, Problem
+from vpngate.prefixes.prefix import parse_prefix
 from vpngate.registry.intake import Fields, Intake, bare, shorten
 from vpngate.registry.jsontext import JsonText, KeyTwice
-from vpngate.registry.moments import parse_moment
-from vpngate.registry.prefixes import parse_prefix
+from vpngate.timekeeping.moments import parse_moment
 
 _MAX_KEYS = 64  # of the envelope, known or not
 _MAX_NAME = 128  # characters

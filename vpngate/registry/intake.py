@@ -11,11 +11,11 @@ from typing import NamedTuple, NoReturn
 
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.expansion import look_at_nothing
+from vpngate.prefixes.prefix import Prefix, pack_prefix, parse_prefix
 from vpngate.registry.entries import Draft, Roll
-from vpngate.registry.moments import ALWAYS, NEVER, parse_moment
-from vpngate.registry.prefixes import Prefix, pack_prefix, parse_prefix
 from vpngate.registry.snapshot import Unread
 from vpngate.registry.terms import Terms
+from vpngate.timekeeping.moments import ALWAYS, NEVER, parse_moment
 
 _REGISTRATION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _TUNNEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from vpngate.packets import Family
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.prefix import Prefix
 from vpngate.registry.entries import Roll, draw_up
-from vpngate.registry.intervals import Intervals
-from vpngate.registry.moments import EVER, NEVER, Span, When, span_of
-from vpngate.registry.prefixes import Prefix
 from vpngate.registry.registration import Registration, point_at
+from vpngate.timekeeping.moments import EVER, NEVER, Span, When, span_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vpngate.registry.intervals import Flags
-from vpngate.registry.moments import ALWAYS, NEVER, Span
+from vpngate.prefixes.rows import Flags
+from vpngate.timekeeping.moments import ALWAYS, NEVER, Span
 
 Moments = NDArray[np.float64]
 

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Flags, Rows, keys
-from vpngate.registry.prefixes import host_masks
+from vpngate.prefixes.intervals import Bounds
+from vpngate.prefixes.prefix import host_masks
+from vpngate.prefixes.rows import Flags, Rows, keys
 
 Places = NDArray[np.int64]
 

@@ -18,7 +18,8 @@ from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.recognition import Agree
-from vpngate.registry import Limits, Registry, When, load
+from vpngate.registry import Limits, Registry, load
+from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_tunnels
 
 NOW = 1_800_000_000.0

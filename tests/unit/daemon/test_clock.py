@@ -8,8 +8,8 @@ import pytest
 
 from vpngate.daemon import clock as daemon_clock
 from vpngate.daemon.clock import WallClock, read_machine
-from vpngate.registry import Span
-from vpngate.registry.clock import Reading
+from vpngate.timekeeping.clock import Reading
+from vpngate.timekeeping.moments import Span
 
 START = 1_700_000_000.0
 HOUR = 3600.0

@@ -24,8 +24,8 @@ from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address
 from vpngate.policy import Throttle
-from vpngate.registry.moments import Span, When, format_moment
 from vpngate.ruleset import Ruleset
+from vpngate.timekeeping.moments import Span, When, format_moment
 
 
 def with_stranger(old: Snapshot) -> Snapshot:

@@ -33,7 +33,7 @@ from vpngate.errors import (
 )
 from vpngate.feed import NoSourceAnswered, Store
 from vpngate.registry import Accept
-from vpngate.registry.clock import Reading
+from vpngate.timekeeping.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
 

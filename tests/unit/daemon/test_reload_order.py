@@ -17,8 +17,8 @@ from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
 from vpngate.feed.manifest import FileRecord, _page_digest
 from vpngate.registry import load
-from vpngate.registry.clock import Reading
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.clock import Reading
+from vpngate.timekeeping.moments import format_moment
 
 
 @pytest.fixture

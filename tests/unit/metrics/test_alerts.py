@@ -20,7 +20,7 @@ from tests.house import ROOT
 from tests.unit.daemon.gatehouse import NOW, REGISTRY, Gatehouse
 from tests.unit.daemon.test_reload import Desk
 from vpngate.errors import VpngateError
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.moments import format_moment
 
 RULES = ROOT / "config" / "alerts.yml"
 OPERATING = ROOT / "docs" / "operating.md"

@@ -4,8 +4,8 @@
 import pytest
 
 from vpngate.packets import Family
+from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import (
-    Intervals,
     Limits,
     Registry,
     carry_over,

@@ -7,10 +7,10 @@ from typing import NoReturn
 import pytest
 
 from vpngate.packets import Family, parse_address
+from vpngate.prefixes.prefix import Prefix
 from vpngate.registry import (
     Limits,
     Registry,
-    Span,
     carry_over,
     empty_registry,
     load,
@@ -18,7 +18,7 @@ from vpngate.registry import (
     remember_departed,
 )
 from vpngate.registry.departures import in_force_count, removed_count
-from vpngate.registry.prefixes import Prefix
+from vpngate.timekeeping.moments import Span
 
 NOW = 1_800_000_000.0  # 2027-01-15
 HOUR, DAY = 3600.0, 86400.0

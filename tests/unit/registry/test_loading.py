@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import Family, parse_address
+from vpngate.prefixes.prefix import parse_prefix
 from vpngate.registry import Limits, Loaded, Registry, intake, load
 from vpngate.registry.intake import parse_tunnels
-from vpngate.registry.prefixes import parse_prefix
 from vpngate.registry.terms import TermsTable
 
 HEADER = "prefix,registration,tunnels,valid_from,valid_until\n"

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from vpngate.registry import Clock, Reading, Span, read_clock, restore_clock
+from vpngate.timekeeping.clock import Clock, Reading, read_clock, restore_clock
+from vpngate.timekeeping.moments import Span
 
 NOW = 1_800_000_000.0
 HOUR, YEAR = 3600.0, 31_536_000.0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpngate.packets import Family
-from vpngate.registry.prefixes import (
+from vpngate.prefixes.prefix import (
     Prefix,
     host_masks,
     pack_prefix,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Moments and spans of time, and how a registry writes them.
+"""Moments and spans of time, and how they are written.
 
 Knows ISO 8601 dates and that a clock may be in doubt; does not know what time it
 is. A moment is a number of seconds since the epoch.

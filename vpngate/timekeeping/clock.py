@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from vpngate.registry.moments import Span
+from vpngate.timekeeping.moments import Span
 
 # What time servers correct without being asked twice.
 TOLERANCE = 60.0  # seconds

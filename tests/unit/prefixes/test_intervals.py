@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from vpngate.packets import Family, parse_address
-from vpngate.registry.intervals import (
-    Bounds,
-    Intervals,
-    following,
-    merge,
-    places,
-    preceding,
-    rows_of,
-)
+from vpngate.prefixes.intervals import Bounds, Intervals, merge
+from vpngate.prefixes.rows import following, places, preceding, rows_of
 
 # A window of 48 addresses each; the last one ends where the address space does.
 BOTTOM, MIDDLE, TOP = "bottom", "middle", "top"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpngate.registry.moments import Span, format_moment, parse_moment, span_of
+from vpngate.timekeeping.moments import Span, format_moment, parse_moment, span_of
 
 
 @pytest.mark.parametrize(
