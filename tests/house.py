@@ -29,6 +29,27 @@ FLOORS = (
 )
 PURE = ("ground", "mezzanine", "first", "second")
 
+# The floors inside a room, from the ground up: its files, and its rooms as a whole.
+# What is not named here imports in no circle.
+WITHIN = {
+    "prefixes": (("prefix", "rows"), ("intervals",)),
+    "registry": (
+        ("columns",),
+        ("registration",),
+        ("registry",),
+        ("reading",),
+        ("grace",),
+        ("comparison", "guard"),
+    ),
+    "registry.columns": (("terms", "tree"), ("entries",)),
+    "registry.grace": (("departures", "persistence"),),
+    "registry.reading": (
+        ("content", "jsontext", "row_checks"),
+        ("csvtext", "envelope"),
+        ("loading",),
+    ),
+}
+
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}
 FLOOR = {room: floor for floor, rooms in FLOORS for room in rooms}
 
@@ -56,6 +77,39 @@ def imports(path: Path) -> Iterator[str]:
             module = node.module or ""
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def members(folder: Path) -> list[str]:
+    """What stands at one level: modules and folders of modules, by name."""
+    names = {
+        path.relative_to(folder).parts[0].removesuffix(".py")
+        for path in folder.rglob("*.py")
+    }
+    return sorted(name for name in names if not name.startswith("__"))
+
+
+def folders() -> Iterator[Path]:
+    """The package, and every folder of modules below."""
+    yield from (path.parent for path in sorted(PACKAGE.rglob("__init__.py")))
+
+
+def dotted(path: Path) -> str:
+    """The name of a module or folder, the package's left out."""
+    return ".".join(path.relative_to(PACKAGE).parts).removesuffix(".py")
+
+
+def members_known(folder: Path, member: str) -> set[str]:
+    """What one member of a folder imports of the others."""
+    above = ".".join(("vpngate", *folder.relative_to(PACKAGE).parts, ""))
+    path = folder / member
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    known = {
+        module.removeprefix(above).split(".")[0]
+        for file in files
+        for module in imports(file)
+        if module.startswith(above)
+    }
+    return known & set(members(folder)) - {member}
 
 
 def rooms_known(path: Path) -> set[str]:

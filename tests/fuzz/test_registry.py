@@ -21,7 +21,7 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.entries import rows_of_roll
+from vpngate.registry.columns.entries import rows_of_roll
 from vpngate.timekeeping.clock import Clock, Reading, read_clock, restore_clock
 
 NOW = 1_800_000_000.0

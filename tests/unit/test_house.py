@@ -8,6 +8,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,20 @@ from tests.house import (
     PACKAGE,
     PURE,
     ROOT,
+    WITHIN,
+    dotted,
+    folders,
     imports,
+    members,
+    members_known,
     room_of,
     rooms_known,
     sources,
 )
 
 FILE_LINES = 320
+LEVEL_FILES = 12
+UNSORTED = {"capture", "cli", "daemon", "feed", "kernel"}  # rooms without rooms yet
 TEST_LINES = 450  # tables of cases are long
 FUNCTION_LINES = 45
 LICENCE = "# SPDX-License-Identifier: GPL-2.0-or-later"
@@ -58,6 +66,9 @@ IMPURE = {
 NOW_AND_FILES = {"datetime.now", "datetime.utcnow", "datetime.today", "open", "input"}
 
 FILES = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sources()]
+FOLDERS = [
+    pytest.param(folder, id=str(folder.relative_to(ROOT))) for folder in folders()
+]
 EVERY_FILE = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
     for folder in ("vpngate", "tests", "bench")
@@ -76,6 +87,34 @@ def test_imports_go_down_only(path: Path) -> None:
     if room:
         up = {known for known in rooms_known(path) if LEVEL[known] >= LEVEL[room]}
         assert up == set(), f"{room} is below or beside what it imports"
+
+
+@pytest.mark.parametrize("room", WITHIN)
+def test_imports_go_down_inside_a_room(room: str) -> None:
+    folder = PACKAGE.joinpath(*room.split("."))
+    level = {name: at for at, names in enumerate(WITHIN[room]) for name in names}
+    assert sorted(level) == members(folder), "tests/house.py gives each its floor"
+    up = {
+        (name, known)
+        for name in level
+        for known in members_known(folder, name)
+        if level[known] >= level[name]
+    }
+    assert up == set()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nothing_is_imported_in_a_circle(folder: Path) -> None:
+    graph = {name: members_known(folder, name) for name in members(folder)}
+    tuple(TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_level_is_seen_at_a_glance(folder: Path) -> None:
+    files = [name for name in members(folder) if not (folder / name).is_dir()]
+    assert len(files) <= LEVEL_FILES or dotted(folder) in UNSORTED, (
+        "which rooms would this one have?"
+    )
 
 
 @pytest.mark.parametrize("path", FILES)

@@ -19,7 +19,7 @@ from vpngate.registry import (
     compare,
     objections,
 )
-from vpngate.registry.entries import Row
+from vpngate.registry.columns.entries import Row
 from vpngate.timekeeping.moments import ALWAYS, NEVER, format_moment
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.loading import size_of_rows
+from vpngate.registry.reading.loading import size_of_rows
 from vpngate.timekeeping.moments import span_of
 
 # What is published stands in memory as a whole; of what it unpacks to a line does.

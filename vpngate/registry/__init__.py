@@ -8,11 +8,10 @@ in doubt.
 """
 
 from vpngate.registry.comparison import Change, Comparison, Impact, compare, impact
-from vpngate.registry.departures import (
+from vpngate.registry.grace.departures import (
     carry_over,
-    recall_departed,
-    remember_departed,
 )
+from vpngate.registry.grace.persistence import recall_departed, remember_departed
 from vpngate.registry.guard import (
     Accept,
     GuardSettings,
@@ -21,9 +20,9 @@ from vpngate.registry.guard import (
     guard,
     objections,
 )
-from vpngate.registry.loading import Limits, Loaded, load
+from vpngate.registry.reading.loading import Limits, Loaded, load
 from vpngate.registry.registration import Registration
-from vpngate.registry.snapshot import Registry, empty_registry
+from vpngate.registry.registry import Registry, empty_registry
 
 __all__ = [
     "Accept",

@@ -16,8 +16,8 @@ import numpy as np
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix
-from vpngate.registry.entries import Entries, Row
-from vpngate.registry.snapshot import Registry
+from vpngate.registry.columns.entries import Entries, Row
+from vpngate.registry.registry import Registry
 from vpngate.timekeeping.moments import When
 
 

@@ -17,9 +17,9 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix
 from vpngate.prefixes.rows import rows_of
-from vpngate.registry.entries import Row, draw_up
-from vpngate.registry.snapshot import Registry
-from vpngate.registry.terms import Terms
+from vpngate.registry.columns.entries import Row, draw_up
+from vpngate.registry.columns.terms import Terms
+from vpngate.registry.registry import Registry
 from vpngate.timekeeping.moments import ALWAYS, NEVER
 
 REGISTRIES = 200

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import Family, parse_address
 from vpngate.prefixes.prefix import parse_prefix
-from vpngate.registry import Limits, Loaded, Registry, intake, load
-from vpngate.registry.intake import parse_tunnels
-from vpngate.registry.terms import TermsTable
+from vpngate.registry import Limits, Loaded, Registry, load
+from vpngate.registry.columns.terms import TermsTable
+from vpngate.registry.reading import row_checks
+from vpngate.registry.reading.row_checks import parse_tunnels
 
 HEADER = "prefix,registration,tunnels,valid_from,valid_until\n"
 ANY_SHARE = Limits(max_rejected=1.0)
@@ -262,7 +263,7 @@ def test_what_a_rejected_row_may_have_been_about_is_remembered() -> None:
 def test_too_many_rejected_rows_to_tell_apart_hold_everyone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "_MAX_UNREAD", 10)
+    monkeypatch.setattr(row_checks, "_MAX_UNREAD", 10)
     rows = [f"10.0.{n}.1/24,R-{n}\n" for n in range(11)]
     unread = read(HEADER + "".join(rows[:10])).registry.unread
     assert len(unread.registrations) == 10
@@ -285,7 +286,7 @@ def test_a_tunnel_list_too_many_is_refused_by_name(
 
 
 def test_many_different_dates_are_all_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "_MAX_ENDINGS", 100)
+    monkeypatch.setattr(row_checks, "_MAX_ENDINGS", 100)
     rng = random.Random(5)
     hours = [rng.randrange(10**6) for _ in range(1000)]
     rows = [

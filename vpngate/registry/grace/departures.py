@@ -2,26 +2,22 @@
 """Who would lose their standing from one registry to the next, and the grace they get.
 
 Knows two registries and the present; does not know whether the new one may be used
-(`guard.py`), or where the departed are remembered between two runs.
+(`guard.py`), or how the departed are remembered (`persistence.py`).
 
 A prefix is judged by its addresses, not by its row: one that is cut in two, merged
 into a larger one, or moved to another registration has lost nothing. One that is
 still there, with dates that no longer hold, has.
 """
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from vpngate.prefixes.intervals import Intervals
-from vpngate.prefixes.prefix import parse_prefix
 from vpngate.prefixes.rows import Flags
-from vpngate.registry.entries import Entries, Row, draw_up, rows_of_roll
-from vpngate.registry.intake import check_registration, parse_tunnels
-from vpngate.registry.snapshot import Registry, Unread
-from vpngate.registry.terms import Terms
+from vpngate.registry.columns.entries import Entries, Row, draw_up
+from vpngate.registry.registry import Registry, Unread
 from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 
 
@@ -98,29 +94,3 @@ def _leaving(
             # Not later than now: a clock that was ahead once adds no grace.
             gone = min(terms.gone_since, span.latest)
         yield Row(prefix, name, terms._replace(gone_since=gone))
-
-
-def remember_departed(registry: Registry) -> bytes:
-    """Those whom only earlier loads had, as text to be kept between two runs."""
-    lines = [
-        f"{prefix},{name},{'+'.join(terms.tunnels)},"
-        f"{terms.valid_from!r},{terms.valid_until!r},{terms.gone_since!r}\n"
-        for prefix, name, terms in rows_of_roll(registry.kept)
-    ]
-    return "".join(lines).encode()
-
-
-def recall_departed(registry: Registry, memory: bytes) -> Registry:
-    """The registry with the departed of an earlier run; ValueError on damage."""
-    return replace(registry, kept=draw_up(_recalled(memory.decode().splitlines())))
-
-
-def _recalled(lines: Iterable[str]) -> Iterator[Row]:
-    for line in lines:
-        prefix, name, tunnels, since, until, gone = line.split(",")
-        check_registration(name)
-        moments = float(since), float(until), float(gone)
-        if any(map(math.isnan, moments)):
-            raise ValueError("a moment that is none")
-        terms = Terms(parse_tunnels(tunnels), *moments)
-        yield Row(parse_prefix(prefix), name, terms)

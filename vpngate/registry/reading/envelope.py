@@ -2,8 +2,8 @@
 """The registry as JSON: an envelope around the registrations.
 
 Knows the envelope's keys and their types; does not know what a row's field may hold
-(`intake.py`), or how JSON is read (`jsontext.py`). The list of registrations is read
-an item at a time, so that a large one never stands in memory as objects.
+(`row_checks.py`), or how JSON is read (`jsontext.py`). The list of registrations is
+read an item at a time, so that a large one never stands in memory as objects.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,8 +12,8 @@ from typing import Any
 
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.prefixes.prefix import parse_prefix
-from vpngate.registry.intake import Fields, Intake, bare, shorten
-from vpngate.registry.jsontext import JsonText, KeyTwice
+from vpngate.registry.reading.jsontext import JsonText, KeyTwice
+from vpngate.registry.reading.row_checks import Fields, Intake, bare, shorten
 from vpngate.timekeeping.moments import parse_moment
 
 _MAX_KEYS = 64  # of the envelope, known or not

@@ -17,7 +17,7 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.departures import in_force_count, removed_count
+from vpngate.registry.grace.departures import in_force_count, removed_count
 from vpngate.timekeeping.moments import Span
 
 NOW = 1_800_000_000.0  # 2027-01-15

@@ -9,7 +9,7 @@ import pytest
 
 from vpngate.errors import InvalidRegistry
 from vpngate.expansion import look_at_nothing
-from vpngate.registry.compression import Content
+from vpngate.registry.reading.content import Content
 
 CONTENT = b"prefix,registration\n" * 1000
 

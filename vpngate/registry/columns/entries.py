@@ -21,8 +21,8 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds
 from vpngate.prefixes.prefix import Prefix
 from vpngate.prefixes.rows import Flags, Keys, keys
-from vpngate.registry.terms import Terms, TermsTable
-from vpngate.registry.tree import PrefixTree, Tree4, Tree6, column, preorder
+from vpngate.registry.columns.terms import Terms, TermsTable
+from vpngate.registry.columns.tree import PrefixTree, Tree4, Tree6, column, preorder
 from vpngate.timekeeping.moments import NEVER, Span
 
 _NUMBER = array("I").itemsize  # bytes in the number of a registration's terms

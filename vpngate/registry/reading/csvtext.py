@@ -2,7 +2,7 @@
 """The registry as CSV: a header, then a registration a line (RFC 4180).
 
 Knows lines, quotes, comments and columns; does not know what a field may hold
-(`intake.py`). A field never spans lines, so that a stray quote costs one row and
+(`row_checks.py`). A field never spans lines, so that a stray quote costs one row and
 not all that follow.
 """
 
@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Iterator
 
 from vpngate.errors import InvalidRegistry, Problem
-from vpngate.registry.intake import Fields, Intake, bare, shorten
+from vpngate.registry.reading.row_checks import Fields, Intake, bare, shorten
 
 _REQUIRED = ("prefix", "registration")
 _MAX_LINE = 64 * 1024  # characters, of a comment too: no more of one is kept
@@ -27,7 +27,7 @@ def place_of(line: int, field: str) -> str:
     return f"line {line}, {field}" if field else f"line {line}"
 
 
-def read_sheet(content: Iterable[bytes], intake: Intake) -> None:
+def read_csv(content: Iterable[bytes], intake: Intake) -> None:
     """Hands each row of a CSV to the intake; InvalidRegistry if there is no header.
 
     `content` comes in pieces; one line of it stands in memory at a time.

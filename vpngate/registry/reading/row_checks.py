@@ -12,9 +12,9 @@ from typing import NamedTuple, NoReturn
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.expansion import look_at_nothing
 from vpngate.prefixes.prefix import Prefix, pack_prefix, parse_prefix
-from vpngate.registry.entries import Draft, Roll
-from vpngate.registry.snapshot import Unread
-from vpngate.registry.terms import Terms
+from vpngate.registry.columns.entries import Draft, Roll
+from vpngate.registry.columns.terms import Terms
+from vpngate.registry.registry import Unread
 from vpngate.timekeeping.moments import ALWAYS, NEVER, parse_moment
 
 _REGISTRATION = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import parse_address
 from vpngate.prefixes.prefix import parse_prefix
-from vpngate.registry import Limits, Loaded, jsontext, load
+from vpngate.registry import Limits, Loaded, load
+from vpngate.registry.reading import jsontext
 
 ITEM = {"prefix": "203.0.113.0/24", "registration": "R-1001"}
 WHOLE = {

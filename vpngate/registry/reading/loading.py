@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.expansion import look_at_nothing
-from vpngate.registry import envelope, sheet
-from vpngate.registry.compression import Content
-from vpngate.registry.entries import draw_up
-from vpngate.registry.envelope import Envelope
-from vpngate.registry.intake import Intake
-from vpngate.registry.snapshot import Registry
+from vpngate.registry.columns.entries import draw_up
+from vpngate.registry.reading import csvtext, envelope
+from vpngate.registry.reading.content import Content
+from vpngate.registry.reading.envelope import Envelope
+from vpngate.registry.reading.row_checks import Intake
+from vpngate.registry.registry import Registry
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -95,8 +95,8 @@ def load(
         intake = limits.intake(envelope.place_of, look)
         frame = envelope.read_envelope(content, intake)
     else:
-        intake = limits.intake(sheet.place_of, look)
-        sheet.read_sheet(content, intake)
+        intake = limits.intake(csvtext.place_of, look)
+        csvtext.read_csv(content, intake)
         frame = Envelope()
     look()
     _check_share(intake, limits)

@@ -3,7 +3,7 @@
 
 Knows the registrations of one load, those that an earlier load had and that still
 stand, and the envelope around them; does not know how it was read, whether it may
-be used (`guard.py`), or what came before it (`departures.py`).
+be used (`guard.py`), or what came before it (`grace`).
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from functools import cached_property
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix
-from vpngate.registry.entries import Roll, draw_up
+from vpngate.registry.columns.entries import Roll, draw_up
 from vpngate.registry.registration import Registration, point_at
 from vpngate.timekeeping.moments import EVER, NEVER, Span, When, span_of
 
