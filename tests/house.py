@@ -32,6 +32,20 @@ PURE = ("ground", "mezzanine", "first", "second")
 # The floors inside a room, from the ground up: its files, and its rooms as a whole.
 # What is not named here imports in no circle.
 WITHIN = {
+    "feed": (
+        ("faults",),
+        ("answer", "minisign", "schedule"),
+        ("settings",),
+        ("sources", "state"),
+        ("feed",),
+    ),
+    "feed.sources": (
+        ("deadline", "localfile"),
+        ("gzip_check", "tls_client"),
+        ("https",),
+        ("delivery",),
+    ),
+    "feed.state": (("manifest", "statefolder"), ("store",)),
     "prefixes": (("prefix", "rows"), ("intervals",)),
     "registry": (
         ("columns",),

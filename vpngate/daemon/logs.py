@@ -81,7 +81,7 @@ def set_up(
 
 
 def _room(record: logging.LogRecord) -> str:
-    """The room that speaks: `feed` for `vpngate.feed.https`."""
+    """The room that speaks: `feed` for `vpngate.feed.sources.https`."""
     return record.name.removeprefix("vpngate.").partition(".")[0]
 
 

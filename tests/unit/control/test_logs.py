@@ -10,7 +10,7 @@ import pytest
 
 from vpngate.daemon import logs
 
-LOG = logging.getLogger("vpngate.feed.https")
+LOG = logging.getLogger("vpngate.feed.sources.https")
 
 
 @pytest.fixture(autouse=True)

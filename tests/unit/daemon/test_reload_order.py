@@ -15,7 +15,7 @@ from tests.unit.daemon.test_reload import Desk
 from vpngate.daemon import keeper
 from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
-from vpngate.feed.manifest import FileRecord, _page_digest
+from vpngate.feed.state.manifest import FileRecord, _page_digest
 from vpngate.registry import load
 from vpngate.timekeeping.clock import Reading
 from vpngate.timekeeping.moments import format_moment

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpngate.feed.answer import Condition, Validators
-from vpngate.feed.manifest import FileRecord, Manifest, _page_digest
+from vpngate.feed.state.manifest import FileRecord, Manifest, _page_digest
 
 text = st.text(max_size=20)
 line = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)

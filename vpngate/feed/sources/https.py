@@ -19,9 +19,9 @@ from urllib3 import BaseHTTPResponse
 
 from vpngate import __version__
 from vpngate.feed.answer import Condition
-from vpngate.feed.exchange import Transport
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.settings import HttpsAddress, parse_https
+from vpngate.feed.sources.tls_client import Transport
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP = frozenset({"gzip", "x-gzip"})

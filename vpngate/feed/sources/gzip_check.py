@@ -7,8 +7,8 @@ has to be one, holds. Raises FeedFault.
 """
 
 from vpngate.expansion import MAGIC, Bounds, NotExpanded, TooLarge, expand
-from vpngate.feed.deadline import Deadline
 from vpngate.feed.faults import Reason, fault
+from vpngate.feed.sources.deadline import Deadline
 
 
 def check_expansion(data: bytes, max_bytes: int, where: str, end: Deadline) -> None:

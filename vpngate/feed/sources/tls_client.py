@@ -18,9 +18,9 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from vpngate.errors import FeedFault
-from vpngate.feed.deadline import Deadline
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.settings import HttpsAddress, Limits
+from vpngate.feed.sources.deadline import Deadline
 
 _HTTPS_PORT = 443
 _CHUNK = 1 << 16

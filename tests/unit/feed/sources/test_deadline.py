@@ -5,8 +5,8 @@ import time
 import pytest
 
 from vpngate.errors import FeedFault
-from vpngate.feed.deadline import Deadline
 from vpngate.feed.faults import Reason
+from vpngate.feed.sources.deadline import Deadline
 
 
 def test_cuts_who_drips() -> None:

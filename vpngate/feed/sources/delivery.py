@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from vpngate.errors import FeedFault
-from vpngate.feed import https
 from vpngate.feed.answer import Answer, Condition, Fetched, NotModified, Validators
-from vpngate.feed.deadline import Deadline
-from vpngate.feed.exchange import Transport
-from vpngate.feed.expand import check_expansion
 from vpngate.feed.faults import Reason, fault
-from vpngate.feed.localfile import read_file
 from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify
 from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, Source
+from vpngate.feed.sources import https
+from vpngate.feed.sources.deadline import Deadline
+from vpngate.feed.sources.gzip_check import check_expansion
+from vpngate.feed.sources.localfile import read_file
+from vpngate.feed.sources.tls_client import Transport
 
 
 @dataclass(frozen=True, slots=True)

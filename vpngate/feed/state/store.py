@@ -23,9 +23,9 @@ from pathlib import Path
 from vpngate.errors import FeedFault
 from vpngate.feed.answer import Validators
 from vpngate.feed.faults import Reason, fault
-from vpngate.feed.manifest import FileRecord, Manifest, digest
 from vpngate.feed.minisign import PublicKey, verify
-from vpngate.feed.statefolder import StateFolder
+from vpngate.feed.state.manifest import FileRecord, Manifest, digest
+from vpngate.feed.state.statefolder import StateFolder
 
 _MANIFEST = "last-good.json"
 _SET_ASIDE = "set-aside.json"  # the same, of a state that was no use

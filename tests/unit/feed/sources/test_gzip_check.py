@@ -7,9 +7,9 @@ import pytest
 
 from vpngate.errors import FeedFault
 from vpngate.expansion import Bounds, expand
-from vpngate.feed.deadline import Deadline
-from vpngate.feed.expand import check_expansion
 from vpngate.feed.faults import Reason
+from vpngate.feed.sources.deadline import Deadline
+from vpngate.feed.sources.gzip_check import check_expansion
 
 CONTENT = b"prefix,registration\n" * 1000
 
