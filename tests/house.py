@@ -32,6 +32,27 @@ PURE = ("ground", "mezzanine", "first", "second")
 # The floors inside a room, from the ground up: its files, and its rooms as a whole.
 # What is not named here imports in no circle.
 WITHIN = {
+    "daemon": (
+        ("outside", "snapshot", "threads", "wall_clock"),
+        ("capture_and_plane", "facts", "machine", "traffic"),
+        ("in_force",),
+        ("wellbeing",),
+        ("supply",),
+        ("reloader",),
+        ("reload_requests",),
+        ("gateway",),
+    ),
+    "daemon.outside": (
+        ("client", "logs", "served_pages", "service_manager"),
+        ("control",),
+    ),
+    "daemon.supply": (("memory", "registry_keys"), ("keeper",), ("fetches",)),
+    "daemon.traffic": (("pipeline", "second_reader"), ("capture_loop",)),
+    "daemon.wellbeing": (
+        ("deadman", "freshness", "kernel_counters"),
+        ("health",),
+        ("report",),
+    ),
     "feed": (
         ("faults",),
         ("answer", "minisign", "schedule"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vpngate.cli import inputs, options
 from vpngate.cli.tables import aligned
 from vpngate.config import examine_config
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 from vpngate.errors import InvalidConfig
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 from vpngate.capture.source import Captured
 from vpngate.config import Config, parse_config
-from vpngate.daemon.current import Current
-from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.in_force import Current
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.second_reading.confirmations import CONFIRMATIONS, TUNNELS, heard
 from tests.unit.tunnels import crafting
 from tests.unit.tunnels import test_ipsec as ipsec_
-from vpngate.daemon.second_reader import CORE_SHARE, SecondReaders
+from vpngate.daemon.traffic.second_reader import CORE_SHARE, SecondReaders
 from vpngate.metrics import Metrics
 from vpngate.packets import Packet, Transport, format_address
 from vpngate.recognition import Heard, SecondReader, Tunnel

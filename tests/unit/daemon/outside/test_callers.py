@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from vpngate.daemon import control
-from vpngate.daemon.client import request
-from vpngate.daemon.control import ControlServer, flags
+from vpngate.daemon.outside import control
+from vpngate.daemon.outside.client import request
+from vpngate.daemon.outside.control import ControlServer, flags
 from vpngate.errors import DaemonBusy, WrongUse
 
 

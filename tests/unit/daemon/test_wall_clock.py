@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vpngate.daemon import clock as daemon_clock
-from vpngate.daemon.clock import WallClock, read_machine
+from vpngate.daemon import wall_clock
+from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.timekeeping.clock import Reading
 from vpngate.timekeeping.moments import Span
 
@@ -77,5 +77,5 @@ def test_the_clock_is_read_also_when_no_file_can_be_opened(
 ) -> None:
     """It is read for each packet: a machine out of file descriptors ends nothing."""
     boot = read_machine().boot
-    monkeypatch.setattr(daemon_clock, "_BOOT_ID", tmp_path / "none")
+    monkeypatch.setattr(wall_clock, "_BOOT_ID", tmp_path / "none")
     assert read_machine().boot == boot

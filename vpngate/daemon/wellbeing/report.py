@@ -8,13 +8,13 @@ no prefix of anyone is in it.
 from typing import Any
 
 from vpngate import __version__
-from vpngate.daemon.current import Current
-from vpngate.daemon.health import Health
-from vpngate.daemon.intake import Intake
-from vpngate.daemon.pipeline import Pipeline
-from vpngate.daemon.reload import Reloader
+from vpngate.daemon.in_force import Current
 from vpngate.daemon.snapshot import Snapshot
-from vpngate.daemon.totals import Totals
+from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.wellbeing.freshness import Freshness
+from vpngate.daemon.wellbeing.health import Health
+from vpngate.daemon.wellbeing.kernel_counters import Totals
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
 from vpngate.timekeeping.moments import format_moment
@@ -27,14 +27,14 @@ class Report:
     def __init__(  # noqa: PLR0913, PLR0917 - it speaks of all of them
         self,
         current: Current,
-        reloader: Reloader,
+        freshness: Freshness,
         pipeline: Pipeline,
         intake: Intake,
         totals: Totals,
         health: Health,
     ) -> None:
         self._current = current
-        self._reloader = reloader
+        self._freshness = freshness
         self._pipeline = pipeline
         self._intake = intake
         self._totals = totals
@@ -85,8 +85,8 @@ class Report:
                 for name, moment in moments.items()
             },
             "prefixes": {f.label: n for f, n in registry.prefixes.items()},
-            "last_refusal": self._reloader.failure or None,
-            "sources_passed_over": self._reloader.passed_over,
+            "last_refusal": self._freshness.failure or None,
+            "sources_passed_over": self._freshness.passed_over,
         }
 
     def _flows(self) -> dict[str, Any]:

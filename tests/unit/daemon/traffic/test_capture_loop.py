@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.daemon.gatehouse import CONFIG, NOW, Gatehouse, handshake, snapshot
 from vpngate.capture.source import Captured
-from vpngate.daemon import intake
-from vpngate.daemon.intake import Intake
+from vpngate.daemon.traffic import capture_loop
+from vpngate.daemon.traffic.capture_loop import Intake
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
@@ -143,7 +143,7 @@ def test_so_is_either_end_where_only_one_was_seen_again() -> None:
 def test_a_withdrawal_that_the_kernel_refuses_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "RETRY", 0.01)
+    monkeypatch.setattr(capture_loop, "RETRY", 0.01)
     assert delivered(BOTH, ODD, refusals=2) == set()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vpngate.daemon.systemd import ServiceManager
+from vpngate.daemon.outside.service_manager import ServiceManager
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -18,11 +18,11 @@ from tests.unit.daemon.gatehouse import (
     snapshot,
 )
 from vpngate.config import Config, Mode
-from vpngate.daemon import keeper
-from vpngate.daemon.clock import WallClock
-from vpngate.daemon.keeper import Keeper
-from vpngate.daemon.reload import Reloader
+from vpngate.daemon.reloader import Reloader
 from vpngate.daemon.snapshot import Machine
+from vpngate.daemon.supply import keeper
+from vpngate.daemon.supply.keeper import Keeper
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import (
     FeedFault,
     InvalidConfig,
@@ -126,18 +126,18 @@ def test_a_source_that_was_passed_over_is_told_until_it_answers(desk: Desk) -> N
         where = f'sources = ["{desk.registry}"]\n'
         desk.config.write_text(desk.config.read_text().replace(where, sources))
         gatehouse = await desk.open()
-        assert desk.reloader.passed_over == []
+        assert desk.reloader.freshness.passed_over == []
         first.unlink()
         await desk.reloader.reload()
-        assert desk.reloader.failure == ""
-        (line,) = desk.reloader.passed_over
+        assert desk.reloader.freshness.failure == ""
+        (line,) = desk.reloader.freshness.passed_over
         assert str(first) in line
         assert gatehouse.metric("registry_last_load_successful") == 1
         failed = ("registry_source_failures_total", "file_missing")
         assert gatehouse.metric(failed[0], reason=failed[1]) == 1
         first.write_text(REGISTRY)
         await desk.reloader.reload()
-        assert desk.reloader.passed_over == []
+        assert desk.reloader.freshness.passed_over == []
         assert gatehouse.metric(failed[0], reason=failed[1]) == 1
 
     asyncio.run(scenario())
@@ -236,11 +236,11 @@ def test_a_registry_that_is_not_taken_leaves_the_old_one(
         await desk.refused(NoSourceAnswered)
         assert gatehouse.metric("registry_last_load_successful") == 0
         assert gatehouse.metric("registry_loads_refused_total", reason=reason) == 1
-        assert desk.reloader.failure
+        assert desk.reloader.freshness.failure
         desk.registry.write_text(REGISTRY)
         await desk.reloader.reload()
         assert gatehouse.metric("registry_last_load_successful") == 1
-        assert not desk.reloader.failure
+        assert not desk.reloader.freshness.failure
 
     asyncio.run(scenario())
 
@@ -268,7 +268,7 @@ def test_a_stop_is_looked_for_between_the_steps_of_a_load(
         work = getattr(keeper, step)
 
         def stopped_meanwhile(*args: Any, **options: Any) -> Any:
-            desk.reloader._keeper.cancel()
+            desk.reloader._fetches.keeper.cancel()
             return work(*args, **options)
 
         monkeypatch.setattr(keeper, step, stopped_meanwhile)
@@ -323,12 +323,12 @@ def test_the_last_good_registry_starts_a_daemon_whose_sources_are_gone(
         assert gatehouse.metric("registry_last_load_successful") == 0
         name = "registry_loads_refused_total"
         assert gatehouse.metric(name, reason="file_missing") == 1
-        assert str(desk.registry) in desk.reloader.failure
-        assert desk.reloader._freshness.failures == 1
+        assert str(desk.registry) in desk.reloader.freshness.failure
+        assert desk.reloader.freshness.failures == 1
         kept.rename(desk.registry)
         await desk.reloader.reload()
         assert gatehouse.metric("registry_last_load_successful") == 1
-        assert not desk.reloader.failure
+        assert not desk.reloader.freshness.failure
 
     asyncio.run(scenario())
 
@@ -399,7 +399,7 @@ def test_what_did_not_come_into_force_is_fetched_again(
         gatehouse.plane.replace = refuse  # type: ignore[method-assign, assignment]
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert "no memory" in await desk.refused(type(error))
-        assert "no memory" in desk.reloader.failure
+        assert "no memory" in desk.reloader.freshness.failure
         assert desk.kept() == REGISTRY
         gatehouse.plane.replace = replace  # type: ignore[method-assign]
         outcome = await desk.reloader.reload()

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from vpngate.daemon.client import DEFAULT_PATH
+from vpngate.daemon.outside.client import DEFAULT_PATH
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
 
 # A handler gets the arguments of the request; what it returns is the result.

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vpngate.daemon.current import Current
-from vpngate.daemon.deadman import DeadMan
-from vpngate.daemon.intake import Intake
+from vpngate.daemon.in_force import Current
+from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics

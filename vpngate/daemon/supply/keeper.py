@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vpngate.config.sections import Registry as RegistrySettings
-from vpngate.daemon.clock import WallClock
-from vpngate.daemon.memory import Memory, read_memory
+from vpngate.daemon.supply.memory import Memory, read_memory
+from vpngate.daemon.supply.registry_keys import (
+    feed_settings,
+    guard_settings,
+    load_limits,
+)
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import (
     FeedFault,
-    InvalidConfig,
     InvalidRegistry,
     Problem,
     RegistryRefused,
@@ -24,7 +28,6 @@ from vpngate.errors import (
 )
 from vpngate.feed import (
     Feed,
-    FeedSettings,
     Fetched,
     LastGood,
     NoSourceAnswered,
@@ -32,13 +35,9 @@ from vpngate.feed import (
     Store,
     Validators,
 )
-from vpngate.feed import Limits as FeedLimits
 from vpngate.feed.answer import Condition
-from vpngate.packets import Family
 from vpngate.registry import (
     Accept,
-    GuardSettings,
-    Limits,
     Loaded,
     Registry,
     carry_over,
@@ -47,11 +46,8 @@ from vpngate.registry import (
     recall_departed,
     remember_departed,
 )
-from vpngate.registry.reading.loading import size_of_rows
 from vpngate.timekeeping.moments import span_of
 
-# What is published stands in memory as a whole; of what it unpacks to a line does.
-_PACKED = 4
 ASK_WHOLE_AFTER = 11  # refreshes of which each may cost no more than a small answer
 _NOT_KEPT = "without it a start needs a source"
 
@@ -74,43 +70,6 @@ class Delivery:
     last_good: LastGood | None = None
     refusal: VpngateError | None = None
     succeeded: float | None = None
-
-
-def guard_settings(settings: RegistrySettings) -> GuardSettings:
-    """What the guard is told."""
-    return GuardSettings(
-        min_prefix_length={f: settings.min_prefix_length.of(f) for f in Family},
-        max_removed=settings.max_removed,
-        max_added=settings.max_added,
-        allow_special=settings.allow_special,
-        sentinels=tuple(map(str, settings.sentinels)),
-    )
-
-
-def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
-    """What the feed is told; InvalidConfig, naming `where`, if it cannot be."""
-    try:
-        return FeedSettings.parse(
-            settings.sources,
-            settings.public_key,
-            allow_unsigned=settings.allow_unsigned,
-            limits=replace(
-                FeedLimits(),
-                published=size_of_rows(settings.max_rows) // _PACKED,
-                expanded=size_of_rows(settings.max_rows),
-            ),
-        )
-    except ValueError as error:
-        raise InvalidConfig([Problem(where, str(error))]) from None
-
-
-def load_limits(settings: RegistrySettings) -> Limits:
-    """How much of a registry is taken, and its grace."""
-    return Limits(
-        max_rows=settings.max_rows,
-        max_rejected=settings.max_rejected,
-        grace=settings.removal_grace,
-    )
 
 
 class Keeper:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from vpngate.capture.source import Source
-from vpngate.daemon.pipeline import Due, Pipeline
+from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.plane import DataPlane
 from vpngate.kernel.verdicts import FlowId, identity

@@ -10,7 +10,7 @@ from typing import Any
 
 from vpngate.config.sections import Http
 from vpngate.config.spelling import Listen
-from vpngate.daemon import pages
+from vpngate.daemon.outside import served_pages
 from vpngate.http import HttpServer
 
 STATE: dict[str, Any] = {
@@ -44,7 +44,7 @@ class Daemon:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        self.servers = pages.servers(
+        self.servers = served_pages.servers(
             lambda: self.settings,
             state=self.state,
             refresh=self.refresh,

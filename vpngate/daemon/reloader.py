@@ -19,22 +19,18 @@ from typing import Any
 
 from vpngate import feed
 from vpngate.config import Config, Reload, changes, without_more
-from vpngate.daemon.aside import Shared, aside
-from vpngate.daemon.clock import WallClock
-from vpngate.daemon.current import Current
 from vpngate.daemon.facts import announce_machine, facts_of
-from vpngate.daemon.freshness import Freshness
-from vpngate.daemon.keeper import Delivery, Keeper
+from vpngate.daemon.in_force import Current
 from vpngate.daemon.machine import insist
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.daemon.supply.fetches import Fetches
+from vpngate.daemon.supply.keeper import Delivery, Keeper
+from vpngate.daemon.threads import Shared, aside
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import InvalidConfig, VpngateError
 from vpngate.feed import (
     INVALID,
-    NoSourceAnswered,
-    Validators,
-    given_up,
     next_fetch,
-    reason_of,
 )
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept, Reason
@@ -63,7 +59,8 @@ class Reloader:
     ) -> None:
         """`delivery` is the registry that the daemon starts with."""
         self._current = current
-        self._keeper = keeper
+        self._fetches = Fetches(keeper, metrics, clock, delivery)
+        self.freshness = self._fetches.freshness
         self._metrics = metrics
         self._clock = clock
         self._read_config = read_config
@@ -73,18 +70,11 @@ class Reloader:
         self._turn = asyncio.Lock()  # of what is in force
         self._configurations = Shared(self._take_config)
         self._registries = Shared(self._take_registry)
-        self._fetching: asyncio.Task[Delivery | None] | None = None
         self._wanted = current.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._freshness = Freshness(clock, delivery.succeeded)
-        self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._announce(registry_taken=delivery.refusal is None)
-        if delivery.refusal is not None:
-            self._refused(delivery.refusal)
-            if delivery.succeeded is not None:
-                metrics.registry_refreshed(delivery.succeeded)
-        self._note_sources(keeper)
+        self._fetches.note_start(delivery)
 
     async def reload(self, *, accept: Collection[Accept] = ()) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it.
@@ -104,7 +94,7 @@ class Reloader:
         while True:
             self._reloaded.clear()  # by a reload, which may have brought another pace
             refresh = self._current.snapshot.config.registry.refresh
-            failures = self._freshness.failures
+            failures = self.freshness.failures
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next_fetch(refresh, failures, random)):
                     await self._reloaded.wait()
@@ -120,7 +110,7 @@ class Reloader:
         async with self._turn:
             old = self._current.snapshot.config
             config = await self._next_config()
-            keeper = self._keeper_for(config)
+            keeper = self._fetches.keeper_for(config.registry)
             at_once = without_more(old, config)
             try:
                 if at_once != old:
@@ -130,30 +120,27 @@ class Reloader:
                 self._metrics.config_refused()
                 raise
             self._wanted = config
-            if keeper is not self._keeper:
-                # Whoever waits for a source that is none any more, waits in vain.
-                self._keeper.cancel()
-                self._keeper = keeper
-                if self._fetching is not None:
-                    self._fetching.cancel()
+            self._fetches.hand_over(keeper)
             self._reloaded.set()
 
     async def _take_registry(
         self, *, accept: Collection[Accept] = ()
     ) -> dict[str, Any]:
         """Fetch, and put in force what was fetched and all of the configuration."""
-        keeper, standing = self._keeper, self._keeper.validators
-        delivery, refusal = await self._next_registry(keeper, accept=accept)
-        if refusal is not None and keeper is not self._keeper:
+        keeper = self._fetches.keeper
+        standing, registry = keeper.validators, self._current.snapshot.registry
+        delivery, refusal = await self._fetches.fetch(registry, accept)
+        if refusal is not None and keeper is not self._fetches.keeper:
             raise refusal  # the other one's fetch comes next
         async with self._turn:
             try:
                 await self._put_in_force(self._wanted, delivery)
             except Exception as error:
-                self._not_in_force(keeper, standing, error)
+                self._fetches.not_in_force(keeper, standing, error)
+                self._forget_wanted()
                 raise
             if refusal is None:
-                self._freshness.succeeded()
+                self.freshness.succeeded()
             self._announce(registry_taken=refusal is None)
             await self._keep(keeper, delivery)
         self._reloaded.set()
@@ -172,7 +159,7 @@ class Reloader:
         registry = self._current.snapshot.registry
         facts = facts_of(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)
-        self._freshness.tell(registry, self._current.snapshot.config.registry.refresh)
+        self.freshness.tell(registry, self._current.snapshot.config.registry.refresh)
 
     async def look_again(self) -> None:
         """Follow interfaces and addresses as they come and go."""
@@ -192,7 +179,7 @@ class Reloader:
 
     def cancel(self) -> None:
         """End what is running, whatever it waits for; for the daemon's stop."""
-        self._keeper.cancel()
+        self._fetches.cancel()
         self._configurations.cancel()
         self._registries.cancel()
 
@@ -212,70 +199,18 @@ class Reloader:
             raise
         return config
 
-    def _keeper_for(self, config: Config) -> Keeper:
-        """The keeper in office, or its successor if the sources have changed."""
-        if config.registry == self._keeper.settings:
-            return self._keeper
-        return Keeper(config.registry, self._clock, self._keeper.validators)
-
-    def _not_in_force(
-        self, keeper: Keeper, standing: Validators | None, error: Exception
-    ) -> None:
-        """What was fetched stays new: the next fetch must not call it unchanged."""
-        keeper.validators = self._keeper.validators = standing
+    def _forget_wanted(self) -> None:
+        """What was wanted is not taken: what is in force is what stands in the file."""
         in_force = self._current.snapshot.config
         if self._wanted != in_force:
             self._metrics.config_refused()
             self._wanted = in_force
-        lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
-        self._freshness.failed(lines[0])
-
-    async def _next_registry(
-        self, keeper: Keeper, *, accept: Collection[Accept]
-    ) -> tuple[Delivery | None, VpngateError | None]:
-        self._fetching = fetching = asyncio.create_task(
-            aside(
-                keeper.fetch,
-                self._current.snapshot.registry,
-                accept=accept,
-            )
-        )
-        try:
-            await asyncio.wait({fetching})
-        finally:
-            fetching.cancel()  # nobody waits any more
-        if fetching.cancelled():  # another keeper took over
-            return None, given_up("registry")
-        try:
-            delivery = fetching.result()
-        except VpngateError as refusal:
-            if keeper is self._keeper:
-                self._refused(refusal)
-            return None, refusal
-        self._note_sources(keeper)
-        return delivery, None
 
     def stale(self) -> list[str]:
         """Why the registry in force is not what it should be now; from any thread."""
         snapshot = self._current.snapshot
         refresh = snapshot.config.registry.refresh
-        return list(self._freshness.stale(snapshot.registry, refresh).values())
-
-    @property
-    def failure(self) -> str:
-        """Why the last registry was not taken; empty if it was."""
-        return self._freshness.failure
-
-    def _note_sources(self, keeper: Keeper) -> None:
-        """Tell of the sources that failed while another had the registry."""
-        self.passed_over = [line for fault in keeper.faults for line in fault.lines]
-        for fault in keeper.faults:
-            self._metrics.source_failed(reason_of(fault))
-
-    def _refused(self, refusal: VpngateError) -> None:
-        self._freshness.failed(refusal.lines[0])
-        for fault in _faults(refusal):
-            self._metrics.registry_refused(reason_of(fault))
+        return list(self.freshness.stale(snapshot.registry, refresh).values())
 
     async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
         if delivery is None and config == self._current.snapshot.config:
@@ -313,8 +248,3 @@ class Reloader:
             "rejected_rows": self._rejected,
             "mode": snapshot.config.gateway.mode.value,
         }
-
-
-def _faults(refusal: VpngateError) -> tuple[VpngateError, ...]:
-    """What each source had against it, or the one thing that was."""
-    return refusal.faults if isinstance(refusal, NoSourceAnswered) else (refusal,)

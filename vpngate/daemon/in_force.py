@@ -14,8 +14,8 @@ from typing import NamedTuple
 from netaddr import IPNetwork
 
 from vpngate.config import Config
-from vpngate.daemon.pipeline import Pipeline
 from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
 from vpngate.ruleset import Ruleset
 from vpngate.timekeeping.moments import NEVER, Span, When, span_of

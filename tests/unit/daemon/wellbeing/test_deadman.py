@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from vpngate.daemon.deadman import DeadMan
+from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import KernelRefused
 from vpngate.metrics import Metrics
 

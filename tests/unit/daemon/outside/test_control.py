@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from vpngate.daemon import control
-from vpngate.daemon.client import request
-from vpngate.daemon.control import ControlServer, Handler
+from vpngate.daemon.outside import control
+from vpngate.daemon.outside.client import request
+from vpngate.daemon.outside.control import ControlServer, Handler
 from vpngate.errors import (
     DaemonUnreachable,
     MachineFault,

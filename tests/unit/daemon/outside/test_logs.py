@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vpngate.daemon import logs
+from vpngate.daemon.outside import logs
 
 LOG = logging.getLogger("vpngate.feed.sources.https")
 

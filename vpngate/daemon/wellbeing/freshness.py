@@ -8,7 +8,7 @@ how it is fetched. Stale or not, everybody in it is spared.
 import logging
 import time
 
-from vpngate.daemon.clock import WallClock
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.registry import Registry
 from vpngate.timekeeping.moments import format_moment, span_of
 
@@ -27,6 +27,7 @@ class Freshness:
         """
         self.failures = 0  # in a row
         self.failure = ""  # why the last registry was not taken
+        self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._clock = clock
         now = span_of(clock.now()).earliest
         age = 0.0 if succeeded is None else max(0.0, now - succeeded)
