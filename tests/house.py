@@ -32,6 +32,20 @@ PURE = ("ground", "mezzanine", "first", "second")
 # The floors inside a room, from the ground up: its files, and its rooms as a whole.
 # What is not named here imports in no circle.
 WITHIN = {
+    "capture": (
+        ("first_look",),
+        ("candidates",),
+        ("account", "files", "live"),
+        ("lacking", "summaries"),
+        ("replay",),
+    ),
+    "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),
+    "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
+    "cli": (
+        ("inputs", "options", "printing"),
+        ("standing", "status"),
+        ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
+    ),
     "daemon": (
         ("outside", "snapshot", "threads", "wall_clock"),
         ("capture_and_plane", "facts", "machine", "traffic"),

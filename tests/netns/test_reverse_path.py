@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build, collect, mouth
-from vpngate.capture.nflog import NflogCapture
+from vpngate.capture.live.nflog import NflogCapture
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, HookPoint, Transport, parse_address
 from vpngate.prefixes.intervals import Intervals

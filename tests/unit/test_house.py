@@ -30,9 +30,9 @@ from tests.house import (
     sources,
 )
 
-FILE_LINES = 320
+FILE_LINES = 300
 LEVEL_FILES = 12
-UNSORTED = {"capture", "cli", "kernel"}  # rooms without rooms yet
+UNSORTED = {"kernel"}  # rooms without rooms yet
 TEST_LINES = 450  # tables of cases are long
 FUNCTION_LINES = 45
 LICENCE = "# SPDX-License-Identifier: GPL-2.0-or-later"
@@ -164,6 +164,8 @@ def test_every_module_says_what_it_knows(path: Path) -> None:
 def test_files_are_short(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     limit = FILE_LINES if PACKAGE in path.parents else TEST_LINES
+    if path.relative_to(ROOT).as_posix() == "vpngate/kernel/netlink.py":
+        limit = 320  # until its room has rooms
     assert lines <= limit, "which second concern has moved in?"
 
 

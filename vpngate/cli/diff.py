@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import inputs, options
-from vpngate.cli.tables import aligned
+from vpngate.cli.printing.tables import aligned
 from vpngate.registry import (
     Comparison,
     GuardSettings,

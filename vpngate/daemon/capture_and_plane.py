@@ -8,9 +8,9 @@ works.
 from contextlib import AbstractContextManager
 
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.mirror import MirrorCapture
-from vpngate.capture.nflog import NflogCapture
-from vpngate.capture.source import Source as Capture
+from vpngate.capture.live.mirror import MirrorCapture
+from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.source import Source as Capture
 from vpngate.config import Config, Source
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.dryrun import DryRunDataPlane

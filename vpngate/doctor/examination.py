@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.mirror import MirrorCapture
-from vpngate.capture.nflog import NflogCapture
-from vpngate.capture.source import Source as Capture
+from vpngate.capture.live.mirror import MirrorCapture
+from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.source import Source as Capture
 from vpngate.config import Config, Examined, Source
 from vpngate.daemon.machine import matched
 from vpngate.daemon.snapshot import Machine, Snapshot

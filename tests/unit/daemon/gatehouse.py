@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
 from vpngate.daemon.in_force import Current
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from vpngate.capture.source import Source
+from vpngate.capture.live.source import Source
 from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.plane import DataPlane

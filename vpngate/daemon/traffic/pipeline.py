@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.flows import FlowTable
 from vpngate.metrics import Metrics

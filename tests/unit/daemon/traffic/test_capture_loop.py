@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.daemon.gatehouse import CONFIG, NOW, Gatehouse, handshake, snapshot
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.daemon.traffic import capture_loop
 from vpngate.daemon.traffic.capture_loop import Intake
 from vpngate.errors import MachineFault, Problem

@@ -14,7 +14,7 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
 from vpngate.policy import Throttle
 

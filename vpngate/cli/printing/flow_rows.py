@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vpngate.cli import explanation
-from vpngate.cli.letters import Letters
-from vpngate.cli.moments import moment
+from vpngate.cli.printing import explanation
+from vpngate.cli.printing.letters import Letters
+from vpngate.cli.printing.moments import moment
 from vpngate.packets import Endpoint, format_address
 from vpngate.plaintext import plain
 from vpngate.policy import Decision

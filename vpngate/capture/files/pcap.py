@@ -8,7 +8,7 @@ or what a frame holds.
 from collections.abc import Iterator
 from struct import Struct
 
-from vpngate.capture.record import CHUNK, MOST_FRAME, Damage, Read, Record, Wanted
+from vpngate.capture.files.record import CHUNK, MOST_FRAME, Damage, Read, Record, Wanted
 
 # First bytes of a file: byte order, units a second, bytes of a record's header.
 _MAGICS = {

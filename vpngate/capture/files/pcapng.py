@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from vpngate.capture.record import CHUNK, Damage, Read, Record, Wanted
+from vpngate.capture.files.record import CHUNK, Damage, Read, Record, Wanted
 
 _MAGIC = bytes.fromhex("0a0d0d0a")  # a section header's type, in any byte order
 _MAGIC_SIZE = 4

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import cypcap
 
-from vpngate.capture import pcap, pcapng
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.record import CHUNK, Damage, Record
-from vpngate.capture.search import GZIP_MAGIC, is_capture
+from vpngate.capture.files import pcap, pcapng
+from vpngate.capture.files.record import CHUNK, Damage, Record
+from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.links import is_understood, network_layer
 from vpngate.packets import Packet, decode

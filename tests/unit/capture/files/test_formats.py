@@ -19,8 +19,8 @@ from tests.unit.capture.crafted import (
     option,
     section,
 )
-from vpngate.capture import pcap, pcapng
-from vpngate.capture.record import CHUNK, Damage, Record
+from vpngate.capture.files import pcap, pcapng
+from vpngate.capture.files.record import CHUNK, Damage, Record
 
 EVERY_FRAME = lambda _link_type: lambda _frame: True  # noqa: E731
 

@@ -12,8 +12,8 @@ from tests.unit.tunnels import test_ipsec as ipsec
 from tests.unit.tunnels import test_l2tp as l2tp
 from tests.unit.tunnels import test_wireguard as wireguard
 from tests.unit.tunnels.crafting import CLIENT, CLIENT_6, SERVER, SERVER_6
-from vpngate.cli import letters as lettering
-from vpngate.cli.letters import Letters
+from vpngate.cli.printing import letters as lettering
+from vpngate.cli.printing.letters import Letters
 from vpngate.packets import Transport, parse_address
 
 __all__ = ["classify"]

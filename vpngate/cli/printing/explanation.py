@@ -11,8 +11,8 @@ from typing import Any
 
 from vpngate.capture.account import Account, Noted
 from vpngate.capture.lacking import lacking
-from vpngate.cli.dissected import Blind, Layer, dissected
-from vpngate.cli.moments import moment
+from vpngate.cli.printing.dissected import Blind, Layer, dissected
+from vpngate.cli.printing.moments import moment
 from vpngate.recognition import Role, Sighting
 
 _MOST_SHOWN = 4  # messages of a flow that was not confirmed

@@ -15,15 +15,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from vpngate.capture.devices import Devices
-from vpngate.capture.nflog_messages import (
+from vpngate.capture.live.devices import Devices
+from vpngate.capture.live.nflog_messages import (
     NETLINK_NETFILTER,
     Logged,
     acknowledgement,
     bind_request,
     logged_packets,
 )
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.errors import (
     GroupTaken,
     MachineFault,

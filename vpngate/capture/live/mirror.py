@@ -19,8 +19,8 @@ from struct import Struct
 from typing import NamedTuple, Self
 
 from vpngate.capture.candidates import CandidateFilter, Matcher, Program
-from vpngate.capture.devices import Devices
-from vpngate.capture.source import Captured
+from vpngate.capture.live.devices import Devices
+from vpngate.capture.live.source import Captured
 from vpngate.errors import MachineFault, MissingInterface, MissingPrivilege
 from vpngate.links import LinkType, network_layer
 from vpngate.packets import decode

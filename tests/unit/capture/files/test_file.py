@@ -28,8 +28,8 @@ from tests.unit.capture.crafted import (
     udp,
 )
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.file import CaptureFile, Recorded
-from vpngate.capture.search import captures
+from vpngate.capture.files.file import CaptureFile, Recorded
+from vpngate.capture.files.search import captures
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.tunnels import all_tunnels
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from vpngate.capture.nflog_messages import (
+from vpngate.capture.live.nflog_messages import (
     Logged,
     acknowledgement,
     bind_request,

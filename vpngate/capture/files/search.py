@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpngate.capture.pcap import is_pcap
-from vpngate.capture.pcapng import is_pcapng
+from vpngate.capture.files.pcap import is_pcap
+from vpngate.capture.files.pcapng import is_pcapng
 from vpngate.errors import UnreadableInput
 
 GZIP_MAGIC = b"\x1f\x8b"
