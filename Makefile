@@ -6,12 +6,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q
 
-.PHONY: help setup demo test lint types unit netns netns-rates netns-rest busy faults bench fuzz storm long corpus hashes advisories bill clean
+.PHONY: help setup demo test lint types unit house netns netns-rates netns-rest busy faults bench fuzz storm long corpus hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
 	@echo 'make test                 lint, types and every test'
 	@echo 'make lint unit netns      parts of it'
+	@echo 'make house                docs/architecture.md draws the house as the imports have it'
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
@@ -62,6 +63,10 @@ unit: .venv/.done
 	@$(PYTEST) tests/unit $(UNIT) --cov --cov-report= --no-cov-on-fail
 	@$(BIN)/coverage json --quiet -o .venv/coverage.json
 	@$(BIN)/python -m tests.coverage_floors .venv/coverage.json
+
+# Where the house has changed, the page that draws it.
+house: .venv/.done
+	@$(BIN)/python -m tests.draw_house
 
 faults: setup
 	@echo '== faults'

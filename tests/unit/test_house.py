@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.draw_house import PAGE, redrawn
 from tests.house import (
     FLOOR,
     LEVEL,
@@ -87,6 +88,11 @@ def test_imports_go_down_only(path: Path) -> None:
     if room:
         up = {known for known in rooms_known(path) if LEVEL[known] >= LEVEL[room]}
         assert up == set(), f"{room} is below or beside what it imports"
+
+
+def test_the_drawing_is_the_house() -> None:
+    page = PAGE.read_text()
+    assert page == redrawn(page), "make house"
 
 
 @pytest.mark.parametrize("room", WITHIN)
