@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 LIVE_JOBS ?= 4
 SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --numprocesses
 
-.PHONY: help setup demo test lint fix types unit netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -20,6 +20,7 @@ help:
 	@echo 'make fix                  what ruff can put right by itself'
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
+	@echo 'make house                docs/architecture.md draws the house as the imports have it'
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
@@ -69,7 +70,7 @@ types: .venv/.done
 	@$(BIN)/mypy
 
 # ROOM=registry: the tests of that room, at once. All of them: without those of
-# test_linters.py, which are `make lint types`, and the first two floors are pure:
+# test_linters.py, which are `make lint types`, and the floors up to the second are pure:
 # more than 95 % of their lines and branches.
 ROOM_TESTS = $(wildcard tests/unit/$(ROOM) tests/unit/test_$(ROOM).py)
 unit: .venv/.done
@@ -83,6 +84,10 @@ else
 	@$(BIN)/coverage json --quiet -o .venv/coverage.json
 	@$(BIN)/python -m tests.coverage_floors .venv/coverage.json
 endif
+
+# Where the house has changed, the page that draws it.
+house: .venv/.done
+	@$(BIN)/python -m tests.draw_house
 
 faults: setup
 	@echo '== faults'

@@ -28,8 +28,8 @@ from tests.rulesets import RULESET
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Bounds, Intervals
-from vpngate.registry.prefixes import host_masks
+from vpngate.prefixes.intervals import Bounds, Intervals
+from vpngate.prefixes.prefix import host_masks
 from vpngate.ruleset import Ruleset
 
 DEVICE = "lan0"

@@ -14,9 +14,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from vpngate.capture import pcap, pcapng
-from vpngate.capture.record import CHUNK, Damage
-from vpngate.capture.search import captures
+from vpngate.capture.files import pcap, pcapng
+from vpngate.capture.files.record import CHUNK, Damage
+from vpngate.capture.files.search import captures
 from vpngate.links import LinkType
 
 SEED = 20263

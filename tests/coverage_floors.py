@@ -32,7 +32,7 @@ def main(report: str) -> int:
         low = floor in PURE and min(lines, branches) <= LEAST
         enough = enough and not low
         print(  # noqa: T201 - a program
-            f"{floor:<7} {lines:7.2%} of lines  {branches:7.2%} of branches"
+            f"{floor:<9} {lines:7.2%} of lines  {branches:7.2%} of branches"
             + (f"  at most {LEAST:.0%} is not enough" if low else "")
         )
     return 0 if enough else 1

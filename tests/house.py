@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The house: which room stands on which floor, and who imports whom.
 
-Knows the floors of vpngate, those inside a large room, and how to read imports from
-source; does not import anything of it. Imports go down only; rooms of one floor do not
-know each other.
+Knows the floors of vpngate and how to read imports from source; does not import
+anything of it. Imports go down only; rooms of one floor do not know each other.
 """
 
 import ast
@@ -19,6 +18,7 @@ FLOORS = (
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("links", "signatures")),
     ("ground", ("recognition",)),
+    ("mezzanine", ("prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset")),
     ("second", ("plan",)),
@@ -27,17 +27,83 @@ FLOORS = (
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
 )
-PURE = ("ground", "first", "second")
+PURE = ("ground", "mezzanine", "first", "second")
 
-# A room of more than a dozen files has floors of its own, from its ground up.
-INSIDE = {
+# The floors inside a room, from the ground up: its files, and its rooms as a whole.
+# What is not named here imports in no circle.
+WITHIN = {
+    "capture": (
+        ("first_look",),
+        ("candidates",),
+        ("account", "files", "live"),
+        ("lacking", "summaries"),
+        ("replay",),
+    ),
+    "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),
+    "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
+    "cli": (
+        ("inputs", "options", "printing"),
+        ("standing", "status"),
+        ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
+    ),
+    "daemon": (
+        ("outside", "snapshot", "threads", "wall_clock"),
+        ("capture_and_plane", "facts", "machine", "traffic"),
+        ("in_force",),
+        ("wellbeing",),
+        ("supply",),
+        ("reloader",),
+        ("reload_requests",),
+        ("gateway",),
+    ),
+    "daemon.outside": (
+        ("client", "logs", "served_pages", "service_manager"),
+        ("control",),
+    ),
+    "daemon.supply": (("memory", "registry_keys"), ("keeper",), ("fetches",)),
+    "daemon.traffic": (("pipeline", "second_reader"), ("capture_loop",)),
+    "daemon.wellbeing": (
+        ("deadman", "freshness", "kernel_counters"),
+        ("health",),
+        ("report",),
+    ),
+    "feed": (
+        ("faults",),
+        ("answer", "minisign", "schedule"),
+        ("settings",),
+        ("sources", "state"),
+        ("feed",),
+    ),
+    "feed.sources": (
+        ("deadline", "localfile"),
+        ("gzip_check", "tls_client"),
+        ("https",),
+        ("delivery",),
+    ),
+    "feed.state": (("manifest", "statefolder"), ("store",)),
     "kernel": (
-        ("wire", "plane"),
+        ("plane", "wire"),
         ("table",),
         ("detour",),
         ("steps",),
-        ("live", "dryrun"),
+        ("dryrun", "live"),
         ("survey",),
+    ),
+    "prefixes": (("prefix", "rows"), ("intervals",)),
+    "registry": (
+        ("columns",),
+        ("registration",),
+        ("registry",),
+        ("reading",),
+        ("grace",),
+        ("comparison", "guard"),
+    ),
+    "registry.columns": (("terms", "tree"), ("entries",)),
+    "registry.grace": (("departures", "persistence"),),
+    "registry.reading": (
+        ("content", "jsontext", "row_checks"),
+        ("csvtext", "envelope"),
+        ("loading",),
     ),
 }
 
@@ -58,27 +124,6 @@ def room_of(path: Path) -> str:
     return "" if first.startswith("__") else first
 
 
-def alcove_of(path: Path) -> str:
-    """The part of a room with floors inside that a module belongs to; empty: none."""
-    if room_of(path) not in INSIDE:
-        return ""
-    second = path.relative_to(PACKAGE).parts[1].removesuffix(".py")
-    return "" if second.startswith("__") else second
-
-
-def alcoves_known(path: Path) -> set[str]:
-    """The other parts of its own room that a module knows."""
-    room = f"vpngate.{room_of(path)}."
-    own = {module.split(".")[2] for module in imports(path) if module.startswith(room)}
-    return (own & set(levels_inside(room_of(path)))) - {alcove_of(path)}
-
-
-def levels_inside(room: str) -> dict[str, int]:
-    """The level of each part of a room that has floors inside."""
-    floors = INSIDE[room]
-    return {part: level for level, parts in enumerate(floors) for part in parts}
-
-
 def imports(path: Path) -> Iterator[str]:
     """Every module that a module imports anywhere in it, by its full name."""
     for node in ast.walk(ast.parse(path.read_text(), str(path))):
@@ -89,6 +134,39 @@ def imports(path: Path) -> Iterator[str]:
             module = node.module or ""
             yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def members(folder: Path) -> list[str]:
+    """What stands at one level: modules and folders of modules, by name."""
+    names = {
+        path.relative_to(folder).parts[0].removesuffix(".py")
+        for path in folder.rglob("*.py")
+    }
+    return sorted(name for name in names if not name.startswith("__"))
+
+
+def folders() -> Iterator[Path]:
+    """The package, and every folder of modules below."""
+    yield from (path.parent for path in sorted(PACKAGE.rglob("__init__.py")))
+
+
+def dotted(path: Path) -> str:
+    """The name of a module or folder, the package's left out."""
+    return ".".join(path.relative_to(PACKAGE).parts).removesuffix(".py")
+
+
+def members_known(folder: Path, member: str) -> set[str]:
+    """What one member of a folder imports of the others."""
+    above = ".".join(("vpngate", *folder.relative_to(PACKAGE).parts, ""))
+    path = folder / member
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    known = {
+        module.removeprefix(above).split(".")[0]
+        for file in files
+        for module in imports(file)
+        if module.startswith(above)
+    }
+    return known & set(members(folder)) - {member}
 
 
 def rooms_known(path: Path) -> set[str]:

@@ -4,7 +4,7 @@
 Knows no test: each says with `dataclasses.replace` what it needs to be different.
 """
 
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.tunnels import all_carriers, all_tunnels
 

@@ -7,7 +7,7 @@ netlink, nor the verdicts that the kernel holds.
 
 from dataclasses import dataclass
 
-from vpngate.registry.intervals import Delta
+from vpngate.prefixes.intervals import Delta
 from vpngate.ruleset import Ruleset
 
 # A transaction holds the kernel's commit lock: of so many intervals, half a second.

@@ -18,7 +18,8 @@ from vpngate.packets import Direction, Endpoint, Family, FlowKey, Transport
 from vpngate.recognition import Evidence, Sighting, Tunnel
 
 if TYPE_CHECKING:
-    from vpngate.registry import Registration, When
+    from vpngate.registry import Registration
+    from vpngate.timekeeping.moments import When
 
 
 class Verdict(StrEnum):

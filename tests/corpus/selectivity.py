@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.file import CaptureFile
-from vpngate.capture.record import Damage
+from vpngate.capture.files.file import CaptureFile
+from vpngate.capture.files.record import Damage
 from vpngate.errors import UnreadableInput
 from vpngate.links import LinkType, network_layer
 from vpngate.signatures import Signature

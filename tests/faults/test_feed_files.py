@@ -19,9 +19,9 @@ from vpngate.feed import (
     NoSourceAnswered,
     NotModified,
     Reason,
-    localfile,
 )
-from vpngate.feed.localfile import read_file
+from vpngate.feed.sources import localfile
+from vpngate.feed.sources.localfile import read_file
 
 GOOD = b"prefix,registration\n192.0.2.0/24,R-1\n"
 LIMITS = Limits(published=2**20, file_pause=0.01)

@@ -157,7 +157,7 @@ def test_manifest_of_another_format(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("vpngate.feed.manifest._FORMAT", 2)
+        patch.setattr("vpngate.feed.state.manifest._FORMAT", 2)
         Store(state).save(GOOD)
     with pytest.raises(FeedFault, match="its format is 2, not 1"):
         Store(state).load()

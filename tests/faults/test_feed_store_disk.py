@@ -19,7 +19,8 @@ import pytest
 
 from tests.faults.last_good import GOOD, NEXT, contents
 from vpngate.errors import FeedFault
-from vpngate.feed import LastGood, Reason, Store, Validators, statefolder
+from vpngate.feed import LastGood, Reason, Store, Validators
+from vpngate.feed.state import statefolder
 
 
 def in_child(action: Callable[[], bool]) -> int:

@@ -10,8 +10,8 @@ import pytest
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer
 from tests.unit.daemon.gatehouse import NOW, REGISTRY
-from tests.unit.daemon.test_reload import Desk
-from vpngate.daemon.keeper import ASK_WHOLE_AFTER
+from tests.unit.daemon.test_reloader import Desk
+from vpngate.daemon.supply.keeper import ASK_WHOLE_AFTER
 from vpngate.feed import NoSourceAnswered
 
 PATH = "/registry.csv"
@@ -55,7 +55,7 @@ def test_who_says_for_ever_that_nothing_has_changed_is_found_out(
         try:
             if restarts:
                 await desk.open()
-                return not desk.reloader.failure
+                return not desk.reloader.freshness.failure
             await desk.reloader.reload()
         except NoSourceAnswered:
             return False
@@ -69,7 +69,7 @@ def test_who_says_for_ever_that_nothing_has_changed_is_found_out(
         while await refreshed():
             believed += 1
             assert believed <= ASK_WHOLE_AFTER
-        assert "304" in desk.reloader.failure
+        assert "304" in desk.reloader.freshness.failure
         assert desk.reloader.stale() == []
         late += 3 * REFRESH + 10
         assert not await refreshed()
@@ -78,7 +78,7 @@ def test_who_says_for_ever_that_nothing_has_changed_is_found_out(
         server.publish(PATH, REGISTRY.encode(), ETag='"1"')
         assert await refreshed()
         assert desk.reloader.stale() == []
-        assert not desk.reloader.failure
+        assert not desk.reloader.freshness.failure
 
     asyncio.run(scenario())
 
@@ -93,7 +93,7 @@ def test_a_restart_does_not_begin_the_three_intervals_anew(
         server.routes.clear()
         desk.now = NOW + 3.9 * REFRESH
         gatehouse = await desk.open()
-        assert desk.reloader.failure
+        assert desk.reloader.freshness.failure
         assert desk.reloader.stale() == []
         at = "registry_last_refresh_success_timestamp_seconds"
         assert gatehouse.metric(at) == NOW + REFRESH

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from tests.fuzz.mutations import mutated
 from tests.unit.capture import crafted
 from tests.unit.capture.crafted import HANDSHAKE
-from vpngate.capture import pcap, pcapng
-from vpngate.capture.record import Damage, Record
+from vpngate.capture.files import pcap, pcapng
+from vpngate.capture.files.record import Damage, Record
 from vpngate.capture.replay import Replay
-from vpngate.cli.moments import moment
+from vpngate.cli.printing.moments import moment
 from vpngate.errors import UnreadableInput
 from vpngate.recognition import Evidence
 from vpngate.tunnels import all_tunnels

@@ -23,7 +23,7 @@ from vpngate.capture.account import Account, Noted
 from vpngate.capture.lacking import lacking
 from vpngate.capture.replay import Replay
 from vpngate.cli import main
-from vpngate.cli.dissected import Blind, dissected
+from vpngate.cli.printing.dissected import Blind, dissected
 from vpngate.packets import parse_address
 from vpngate.tunnels import all_tunnels
 

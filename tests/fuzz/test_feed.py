@@ -12,11 +12,11 @@ from tests.faults.signing import Signer
 from vpngate.errors import FeedFault
 from vpngate.expansion import Bounds, expand
 from vpngate.feed.answer import Validators
-from vpngate.feed.deadline import Deadline
-from vpngate.feed.expand import check_expansion
-from vpngate.feed.manifest import FileRecord, Manifest, _page_digest
 from vpngate.feed.minisign import PublicKey, Signature, verify
 from vpngate.feed.settings import HttpsAddress, parse_source
+from vpngate.feed.sources.deadline import Deadline
+from vpngate.feed.sources.gzip_check import check_expansion
+from vpngate.feed.state.manifest import FileRecord, Manifest, _page_digest
 
 _SIGNER = Signer()
 _DATA = b"prefix,registration\n192.0.2.0/24,R-1\n"

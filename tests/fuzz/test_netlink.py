@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mutated
 from tests.unit.capture.crafted import HANDSHAKE, udp
-from vpngate.capture.nflog_messages import (
+from vpngate.capture.live.nflog_messages import (
     acknowledgement,
     bind_request,
     logged_packets,

@@ -12,20 +12,17 @@ from tests.fuzz.mutations import mistyped, mutated
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import Family, parse_address
 from vpngate.registry import (
-    Clock,
     Limits,
     Loaded,
-    Reading,
     Registry,
     carry_over,
     empty_registry,
     load,
-    read_clock,
     recall_departed,
     remember_departed,
-    restore_clock,
 )
-from vpngate.registry.entries import rows_of_roll
+from vpngate.registry.columns.entries import rows_of_roll
+from vpngate.timekeeping.clock import Clock, Reading, read_clock, restore_clock
 
 NOW = 1_800_000_000.0
 LIMITS = Limits(max_bytes=20_000, max_rejected=1.0, grace=72 * 3600.0)

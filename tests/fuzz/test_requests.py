@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mutated
-from vpngate.daemon.control import ControlServer
+from vpngate.daemon.outside.control import ControlServer
 from vpngate.http.exchange import BODY_LIMIT, Exchange
 from vpngate.http.messages import BadRequest, Request, Response
 

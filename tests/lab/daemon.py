@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Site
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 from vpngate.errors import DaemonUnreachable
 
 VPNGATE = str(Path(sys.executable).with_name("vpngate"))

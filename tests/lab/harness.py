@@ -25,7 +25,7 @@ from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Delta, Intervals
+from vpngate.prefixes.intervals import Delta, Intervals
 
 _IDLE = 60  # seconds
 _AGAIN = 0.05  # seconds between two times that a verdict is put back

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tests import rulesets
 from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 RULESET = replace(
     rulesets.RULESET,

@@ -17,7 +17,7 @@ from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
 
 # More than one step; both ends of the address space among them.

@@ -32,11 +32,11 @@ from tests.netns.wire import Wire, build, is_readable, mouth
 from tests.unit import crafted
 from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
 from tests.unit.tunnels.crafting import network
-from vpngate.capture.nflog import NflogCapture
-from vpngate.capture.nflog_messages import logged_packets
+from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.nflog_messages import logged_packets
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Family, HookPoint
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset.copying import SAMPLE
 from vpngate.signatures import Signature
 from vpngate.signatures.predicate import matches

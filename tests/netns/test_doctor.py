@@ -19,7 +19,7 @@ from tests.lab import topology
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE, Namespace, wait_until
 from tests.lab.topology import Lab
-from vpngate.capture.nflog import NflogCapture
+from vpngate.capture.live.nflog import NflogCapture
 from vpngate.packets import Direction
 
 _ABLE, _NOT = 0, 1

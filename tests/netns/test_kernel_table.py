@@ -19,7 +19,7 @@ from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change, Channel, Unanswered
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 pytestmark = pytest.mark.netns
 

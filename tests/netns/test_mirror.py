@@ -15,7 +15,7 @@ import pytest
 
 from tests.netns.wire import Wire, build, collect, is_readable, send
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.mirror import MirrorCapture
+from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.errors import MachineFault, MissingInterface
 from vpngate.packets import Transport, decode, parse_address
 from vpngate.tunnels import Recogniser, all_tunnels
@@ -140,7 +140,7 @@ def test_an_interface_that_goes_down_and_up_is_heard_again(
 def test_without_privilege_the_missing_capability_is_named(wire: Wire) -> None:
     attempt = (
         "from vpngate.capture.candidates import CandidateFilter\n"
-        "from vpngate.capture.mirror import MirrorCapture\n"
+        "from vpngate.capture.live.mirror import MirrorCapture\n"
         "from vpngate.errors import MissingPrivilege\n"
         "try: MirrorCapture(['gate0'], CandidateFilter(['ip']))\n"
         "except MissingPrivilege as error: print(error)\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.wire import Wire, build, collect, is_readable, send
-from vpngate.capture.nflog import NflogCapture
+from vpngate.capture.live.nflog import NflogCapture
 from vpngate.errors import GroupTaken
 from vpngate.packets import HookPoint, Transport, parse_address
 
@@ -140,7 +140,7 @@ def test_a_group_in_use_is_refused_in_one_line(wire: Wire) -> None:
 
 def test_without_privilege_the_missing_capability_is_named(wire: Wire) -> None:
     attempt = (
-        "from vpngate.capture.nflog import NflogCapture\n"
+        "from vpngate.capture.live.nflog import NflogCapture\n"
         "from vpngate.errors import MissingPrivilege\n"
         "try: NflogCapture(1)\n"
         "except MissingPrivilege as error: print(error)\n"

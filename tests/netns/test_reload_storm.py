@@ -26,7 +26,7 @@ from tests.lab import load, probes, rates
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.probes import Interval, Probe
 from tests.lab.topology import Lab
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 
 RELOADS = int(os.environ.get("VPNGATE_RELOADS", "40"))
 SEED = int(os.environ.get("VPNGATE_SEED", "1"))

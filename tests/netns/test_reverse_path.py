@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build, collect, mouth
-from vpngate.capture.nflog import NflogCapture
+from vpngate.capture.live.nflog import NflogCapture
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, HookPoint, Transport, parse_address
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 MACS = bytes.fromhex("020000000002020000000001")
 INITIATION = b"\x01\0\0\0" + bytes(144)

@@ -39,8 +39,9 @@ from tests.netns.wire import Ear, Wire, build, datagram, mouth
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Family, HookPoint, Transport
 from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.rows import rows_of
 from vpngate.registry import Limits, Registry, load
-from vpngate.registry.intervals import Intervals, rows_of
 
 REGISTRIES = int(os.environ.get("VPNGATE_SPARED_ORACLE", "40"))
 ADDRESSES = 500  # a registry, half of each family

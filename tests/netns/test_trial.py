@@ -14,7 +14,7 @@ from vpngate.doctor.findings import Weight
 from vpngate.kernel.survey import namespace, trial
 from vpngate.kernel.survey.trial import Feature
 from vpngate.packets import Direction
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 _HANDSHAKE = {Direction.UPLOAD: b"\x01\0\0\0" + bytes(144)}

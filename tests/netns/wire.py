@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.lab.namespaces import PATIENCE, Namespace, settle
-from vpngate.capture.source import Captured, Source
+from vpngate.capture.live.source import Captured, Source
 from vpngate.packets import Endpoint, Family, Transport
 
 _SO_RCVBUFFORCE = 33

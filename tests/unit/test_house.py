@@ -7,31 +7,31 @@ Knows the rules; `tests/house.py` knows the rooms and reads their source.
 import ast
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from tests.draw_house import PAGE, redrawn
 from tests.house import (
     FLOOR,
-    INSIDE,
     LEVEL,
     PACKAGE,
     PURE,
     ROOT,
-    alcove_of,
-    alcoves_known,
+    WITHIN,
+    folders,
     imports,
-    levels_inside,
+    members,
+    members_known,
     room_of,
     rooms_known,
     sources,
 )
 
-FILE_LINES = 320
-FILE_LINES_INSIDE = 300  # of a room with floors inside: there is place for another
-FILES_A_LEVEL = 12
+FILE_LINES = 300
+LEVEL_FILES = 12
 TEST_LINES = 450  # tables of cases are long
 FUNCTION_LINES = 45
 LICENCE = "# SPDX-License-Identifier: GPL-2.0-or-later"
@@ -65,6 +65,9 @@ IMPURE = {
 NOW_AND_FILES = {"datetime.now", "datetime.utcnow", "datetime.today", "open", "input"}
 
 FILES = [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sources()]
+FOLDERS = [
+    pytest.param(folder, id=str(folder.relative_to(ROOT))) for folder in folders()
+]
 EVERY_FILE = [
     pytest.param(path, id=str(path.relative_to(ROOT)))
     for folder in ("vpngate", "tests", "bench")
@@ -85,27 +88,35 @@ def test_imports_go_down_only(path: Path) -> None:
         assert up == set(), f"{room} is below or beside what it imports"
 
 
-@pytest.mark.parametrize("room", INSIDE)
-def test_every_part_of_a_large_room_has_a_floor(room: str) -> None:
-    assert {alcove_of(path) for path in sources(room)} - {""} == set(
-        levels_inside(room)
-    )
+def test_the_drawing_is_the_house() -> None:
+    page = PAGE.read_text()
+    assert page == redrawn(page), "make house"
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_imports_inside_a_room_go_down_only(path: Path) -> None:
-    if part := alcove_of(path):
-        levels = levels_inside(room_of(path))
-        up = {one for one in alcoves_known(path) if levels[one] >= levels[part]}
-        assert up == set(), f"{part} is below or beside what it imports"
+@pytest.mark.parametrize("room", WITHIN)
+def test_imports_go_down_inside_a_room(room: str) -> None:
+    folder = PACKAGE.joinpath(*room.split("."))
+    level = {name: at for at, names in enumerate(WITHIN[room]) for name in names}
+    assert sorted(level) == members(folder), "tests/house.py gives each its floor"
+    up = {
+        (name, known)
+        for name in level
+        for known in members_known(folder, name)
+        if level[known] >= level[name]
+    }
+    assert up == set()
 
 
-@pytest.mark.parametrize("room", INSIDE)
-def test_no_level_of_a_large_room_is_crowded(room: str) -> None:
-    levels = Counter(
-        path.parent for path in sources(room) if path.name != "__init__.py"
-    )
-    assert {level: n for level, n in levels.items() if n > FILES_A_LEVEL} == {}
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nothing_is_imported_in_a_circle(folder: Path) -> None:
+    graph = {name: members_known(folder, name) for name in members(folder)}
+    tuple(TopologicalSorter(graph).static_order())  # CycleError names the circle
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_level_is_seen_at_a_glance(folder: Path) -> None:
+    files = [name for name in members(folder) if not (folder / name).is_dir()]
+    assert len(files) <= LEVEL_FILES, "which rooms would this one have?"
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -154,9 +165,7 @@ def test_every_module_says_what_it_knows(path: Path) -> None:
 @pytest.mark.parametrize("path", EVERY_FILE)
 def test_files_are_short(path: Path) -> None:
     lines = len(path.read_text().splitlines())
-    limit = TEST_LINES
-    if PACKAGE in path.parents:
-        limit = FILE_LINES_INSIDE if room_of(path) in INSIDE else FILE_LINES
+    limit = FILE_LINES if PACKAGE in path.parents else TEST_LINES
     assert lines <= limit, "which second concern has moved in?"
 
 

@@ -24,7 +24,7 @@ from vpngate.policy import (
     throttles,
 )
 from vpngate.recognition import Evidence, Sighting, Tunnel
-from vpngate.registry import When
+from vpngate.timekeeping.moments import When
 
 A = Endpoint(parse_address("10.1.0.2"), 40001)
 B = Endpoint(parse_address("10.2.0.2"), 51820)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.file import CaptureFile
+from vpngate.capture.files.file import CaptureFile
 from vpngate.capture.summaries import Replayed, Summaries
 from vpngate.errors import UnreadableInput
 from vpngate.flows import MAX_BYTES, FlowTable

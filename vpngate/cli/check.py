@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vpngate.cli import complain, inputs, options
-from vpngate.cli.networks import counted, named
+from vpngate.cli.printing.networks import counted, named
 from vpngate.config import Config, examine_config
-from vpngate.daemon.keeper import guard_settings
+from vpngate.daemon.supply.registry_keys import guard_settings
 from vpngate.errors import UnreadableInput, VpngateError
 from vpngate.plaintext import plain
 from vpngate.registry import Registry, impact, objections
@@ -77,7 +77,7 @@ def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
 
 def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     """Networks of subscribers, as far as this machine has them, that it covers."""
-    from vpngate.daemon.current import tell_spared
+    from vpngate.daemon.in_force import tell_spared
     from vpngate.daemon.machine import current_networks
     from vpngate.daemon.snapshot import Machine, Snapshot
 

@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vpngate.capture.files.search import captures
 from vpngate.capture.replay import Replay
-from vpngate.capture.search import captures
 from vpngate.capture.summaries import Replayed
-from vpngate.cli import complain, explanation, flow_rows, options
-from vpngate.cli.letters import Letters
-from vpngate.cli.progress import Progress
+from vpngate.cli import complain, options
+from vpngate.cli.printing import explanation, flow_rows
+from vpngate.cli.printing.letters import Letters
+from vpngate.cli.printing.progress import Progress
 from vpngate.cli.standing import Nobody, Registered, configured
 from vpngate.errors import UnreadableInput
 from vpngate.plaintext import plain

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import inputs, options
-from vpngate.cli.networks import counted, fit_for_json, named
-from vpngate.cli.tables import aligned
+from vpngate.cli.printing.networks import counted, fit_for_json, named
+from vpngate.cli.printing.tables import aligned
 from vpngate.registry import (
     Comparison,
     GuardSettings,
@@ -20,8 +20,8 @@ from vpngate.registry import (
     compare,
     objections,
 )
-from vpngate.registry.entries import Row
-from vpngate.registry.moments import ALWAYS, NEVER, format_moment
+from vpngate.registry.columns.entries import Row
+from vpngate.timekeeping.moments import ALWAYS, NEVER, format_moment
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vpngate.cli import inputs, options
-from vpngate.cli.tables import aligned
+from vpngate.cli.printing.tables import aligned
 from vpngate.config import examine_config
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 from vpngate.errors import InvalidConfig
 
 if TYPE_CHECKING:

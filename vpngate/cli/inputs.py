@@ -13,12 +13,12 @@ from pathlib import Path
 
 from vpngate.cli import complain
 from vpngate.config import Config, parse_config
-from vpngate.daemon.keeper import (
+from vpngate.daemon.supply.memory import read_memory
+from vpngate.daemon.supply.registry_keys import (
     feed_settings,
     guard_settings,
     load_limits,
 )
-from vpngate.daemon.memory import read_memory
 from vpngate.errors import (
     InvalidRegistry,
     Problem,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from netaddr import IPAddress
 
 from vpngate.cli import complain, inputs, options
-from vpngate.cli.tables import aligned
+from vpngate.cli.printing.tables import aligned
 from vpngate.errors import Problem, WrongUse
 from vpngate.packets import format_address, parse_address
 from vpngate.registry import Registry
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.moments import format_moment
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vpngate.daemon.client import DEFAULT_PATH as SOCKET_PATH
+from vpngate.daemon.outside.client import DEFAULT_PATH as SOCKET_PATH
 
 CONFIG_PATH = "/etc/vpngate/vpngate.toml"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vpngate.cli import options
 from vpngate.cli.status import rows
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers

@@ -14,7 +14,8 @@ from vpngate.errors import Problem, UnreadableInput, VpngateError
 if TYPE_CHECKING:
     from vpngate.config import Config
     from vpngate.daemon.snapshot import Snapshot
-    from vpngate.registry import Registration, Registry, When
+    from vpngate.registry import Registration, Registry
+    from vpngate.timekeeping.moments import When
 
 
 class Nobody:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import options
-from vpngate.daemon.client import request
+from vpngate.daemon.outside.client import request
 from vpngate.plaintext import plain
 
 if TYPE_CHECKING:

@@ -17,30 +17,30 @@ from typing import Any
 
 from vpngate import __version__
 from vpngate.config import Config
-from vpngate.daemon import logs, pages
-from vpngate.daemon.aside import aside
-from vpngate.daemon.clock import WallClock
-from vpngate.daemon.control import ControlServer, Handler, flags
-from vpngate.daemon.current import Current
-from vpngate.daemon.deadman import DeadMan
-from vpngate.daemon.health import Health
-from vpngate.daemon.intake import Intake
-from vpngate.daemon.keeper import Keeper
+from vpngate.daemon.capture_and_plane import data_plane, open_capture
+from vpngate.daemon.in_force import Current
 from vpngate.daemon.machine import insist, look
-from vpngate.daemon.opening import data_plane, open_capture
-from vpngate.daemon.pipeline import Pipeline
-from vpngate.daemon.reload import REFUSALS, Reloader
-from vpngate.daemon.report import Report
-from vpngate.daemon.second_reader import SecondReaders
+from vpngate.daemon.outside import logs, served_pages
+from vpngate.daemon.outside.control import ControlServer, Handler
+from vpngate.daemon.outside.service_manager import ServiceManager
+from vpngate.daemon.reload_requests import ReloadRequests
+from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
-from vpngate.daemon.systemd import ServiceManager
-from vpngate.daemon.totals import Totals
+from vpngate.daemon.supply.keeper import Keeper
+from vpngate.daemon.threads import aside
+from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.traffic.second_reader import SecondReaders
+from vpngate.daemon.wall_clock import WallClock
+from vpngate.daemon.wellbeing.deadman import DeadMan
+from vpngate.daemon.wellbeing.health import Health
+from vpngate.daemon.wellbeing.kernel_counters import Totals
+from vpngate.daemon.wellbeing.report import Report
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
-from vpngate.registry import Accept
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds
@@ -66,7 +66,6 @@ class Gateway:
         self._socket = socket
         self._stop = asyncio.Event()
         self._manager = ServiceManager()
-        self._reloads: set[asyncio.Task[None]] = set()
         self._keeper: Keeper | None = None
         self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
@@ -85,14 +84,14 @@ class Gateway:
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
         async with AsyncExitStack() as stack:
             if await self._started(stack):
-                loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+                loop.add_signal_handler(signal.SIGHUP, self._requests.soon)
                 self._manager.ready(self._one_line())
                 _log.info("running: %s", self._one_line())
                 try:
                     await self._work()
                 finally:
                     self._manager.stopping()
-                    await self._end_reloads()
+                    await self._requests.end()
         _log.info("stopped; nothing is left behind")
 
     async def _started(self, stack: AsyncExitStack) -> bool:
@@ -143,17 +142,6 @@ class Gateway:
             look=look,
             delivery=delivery,
         )
-        self._health = Health(
-            self._current, self._intake, self._deadman, self.plane, self._metrics
-        )
-        self._report = Report(
-            self._current,
-            self._reloader,
-            self._pipeline,
-            self._intake,
-            self._totals,
-            self._health,
-        )
         await self._listen(stack)
 
     def _first_config(self) -> Config:
@@ -172,12 +160,29 @@ class Gateway:
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 
     async def _listen(self, stack: AsyncExitStack) -> None:
-        """The control socket and the pages."""
+        """What is told of the daemon: by the control socket, and by the pages."""
+        self._requests = ReloadRequests(
+            self._reloader,
+            self._manager,
+            lambda: self._current.snapshot.config,
+            self._one_line,
+        )
+        self._health = Health(
+            self._current, self._intake, self._deadman, self.plane, self._metrics
+        )
+        self._report = Report(
+            self._current,
+            self._reloader.freshness,
+            self._pipeline,
+            self._intake,
+            self._totals,
+            self._health,
+        )
         self._health.stale = self._reloader.stale
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
-        for http in pages.servers(
+        for http in served_pages.servers(
             lambda: self._current.snapshot.config.http,
             state=lambda: self._status({}),
             refresh=self._totals.refresh,
@@ -247,42 +252,8 @@ class Gateway:
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
-    def _reload_soon(self) -> None:
-        self._reloads.add(task := asyncio.create_task(self._reload_and_log()))
-        task.add_done_callback(self._reloads.discard)
-
-    async def _reload_and_log(self) -> None:
-        try:
-            await self._reload({})
-        except VpngateError:
-            return  # it has been logged, and is in the metrics
-        except Exception:  # noqa: BLE001 - told, and the daemon goes on
-            _log.exception("reload: this should not have happened")
-
-    async def _end_reloads(self) -> None:
-        """Nothing may go on behind our back while we stop."""
-        self._reloader.cancel()
-        for task in self._reloads:
-            task.cancel()
-        await asyncio.gather(*self._reloads, return_exceptions=True)
-
     async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        asked = flags(arguments, *(f"accept_{each}" for each in Accept))
-        self._manager.reloading()
-        try:
-            outcome = await self._reloader.reload(
-                accept=[each for each in Accept if f"accept_{each}" in asked]
-            )
-        except VpngateError as error:
-            for line in error.lines:
-                _log.error("reload: %s", line)
-            raise
-        finally:
-            self._manager.ready(self._one_line())
-        log = self._current.snapshot.config.log
-        logs.set_up(log.level, log.format)
-        _log.info("reloaded: registry %s", outcome["registry"])
-        return outcome
+        return await self._requests.serve(arguments)
 
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         await self._totals.refresh()

@@ -15,11 +15,11 @@ from netaddr import IPNetwork
 from vpngate.config import Config, Confirm, Mode, ReversePath, Side
 from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
+from vpngate.prefixes.intervals import Intervals
 from vpngate.recognition import Gate, Gates, Tunnel
 from vpngate.registry import Registration, Registry
-from vpngate.registry.intervals import Intervals
-from vpngate.registry.moments import When
 from vpngate.ruleset import Ruleset
+from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_carriers, all_tunnels
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a running daemon found when it compared the kernel with what should be there.
 
-Knows the daemon's answer to `compare` (`daemon/health.py`) and what follows from it;
-does not know how it was asked.
+Knows the daemon's answer to `compare` (`daemon/wellbeing/health.py`) and what follows
+from it; does not know how it was asked.
 """
 
 from collections.abc import Iterator, Mapping

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.mirror import MirrorCapture
-from vpngate.capture.nflog import NflogCapture
-from vpngate.capture.source import Source as Capture
+from vpngate.capture.live.mirror import MirrorCapture
+from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.source import Source as Capture
 from vpngate.config import Config, Examined, Source
 from vpngate.daemon.machine import matched
 from vpngate.daemon.snapshot import Machine, Snapshot
@@ -58,7 +58,8 @@ from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Direction, HookPoint
-from vpngate.registry import Intervals, empty_registry
+from vpngate.prefixes.intervals import Intervals
+from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
 from vpngate.tunnels import all_tunnels
 

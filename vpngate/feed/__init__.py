@@ -18,7 +18,7 @@ from vpngate.feed.feed import Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
 from vpngate.feed.settings import FeedSettings, Limits
-from vpngate.feed.store import LastGood, Store
+from vpngate.feed.state.store import LastGood, Store
 
 __all__ = [
     "INVALID",

@@ -12,10 +12,10 @@ from random import Random
 
 from vpngate.errors import FeedFault, VpngateError
 from vpngate.feed.answer import Answer, Fetched, Validators
-from vpngate.feed.deadline import Deadline
-from vpngate.feed.delivery import deliver
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
 from vpngate.feed.settings import FeedSettings, LocalFile, Source
+from vpngate.feed.sources.deadline import Deadline
+from vpngate.feed.sources.delivery import deliver
 
 
 class Feed:

@@ -14,7 +14,7 @@ from vpngate.kernel.plane import Comparison, Counters
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table

@@ -30,7 +30,7 @@ from vpngate.kernel.wire.links import Announcement, Watcher
 from vpngate.packets import Family
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended

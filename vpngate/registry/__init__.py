@@ -7,13 +7,11 @@ may take its place; does not know files, networks, the kernel, or the time of da
 in doubt.
 """
 
-from vpngate.registry.clock import Clock, Reading, read_clock, restore_clock
 from vpngate.registry.comparison import Change, Comparison, Impact, compare, impact
-from vpngate.registry.departures import (
+from vpngate.registry.grace.departures import (
     carry_over,
-    recall_departed,
-    remember_departed,
 )
+from vpngate.registry.grace.persistence import recall_departed, remember_departed
 from vpngate.registry.guard import (
     Accept,
     GuardSettings,
@@ -22,29 +20,22 @@ from vpngate.registry.guard import (
     guard,
     objections,
 )
-from vpngate.registry.intervals import Intervals
-from vpngate.registry.loading import Limits, Loaded, load
-from vpngate.registry.moments import Span, When
+from vpngate.registry.reading.loading import Limits, Loaded, load
 from vpngate.registry.registration import Registration
-from vpngate.registry.snapshot import Registry, empty_registry
+from vpngate.registry.registry import Registry, empty_registry
 
 __all__ = [
     "Accept",
     "Change",
-    "Clock",
     "Comparison",
     "GuardSettings",
     "Impact",
-    "Intervals",
     "Limits",
     "Loaded",
     "Objection",
-    "Reading",
     "Reason",
     "Registration",
     "Registry",
-    "Span",
-    "When",
     "carry_over",
     "compare",
     "empty_registry",
@@ -52,8 +43,6 @@ __all__ = [
     "impact",
     "load",
     "objections",
-    "read_clock",
     "recall_departed",
     "remember_departed",
-    "restore_clock",
 ]

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from vpngate.packets import Family
-from vpngate.registry.entries import Entries, Row
-from vpngate.registry.intervals import Intervals
-from vpngate.registry.moments import When
-from vpngate.registry.prefixes import Prefix
-from vpngate.registry.snapshot import Registry
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.prefix import Prefix
+from vpngate.registry.columns.entries import Entries, Row
+from vpngate.registry.registry import Registry
+from vpngate.timekeeping.moments import When
 
 
 class Change(NamedTuple):

@@ -15,10 +15,10 @@ import numpy as np
 
 from vpngate.errors import Problem, RegistryRefused
 from vpngate.packets import Family
-from vpngate.registry.departures import in_force_count, removed_count
-from vpngate.registry.intervals import Intervals
-from vpngate.registry.moments import Span, When, format_moment, span_of
-from vpngate.registry.snapshot import Registry
+from vpngate.prefixes.intervals import Intervals
+from vpngate.registry.grace.departures import in_force_count, removed_count
+from vpngate.registry.registry import Registry
+from vpngate.timekeeping.moments import Span, When, format_moment, span_of
 
 
 class Accept(StrEnum):

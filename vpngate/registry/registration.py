@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from vpngate.registry.entries import Entries
-from vpngate.registry.moments import ALWAYS, NEVER, When, format_moment, span_of
-from vpngate.registry.terms import Terms
+from vpngate.registry.columns.entries import Entries
+from vpngate.registry.columns.terms import Terms
+from vpngate.timekeeping.moments import ALWAYS, NEVER, When, format_moment, span_of
 
 
 class Registration(NamedTuple):

@@ -8,8 +8,8 @@ the kernel holds at the moment.
 
 from dataclasses import dataclass
 
+from vpngate.prefixes.intervals import Intervals
 from vpngate.recognition import Carrier
-from vpngate.registry.intervals import Intervals
 from vpngate.signatures import Signature
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from vpngate.cli import inputs, main
-from vpngate.daemon.clock import WallClock
-from vpngate.daemon.control import ControlServer
-from vpngate.daemon.keeper import Keeper
+from vpngate.daemon.outside.control import ControlServer
+from vpngate.daemon.supply.keeper import Keeper
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import Problem, RegistryRefused
 from vpngate.feed import LastGood, Store, Validators
 from vpngate.registry import Accept

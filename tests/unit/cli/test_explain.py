@@ -19,7 +19,7 @@ from vpngate.capture import replay
 from vpngate.cli import classify as command
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, SecondReader
-from vpngate.tunnels.messages import openvpn as wire
+from vpngate.tunnels.messages import openvpn_layers as wire
 
 __all__ = ["classify"]
 

@@ -24,7 +24,7 @@ from tests.unit.tunnels import test_openvpn as openvpn
 from tests.unit.tunnels import test_pptp as pptp
 from tests.unit.tunnels import test_wireguard as wireguard
 from vpngate.packets import Transport
-from vpngate.tunnels.messages import openvpn as wire
+from vpngate.tunnels.messages import openvpn_layers as wire
 
 __all__ = ["classify"]
 

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
-from vpngate.capture.source import Captured
+from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
-from vpngate.daemon.current import Current
-from vpngate.daemon.pipeline import Pipeline
+from vpngate.daemon.in_force import Current
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.recognition import Agree
-from vpngate.registry import Limits, Registry, When, load
+from vpngate.registry import Limits, Registry, load
+from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_tunnels
 
 NOW = 1_800_000_000.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.daemon.test_reload import Desk
+from tests.unit.daemon.test_reloader import Desk
 from vpngate.daemon.snapshot import Machine
 from vpngate.errors import KernelRefused
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.unit.daemon.gatehouse import MEMBER, NOW, REGISTRY
-from tests.unit.daemon.test_reload import Desk
-from vpngate.daemon import keeper
+from tests.unit.daemon.test_reloader import Desk
+from vpngate.daemon.supply import keeper
 from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
-from vpngate.feed.manifest import FileRecord, _page_digest
+from vpngate.feed.state.manifest import FileRecord, _page_digest
 from vpngate.registry import load
-from vpngate.registry.clock import Reading
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.clock import Reading
+from vpngate.timekeeping.moments import format_moment
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_refresh_that_finds_the_same_is_a_success_and_ends_a_failure(
         with caplog.at_level("INFO", "vpngate"):
             assert (await desk.reloader.reload())["registry"] == "unchanged"
         assert "refreshed again; failures: 1" in caplog.text
-        assert not desk.reloader.failure
+        assert not desk.reloader.freshness.failure
         assert gatehouse.metric("registry_last_load_successful") == 1
         assert gatehouse.metric(at) == 5e9
 
@@ -132,7 +132,7 @@ def test_the_whole_is_asked_for_now_and_then(desk: Desk) -> None:
 
     async def scenario() -> None:
         await desk.open()
-        working = desk.reloader._keeper
+        working = desk.reloader._fetches.keeper
         assert working.validators is not None
         working.validators = replace(working.validators, condition=Condition('"1"'))
         asked = []

@@ -6,8 +6,8 @@ import pytest
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 
 from vpngate.errors import FeedFault, InvalidRegistry, RegistryRefused
-from vpngate.feed.exchange import _fault_of
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, Reason, fault, reason_of
+from vpngate.feed.sources.tls_client import _fault_of
 
 
 def caused(error: Exception, cause: Exception) -> Exception:

@@ -8,7 +8,7 @@ from tests import rulesets
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 RULESET = replace(
     rulesets.RULESET, max_flows=10, spared=Intervals.of_prefixes(["192.0.2.0/24"])

@@ -18,9 +18,9 @@ import pytest
 
 from tests.house import ROOT
 from tests.unit.daemon.gatehouse import NOW, REGISTRY, Gatehouse
-from tests.unit.daemon.test_reload import Desk
+from tests.unit.daemon.test_reloader import Desk
 from vpngate.errors import VpngateError
-from vpngate.registry.moments import format_moment
+from vpngate.timekeeping.moments import format_moment
 
 RULES = ROOT / "config" / "alerts.yml"
 OPERATING = ROOT / "docs" / "operating.md"
@@ -69,7 +69,7 @@ async def recorded(desk: Desk, events: dict[int, Event]) -> Series:
             try:
                 await desk.reloader.reload()
             except VpngateError:
-                assert desk.reloader.failure
+                assert desk.reloader.freshness.failure
         scrape(gatehouse, step, day)
     return day
 

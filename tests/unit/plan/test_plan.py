@@ -7,7 +7,7 @@ import pytest
 from tests.rulesets import RULESET
 from vpngate.packets import Family
 from vpngate.plan import LARGEST_TRANSACTION, plan
-from vpngate.registry.intervals import Bounds, Intervals
+from vpngate.prefixes.intervals import Bounds, Intervals
 
 OLD = replace(RULESET, signatures=(), spared=Intervals.of_prefixes(["10.0.0.0/8"]))
 

@@ -4,8 +4,8 @@
 import pytest
 
 from vpngate.packets import Family
+from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import (
-    Intervals,
     Limits,
     Registry,
     carry_over,
@@ -14,7 +14,7 @@ from vpngate.registry import (
     impact,
     load,
 )
-from vpngate.registry.entries import Row
+from vpngate.registry.columns.entries import Row
 
 NOW = 1_800_000_000.0
 OLD = """\

@@ -14,13 +14,13 @@ from vpngate.registry import (
     Limits,
     Reason,
     Registry,
-    Span,
     carry_over,
     empty_registry,
     guard,
     load,
     objections,
 )
+from vpngate.timekeeping.moments import Span
 
 NOW = 1_800_000_000.0
 DAY = 86400.0

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from vpngate.packets import Family
-from vpngate.registry.entries import Row, draw_up
-from vpngate.registry.intervals import Intervals, rows_of
-from vpngate.registry.moments import ALWAYS, NEVER
-from vpngate.registry.prefixes import Prefix
-from vpngate.registry.snapshot import Registry
-from vpngate.registry.terms import Terms
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.prefix import Prefix
+from vpngate.prefixes.rows import rows_of
+from vpngate.registry.columns.entries import Row, draw_up
+from vpngate.registry.columns.terms import Terms
+from vpngate.registry.registry import Registry
+from vpngate.timekeeping.moments import ALWAYS, NEVER
 
 REGISTRIES = 200
 ADDRESSES = 500  # a registry

@@ -20,7 +20,7 @@ from vpngate.packets import Packet, Transport
 from vpngate.recognition import Evidence, Heard, Tunnel
 from vpngate.second_reading import Outcome, second_reading
 from vpngate.tunnels import all_tunnels
-from vpngate.tunnels.messages import openvpn as wire
+from vpngate.tunnels.messages import openvpn_layers as wire
 
 UDP, TCP, GRE, ESP = Transport.UDP, Transport.TCP, Transport.GRE, Transport.ESP
 TUNNELS = {tunnel.name: tunnel for tunnel in all_tunnels()}

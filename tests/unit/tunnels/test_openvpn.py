@@ -10,7 +10,7 @@ import pytest
 from tests.unit.tunnels import crafting
 from vpngate.packets import Transport
 from vpngate.recognition import Message, Role
-from vpngate.tunnels.messages import openvpn as wire
+from vpngate.tunnels.messages import openvpn_layers as wire
 from vpngate.tunnels.openvpn import TUNNEL
 
 PORTS = (55161, 1194)

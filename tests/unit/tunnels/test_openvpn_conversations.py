@@ -28,7 +28,7 @@ from vpngate.packets import Transport, decode
 from vpngate.recognition import Evidence, Heard, Tunnel
 from vpngate.second_reading import Outcome, second_reading
 from vpngate.tunnels import Recogniser, all_tunnels
-from vpngate.tunnels.messages import openvpn as wire
+from vpngate.tunnels.messages import openvpn_layers as wire
 
 NOTHING, OPENED, CONFIRMED = None, Evidence.INITIATION, Evidence.CONFIRMED
 Said = Sequence[tuple[str, bytes]]  # `>` from client to server, `<` back

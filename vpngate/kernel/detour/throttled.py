@@ -22,7 +22,8 @@ from vpngate.kernel.wire.channel import Change, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Direction, Family
 from vpngate.policy import Throttle
-from vpngate.registry.intervals import Flags, Intervals, rows_of
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.rows import Flags, rows_of
 from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.

@@ -19,7 +19,8 @@ from vpngate.kernel.wire.attributes import attributes, each_attribute, number, t
 from vpngate.kernel.wire.channel import Change, Channel, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family, HookPoint
-from vpngate.registry.intervals import Bounds, Delta, Flags, Rows
+from vpngate.prefixes.intervals import Bounds, Delta
+from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Table

@@ -14,15 +14,8 @@ import numpy as np
 
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.packets import Family
-from vpngate.registry.intervals import (
-    Bounds,
-    Delta,
-    Intervals,
-    Rows,
-    following,
-    keys,
-    preceding,
-)
+from vpngate.prefixes.intervals import Bounds, Delta, Intervals
+from vpngate.prefixes.rows import Rows, following, keys, preceding
 
 SAMPLE = 1000  # addresses of each family
 STEP = 500  # addresses asked for at once: others must have their turn, too

@@ -14,7 +14,8 @@ from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
-from vpngate.registry.intervals import Bounds, Intervals, Rows
+from vpngate.prefixes.intervals import Bounds, Intervals
+from vpngate.prefixes.rows import Rows
 
 
 class SparedSets:

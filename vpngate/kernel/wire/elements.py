@@ -22,7 +22,8 @@ from vpngate.kernel.wire.attributes import (
     message,
 )
 from vpngate.kernel.wire.channel import Change
-from vpngate.registry.intervals import Bounds, following
+from vpngate.prefixes.intervals import Bounds
+from vpngate.prefixes.rows import following
 
 _ATTRIBUTE_ROOM = 65000  # an attribute's length is 16 bits
 

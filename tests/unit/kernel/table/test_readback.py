@@ -3,7 +3,7 @@
 
 from vpngate.kernel.table.readback import SAMPLE, STEP, after_change
 from vpngate.packets import Family
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 OLD = Intervals.of_prefixes(["192.0.2.0/24", "2001:db8:1::/48"])
 NEW = Intervals.of_prefixes(["192.0.2.0/25", "198.51.100.0/24", "2001:db8:1::/48"])

@@ -2,7 +2,7 @@
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family
-from vpngate.registry.intervals import Intervals
+from vpngate.prefixes.intervals import Intervals
 
 
 def test_interval_on_the_wire() -> None:

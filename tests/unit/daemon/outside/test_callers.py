@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who may ask how much at once, and what an argument may be."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vpngate.daemon.outside import control
+from vpngate.daemon.outside.client import request
+from vpngate.daemon.outside.control import ControlServer, flags
+from vpngate.errors import DaemonBusy, WrongUse
+
+
+async def status(_arguments: Mapping[str, Any]) -> str:
+    return "here"
+
+
+async def serve(path: Path, callers: int, sent: bytes, verbs: Any) -> Any:
+    """What one more caller gets while so many are connected and sent something."""
+    server = ControlServer(path, verbs)
+    await server.start()
+    with ExitStack() as stack:
+        for _ in range(callers):
+            caller = stack.enter_context(socket.socket(socket.AF_UNIX))
+            caller.connect(str(path))
+            caller.sendall(sent)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.2)
+        try:
+            return await asyncio.to_thread(request, path, "status")
+        finally:
+            await server.stop()
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"verb": "sta'])
+@pytest.mark.parametrize("limit", ["UID_SHARE", "CONNECTION_LIMIT"])
+def test_who_says_nothing_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, limit: str
+) -> None:
+    monkeypatch.setattr(control, limit, 4)
+    path = tmp_path / "control.sock"
+    assert asyncio.run(serve(path, 12, sent, {"status": status})) == "here"
+
+
+@pytest.mark.parametrize("limit", ["UID_SHARE", "CONNECTION_LIMIT"])
+def test_who_is_answered_is_not_interrupted_and_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(control, limit, 4)
+    done = []
+
+    async def slow(_arguments: Mapping[str, Any]) -> None:
+        await asyncio.sleep(1)
+        done.append(True)
+
+    async def scenario() -> None:
+        verbs = {"status": status, "reload": slow}
+        path = tmp_path / "control.sock"
+        with pytest.raises(DaemonBusy, match="busy: too many callers") as caught:
+            await serve(path, 4, b'{"verb": "reload"}\n', verbs)
+        assert caught.value.exit_status == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_place_is_free_again_after_its_caller(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = ControlServer(tmp_path / "c", {"status": status})
+        await server.start()
+        for _ in range(3 * control.CONNECTION_LIMIT):
+            assert await asyncio.to_thread(request, tmp_path / "c", "status") == "here"
+        await server.stop()
+
+    asyncio.run(scenario())
+
+
+def test_arguments_are_what_a_verb_takes() -> None:
+    assert flags({}, "a") == frozenset()
+    assert flags({"a": True, "b": False}, "a", "b", "c") == {"a"}
+    wrong: list[object] = ["false", 1, 0, None, [], {"a": True}]
+    for value in wrong:
+        with pytest.raises(WrongUse, match="a: is neither true nor false"):
+            flags({"a": value}, "a")
+    with pytest.raises(WrongUse, match="is no argument of this verb"):
+        flags({"accept_everything": True}, "accept_removals")

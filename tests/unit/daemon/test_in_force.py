@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A change reaches the kernel first, then everyone; or nobody at all."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from netaddr import IPNetwork
+
+from tests.unit.daemon.gatehouse import (
+    CONFIG,
+    NOW,
+    REGISTRY,
+    STRANGER,
+    Gatehouse,
+    config,
+    handshake,
+    registry,
+)
+from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.errors import KernelRefused
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.packets import parse_address
+from vpngate.policy import Throttle
+from vpngate.ruleset import Ruleset
+from vpngate.timekeeping.moments import Span, When, format_moment
+
+
+def with_stranger(old: Snapshot) -> Snapshot:
+    return replace(old, registry=registry(REGISTRY + "198.51.100.0/24,R-9\n"))
+
+
+async def throttling(gatehouse: Gatehouse) -> None:
+    """Start, and have the stranger throttled."""
+    await gatehouse.current.install()
+    (due,) = gatehouse.pipeline.take(handshake(), 1.0, NOW)
+    await gatehouse.plane.throttle(due.flows)
+    assert len(gatehouse.plane.flows) == 1
+
+
+def test_registering_ends_the_verdict_and_is_decided_by_at_once() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await throttling(gatehouse)
+        assert await gatehouse.current.change(with_stranger)
+        assert gatehouse.plane.flows == []
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
+        assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) == []
+
+    asyncio.run(scenario())
+
+
+def test_what_the_kernel_refuses_is_in_force_nowhere() -> None:
+    class Refusing(DryRunDataPlane):
+        async def replace(self, ruleset: Ruleset) -> None:
+            raise KernelRefused(f"table {ruleset.table}: no memory")
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse(plane=Refusing())
+        await throttling(gatehouse)
+        before = gatehouse.current.snapshot
+        with pytest.raises(KernelRefused, match="no memory"):
+            await gatehouse.current.change(with_stranger)
+        assert gatehouse.current.snapshot is before
+        assert len(gatehouse.plane.flows) == 1
+        assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) != []
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_fails_behind_the_kernels_is_undone_as_time_passes() -> None:
+    """The kernel has taken it, the rest has not: it may not stay so."""
+
+    class Stuck(DryRunDataPlane):
+        async def release(self, chosen: Callable[[Throttle], bool]) -> int:
+            raise KernelRefused(f"no answer: {chosen}")
+
+    def another(old: Snapshot) -> Snapshot:
+        fewer = config(CONFIG + '[tunnels]\nenabled = ["wireguard"]\n')
+        return replace(with_stranger(old), config=fewer)
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse(plane=Stuck())
+        await gatehouse.current.install()
+        before = gatehouse.plane.ruleset
+        with pytest.raises(KernelRefused, match="no answer"):
+            await gatehouse.current.change(another)
+        assert gatehouse.plane.ruleset != before
+        assert await gatehouse.current.age()
+        assert gatehouse.plane.ruleset == before
+        assert not await gatehouse.current.age()
+
+    asyncio.run(scenario())
+
+
+def test_the_kernel_is_left_alone_where_nothing_differs_for_it() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await throttling(gatehouse)
+        assert not await gatehouse.current.change(replace)
+        assert len(gatehouse.plane.flows) == 1
+
+    asyncio.run(scenario())
+
+
+BEGINS = 1_800_057_600.0  # 2027-01-16T00:00:00Z
+DATED = f"""\
+prefix,registration,tunnels,valid_from,valid_until
+198.51.100.0/24,R-9,,{format_moment(BEGINS)},
+"""
+
+
+async def waiting(gatehouse: Gatehouse) -> None:
+    """Start with a registration of the stranger that has yet to begin."""
+    await gatehouse.current.install()
+    await gatehouse.current.change(lambda old: replace(old, registry=registry(DATED)))
+    assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+
+
+@pytest.mark.parametrize("late", [0.0, 1.0, 86400.0])
+def test_time_alone_can_change_what_the_kernel_holds(late: float) -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await waiting(gatehouse)
+        gatehouse.now = BEGINS - 1.0
+        assert not await gatehouse.current.age()
+        gatehouse.now = BEGINS + late
+        assert await gatehouse.current.age()
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert not await gatehouse.current.age()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("now", "looks"),
+    [
+        pytest.param(NOW + 60.0, 0, id="nothing begins or ends"),
+        pytest.param(NOW - 60.0, 1, id="the clock was set back"),
+        pytest.param(Span(NOW, NOW + 60.0), 1, id="the clock is in doubt"),
+        pytest.param(BEGINS, 1, id="a registration begins"),
+    ],
+)
+def test_time_is_worked_out_anew_only_where_it_can_matter(
+    monkeypatch: pytest.MonkeyPatch, now: When, looks: int
+) -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await waiting(gatehouse)
+        asked = []
+        ruleset = Snapshot.ruleset
+
+        def counting(snapshot: Snapshot, now: When) -> Ruleset:
+            asked.append(now)
+            return ruleset(snapshot, now)
+
+        monkeypatch.setattr(Snapshot, "ruleset", counting)
+        gatehouse.now = now
+        await gatehouse.current.age()
+        assert asked == [now] * looks
+
+    asyncio.run(scenario())
+
+
+def test_while_the_clock_is_in_doubt_nothing_is_settled() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        gatehouse.now = Span(NOW, BEGINS)
+        await gatehouse.current.install()
+        await gatehouse.current.change(
+            lambda old: replace(old, registry=registry(DATED))
+        )
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        gatehouse.now = NOW
+        assert await gatehouse.current.age()
+        assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+
+    asyncio.run(scenario())
+
+
+def test_changes_are_made_one_at_a_time() -> None:
+    """Each builds on the one before, however they are asked for."""
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await gatehouse.current.install()
+
+        def attached(name: str, old: Snapshot) -> Snapshot:
+            interfaces = (*old.machine.interfaces, name)
+            return replace(old, machine=Machine(interfaces, old.machine.addresses))
+
+        names = [f"lan{n}" for n in range(1, 9)]
+        await asyncio.gather(
+            *(gatehouse.current.change(partial(attached, name)) for name in names)
+        )
+        assert gatehouse.plane.ruleset.interfaces == ("lan0", *names)
+
+    asyncio.run(scenario())
+
+
+LAN = IPNetwork("198.51.100.0/24")
+
+
+@pytest.mark.parametrize(
+    ("rows", "protect", "warned"),
+    [
+        (f"{LAN},R-9\n", "", True),
+        ("198.51.0.0/16,R-9\n", "", True),
+        ("198.51.100.0/25,R-9\n198.51.100.128/25,R-10\n", "", True),
+        ("198.51.100.0/25,R-9\n", "", False),
+        (f"{LAN},R-9\n", f'[protect]\nprefixes = ["{LAN}"]\n', False),
+    ],
+)
+def test_a_registry_that_covers_a_network_of_subscribers_is_told_once(
+    rows: str, protect: str, *, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        current = gatehouse.current
+        await current.install()
+        machine = Machine(
+            ("lan0",), networks=frozenset({LAN, IPNetwork("2001:db8::/64")})
+        )
+        await current.change(lambda old: replace(old, machine=machine))
+        assert current.spared_networks == []
+        covering = registry(REGISTRY + rows)
+        settings = config(CONFIG + protect)
+        for _ in range(3):
+            await current.change(
+                lambda old: replace(old, registry=covering, config=settings)
+            )
+        assert current.spared_networks == [LAN] * warned
+        # Taken all the same: what is registered is spared.
+        assert gatehouse.plane.ruleset.spared.contains(parse_address("198.51.100.7"))
+        assert caplog.text.count(f"{LAN}: the registry covers") == warned
+        await current.change(lambda old: replace(old, registry=registry()))
+        assert current.spared_networks == []
+
+    asyncio.run(scenario())

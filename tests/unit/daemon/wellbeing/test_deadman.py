@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The switch is armed only while it is wanted, justified and possible."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from vpngate.daemon.wellbeing.deadman import DeadMan
+from vpngate.errors import KernelRefused
+from vpngate.metrics import Metrics
+
+
+@dataclass
+class Switch:
+    """Stands in for the data plane: what is tested is when it is asked."""
+
+    armings: int = 0
+    refuses: bool = False
+    fit: bool = True
+    often: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def rearm(self) -> bool:
+        if self.refuses:
+            raise KernelRefused("table: no such file")
+        self.armings += 1
+        if self.armings == 5:
+            self.often.set()
+        return self.fit
+
+
+@pytest.mark.parametrize(
+    ("wanted", "silent", "refuses", "armed"),
+    [
+        (True, 0.0, False, True),
+        (True, 9.0, False, True),
+        (True, 11.0, False, False),
+        (True, 0.0, True, False),
+        (False, 0.0, False, False),
+    ],
+)
+def test_a_round(*, wanted: bool, silent: float, refuses: bool, armed: bool) -> None:
+    switch, metrics = Switch(refuses=refuses), Metrics("1", ())
+    deadman = DeadMan(cast("Any", switch), lambda: time.monotonic() - silent, metrics)
+    asyncio.run(deadman.round(wanted=wanted, deadman=30.0))
+    assert deadman.armed is armed
+    assert switch.armings == armed
+    shown = metrics.exposition()[0].decode()
+    assert f"vpngate_deadman_armed {float(armed)}" in shown
+
+
+def test_a_plane_that_cannot_be_armed_now_is_not_called_armed() -> None:
+    switch, metrics = Switch(fit=False), Metrics("1", ())
+    deadman = DeadMan(cast("Any", switch), time.monotonic, metrics)
+    asyncio.run(deadman.round(wanted=True, deadman=30.0))
+    assert not deadman.armed
+    assert "vpngate_deadman_armed 0.0" in metrics.exposition()[0].decode()
+
+
+def test_it_is_held_three_times_in_the_dead_mans_time() -> None:
+    switch = Switch()
+    deadman = DeadMan(cast("Any", switch), time.monotonic, Metrics("1", ()))
+
+    async def hold_for_a_while() -> None:
+        held = asyncio.create_task(deadman.hold(lambda: (True, 0.3)))
+        await asyncio.wait_for(switch.often.wait(), 20)
+        held.cancel()
+
+    asyncio.run(hold_for_a_while())

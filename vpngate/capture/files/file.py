@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Reads a capture file's candidates: pcap, pcapng, gzip or not, also from a pipe.
+
+Knows which reader serves which file, and says in one line what is wrong with one;
+does not know what a candidate is. libpcap reads plain pcap files itself, the fastest
+way there is; what it cannot read (compressed and mixed files, pipes) is walked here
+and each frame is handed to libpcap's filter.
+"""
+
+import gzip
+import io
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cypcap
+
+from vpngate.capture.candidates import CandidateFilter
+from vpngate.capture.files import pcap, pcapng
+from vpngate.capture.files.record import CHUNK, Damage, Record
+from vpngate.capture.files.search import GZIP_MAGIC, is_capture
+from vpngate.errors import DamagedCapture, UnreadableInput
+from vpngate.links import is_understood, network_layer
+from vpngate.packets import Packet, decode
+
+
+class Recorded(NamedTuple):
+    """A packet out of a capture file."""
+
+    packet: Packet
+    timestamp: float  # seconds since the epoch; 0.0 where the file states none
+
+
+class CaptureFile:
+    """A capture file, to be iterated over once: its candidates, as packets.
+
+    Iterating raises UnreadableInput if the file cannot be opened or is no capture,
+    and, after all that could be read, DamagedCapture if it breaks early or
+    UnreadableInput if frames of a link type that is not understood were left out.
+    """
+
+    def __init__(self, path: Path, candidates: CandidateFilter) -> None:
+        self._path = path
+        self._candidates = candidates
+        self._foreign: set[int] = set()
+        self._size = 0
+        self._position: Callable[[], int] = int
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of the file has been read, 0 to 1; None if that is unknown.
+
+        May be asked from another thread while the file is iterated over.
+        """
+        try:
+            return min(1.0, self._position() / self._size) if self._size else None
+        except (OSError, ValueError):  # closed meanwhile
+            return None
+
+    def __iter__(self) -> Iterator[Recorded]:
+        try:
+            for link_type, timestamp, frame in self._records():
+                network = network_layer(link_type, frame)
+                packet = decode(network) if network else None
+                if packet is not None:
+                    yield Recorded(packet, timestamp)
+        except (Damage, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DamagedCapture(
+                f"{self._path}: damaged capture ({error}); "
+                "what came before the damage counts"
+            ) from error
+        except OSError as error:
+            raise UnreadableInput(
+                f"{self._path}: {error.strerror or error}; give a capture file or a "
+                "folder that can be read"
+            ) from error
+        if self._foreign:
+            numbers = ", ".join(map(str, sorted(self._foreign)))
+            raise UnreadableInput(
+                f"{self._path}: frames of link type {numbers} were left out; "
+                "capture on an Ethernet, PPP or IP interface"
+            )
+
+    def _records(self) -> Iterator[Record]:
+        with self._path.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            regular = stat.S_ISREG(status.st_mode)
+            if regular:
+                self._size = status.st_size
+                self._position = stream.raw.tell
+            head = stream.read(CHUNK)
+            if regular and pcap.is_pcap(head):
+                yield from self._read_by_libpcap()
+                return
+            read: Callable[[int], bytes] = stream.read
+            if head.startswith(GZIP_MAGIC):
+                read = _Gunzipped(_Rejoined(head, stream)).read
+                head = read(CHUNK)
+            yield from self._walk(head, read)
+
+    def _walk(self, head: bytes, read: Callable[[int], bytes]) -> Iterator[Record]:
+        if not is_capture(head):
+            what = "neither pcap nor pcapng" if head else "empty"
+            raise UnreadableInput(
+                f"{self._path}: not a capture ({what}); "
+                "give a file that tcpdump or Wireshark wrote"
+            )
+        format_ = pcap if pcap.is_pcap(head) else pcapng
+        yield from format_.records(head, read, self._wanted)
+
+    def _wanted(self, link_type: int) -> Callable[[bytes], bool]:
+        if is_understood(link_type):
+            return self._candidates.matcher(link_type)
+        self._foreign.add(link_type)
+        return lambda _: False
+
+    def _read_by_libpcap(self) -> Iterator[Record]:
+        # An absolute path, since libpcap takes "-" for the standard input.
+        try:
+            reader = cypcap.open_offline(self._path.absolute())
+        except cypcap.Error as error:
+            raise Damage(error.msg) from error
+        with reader:
+            link_type = int(reader.datalink())
+            if not is_understood(link_type):
+                self._foreign.add(link_type)
+                return
+            descriptor = reader.get_selectable_fd()
+            self._position = lambda: os.lseek(descriptor, 0, os.SEEK_CUR)
+            program = self._candidates.program(link_type)
+            if program is not None:
+                reader.setfilter(program)
+            try:
+                for header, frame in reader:
+                    yield Record(link_type, header.ts, frame)
+            except cypcap.Error as error:
+                raise Damage(error.msg) from error
+            finally:
+                self._position = int
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose first bytes were read already: a pipe cannot be rewound."""
+
+    def __init__(self, head: bytes, stream: io.BufferedReader) -> None:
+        super().__init__()
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most `size`."""
+        if self._head:
+            taken, self._head = self._head[:size], self._head[size:]
+            return taken
+        return self._stream.read(size)
+
+
+class _Gunzipped:
+    """The content of a gzip stream; what stands before damage is given out first."""
+
+    def __init__(self, stream: io.RawIOBase) -> None:
+        self._content = gzip.GzipFile(fileobj=stream)
+        self._failure: Exception | None = None
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, exactly `size` unless the stream ends or breaks."""
+        parts: list[bytes] = []
+        while size and self._failure is None:
+            try:
+                part = self._content.read1(size)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as failure:
+                self._failure = failure
+                break
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        if self._failure and not parts:
+            raise self._failure
+        return b"".join(parts)

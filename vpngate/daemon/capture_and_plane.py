@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which capture and which data plane a configuration calls for.
+
+Knows that a mirror port is listened to and nothing more; does not know how either
+works.
+"""
+
+from contextlib import AbstractContextManager
+
+from vpngate.capture.candidates import CandidateFilter
+from vpngate.capture.live.mirror import MirrorCapture
+from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.source import Source as Capture
+from vpngate.config import Config, Source
+from vpngate.daemon.snapshot import Snapshot
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.plane import DataPlane
+from vpngate.kernel.wire.links import Watcher
+
+
+def data_plane(config: Config, watcher: Watcher) -> DataPlane:
+    """What acts on verdicts: the kernel, or nothing behind a mirror port.
+
+    `watcher` announces what happens to links.
+    """
+    mirror = config.capture.source is Source.MIRROR
+    return DryRunDataPlane() if mirror else LiveDataPlane(watcher)
+
+
+def open_capture(snapshot: Snapshot) -> AbstractContextManager[Capture]:
+    """The capture that the configuration names; raises MachineFault."""
+    capture = snapshot.config.capture
+    if capture.source is Source.NFLOG:
+        return NflogCapture(capture.nflog_group)
+    signatures = (s for tunnel in snapshot.tunnels for s in tunnel.signatures)
+    return MirrorCapture(snapshot.machine.interfaces, CandidateFilter.of(signatures))

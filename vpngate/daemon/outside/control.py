@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The control socket: one request a line, one answer a line, JSON both.
+
+    {"verb": "reload", "arguments": {"accept_removals": true}}
+    {"ok": true, "result": {...}}
+    {"ok": false, "exit_status": 1, "lines": ["what, where, what to do", ...]}
+
+Knows framing, who may connect, limits, and who asked for a change; does not know
+what a verb does: the daemon hands in a dict of handlers. The other end of the
+wire is `client.py`.
+"""
+
+import asyncio
+import contextlib
+import errno
+import grp
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from vpngate.daemon.outside.client import DEFAULT_PATH
+from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
+
+# A handler gets the arguments of the request; what it returns is the result.
+Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+GROUP = "vpngate"
+MODE = 0o660
+REQUEST_LIMIT = 64 * 1024  # bytes in a line
+CONNECTION_LIMIT = 32
+UID_SHARE = 8  # connections; so that no one user keeps the others out
+PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
+
+_log = logging.getLogger(__name__)
+
+
+class ControlServer:
+    """Listens on `path` and answers with `verbs`.
+
+    Verbs outside `read_only` count as changes: they run one at a time, and each
+    is logged with the caller's uid. Those that are `self_ordered` see to that
+    themselves: one that waits for a source holds up no other. `verbs` is read at
+    each request, so an entry added later is served too.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        verbs: Mapping[str, Handler],
+        *,
+        read_only: Collection[str] = ("status", "report", "compare"),
+        self_ordered: Collection[str] = ("reload",),
+        patience: float = PATIENCE,
+    ) -> None:
+        self._path = Path(path)
+        self._verbs = verbs
+        self._read_only = frozenset(read_only)
+        self._self_ordered = frozenset(self_ordered)
+        self._patience = patience
+        self._changing = asyncio.Lock()
+        self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
+        self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
+        self._server: asyncio.Server | None = None
+        self._inode = 0
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        A socket left behind by a dead daemon is replaced. Raises Refused if a live
+        one answers there, MachineFault if the place cannot be used.
+        """
+        try:
+            await asyncio.to_thread(_refuse_if_alive, self._path)
+            listener = _bind(self._path)
+        except OSError as error:
+            problem = Problem(
+                str(self._path),
+                f"cannot open the control socket: {error.strerror or error}",
+                "create its folder, run with privileges, or choose another --socket",
+            )
+            raise MachineFault(problem) from None
+        self._inode = self._path.stat().st_ino
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=listener, limit=REQUEST_LIMIT
+        )
+
+    async def stop(self) -> None:
+        """Answer nobody any more, and remove the socket if it is still ours."""
+        if self._server is None:
+            return
+        self._server.close()
+        for connection in (connections := list(self._connections)):
+            connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        self._server = None
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    async def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this as a task
+        uid = _peer_uid(writer.get_extra_info("socket"))
+        if not self._make_room(uid):
+            writer.write(_encoded(_BUSY))
+            writer.close()
+            return
+        self._connections[task] = uid
+        try:
+            await self._converse(reader, writer, uid, task)
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass  # the caller went away or dawdled, or we stop: nobody to tell
+        finally:
+            self._connections.pop(task, None)
+            self._idle.pop(task, None)
+            writer.close()
+
+    def _make_room(self, uid: int) -> bool:
+        """Whether one more of this user may come; who says nothing goes first."""
+        mine = [task for task, whose in self._connections.items() if whose == uid]
+        if len(mine) >= UID_SHARE:
+            candidates = [task for task in self._idle if task in mine]
+        elif len(self._connections) >= CONNECTION_LIMIT:
+            candidates = list(self._idle)
+        else:
+            return True
+        if not candidates:
+            return False
+        self._connections.pop(candidates[0], None)
+        self._idle.pop(candidates[0], None)
+        candidates[0].cancel()
+        return True
+
+    async def _converse(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        uid: int,
+        task: asyncio.Task[None],
+    ) -> None:
+        while True:
+            self._idle[task] = None
+            async with asyncio.timeout(self._patience):
+                try:
+                    line = await reader.readuntil(b"\n")
+                except asyncio.IncompleteReadError:
+                    return
+                except asyncio.LimitOverrunError:
+                    line = b""
+            self._idle.pop(task, None)
+            writer.write(_encoded(await self._answer(line, uid)))
+            async with asyncio.timeout(self._patience):
+                await writer.drain()
+            if not line:
+                return
+
+    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+        try:
+            verb, arguments = _parse(line)
+            result = await self._run(verb, arguments, uid)
+        except VpngateError as error:
+            return _refusal(error.exit_status, error.lines)
+        except Exception as error:  # noqa: BLE001 - one broken verb, not the daemon
+            _log.exception("control: a request failed")
+            return _refusal(1, [f"the daemon failed: {type(error).__name__}: {error}"])
+        return {"ok": True, "result": result}
+
+    async def _run(self, verb: str, arguments: Mapping[str, Any], uid: int) -> Any:
+        handler = self._verbs.get(verb)
+        if handler is None:
+            raise WrongUse(Problem(verb, "this daemon has no such verb"))
+        if verb in self._read_only:
+            return await handler(arguments)
+        _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
+        if verb in self._self_ordered:
+            return await handler(arguments)
+        async with self._changing:
+            return await handler(arguments)
+
+
+def flags(arguments: Mapping[str, Any], *names: str) -> frozenset[str]:
+    """Which of the arguments that a verb takes are true; WrongUse for any other."""
+    for name, value in arguments.items():
+        if name not in names:
+            raise WrongUse(Problem(repr(name), "is no argument of this verb"))
+        if not isinstance(value, bool):
+            raise WrongUse(Problem(name, "is neither true nor false"))
+    return frozenset(name for name, value in arguments.items() if value)
+
+
+def _encoded(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer, default=str).encode() + b"\n"
+
+
+def _refusal(exit_status: int, lines: list[str]) -> dict[str, Any]:
+    return {"ok": False, "exit_status": exit_status, "lines": lines}
+
+
+_BUSY = {
+    **_refusal(2, ["the daemon is busy: too many callers; try again in a moment"]),
+    "busy": True,
+}
+
+
+def _parse(line: bytes) -> tuple[str, Mapping[str, Any]]:
+    try:
+        request = json.loads(line)
+        verb, arguments = request["verb"], request.get("arguments", {})
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        verb, arguments = None, None
+    if not isinstance(verb, str) or not isinstance(arguments, dict):
+        raise WrongUse(
+            Problem(
+                "request", f"not one line of JSON with a verb, {REQUEST_LIMIT} bytes"
+            )
+        )
+    return verb, arguments
+
+
+def _peer_uid(connection: socket.socket) -> int:
+    """Who is at the other end (unix(7), SO_PEERCRED: pid, uid, gid)."""
+    credentials = struct.Struct("3i")
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+    uid: int = credentials.unpack(raw)[1]
+    return uid
+
+
+def _refuse_if_alive(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise Refused(Problem(str(path), "is not a socket", "choose another --socket"))
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(2.0)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            return  # nobody listens: left behind
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return
+    raise Refused(
+        Problem(str(path), "another daemon answers here", "stop it, or use --socket")
+    )
+
+
+def _bind(path: Path) -> socket.socket:
+    """A listening socket at `path`, never reachable with wider rights than MODE.
+
+    It is made beside its place and moved there: the move replaces what a dead
+    daemon left behind, and nobody sees the socket before its rights are set.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            made.unlink()
+        listener.bind(os.fspath(made))
+        made.chmod(MODE)
+        with contextlib.suppress(KeyError, PermissionError):
+            # Without that group, or not as root: the owner alone, which is safe.
+            os.chown(made, -1, grp.getgrnam(GROUP).gr_gid)
+        listener.listen(CONNECTION_LIMIT)
+        made.rename(path)
+    except OSError:
+        listener.close()
+        made.unlink(missing_ok=True)
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+__all__ = ["DEFAULT_PATH", "ControlServer", "Handler", "flags"]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How the daemon's log lines look, and where they go.
+
+Knows the two forms (text for people, JSON for programs) and the priorities of the
+journal; does not know what is logged. No message may hold a subscriber's address:
+that is up to whoever logs, and a test looks for it.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from vpngate.plaintext import plain
+
+_LONGEST = 8000  # characters: a traceback, on one line
+# sd-daemon(3): a line that starts with <N> has syslog priority N.
+_PRIORITIES = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00Z warning feed: message`, one line a record.
+
+    In the journal, which has its own clock and priorities, `<4>feed: message`.
+    """
+
+    def __init__(self, *, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        text = f"{_room(record)}: {_message(self, record)}"
+        if self._journal:
+            return f"<{_PRIORITIES.get(record.levelno, 5)}>{text}"
+        return f"{_time(record)} {record.levelname.lower()} {text}"
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, room, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, whatever the message holds."""
+        return json.dumps(
+            {
+                "time": _time(record),
+                "level": record.levelname.lower(),
+                "room": _room(record),
+                "message": _message(self, record),
+            },
+            ensure_ascii=False,
+        )
+
+
+def set_up(
+    level: str, form: str, environment: Mapping[str, str] = os.environ
+) -> logging.Handler:
+    """Send vpngate's log to stderr from `level` on, as `text` or `json`.
+
+    May be called again, at a reload: the latest call counts.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    journal = "JOURNAL_STREAM" in environment and not sys.stderr.isatty()
+    handler.setFormatter(
+        JsonFormatter() if form == "json" else TextFormatter(journal=journal)
+    )
+    for name, least in (("vpngate", level.upper()), ("asyncio", "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(least)
+        logger.propagate = False
+    return handler
+
+
+def _room(record: logging.LogRecord) -> str:
+    """The room that speaks: `feed` for `vpngate.feed.sources.https`."""
+    return record.name.removeprefix("vpngate.").partition(".")[0]
+
+
+def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """What is said, on one line, whoever wrote it."""
+    return _one_line(_said(formatter, record))
+
+
+def _said(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        # A traceback is for those who look for it.
+        if logging.getLogger("vpngate").isEnabledFor(logging.DEBUG):
+            return f"{text}: {formatter.formatException(record.exc_info)}"
+        return f"{text}: {record.exc_info[1]!r}"
+    return text
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.split("\n")]
+    return plain(" | ".join(filter(None, lines)), _LONGEST)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

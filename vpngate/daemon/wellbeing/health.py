@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whether all is well, and if not, why.
+
+Knows which signs of life have to be fresh, and has the kernel compared with what it
+should hold; does not know how anything is mended.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vpngate.daemon.in_force import Current
+from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.wellbeing.deadman import DeadMan
+from vpngate.errors import VpngateError
+from vpngate.kernel.plane import DataPlane
+from vpngate.metrics import Metrics
+
+SILENCE = 10.0  # seconds; a capture is asked every second, whether packets come or not
+
+_log = logging.getLogger(__name__)
+
+
+class Health:
+    """The daemon's opinion of itself; `reasons` may be asked from any thread."""
+
+    def __init__(
+        self,
+        current: Current,
+        intake: Intake,
+        deadman: DeadMan,
+        plane: DataPlane,
+        metrics: Metrics,
+    ) -> None:
+        self._current = current
+        self._intake = intake
+        self._deadman = deadman
+        self._plane = plane
+        self._metrics = metrics
+        # What of the registry in force is not fresh; asked from any thread.
+        self.stale: Callable[[], Sequence[str]] = tuple
+        self._in_sync = True
+        self._comparing = asyncio.Lock()
+        metrics.in_sync(True)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the kernel held what it should at the last look, or does again."""
+        return self._in_sync
+
+    @property
+    def armed(self) -> bool:
+        """Whether throttling may happen."""
+        return self._deadman.armed
+
+    def reasons(self) -> list[str]:
+        """What is wrong; nothing if all is well."""
+        reasons = []
+        silent = time.monotonic() - self._intake.heard
+        if silent > SILENCE:
+            reasons.append(f"nothing heard of the capture for {silent:.0f} s")
+        if self._current.snapshot.enforcing and not self._deadman.armed:
+            reasons.append("enforcing, but the dead man's switch is not armed")
+        if problems := self._current.snapshot.machine.forgeable:
+            reasons.append(f"told to enforce, and observing: {problems[0]}")
+        if not self._in_sync:
+            reasons.append("the kernel does not hold what it should")
+        return [*reasons, *self.stale()]
+
+    async def verify(self) -> Sequence[str]:
+        """Compare the kernel with what it should hold, and have it put right.
+
+        Returns what was put right, by metric label.
+        """
+        try:
+            repaired = await self._plane.verify()
+        except VpngateError as error:
+            self._note(in_sync=False)
+            for line in error.lines:
+                _log.error("the kernel cannot be put right: %s", line)
+            return ()
+        for what in repaired:
+            _log.warning("put right in the kernel: %s", what)
+            self._metrics.repaired(what)
+        self._note(in_sync=True)
+        return repaired
+
+    async def compare(self) -> dict[str, Any]:
+        """The same with every spared interval, one comparison at a time.
+
+        What was found, fit for JSON. Raises what the data plane raises.
+        """
+        async with self._comparing:
+            found = await self._plane.compare()
+            if not found.equal:
+                self._note(in_sync=False)
+                _log.warning("a full comparison found spared intervals that differ")
+            return {
+                "equal": found.equal,
+                "compared": found.compared,
+                "differing": found.differing,
+                "surplus": found.surplus,
+                "repaired": list(await self.verify()),
+                "in_sync": self._in_sync,
+            }
+
+    def _note(self, *, in_sync: bool) -> None:
+        self._in_sync = in_sync
+        self._metrics.in_sync(in_sync)

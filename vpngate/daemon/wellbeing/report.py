@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the daemon says of itself: the answer to `status`.
+
+Knows how the state is put into words and numbers; changes nothing. No address and
+no prefix of anyone is in it.
+"""
+
+from typing import Any
+
+from vpngate import __version__
+from vpngate.daemon.in_force import Current
+from vpngate.daemon.snapshot import Snapshot
+from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.wellbeing.freshness import Freshness
+from vpngate.daemon.wellbeing.health import Health
+from vpngate.daemon.wellbeing.kernel_counters import Totals
+from vpngate.recognition import Evidence
+from vpngate.registry import Registry
+from vpngate.timekeeping.moments import format_moment
+from vpngate.units import format_rate
+
+
+class Report:
+    """The answer to `status`; whoever asks has refreshed the totals first."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - it speaks of all of them
+        self,
+        current: Current,
+        freshness: Freshness,
+        pipeline: Pipeline,
+        intake: Intake,
+        totals: Totals,
+        health: Health,
+    ) -> None:
+        self._current = current
+        self._freshness = freshness
+        self._pipeline = pipeline
+        self._intake = intake
+        self._totals = totals
+        self._health = health
+
+    def status(self) -> dict[str, Any]:
+        """The state, in words and numbers fit for JSON."""
+        snapshot = self._current.snapshot
+        reasons = self._health.reasons()
+        return {
+            "healthy": not reasons,
+            "reasons": reasons,
+            "warnings": self._warnings(),
+            "version": __version__,
+            "mode": snapshot.config.gateway.mode.value,
+            "enforced_share": snapshot.config.gateway.enforce_share,
+            "interfaces": list(snapshot.machine.interfaces),
+            "interfaces_left_alone": {
+                one.interface: one.reason for one in snapshot.machine.left_alone
+            },
+            "registry": self._registry(snapshot.registry),
+            "flows": self._flows(),
+            "throttled": self._throttled(snapshot),
+            "capture": {"captured": self._intake.captured, **self._intake.losses},
+            "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
+        }
+
+    def _warnings(self) -> list[str]:
+        """What is in force, and may not be meant; the log names the networks."""
+        spared = len(self._current.spared_networks)
+        line = (
+            f"the registry covers {spared} network(s) on the subscriber side, so that"
+            " nobody in there is ever slowed; the log names them"
+        )
+        return [line] if spared else []
+
+    def _registry(self, registry: Registry) -> dict[str, Any]:
+        moments = {
+            "generated": registry.generated,
+            "expires": registry.expires,
+            "loaded": registry.loaded,
+        }
+        return {
+            "name": registry.name,
+            "serial": registry.serial,
+            **{
+                name: None if moment is None else format_moment(round(moment))
+                for name, moment in moments.items()
+            },
+            "prefixes": {f.label: n for f, n in registry.prefixes.items()},
+            "last_refusal": self._freshness.failure or None,
+            "sources_passed_over": self._freshness.passed_over,
+        }
+
+    def _flows(self) -> dict[str, Any]:
+        """By tunnel: the flows that are followed, and the verdicts since the start."""
+        counts = self._pipeline.flows.counts()
+        return {
+            tunnel: {
+                **{e.label: counts.get((tunnel, e), 0) for e in Evidence},
+                "verdicts": dict(reached),
+            }
+            for tunnel, reached in self._pipeline.verdicts.items()
+        }
+
+    def _throttled(self, snapshot: Snapshot) -> dict[str, Any]:
+        """The slower class: its limit, who is in it, and what it passes now."""
+        rates = {d: format_rate(round(rate)) for d, rate in self._totals.rate.items()}
+        latest = self._totals.latest
+        counted = latest and {
+            "flows": latest.throttled_flows,
+            "packets": latest.throttled_packets,
+            "dropped": latest.dropped_packets,
+            "spared": latest.spared_packets,
+        }
+        limit = format_rate(snapshot.config.throttle.rate)
+        return {"limit": limit, "rate": rates, **(counted or {})}

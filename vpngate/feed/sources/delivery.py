@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One attempt at one source.
+
+Knows what makes a registry acceptable before a byte of it is parsed: complete,
+signed by the configured key, not signed before the one that stands, not a bomb. Does
+not know the other sources, nor what is tried again.
+"""
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from vpngate.errors import FeedFault
+from vpngate.feed.answer import Answer, Condition, Fetched, NotModified, Validators
+from vpngate.feed.faults import Reason, fault
+from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify
+from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, Source
+from vpngate.feed.sources import https
+from vpngate.feed.sources.deadline import Deadline
+from vpngate.feed.sources.gzip_check import check_expansion
+from vpngate.feed.sources.localfile import read_file
+from vpngate.feed.sources.tls_client import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    data: bytes
+    signature: bytes | None
+    condition: Condition
+    coded: bool = False
+
+
+def deliver(
+    source: Source,
+    settings: FeedSettings,
+    previous: Validators,
+    deadline: Deadline,
+    *,
+    fresh: bool,
+) -> Answer:
+    """What this source has, compared with what stands.
+
+    previous  the registry that stands; all empty if none does
+    fresh     pass by the caches on the way
+
+    FeedFault if it has nothing acceptable.
+    """
+    key = settings.public_key
+    key_id = key.key_id if key else ""
+    if previous.key_id != key_id:
+        # After a change of keys what stands has to be had anew, with a signature of
+        # the new key.
+        previous = Validators()
+    if isinstance(source, LocalFile):
+        published = _from_file(source, settings)
+    else:
+        fetcher = _Fetcher(settings, deadline, fresh=fresh)
+        same = previous.source == source.identity
+        answer = fetcher.fetch(source, previous.condition if same else Condition())
+        if answer is None:
+            return NotModified(str(source), previous)
+        published = answer
+    validators = Validators(
+        source=source.identity,
+        digest=sha256(published.data).hexdigest(),
+        key_id=key_id,
+        signed_at=_signed_at(published, key, str(source.signature)),
+        condition=published.condition,
+    )
+    if validators.digest == previous.digest:
+        newest = max(validators.signed_at, previous.signed_at)
+        return NotModified(str(source), replace(validators, signed_at=newest))
+    _check_age(validators, previous, str(source.signature))
+    check_expansion(published.data, settings.limits.expanded, str(source), deadline)
+    return Fetched(published.data, str(source), published.signature, validators)
+
+
+def _from_file(source: LocalFile, settings: FeedSettings) -> _Published:
+    signed = settings.public_key is not None
+    limit = settings.limits.published
+    data = read_file(source.path, limit, settle=not signed)
+    signature = None
+    if signed:
+        try:
+            signature = read_file(source.signature, MAX_SIGNATURE_BYTES, settle=False)
+        except FeedFault as failure:
+            raise _without_signature(failure, str(source.signature)) from failure
+    return _Published(data, signature, Condition())
+
+
+class _Fetcher:
+    def __init__(
+        self, settings: FeedSettings, deadline: Deadline, *, fresh: bool
+    ) -> None:
+        self._signed = settings.public_key is not None
+        self._limits = settings.limits
+        self._deadline = deadline
+        self._fresh = fresh
+        self._context = https.trust(settings.ca_file)
+
+    def fetch(self, source: HttpsAddress, condition: Condition) -> _Published | None:
+        """Registry and signature; None if the server says that `condition` holds."""
+        demand = https.Demand(
+            self._limits.published,
+            framed=not self._signed,
+            fresh=self._fresh,
+        )
+        registry = self._get(source, demand, condition)
+        if registry is None:
+            return None
+        signature = self._signature(source.signature) if self._signed else None
+        return _Published(registry.body, signature, registry.condition, registry.coded)
+
+    def _signature(self, address: HttpsAddress) -> bytes:
+        demand = https.Demand(
+            MAX_SIGNATURE_BYTES,
+            any_type=True,
+            fresh=self._fresh,
+        )
+        try:
+            resource = self._get(address, demand, Condition())
+        except FeedFault as failure:
+            raise _without_signature(failure, str(address)) from failure
+        return resource.body if resource else b""
+
+    def _get(
+        self, address: HttpsAddress, demand: https.Demand, condition: Condition
+    ) -> https.Resource | None:
+        transport = Transport(self._context, self._limits, self._deadline, str(address))
+        return https.get(address, transport, demand, condition)
+
+
+def _without_signature(failure: FeedFault, where: str) -> FeedFault:
+    """A missing signature is a fault of its own; any other stays what it is."""
+    if failure.reason not in {Reason.FILE_MISSING, Reason.NOT_FOUND}:
+        return failure
+    what = "the registry has no signature"
+    remedy = "sign it with minisign -S and publish both files"
+    return fault(Reason.SIGNATURE_MISSING, where, what, remedy)
+
+
+def _signed_at(published: _Published, key: PublicKey | None, where: str) -> int:
+    """Verifies, if there is a key to verify with; seconds since 1970, 0 if unknown."""
+    if key is None:
+        return 0
+    try:
+        signed = verify(published.data, published.signature or b"", key, where)
+    except FeedFault as failure:
+        if published.coded and failure.reason == Reason.SIGNATURE_WRONG:
+            raise _signed_unpacked(where) from failure
+        raise
+    return signed.timestamp or 0
+
+
+def _signed_unpacked(where: str) -> FeedFault:
+    """What a signature covers has to come as it was signed.
+
+    Whoever has no key could otherwise have anything unpacked.
+    """
+    what = "does not fit the bytes as sent: the server packs them (Content-Encoding)"
+    remedy = "serve the registry without Content-Encoding, or publish and sign a .gz"
+    return fault(Reason.CONTENT_ENCODING, where, what, remedy)
+
+
+def _check_age(validators: Validators, previous: Validators, where: str) -> None:
+    """A signature that says less than the one that stands is an old one, replayed.
+
+    The guard compares serials, which a CSV does not have.
+    """
+    if validators.signed_at < previous.signed_at:
+        behind = previous.signed_at - validators.signed_at
+        raise fault(
+            Reason.SIGNATURE_OLDER,
+            where,
+            f"signed {behind} s before the registry that stands"
+            if validators.signed_at
+            else "does not say when it was signed, as the one that stands does",
+            "to go back to an older registry, sign it anew",
+        )

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A registry as it was at one load: who is registered, and until when.
+
+Knows the registrations of one load, those that an earlier load had and that still
+stand, and the envelope around them; does not know how it was read, whether it may
+be used (`guard.py`), or what came before it (`grace`).
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from vpngate.packets import Family
+from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.prefix import Prefix
+from vpngate.registry.columns.entries import Roll, draw_up
+from vpngate.registry.registration import Registration, point_at
+from vpngate.timekeeping.moments import EVER, NEVER, Span, When, span_of
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Whom the rejected rows of a registry were about, as far as it can be told.
+
+    A row that cannot be read must not end what an earlier load said of its prefix
+    and of its registration; if neither can be told, of anyone.
+    """
+
+    prefixes: frozenset[Prefix] = frozenset()
+    registrations: frozenset[str] = frozenset()
+    anyone: bool = False
+
+    def holds(self, prefix: Prefix, registration: str) -> bool:
+        """Whether a rejected row may have been about this one."""
+        return (
+            self.anyone
+            or registration in self.registrations
+            or (
+                bool(self.prefixes)  # most often none: nothing to take apart
+                and not self.prefixes.isdisjoint(prefix.enclosing())
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Registry:
+    """An immutable snapshot.
+
+    current    what this load says
+    kept       what earlier loads said and this one lacks: it stands until its grace
+               is over, or, where a row that may be about it was rejected, in force
+    grace      seconds for which a registration stands after its end
+    serial, name, generated, expires, sentinels    of the JSON envelope; None or
+               empty where there is none (moments in seconds since the epoch)
+    digest     of the content, uncompressed
+    loaded     when it was read
+    """
+
+    current: Roll
+    kept: Roll
+    grace: float = 0.0
+    name: str | None = None
+    serial: int | None = None
+    generated: float | None = None
+    expires: float | None = None
+    sentinels: tuple[str, ...] = ()
+    digest: str = ""
+    loaded: float | None = None
+    unread: Unread = field(default_factory=Unread)
+
+    @property
+    def prefixes(self) -> dict[Family, int]:
+        """How many registrations this load has, by family."""
+        return {family: len(self.current.of(family)) for family in Family}
+
+    def __len__(self) -> int:
+        return len(self.current.ipv4) + len(self.current.ipv6)
+
+    @cached_property
+    def keeps(self) -> bool:
+        """Whether anyone of an earlier load is kept."""
+        return any(map(len, self.kept))
+
+    def lookup(self, address: bytes, now: When) -> Registration | None:
+        """The longest prefix around an address that stands, in grace or not.
+
+        Of equal prefixes, one that is not in grace.
+        """
+        # One moment is the common case, and spared the making of a span.
+        earliest, latest = now if isinstance(now, Span) else (now, now)
+        grace = self.grace
+        entries = self.current.ipv4 if len(address) == 4 else self.current.ipv6  # noqa: PLR2004  # bytes in IPv4
+        row = entries.find(address, earliest, latest, grace)
+        found = None if row < 0 else point_at((entries, row, grace, earliest))
+        if self.keeps:
+            return self._or_kept(found, address, Span(earliest, latest))
+        return found
+
+    def _or_kept(
+        self, found: Registration | None, address: bytes, span: Span
+    ) -> Registration | None:
+        entries = self.kept.around(address)
+        row = entries.find(address, *span, self.grace)
+        if row < 0:
+            return found
+        kept = Registration(entries, row, self.grace, span.earliest)
+        if found is None:
+            return kept
+        longer = (kept.length, not kept.in_grace) > (found.length, not found.in_grace)
+        return kept if longer else found
+
+    def matches(self, address: bytes, now: When = EVER) -> tuple[Registration, ...]:
+        """Every registration whose prefix encloses an address, the longest first.
+
+        Whether it stands or not: `stands_at` of each tells. Without a moment none is
+        in grace.
+        """
+        span = span_of(now)
+        found = []
+        for roll in (self.current, self.kept):
+            entries = roll.around(address)
+            row = entries.tree.longest(address)
+            while row >= 0:
+                found.append(Registration(entries, row, self.grace, span.earliest))
+                row = entries.tree.parent(row)
+        return tuple(sorted(found, key=lambda each: -each.length))
+
+    def covered(self, now: When) -> Intervals:
+        """The addresses of all registrations that stand."""
+        span = span_of(now)
+        return _intervals(self.current, span, self.grace).union(
+            _intervals(self.kept, span, self.grace)
+        )
+
+    def in_force(self, now: When) -> Intervals:
+        """The addresses of the registrations of this load that need no grace."""
+        return _intervals(self.current, span_of(now), 0.0)
+
+    def expiring(self, now: When, within: float) -> int:
+        """How many registrations in force end in the next `within` seconds."""
+        span = span_of(now)
+        return sum(entries.ending(span, within) for entries in self.current)
+
+    def next_change(self, now: When) -> float | None:
+        """When `covered` will be another set without a load; None for never.
+
+        A moment after the latest that now may be.
+        """
+        span = span_of(now)
+        changes = [
+            entries.next_change(span, self.grace)
+            for roll in (self.current, self.kept)
+            for entries in roll
+        ]
+        soonest = min(changes)
+        return None if soonest == NEVER else soonest
+
+
+def _intervals(roll: Roll, span: Span, grace: float) -> Intervals:
+    return Intervals.of_bounds(
+        {entries.family: entries.covered(span, grace) for entries in roll}
+    )
+
+
+def empty_registry() -> Registry:
+    """A registry of nobody: what there is before the first load."""
+    return Registry(current=draw_up(), kept=draw_up())
