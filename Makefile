@@ -4,8 +4,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# A failure is told in full, and once more in a line at the end.
-PYTEST := $(BIN)/python -m pytest -q -rfE --tb=short --durations=10
+PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
 # Test files side by side (tests/streams.py). Live tests wait most of the time.
 JOBS ?= $(shell nproc)
 LIVE_JOBS ?= 4
