@@ -4,12 +4,12 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# A failure is told in full, and once more in a line at the end.
-PYTEST := $(BIN)/python -m pytest -q -rfE --tb=short --durations=10
-# Test files side by side (tests/streams.py). Live tests wait most of the time.
+PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
+# Test files side by side (tests/streams.py): those with most tests first, live ones in
+# the order of their streams. Live tests wait most of the time.
 JOBS ?= $(shell nproc)
 LIVE_JOBS ?= 4
-SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --numprocesses
+SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 
 .PHONY: help setup demo test lint fix types unit house netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
@@ -95,7 +95,7 @@ faults: setup
 
 netns: setup
 	@echo '== live tests, in network namespaces'
-	@$(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
+	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py

@@ -35,6 +35,7 @@ SECONDS = {
     "tests/netns/test_ipsec_natt.py": 60,
     "tests/netns/test_comparison.py": 50,
     "tests/netns/test_demo.py": 40,
+    "tests/netns/test_smoke.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_bad_input.py": 30,
 }
@@ -47,6 +48,7 @@ RATES = {
     "tests/netns/test_operator.py",
     "tests/netns/test_reload.py",
     "tests/netns/test_sides.py",
+    "tests/netns/test_smoke.py",
     "tests/netns/test_throttling.py",
     "tests/netns/test_verdict_life.py",
 }

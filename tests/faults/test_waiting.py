@@ -17,7 +17,7 @@ from tests.unit.daemon.test_reloader import Desk
 from vpngate.config import Mode
 from vpngate.errors import FeedFault
 
-PATIENCE = 1.0  # seconds; a silent source is given ten
+PATIENCE = 4.0  # seconds; a silent source is given ten, and twice this is less
 
 
 def edit(desk: Desk, old: str, new: str) -> None:

@@ -25,7 +25,7 @@ _LARGEST = 65536  # bytes
 _BURST = 64  # datagrams at most between two looks at the clock
 _MOST_AT_ONCE = 256  # received at most between two looks at what is due
 _PAUSE = 0.0005  # seconds between two bursts
-_SILENCE = 0.3  # seconds without a datagram that end a stream that was told to stop
+_SILENCE = 1.0  # seconds without a datagram that end a stream that was told to stop
 _PATIENCE = 180.0  # seconds for the first datagram to appear
 
 BIN = 0.01  # seconds; arrivals are counted in bins of this width
