@@ -147,9 +147,10 @@ long: setup
 	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
-	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 \
+	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 VPNGATE_BULK=1000000 \
 	  $(PYTEST) tests/netns/test_signatures_live.py tests/netns/test_copying_live.py \
-	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py
+	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py \
+	  tests/netns/test_stop_in_bulk.py
 	@$(MAKE) --no-print-directory storm
 
 corpus: setup

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpngate import __version__
 from vpngate.errors import Problem, UnwritableOutput, VpngateError
@@ -49,7 +49,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2 and say where help is."""
-        self.exit(WRONG_USE, f"vpngate: {message}; see {self.prog} --help\n")
+        complain(f"{message}; see {self.prog} --help")
+        self.exit(WRONG_USE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Help or the version: an answer like any other, where argparse drops errors.
+
+        Raises what writing raises.
+        """
+        if message:
+            (file or sys.stderr).write(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         closed = _open_streams()
-        args = _parser(words).parse_args(words)
+        args = _parsed(words, closed=closed)
         _insist_on_output(closed=closed and args.command != "run")
         status: int = import_module(f"vpngate.cli.{args.command}").run(args)
         sys.stdout.flush()
@@ -87,6 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return NO
     return status
+
+
+def _parsed(words: Sequence[str], *, closed: bool) -> argparse.Namespace:
+    try:
+        return _parser(words).parse_args(words)
+    except SystemExit as end:
+        if not end.code:  # help or the version: an answer like any other
+            _insist_on_output(closed=closed)
+            sys.stdout.flush()
+        raise
 
 
 def complain(*lines: str) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from vpngate.daemon.outside.client import DEFAULT_PATH as SOCKET_PATH
+from vpngate.plaintext import plain
 
+_LONGEST_LINE = 4000  # characters
 CONFIG_PATH = "/etc/vpngate/vpngate.toml"
 
 
@@ -46,6 +48,12 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 
 
 def show(form: str, result: Any, lines: Callable[[], Iterable[str]]) -> None:
-    """Print `result` as one line of JSON, or the `lines` that people read."""
-    for line in [json.dumps(result)] if form == "json" else lines():
-        print(line)
+    """Print `result` as one line of JSON, or the `lines` that people read.
+
+    What names an interface, a rule of somebody's, a file, is text from outside.
+    """
+    if form == "json":
+        print(json.dumps(result))
+        return
+    for line in lines():
+        print(plain(line, _LONGEST_LINE))

@@ -155,7 +155,7 @@ class Gateway:
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
         """Recognition, with second readers of all tunnels: loading one takes time."""
-        readers = await asyncio.to_thread(SecondReaders, all_tunnels(), self._metrics)
+        readers = await aside(SecondReaders, all_tunnels(), self._metrics)
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 

@@ -15,6 +15,7 @@ from netaddr import IPNetwork
 
 from vpngate.config import Config
 from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.threads import aside
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
 from vpngate.ruleset import Ruleset
@@ -66,8 +67,9 @@ class Current:
         """
         async with self._turn:
             snapshot = successor(self.snapshot)
-            # A million prefixes take a while to merge; the loop has a switch to hold.
-            ruleset, settled = await asyncio.to_thread(_held, snapshot, self._clock())
+            # A million prefixes take a while to merge; the loop has a switch to hold,
+            # and a stop does not wait for them.
+            ruleset, settled = await aside(_held, snapshot, self._clock())
             differs = self._broken_off or ruleset != self._ruleset
             if differs:
                 self._broken_off = True  # until all is through

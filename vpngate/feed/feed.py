@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from vpngate.errors import FeedFault, VpngateError
+from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
 from vpngate.feed.answer import Answer, Fetched, Validators
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
 from vpngate.feed.settings import FeedSettings, LocalFile, Source
@@ -54,6 +54,8 @@ class Feed:
                     if self._cancelled.is_set():
                         raise
                     faults.append(refusal)
+                except Exception as error:  # noqa: BLE001 - of one source, not the end
+                    faults.append(_unforeseen(source, error))
                 else:
                     return replace(answer, faults=tuple(faults))
         raise NoSourceAnswered(faults)
@@ -90,3 +92,10 @@ class Feed:
                 raise failed
             deadline.wait(length, str(source))
         raise AssertionError("attempts is at least 1")  # pragma: no cover
+
+
+def _unforeseen(source: Source, error: Exception) -> InvalidRegistry:
+    """What nobody thought of: the next source is asked, and one line tells."""
+    what = f"cannot be read: {type(error).__name__}: {error}"
+    remedy = "this should not have happened; report it"
+    return InvalidRegistry([Problem(str(source), what, remedy)])

@@ -102,6 +102,10 @@ def test_its_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         (["status", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
         (["lookup"], "required: ADDRESS; see vpngate lookup --help"),
         (["reload", "now"], "unrecognized arguments: now; see vpngate --help"),
+        (
+            ["reload", "\x1b[2J\u202e", "a\nb"],
+            r"unrecognized arguments: \x1b[2J\u202e a b; see vpngate --help",
+        ),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -44,6 +44,17 @@ def test_an_answer_that_cannot_be_written_is_no_answer(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+@pytest.mark.parametrize("asked", [["--version"], ["--help"], ["lookup", "--help"]])
+def test_help_that_cannot_be_written_is_no_help(
+    redirection: str, asked: list[str]
+) -> None:
+    status, out, err = shell(redirection, *asked)
+    assert (status, out) == (2, "")
+    assert err.startswith("vpngate: stdout: ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- <&-"])
 def test_a_complaint_that_cannot_be_written_changes_no_status(
     registry: Path, redirection: str

@@ -2,6 +2,8 @@
 """A change reaches the kernel first, then everyone; or nobody at all."""
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,6 +21,7 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     registry,
 )
+from vpngate.daemon import in_force
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
@@ -240,3 +243,30 @@ def test_a_registry_that_covers_a_network_of_subscribers_is_told_once(
         assert current.spared_networks == []
 
     asyncio.run(scenario())
+
+
+def test_a_stop_does_not_wait_for_a_million_prefixes_to_be_merged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    merging, released = threading.Event(), threading.Event()
+
+    def held(*_: object) -> None:
+        merging.set()
+        released.wait(60)
+
+    async def scenario() -> None:
+        current = Gatehouse().current
+        monkeypatch.setattr(in_force, "_held", held)
+        change = asyncio.create_task(current.change(lambda old: old))
+        await asyncio.to_thread(merging.wait, 30)
+        change.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await change
+
+    begin = time.monotonic()
+    try:
+        asyncio.run(scenario())  # and nothing of the loop's own is waited for
+        assert merging.is_set()
+        assert time.monotonic() - begin < 50
+    finally:
+        released.set()

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 
 from vpngate.errors import FeedFault, InvalidRegistry, RegistryRefused
+from vpngate.feed import INVALID, Feed, FeedSettings, Fetched
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, Reason, fault, reason_of
 from vpngate.feed.sources.tls_client import _fault_of
 
@@ -69,3 +71,28 @@ def test_every_source_has_its_line() -> None:
     assert reason_of(second) == "empty"
     assert reason_of(InvalidRegistry([])) == "invalid"
     assert NoSourceAnswered([]).reason == "invalid"
+
+
+def test_what_nobody_thought_of_is_one_sources_fault_and_the_next_is_asked(
+    tmp_path: Path,
+) -> None:
+    sources = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for source in sources:
+        source.write_text(source.name)
+    feed = Feed(FeedSettings.parse([*map(str, sources)]))
+    wrong = {"first.csv"}
+
+    def examine(answer: Fetched) -> None:
+        if answer.data.decode() in wrong:
+            raise ZeroDivisionError("by\x1bnought")
+
+    answer = feed.fetch(examine=examine)
+    assert answer.source == str(sources[1])
+    (told,) = answer.faults
+    assert reason_of(told) == INVALID
+    (line,) = told.lines
+    assert line.startswith(f"{sources[0]}: cannot be read: ZeroDivisionError: by\\x1b")
+    wrong.add("second.csv")
+    with pytest.raises(NoSourceAnswered) as caught:
+        feed.fetch(examine=examine)
+    assert len(caught.value.lines) == len(sources)

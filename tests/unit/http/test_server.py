@@ -322,3 +322,23 @@ def test_callers_who_want_it_in_ever_other_forms_cost_few() -> None:
     assert len(made) <= FORMS + 1  # and the plain one for everybody else
     assert answers[0].body == b"text/plain;q=0.0"
     assert answers[-1].body == b""
+
+
+@pytest.mark.parametrize("path", ["/large", "/echo?a"])
+def test_who_closes_its_half_still_has_the_answer(
+    server: HttpServer, path: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as caller:
+        caller.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        caller.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: caller.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == (LARGE if path == "/large" else b"a")
+
+
+def test_who_closes_its_half_of_a_request_is_not_waited_for(server: HttpServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as caller:
+        caller.sendall(b"GET /echo HTTP/1.1\r\nHost: a\r\n")
+        caller.shutdown(socket.SHUT_WR)
+        assert caller.recv(1) == b""

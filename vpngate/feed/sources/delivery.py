@@ -174,5 +174,6 @@ def _check_age(validators: Validators, previous: Validators, where: str) -> None
             f"signed {behind} s before the registry that stands"
             if validators.signed_at
             else "does not say when it was signed, as the one that stands does",
-            "to go back to an older registry, sign it anew",
+            "to go back to an older registry, sign it anew; if a signer's clock was"
+            " wrong, `vpngate reload --accept-older`",
         )
