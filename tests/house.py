@@ -33,10 +33,10 @@ PURE = ("ground", "mezzanine", "first", "second")
 # What is not named here imports in no circle.
 WITHIN = {
     "capture": (
-        ("first_look",),
+        ("prefilter",),
         ("candidates",),
         ("account", "files", "live"),
-        ("lacking", "summaries"),
+        ("missing_evidence", "summaries"),
         ("replay",),
     ),
     "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.misdeeds import LIMITS
 from vpngate.cli import main
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.daemon import gateway
 from vpngate.daemon.supply import keeper, registry_keys
 from vpngate.feed import FeedSettings
@@ -26,7 +26,7 @@ _IMPATIENT = replace(LIMITS, connect=0.7, idle=0.5, deadline=2.0, attempts=2)
 _feed_settings = registry_keys.feed_settings
 
 
-def _impatient(settings: RegistrySettings, where: str) -> FeedSettings:
+def _impatient(settings: RegistrySection, where: str) -> FeedSettings:
     return replace(_feed_settings(settings, where), limits=_IMPATIENT)
 
 

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import cypcap
 
-from vpngate.capture.first_look import first_look
+from vpngate.capture.prefilter import first_look
 from vpngate.errors import MissingFeature
-from vpngate.links import LAYOUTS, Check, Layout, LinkType
+from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
 from vpngate.packets import Family
 from vpngate.signatures import Signature
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Program = Sequence[Instruction]

@@ -26,13 +26,12 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, Fetched, Store
-from vpngate.feed import Limits as FeedLimits
+from vpngate.feed import Feed, Fetched, FetchLimits, Store
 from vpngate.registry import (
     GuardSettings,
     Limits,
     Loaded,
-    Reason,
+    Refusal,
     Registry,
     carry_over,
     load,
@@ -41,7 +40,7 @@ from vpngate.registry import (
 )
 from vpngate.tunnels import all_tunnels
 
-_LARGEST = FeedLimits().published  # bytes of a registry, as a source may deliver it
+_LARGEST = FetchLimits().published  # bytes of a registry, as a source may deliver it
 _LARGEST_TEXT = 2**20  # bytes of a configuration
 
 
@@ -112,7 +111,7 @@ def insist(
     that a single registry tells.
     """
     found = objections(None, registry, settings or GuardSettings(), now)
-    against = [each for each in found if each.reason is not Reason.EMPTY]
+    against = [each for each in found if each.reason is not Refusal.EMPTY]
     if against:
         lines = (f"{where}: {each.problem}" for each in against)
         raise RegistryRefused(against[0].reason.value, "\n".join(lines))

@@ -21,14 +21,14 @@ from vpngate.daemon.capture_and_plane import data_plane, open_capture
 from vpngate.daemon.in_force import Current
 from vpngate.daemon.machine import insist, look
 from vpngate.daemon.outside import logs, served_pages
-from vpngate.daemon.outside.control import ControlServer, Handler
+from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.threads import aside
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
 from vpngate.daemon.wall_clock import WallClock
@@ -68,7 +68,7 @@ class Gateway:
         self._keeper: Keeper | None = None
         self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
-        self.verbs: dict[str, Handler] = {
+        self.verbs: dict[str, VerbHandler] = {
             "status": self._status,
             "reload": self._reload,
             "compare": self._compare,
@@ -126,7 +126,7 @@ class Gateway:
         stack.push_async_callback(self.plane.stop)
         await aside(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
-        self._intake = Intake(
+        self._intake = CaptureLoop(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
         self._deadman = DeadMan(self.plane, lambda: self._intake.heard, self._metrics)

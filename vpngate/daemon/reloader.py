@@ -33,13 +33,13 @@ from vpngate.feed import (
     next_fetch,
 )
 from vpngate.metrics import Metrics
-from vpngate.registry import Accept, Reason
+from vpngate.registry import Accept, Refusal
 
 _log = logging.getLogger(__name__)
 
 
 # Every reason that a registry can be refused for, as a metric's label has it.
-REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Reason))
+REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Refusal))
 
 
 class Reloader:

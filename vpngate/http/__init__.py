@@ -7,12 +7,12 @@ what the pages say. No access log: nobody's visit is recorded.
 
 from vpngate.http.messages import Request, Response
 from vpngate.http.pages import health_page, metrics_page
-from vpngate.http.routing import Handler
+from vpngate.http.routing import PageHandler
 from vpngate.http.server import HttpServer
 
 __all__ = [
-    "Handler",
     "HttpServer",
+    "PageHandler",
     "Request",
     "Response",
     "health_page",

@@ -73,7 +73,7 @@ def _(load: ex.Meta) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(load: ex.ReversePath) -> tuple[str, Attributes]:
+def _(load: ex.ReversePathCheck) -> tuple[str, Attributes]:
     output_interface = 1  # NFT_FIB_RESULT_OIF
     source, input_interface, present = 1 << 0, 1 << 3, 1 << 5  # NFTA_FIB_F_*
     return "fib", [
@@ -134,7 +134,7 @@ def _(test: ex.Lookup) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(verdict: ex.Verdict) -> tuple[str, Attributes]:
+def _(verdict: ex.ChainVerdict) -> tuple[str, Attributes]:
     attributes: Attributes = [("NFTA_VERDICT_CODE", verdict.code)]
     if verdict.chain is not None:
         attributes.append(("NFTA_VERDICT_CHAIN", verdict.chain))
@@ -160,7 +160,7 @@ def _(test: ex.Limit) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(copy: ex.Log) -> tuple[str, Attributes]:
+def _(copy: ex.LogPacket) -> tuple[str, Attributes]:
     return "log", [("GROUP", copy.group)]
 
 

@@ -10,12 +10,12 @@ import pytest
 from tests.unit.capture.crafted import DATA, INITIATION, RESPONSE, udp
 from tests.unit.signatures import traffic
 from vpngate.capture.candidates import CandidateFilter, Program
-from vpngate.capture.first_look import first_look
+from vpngate.capture.prefilter import first_look
 from vpngate.errors import MissingFeature
-from vpngate.links import LAYOUTS, Layout, LinkType, network_layer
+from vpngate.link_layers import LAYOUTS, Layout, LinkType, network_layer
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 from vpngate.tunnels import all_tunnels
 
 SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]

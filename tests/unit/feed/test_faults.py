@@ -6,7 +6,13 @@ import pytest
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 
 from vpngate.errors import FeedFault, InvalidRegistry, RegistryRefused
-from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, Reason, fault, reason_of
+from vpngate.feed.faults import (
+    TRANSIENT,
+    NoSourceAnswered,
+    Reason,
+    fault,
+    reason_of,
+)
 from vpngate.feed.sources.tls_client import _fault_of
 
 
@@ -30,7 +36,11 @@ NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         ),
         (ConnectionRefusedError(111, "refused"), Reason.UNREACHABLE, "(refused)"),
         (OSError("odd"), Reason.UNREACHABLE, "(odd)"),
-        (OSError(101, "Network is unreachable"), Reason.UNREACHABLE, "(Network is"),
+        (
+            OSError(101, "Network is unreachable"),
+            Reason.UNREACHABLE,
+            "(Network is",
+        ),
         (
             caused(ProtocolError("broken"), ConnectionResetError(104, "reset")),
             Reason.UNREACHABLE,

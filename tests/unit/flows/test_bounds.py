@@ -10,7 +10,7 @@ import tracemalloc
 import pytest
 
 from vpngate.flows import FlowTable
-from vpngate.flows.table import FLOW_BYTES, TOKEN_BYTES
+from vpngate.flows.flow_table import FLOW_BYTES, TOKEN_BYTES
 from vpngate.packets import Endpoint, Packet, Transport
 from vpngate.recognition import Evidence, Heard, Message, Role, Sighting, Tunnel
 from vpngate.tunnels import Recogniser, all_tunnels

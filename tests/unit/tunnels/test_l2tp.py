@@ -114,7 +114,7 @@ def test_a_server_may_answer_from_a_port_of_its_choice(version: int) -> None:
 
 
 def test_scapy_agrees_on_the_header() -> None:
-    for seen in (L2TP(REPLY), wire.Control(REPLY)):
+    for seen in (L2TP(REPLY), wire.L2tpControl(REPLY)):
         assert (seen.version, seen.tunnel_id, seen.session_id) == (2, CLIENT_ID, 0)
         assert (seen.ns, seen.nr) == (0, 1)
     assert str(L2TP(REPLY).hdr) == "sequence+length+control"
@@ -124,7 +124,7 @@ def test_scapy_agrees_on_the_header() -> None:
     "message", [REQUEST, REPLY, CONNECTED, REQUEST_3, REPLY_3, CONNECTED_3]
 )
 def test_the_classes_describe_every_byte(message: bytes) -> None:
-    seen = wire.Control(message)
+    seen = wire.L2tpControl(message)
     assert seen.length == len(message)
     assert seen.avps[0].sprintf("%attribute%") == "Message Type"
     assert sum(a.length for a in seen.avps) == len(message) - 12
@@ -137,7 +137,7 @@ def test_the_classes_describe_every_byte(message: bytes) -> None:
 
 
 def test_a_wrong_length_can_be_built() -> None:
-    wrong = bytes(wire.Control(length=99, avps=[wire.AVP(length=5)]))
+    wrong = bytes(wire.L2tpControl(length=99, avps=[wire.AVP(length=5)]))
     assert wrong[2:4] == b"\0\x63"
     assert wrong[12:14] == b"\x80\x05"
     assert to_server(wrong) is None
@@ -146,7 +146,7 @@ def test_a_wrong_length_can_be_built() -> None:
 def test_what_scapy_builds_is_read() -> None:
     values = {0: b"\0\x01", 2: b"\x01\0", 7: b"lac", 9: b"\x12\x34"}
     avps = [wire.AVP(attribute=number, value=value) for number, value in values.items()]
-    message = to_server(bytes(wire.Control(avps=avps)))
+    message = to_server(bytes(wire.L2tpControl(avps=avps)))
     assert message is not None
     assert message.token == CLIENT_ID.to_bytes(4)
 

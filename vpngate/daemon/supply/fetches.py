@@ -8,7 +8,7 @@ sources said; does not know what a registry is for, nor how it is put in force.
 import asyncio
 from collections.abc import Collection
 
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.daemon.supply.keeper import Delivery, Keeper
 from vpngate.daemon.threads import aside
 from vpngate.daemon.wall_clock import WallClock
@@ -40,7 +40,7 @@ class Fetches:
                 self._metrics.registry_refreshed(delivery.succeeded)
         self._note_sources(self.keeper)
 
-    def keeper_for(self, settings: RegistrySettings) -> Keeper:
+    def keeper_for(self, settings: RegistrySection) -> Keeper:
         """The keeper in office, or its successor if the sources have changed."""
         if settings == self.keeper.settings:
             return self.keeper

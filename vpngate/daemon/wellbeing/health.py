@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vpngate.daemon.in_force import Current
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane
@@ -29,7 +29,7 @@ class Health:
     def __init__(
         self,
         current: Current,
-        intake: Intake,
+        intake: CaptureLoop,
         deadman: DeadMan,
         plane: DataPlane,
         metrics: Metrics,

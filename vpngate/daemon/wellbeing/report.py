@@ -10,7 +10,7 @@ from typing import Any
 from vpngate import __version__
 from vpngate.daemon.in_force import Current
 from vpngate.daemon.snapshot import Snapshot
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
@@ -29,7 +29,7 @@ class Report:
         current: Current,
         freshness: Freshness,
         pipeline: Pipeline,
-        intake: Intake,
+        intake: CaptureLoop,
         totals: Totals,
         health: Health,
     ) -> None:

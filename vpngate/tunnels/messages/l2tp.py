@@ -46,7 +46,7 @@ ATTRIBUTES = {
     13: "Challenge Response",
     36: "Random Vector",
     60: "Router ID",
-    61: "Assigned Control Connection ID",
+    61: "Assigned L2tpControl Connection ID",
     62: "Pseudowire Capabilities List",
 }
 
@@ -102,7 +102,7 @@ class Header(Scapy):
     ]
 
 
-class Control(Header):
+class L2tpControl(Header):
     """A control message whole."""
 
     name = "L2TP control"

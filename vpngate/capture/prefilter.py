@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
 from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS
-from vpngate.signatures.pcap import (
+from vpngate.signatures.libpcap import (
     IPV4_HEADER_SIZE,
     IPV6_TRANSPORT,
     Place,

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from vpngate.flows.state import BEGINNING, Change, FlowState
+from vpngate.flows.state import BEGINNING, FlowChange, FlowState
 from vpngate.packets import FlowKey, HookPoint
 from vpngate.recognition import Agree, Evidence, Gate, Heard, Sighting, Tunnel
 
@@ -91,10 +91,10 @@ class FlowTable:
         finally:
             self._put_in(tunnel, key, flow)
             self._make_room()
-        if not is_new and change is Change.NONE:
+        if not is_new and change is FlowChange.NONE:
             return None
         return _sighting(tunnel, key, flow, repeated=known)._replace(
-            withdrawn=change is Change.WITHDRAWN,
+            withdrawn=change is FlowChange.WITHDRAWN,
             one_way=is_new and message.one_way and _comes_in(gate),
         )
 
