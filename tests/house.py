@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vpngate"
 FLOORS = (
     ("ground", ("plaintext",)),
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
-    ("ground", ("links", "signatures")),
+    ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
     ("mezzanine", ("prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),

@@ -36,7 +36,7 @@ class _Gateway(gateway.Gateway):
         self.verbs["look_up"] = self._look_up
 
     async def _look_up(self, arguments: Mapping[str, Any]) -> dict[str, str | None]:
-        snapshot, now = self._current.snapshot, self._clock.now()
+        snapshot, now = self._in_force.snapshot, self._clock.now()
         found = {
             address: snapshot.lookup(parse_address(address), now)
             for address in arguments["addresses"]

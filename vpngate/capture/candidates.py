@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import cypcap
 
-from vpngate.capture.prefilter import first_look
+from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
 from vpngate.packets import Family
@@ -81,7 +81,7 @@ class CandidateFilter:
         for family, transport in product(Family, transports):
             group = [s for s in chosen if s.transport is transport]
             whole = filter_for(group, families=[family])
-            look = first_look(family, transport, group)
+            look = prefilter(family, transport, group)
             expressions.append(f"({look}) and ({whole})" if look else whole)
             looks.append(look or whole)
         return cls(expressions, looks)

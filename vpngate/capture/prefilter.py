@@ -23,7 +23,7 @@ from vpngate.signatures.libpcap import (
 _BYTES = range(256)
 
 
-def first_look(
+def prefilter(
     family: Family, transport: Transport, signatures: Sequence[Signature]
 ) -> str | None:
     """An expression that every match of a family passes; None where none would help.

@@ -23,7 +23,7 @@ from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 _log = logging.getLogger(__name__)
 
 
-class Current:
+class InForce:
     """Holds the snapshot in force, and the ruleset that the kernel has of it."""
 
     def __init__(

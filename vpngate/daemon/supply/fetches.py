@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from vpngate.config.sections import RegistrySection
 from vpngate.daemon.supply.keeper import Delivery, Keeper
-from vpngate.daemon.threads import aside
+from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.errors import VpngateError
@@ -61,7 +61,7 @@ class Fetches:
         """What may take the place of `registry`, if anything, or why nothing does."""
         keeper = self.keeper
         self._running = running = asyncio.create_task(
-            aside(keeper.fetch, registry, accept=accept)
+            in_thread(keeper.fetch, registry, accept=accept)
         )
         try:
             await asyncio.wait({running})
