@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 VERDICT_REGISTER = 0
-WIDE_REGISTER = 16  # bytes in registers 1 to 4
-NARROW_REGISTER = 4  # bytes in registers 8 to 23
 
 
 class Base(IntEnum):

@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import cast
 
 from vpngate.http.exchange import Exchange
-from vpngate.http.messages import BadRequest, Request, Response
+from vpngate.http.request_response import BadRequest, Request, Response
 from vpngate.http.routing import BUSY
 from vpngate.http.slots import Admission, peer_of
 

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
-from vpngate.http.messages import Request, Response
+from vpngate.http.request_response import Request, Response
 from vpngate.http.routing import PageHandler
 from vpngate.http.shared_work import SharedWork
 

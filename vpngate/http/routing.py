@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from vpngate.http.hosts import Hosts
-from vpngate.http.messages import Request, Response
+from vpngate.http.request_response import Request, Response
 
 # One page: a request in, its answer out.
 PageHandler = Callable[[Request], Awaitable[Response]]

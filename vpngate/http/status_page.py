@@ -11,7 +11,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from vpngate.http.messages import Request, Response
+from vpngate.http.request_response import Request, Response
 from vpngate.http.routing import PageHandler
 
 State = Callable[[], Awaitable[Mapping[str, Any]]]
