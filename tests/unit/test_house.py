@@ -5,6 +5,7 @@ Knows the rules; `tests/house.py` knows the rooms and reads their source.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -98,6 +99,17 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_the_drawing_is_the_house() -> None:
     page = PAGE.read_text()
     assert page == redrawn(page), "make house"
+
+
+def test_the_page_names_files_that_there_are() -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", PAGE.read_text()))
+    there = {
+        path.as_posix()
+        for folder in ("vpngate", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert named
+    assert [name for name in named if not _ends_one_of(there, name)] == []
 
 
 @pytest.mark.parametrize("room", WITHIN)
@@ -235,6 +247,10 @@ def _public_names(path: Path) -> Iterator[str]:
             if name[0].isalpha() and name != name.upper()
             if name[0].isupper()
         )
+
+
+def _ends_one_of(paths: set[str], name: str) -> bool:
+    return any(path.endswith(f"/{name}") for path in paths)
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
