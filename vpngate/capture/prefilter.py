@@ -15,7 +15,7 @@ from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS
 from vpngate.signatures.libpcap import (
     IPV4_HEADER_SIZE,
     IPV6_TRANSPORT,
-    Place,
+    Location,
     ipv4_transport,
     within,
 )
@@ -39,7 +39,7 @@ def prefilter(
     if bytes_ == [(_BYTES[0], _BYTES[-1])]:
         return None
 
-    def direct(header: Place, length: str, before: str = "") -> str:
+    def direct(header: Location, length: str, before: str = "") -> str:
         payload = header.payload(transport).load(0)
         tests = [within(payload, *run) for run in bytes_]
         tests += [within(header.load(end, 2), *r) for r in ports for end in (0, 2)]

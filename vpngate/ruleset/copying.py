@@ -26,7 +26,7 @@ from vpngate.ruleset import Ruleset, matching, names
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
 from vpngate.signatures.decision import Branch, decision
-from vpngate.signatures.nft import entrances
+from vpngate.signatures.nft_conditions import entrances
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
 # between subscribers, and a tunnel whose verdict ended must be seen again before long.

@@ -18,7 +18,7 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Family, Transport
 from vpngate.recognition import Carrier
-from vpngate.signatures.nft import compare_fields
+from vpngate.signatures.nft_conditions import compare_fields
 
 ETHERTYPE = {Family.IPV4: b"\x08\x00", Family.IPV6: b"\x86\xdd"}
 
