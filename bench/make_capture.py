@@ -17,7 +17,7 @@ from pathlib import Path
 from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage
 from vpngate.capture.files.search import captures
-from vpngate.links import LinkType
+from vpngate.link_layers import LinkType
 
 SEED = 20263
 PACKETS = 700_000

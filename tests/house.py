@@ -16,7 +16,7 @@ PACKAGE = ROOT / "vpngate"
 FLOORS = (
     ("ground", ("plaintext",)),
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
-    ("ground", ("links", "signatures")),
+    ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
     ("mezzanine", ("prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
@@ -33,10 +33,10 @@ PURE = ("ground", "mezzanine", "first", "second")
 # What is not named here imports in no circle.
 WITHIN = {
     "capture": (
-        ("first_look",),
+        ("prefilter",),
         ("candidates",),
         ("account", "files", "live"),
-        ("lacking", "summaries"),
+        ("missing_evidence", "summaries"),
         ("replay",),
     ),
     "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),

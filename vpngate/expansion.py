@@ -22,7 +22,7 @@ _MAX_MEMBERS = 16 * 1024  # what packs in blocks begins one every 64 KiB
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class GzipBounds:
     """How much may come out of one gzip.
 
     content  bytes in all
@@ -52,7 +52,7 @@ def look_at_nothing() -> None:
 
 
 def expand(
-    data: bytes, bounds: Bounds, look: Callable[[], None] = look_at_nothing
+    data: bytes, bounds: GzipBounds, look: Callable[[], None] = look_at_nothing
 ) -> Iterator[bytes]:
     """The content in pieces of up to 256 KiB; TooLarge or Damaged on the way.
 
@@ -93,7 +93,7 @@ def _step(member: "zlib._Decompress", rest: bytes) -> tuple[bytes, bytes]:
         raise Damaged(f"is not a sound gzip ({error})") from None
 
 
-def _check(out: int, read: int, bounds: Bounds) -> None:
+def _check(out: int, read: int, bounds: GzipBounds) -> None:
     if out > bounds.content:
         raise TooLarge(f"unpacks to more than {bounds.content} bytes")
     if out > max(_RATIO_FROM, bounds.ratio * read):

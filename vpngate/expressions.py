@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 VERDICT_REGISTER = 0
-WIDE_REGISTER = 16  # bytes in registers 1 to 4
-NARROW_REGISTER = 4  # bytes in registers 8 to 23
 
 
 class Base(IntEnum):
@@ -46,7 +44,7 @@ class MetaKey(IntEnum):
     PKTTYPE = 19
 
 
-class Comparison(IntEnum):
+class CompareOp(IntEnum):
     """Order is that of memcmp (enum nft_cmp_ops)."""
 
     EQ = 0
@@ -106,7 +104,7 @@ class Meta:
 
 
 @dataclass(frozen=True, slots=True)
-class ReversePath:
+class ReversePathCheck:
     """Load one byte: 1 if the way back to the source is where the packet came in by.
 
     Strict reverse path filtering (RFC 3704, section 2.2) as a question; at ingress
@@ -129,7 +127,7 @@ class Compare:
     """Go on only if the register's first bytes compare to `value` like this."""
 
     value: bytes
-    operator: Comparison = Comparison.EQ
+    operator: CompareOp = CompareOp.EQ
     register: int = 1
 
 
@@ -176,7 +174,7 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ChainVerdict:
     """End the rule with a verdict; `chain` for JUMP and GOTO alone."""
 
     code: VerdictCode
@@ -204,7 +202,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogPacket:
     """Copy the whole packet to an NFLOG group; how many at once is the reader's say."""
 
     group: int
@@ -238,17 +236,17 @@ Expression = (
     Payload
     | ExtensionHeader
     | Meta
-    | ReversePath
+    | ReversePathCheck
     | SetMeta
     | Compare
     | Range
     | Bitwise
     | Immediate
     | Lookup
-    | Verdict
+    | ChainVerdict
     | NamedCounter
     | Limit
-    | Log
+    | LogPacket
     | Forward
     | DynamicSet
 )

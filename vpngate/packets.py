@@ -3,7 +3,7 @@
 
 Knows IPv4 (RFC 791), IPv6 with its extension headers (RFC 8200), UDP (RFC 768),
 TCP (RFC 9293) headers, fragments and truncation; does not know link layers (see
-`links.py`) or what a payload means. Nothing here raises on bad bytes: what is
+`link_layers.py`) or what a payload means. Nothing here raises on bad bytes: what is
 not a readable packet of a transport we follow is None.
 """
 

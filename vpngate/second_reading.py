@@ -34,7 +34,7 @@ class Outcome(StrEnum):
     BUDGET = "budget"  # no time left for it
 
 
-class Difference(NamedTuple):
+class Disagreement(NamedTuple):
     """Why two readings are not one: enough for a report, and nothing of anybody's.
 
     message  the name of the message that was read differently, or "" if each was read
@@ -69,7 +69,7 @@ def is_available(tunnel: Tunnel) -> bool:
     return True
 
 
-def difference(tunnel: Tunnel, heard: Sequence[Heard]) -> Difference | None:
+def difference(tunnel: Tunnel, heard: Sequence[Heard]) -> Disagreement | None:
     """Where the two readings of these packets part; None where they do not.
 
     ImportError if scapy cannot be loaded.
@@ -80,16 +80,16 @@ def difference(tunnel: Tunnel, heard: Sequence[Heard]) -> Difference | None:
         try:
             seen = read(packet)
         except Exception as error:  # noqa: BLE001 - of crafted bytes scapy may make anything
-            return Difference(first.name, packet.length, (type(error).__name__,))
+            return Disagreement(first.name, packet.length, (type(error).__name__,))
         message = seen.message if seen is not None else None
         if message is None:
-            return Difference(first.name, packet.length, ("no message",))
+            return Disagreement(first.name, packet.length, ("no message",))
         facts = tuple(_unlike(first, message))
         if facts:
-            return Difference(first.name, packet.length, facts)
+            return Disagreement(first.name, packet.length, facts)
         messages.append(message)
     broken = _broken_relation([packet for packet, _ in heard], messages)
-    return Difference("", 0, (broken,)) if broken else None
+    return Disagreement("", 0, (broken,)) if broken else None
 
 
 def _unlike(one: Message, other: Message) -> Iterator[str]:

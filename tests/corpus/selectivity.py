@@ -14,7 +14,7 @@ from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files.file import CaptureFile
 from vpngate.capture.files.record import Damage
 from vpngate.errors import UnreadableInput
-from vpngate.links import LinkType, network_layer
+from vpngate.link_layers import LinkType, network_layer
 from vpngate.signatures import Signature
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels

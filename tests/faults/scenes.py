@@ -21,7 +21,7 @@ from tests.faults.registry_server import (
     closed_port,
 )
 from tests.faults.signing import Signer
-from vpngate.feed import Limits
+from vpngate.feed import FetchLimits
 
 GOOD = b"prefix,registration\n192.0.2.0/24,R-1\n"
 OTHER = b"prefix,registration\n198.51.100.0/24,R-2\n"
@@ -29,7 +29,7 @@ PATH = "/registry.csv"
 SIGNATURE_PATH = PATH + ".minisig"
 
 # Short, so that the slow rows are over soon; the deadline is the longest of them.
-LIMITS = Limits(
+LIMITS = FetchLimits(
     published=2**20,
     expanded=2**21,
     connect=2.0,

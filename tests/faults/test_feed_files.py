@@ -15,7 +15,7 @@ from vpngate.feed import (
     Feed,
     FeedSettings,
     Fetched,
-    Limits,
+    FetchLimits,
     NoSourceAnswered,
     NotModified,
     Reason,
@@ -24,7 +24,7 @@ from vpngate.feed.sources import localfile
 from vpngate.feed.sources.localfile import read_file
 
 GOOD = b"prefix,registration\n192.0.2.0/24,R-1\n"
-LIMITS = Limits(published=2**20, file_pause=0.01)
+LIMITS = FetchLimits(published=2**20, file_pause=0.01)
 OLD = 1_700_000_000  # a modification time long gone: nothing to wait for
 
 

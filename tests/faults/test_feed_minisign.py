@@ -18,7 +18,7 @@ from vpngate.feed import (
     Reason,
     Store,
 )
-from vpngate.feed.minisign import Signature, verify
+from vpngate.feed.minisign import DetachedSignature, verify
 
 pytestmark = pytest.mark.skipif(
     shutil.which("minisign") is None, reason="needs minisign (Debian package)"
@@ -109,4 +109,4 @@ def test_signed_by_a_stranger(keys: Path, tmp_path: Path) -> None:
         Feed(settings).fetch()
     assert caught.value.reason == Reason.SIGNATURE_KEY
     signature = path.with_name("registry.csv.minisig").read_bytes()
-    assert Signature.parse(signature, "here").key_id in str(caught.value)
+    assert DetachedSignature.parse(signature, "here").key_id in str(caught.value)

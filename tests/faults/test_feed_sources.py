@@ -18,7 +18,7 @@ from vpngate.feed import (
     Feed,
     FeedSettings,
     Fetched,
-    Limits,
+    FetchLimits,
     NoSourceAnswered,
     NotModified,
     Reason,
@@ -28,7 +28,7 @@ from vpngate.feed import (
 GOOD = b"prefix,registration\n192.0.2.0/24,R-1\n"
 NEWER = b"prefix,registration\n192.0.2.0/24,R-1\n198.51.100.0/24,R-2\n"
 PATH = "/registry.csv"
-LIMITS = Limits(connect=2.0, idle=2.0, deadline=10.0, pause=0.01, file_pause=0.01)
+LIMITS = FetchLimits(connect=2.0, idle=2.0, deadline=10.0, pause=0.01, file_pause=0.01)
 
 
 def stamped(signer: Signer, data: bytes, timestamp: int) -> bytes:

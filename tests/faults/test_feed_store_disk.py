@@ -165,7 +165,10 @@ def test_no_permission(state: Path) -> None:
             except FeedFault as fault:
                 reasons.append(fault.reason)
         return reasons in (
-            [Reason.STATE_UNREADABLE, Reason.STATE_UNREADABLE],  # as another user
+            [
+                Reason.STATE_UNREADABLE,
+                Reason.STATE_UNREADABLE,
+            ],  # as another user
             [Reason.STATE_UNWRITABLE],  # as its owner
         )
 

@@ -18,7 +18,7 @@ from tests.unit.capture.crafted import HANDSHAKE
 from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import Damage, Record
 from vpngate.capture.replay import Replay
-from vpngate.cli.printing.moments import moment
+from vpngate.cli.printing.readable_moments import moment
 from vpngate.errors import UnreadableInput
 from vpngate.recognition import Evidence
 from vpngate.tunnels import all_tunnels

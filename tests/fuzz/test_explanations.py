@@ -20,10 +20,10 @@ from tests.unit.capture import crafted
 from tests.unit.second_reading.confirmations import CONFIRMATIONS, Confirmation
 from tests.unit.tunnels.crafting import CLIENT, SERVER, network, packet
 from vpngate.capture.account import Account, Noted
-from vpngate.capture.lacking import lacking
+from vpngate.capture.missing_evidence import lacking
 from vpngate.capture.replay import Replay
 from vpngate.cli import main
-from vpngate.cli.printing.dissected import Blind, dissected
+from vpngate.cli.printing.dissection import Blind, dissected
 from vpngate.packets import parse_address
 from vpngate.tunnels import all_tunnels
 

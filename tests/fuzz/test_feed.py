@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.faults.signing import Signer
 from vpngate.errors import FeedFault
-from vpngate.expansion import Bounds, expand
+from vpngate.expansion import GzipBounds, expand
 from vpngate.feed.answer import Validators
-from vpngate.feed.minisign import PublicKey, Signature, verify
+from vpngate.feed.minisign import DetachedSignature, PublicKey, verify
 from vpngate.feed.settings import HttpsAddress, parse_source
 from vpngate.feed.sources.deadline import Deadline
 from vpngate.feed.sources.gzip_check import check_expansion
@@ -57,7 +57,7 @@ def test_signature(content: bytes) -> None:
     """Taken apart or refused; and never accepted if it says anything else."""
     with contextlib.suppress(FeedFault):
         found = verify(_DATA, content, PublicKey.parse(_SIGNER.public), "here")
-        assert found == Signature.parse(_SIGNATURE, "here")
+        assert found == DetachedSignature.parse(_SIGNATURE, "here")
 
 
 @given(st.text() | st.from_regex(r"[A-Za-z0-9+/]{56}", fullmatch=True))
@@ -113,6 +113,6 @@ def test_gzip(packed: bytes) -> None:
     with contextlib.suppress(FeedFault):
         check_expansion(packed, limit, "here", Deadline(60))
         if packed.startswith(b"\x1f\x8b"):
-            content = b"".join(expand(packed, Bounds(limit)))
+            content = b"".join(expand(packed, GzipBounds(limit)))
             assert len(content) <= limit
             assert content == gzip.decompress(packed)

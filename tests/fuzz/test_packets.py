@@ -4,7 +4,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpngate.links import LinkType, network_layer, network_layer_of
+from vpngate.link_layers import LinkType, network_layer, network_layer_of
 from vpngate.packets import decode
 
 _FIRST = st.sampled_from([b"\x45\0", b"\x46\0", b"\x4f\0", b"\x60\0", b"\x00", b""])

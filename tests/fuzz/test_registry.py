@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mistyped, mutated
+from tests.unit.registry.standing import stands_at
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import Family, parse_address
 from vpngate.registry import (
@@ -116,9 +117,9 @@ def _assert_sane(registry: Registry) -> None:
         for match in matches:
             _assert_one_line(str(match))
         if found is None:
-            assert not any(match.stands_at(NOW) for match in matches)
+            assert not any(stands_at(match, NOW) for match in matches)
         else:
-            assert found.stands_at(NOW)
+            assert stands_at(found, NOW)
             assert found.prefix in {match.prefix for match in matches}
     change = registry.next_change(NOW)
     assert change is None or change > NOW

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.fuzz.mutations import mutated
 from vpngate.daemon.outside.control import ControlServer
 from vpngate.http.exchange import BODY_LIMIT, Exchange
-from vpngate.http.messages import BadRequest, Request, Response
+from vpngate.http.request_response import BadRequest, Request, Response
 
 _IN_HOSTS = frozenset(string.ascii_lowercase + string.digits + "._~%-:")
 _TOKENS = st.sampled_from(

@@ -14,14 +14,14 @@ from urllib3.connection import HTTPConnection
 
 from tests.fuzz.mutations import mutated
 from vpngate.errors import FeedFault
-from vpngate.feed import Limits
+from vpngate.feed import FetchLimits
 from vpngate.feed.answer import Condition
 from vpngate.feed.settings import parse_https
 from vpngate.feed.sources import https, tls_client
 from vpngate.feed.sources.deadline import Deadline
 
 _LIMIT = 10_000  # bytes of a body
-_LIMITS = Limits(connect=5, idle=5)
+_LIMITS = FetchLimits(connect=5, idle=5)
 _CONTEXT = https.trust(None)
 _ADDRESS = parse_https("https://registry.example/r.csv")
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n"
@@ -75,7 +75,7 @@ class _Plain(HTTPConnection):
 )
 @example(_with_length("9" * 5000), https.Demand(_LIMIT))
 def test_a_server_says_anything(said: bytes, demand: https.Demand) -> None:
-    transport = tls_client.Transport(_CONTEXT, _LIMITS, Deadline(60), str(_ADDRESS))
+    transport = tls_client.TlsClient(_CONTEXT, _LIMITS, Deadline(60), str(_ADDRESS))
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(tls_client, "HTTPSConnection", _Plain)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import mutated
+from tests.unit.flows.listing import sightings
 from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
 from tests.unit.tunnels import (
     test_conversations,
@@ -167,7 +168,7 @@ def test_the_flow_table_keeps_its_promises(said: list[tuple[bytes, float]]) -> N
         sighting = table.observe(Heard(packet, found[1]), found[0], now)
         assert len(table) <= most_flows
         assert table.bytes_used <= most_bytes
-        assert sum(table.counts().values()) == len(table) == len([*table.sightings()])
+        assert sum(table.counts().values()) == len(table) == len([*sightings(table)])
         if sighting is None:
             continue
         assert sighting.flow == packet.flow

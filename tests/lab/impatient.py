@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults.scenes import LIMITS
 from vpngate.cli import main
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.daemon import gateway
 from vpngate.daemon.supply import keeper, registry_keys
 from vpngate.feed import FeedSettings
@@ -26,7 +26,7 @@ _IMPATIENT = replace(LIMITS, connect=0.7, idle=0.5, deadline=2.0, attempts=2)
 _feed_settings = registry_keys.feed_settings
 
 
-def _impatient(settings: RegistrySettings, where: str) -> FeedSettings:
+def _impatient(settings: RegistrySection, where: str) -> FeedSettings:
     return replace(_feed_settings(settings, where), limits=_IMPATIENT)
 
 
@@ -36,7 +36,7 @@ class _Gateway(gateway.Gateway):
         self.verbs["look_up"] = self._look_up
 
     async def _look_up(self, arguments: Mapping[str, Any]) -> dict[str, str | None]:
-        snapshot, now = self._current.snapshot, self._clock.now()
+        snapshot, now = self._in_force.snapshot, self._clock.now()
         found = {
             address: snapshot.lookup(parse_address(address), now)
             for address in arguments["addresses"]

@@ -27,6 +27,7 @@ from tests.unit.signatures.plain_rules import rules_of
 from tests.unit.signatures.traffic import ETHERNET, frames
 from vpngate.expressions import (
     Base,
+    ChainVerdict,
     Compare,
     DynamicSet,
     Meta,
@@ -34,7 +35,6 @@ from vpngate.expressions import (
     NamedCounter,
     Payload,
     SetOperation,
-    Verdict,
     VerdictCode,
 )
 from vpngate.kernel.wire import messages
@@ -108,9 +108,9 @@ def table_for(signature: Signature) -> Table:
         )
         for name, (ethertype, at, _, _) in _FAMILIES.items()
     ]
-    jump = Verdict(VerdictCode.JUMP, "note")
+    jump = ChainVerdict(VerdictCode.JUMP, "note")
     match = [Line((*rule, jump), signature.name) for rule in rules_of(signature)]
-    enter = (Verdict(VerdictCode.JUMP, "match"),)
+    enter = (ChainVerdict(VerdictCode.JUMP, "match"),)
     count = (Payload(Base.LINK, 6, 6), Compare(_OUR_MAC), NamedCounter("seen"))
     hook = Hook(HookPoint.INGRESS, 0, ("vb",))
     return Table(

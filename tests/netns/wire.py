@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.lab.namespaces import PATIENCE, Namespace, settle
-from vpngate.capture.live.source import Captured, Source
+from vpngate.capture.live.source import Captured, PacketSource
 from vpngate.packets import Endpoint, Family, Transport
 
 _SO_RCVBUFFORCE = 33
@@ -65,11 +65,11 @@ def send(address: str, port: int, payloads: list[bytes]) -> None:
             sender.sendto(payload, (address, port))
 
 
-def is_readable(source: Source, timeout: float) -> bool:
+def is_readable(source: PacketSource, timeout: float) -> bool:
     return bool(select.select([source], [], [], timeout)[0])
 
 
-def collect(source: Source, count: int) -> list[Captured]:
+def collect(source: PacketSource, count: int) -> list[Captured]:
     """What is captured, until there are so many packets or patience is at its end."""
     captured: list[Captured] = []
     deadline = time.monotonic() + PATIENCE

@@ -13,7 +13,7 @@ import pytest
 from tests.house import PACKAGE, ROOT
 from vpngate.cli import COMMANDS
 from vpngate.config.changes import COLD
-from vpngate.registry.guard import Reason
+from vpngate.registry.guard import Refusal
 
 DOCS = ROOT / "docs"
 DOCUMENTS = [
@@ -90,10 +90,10 @@ def test_what_needs_a_restart_is_told() -> None:
 def test_what_nobody_can_overrule_is_told_apart() -> None:
     text = (DOCS / "fleet.md").read_text()
     overruled, _, mended = text.partition("A person may overrule")[2].partition(". `")
-    assert {r for r in Reason if f"`{r}`" in overruled} == {
-        r for r in Reason if r.overridable
+    assert {r for r in Refusal if f"`{r}`" in overruled} == {
+        r for r in Refusal if r.overridable
     }
     mended = "`" + mended.partition("\n")[0]
-    assert {r for r in Reason if f"`{r}`" in mended} == {
-        r for r in Reason if not r.overridable
+    assert {r for r in Refusal if f"`{r}`" in mended} == {
+        r for r in Refusal if not r.overridable
     }

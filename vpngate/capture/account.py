@@ -2,7 +2,8 @@
 """What was heard on one flow, for a person who asks why it was judged as it was.
 
 Knows which messages are worth keeping, and keeps few; does not judge (`state.py` does)
-and does not know protocols. What was lacking is read out of it by `lacking.py`.
+and does not know protocols. What was lacking is read out of it in
+`missing_evidence.py`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from vpngate.packets import Packet
 from vpngate.recognition import Heard, Message, Tunnel
-from vpngate.second_reading import Difference, Outcome
+from vpngate.second_reading import Disagreement, Outcome
 
 # Our own limits: the first messages of a flow and its last ones, and bytes of each.
 _MOST_FIRST, _MOST_LAST = 3, 5
@@ -63,7 +64,7 @@ class Account:
         self.tunnel = tunnel
         self.heard: tuple[Noted, ...] = ()
         self.evidence: tuple[Noted, ...] = ()
-        self.unmatched: Difference | None = None
+        self.unmatched: Disagreement | None = None
         self.outcome: Outcome | None = None
         self.contradiction = ""
         self.misfit: Noted | None = None
@@ -94,7 +95,7 @@ class Account:
             self._weigh()
 
     def read_again(
-        self, heard: Sequence[Heard], outcome: Outcome, found: Difference | None
+        self, heard: Sequence[Heard], outcome: Outcome, found: Disagreement | None
     ) -> None:
         """Take in what the second reader made of what was about to confirm."""
         self.outcome = outcome

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import cypcap
 
-from vpngate.capture.first_look import first_look
+from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
-from vpngate.links import LAYOUTS, Check, Layout, LinkType
+from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
 from vpngate.packets import Family
 from vpngate.signatures import Signature
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Program = Sequence[Instruction]
@@ -81,7 +81,7 @@ class CandidateFilter:
         for family, transport in product(Family, transports):
             group = [s for s in chosen if s.transport is transport]
             whole = filter_for(group, families=[family])
-            look = first_look(family, transport, group)
+            look = prefilter(family, transport, group)
             expressions.append(f"({look}) and ({whole})" if look else whole)
             looks.append(look or whole)
         return cls(expressions, looks)

@@ -20,7 +20,7 @@ from vpngate.flows import MAX_BYTES, FlowTable
 from vpngate.packets import Packet
 from vpngate.recognition import Evidence, Heard, Sighting, Tunnel
 from vpngate.second_reading import (
-    Difference,
+    Disagreement,
     Outcome,
     difference,
     second_reading,
@@ -32,7 +32,7 @@ _MAX_FLOWS = 1_000_000  # followed at the same time
 SUMMARIES_SHARE = 4
 _ANYTHING = ("ip", "ip6")
 
-_Reading = tuple[Sequence[Heard], Outcome, Difference | None]
+_Reading = tuple[Sequence[Heard], Outcome, Disagreement | None]
 
 
 class Replay:

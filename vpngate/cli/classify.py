@@ -124,7 +124,7 @@ class _Work:
         self._judge = judge
         self._replay = judge.replay
         self._lettered = args.no_addresses
-        table = flow_rows.Table()
+        table = flow_rows.FlowLines()
         self._show: Show = (
             flow_rows.print_line if args.format == "json" else table.print_row
         )

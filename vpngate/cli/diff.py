@@ -14,7 +14,7 @@ from vpngate.cli import inputs, options
 from vpngate.cli.printing.networks import counted, fit_for_json, named
 from vpngate.cli.printing.tables import aligned
 from vpngate.registry import (
-    Comparison,
+    Difference,
     GuardSettings,
     Objection,
     compare,
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if against else 0
 
 
-def _object(difference: Comparison, against: Sequence[Objection]) -> dict[str, Any]:
+def _object(difference: Difference, against: Sequence[Objection]) -> dict[str, Any]:
     return {
         "added": [_row(row) for row in difference.added],
         "removed": [_row(row) for row in difference.removed],
@@ -81,7 +81,7 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(difference: Comparison, against: Sequence[Objection]) -> Iterator[str]:
+def _table(difference: Difference, against: Sequence[Objection]) -> Iterator[str]:
     rows = [("+", row) for row in difference.added]
     rows += [("-", row) for row in difference.removed]
     for change in difference.changed:

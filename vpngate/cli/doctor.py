@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
 
     With --kernel a daemon has to be running: DaemonUnreachable if none is.
     """
-    from vpngate.doctor.comparison import PATIENCE, judge_comparison
     from vpngate.doctor.examination import examine
     from vpngate.doctor.findings import in_order, is_able
+    from vpngate.doctor.kernel_comparison import PATIENCE, judge_comparison
 
     examined = examine_config(
         inputs.read_text(args.config),

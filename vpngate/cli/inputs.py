@@ -26,8 +26,7 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, Fetched, Store
-from vpngate.feed import Limits as FeedLimits
+from vpngate.feed import Feed, Fetched, FetchLimits, Store
 from vpngate.registry import (
     GuardSettings,
     Limits,
@@ -40,7 +39,7 @@ from vpngate.registry import (
 )
 from vpngate.tunnels import all_tunnels
 
-_LARGEST = FeedLimits().published  # bytes of a registry, as a source may deliver it
+_LARGEST = FetchLimits().published  # bytes of a registry, as a source may deliver it
 _LARGEST_TEXT = 2**20  # bytes of a configuration
 
 

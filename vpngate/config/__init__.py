@@ -8,6 +8,7 @@ while the daemon runs; does not know files, the clock, or what the keys do.
 from vpngate.config.changes import Changes, Reload, changes, without_more
 from vpngate.config.parsing import Examined, examine_config, parse_config
 from vpngate.config.sections import (
+    CaptureSource,
     Config,
     Confirm,
     LogFormat,
@@ -15,14 +16,14 @@ from vpngate.config.sections import (
     Mode,
     ReversePath,
     Side,
-    Source,
 )
-from vpngate.config.spelling import Listen
+from vpngate.config.values import Listen
 
 DEFAULT_PATH = "/etc/vpngate/vpngate.toml"
 
 __all__ = [
     "DEFAULT_PATH",
+    "CaptureSource",
     "Changes",
     "Config",
     "Confirm",
@@ -34,7 +35,6 @@ __all__ = [
     "Reload",
     "ReversePath",
     "Side",
-    "Source",
     "changes",
     "examine_config",
     "parse_config",

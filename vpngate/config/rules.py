@@ -9,17 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vpngate.config.sections import (
+    CaptureSource,
     Config,
     Confirm,
     Mode,
     ReversePath,
     Side,
-    Source,
 )
 
 
 @dataclass(frozen=True)
-class Rule:
+class KeyRule:
     """Two or more keys that contradict each other.
 
     `keys` are what it reads (checked only while each of them is sound by itself);
@@ -38,13 +38,15 @@ def _unsigned_https(config: Config) -> bool:
 
 
 RULES = (
-    Rule(
+    KeyRule(
         ("gateway.mode", "capture.source"),
-        lambda c: (c.gateway.mode, c.capture.source) == (Mode.ENFORCE, Source.MIRROR),
+        lambda c: (
+            (c.gateway.mode, c.capture.source) == (Mode.ENFORCE, CaptureSource.MIRROR)
+        ),
         "a mirror port sees copies, so there is nothing to enforce on",
         'set mode = "observe", or capture.source = "nflog"',
     ),
-    Rule(
+    KeyRule(
         ("gateway.mode", "gateway.side", "gateway.nat"),
         lambda c: (
             (c.gateway.mode, c.gateway.side) == (Mode.ENFORCE, Side.UPLINK)
@@ -53,7 +55,7 @@ RULES = (
         "behind address translation all subscribers look like one on the uplink",
         "attach to the subscriber side, or state nat = false if nothing is translated",
     ),
-    Rule(
+    KeyRule(
         ("tunnels.confirm", "gateway.reverse_path"),
         lambda c: (
             (c.tunnels.confirm, c.gateway.reverse_path)
@@ -62,25 +64,25 @@ RULES = (
         "one packet is believed only where the route back to its source is checked",
         'set confirm = "both-ways", or gateway.reverse_path = "strict"',
     ),
-    Rule(
+    KeyRule(
         ("tunnels.confirm", "gateway.side"),
         lambda c: (c.tunnels.confirm, c.gateway.side) == (Confirm.ONE_WAY, Side.UPLINK),
         "one packet from the uplink may have been sent by anybody",
         'set confirm = "both-ways", or attach to the subscriber side',
     ),
-    Rule(
+    KeyRule(
         ("http.metrics_listen", "http.listen"),
         lambda c: c.http.metrics_listen == c.http.listen,
         "is where the pages for everybody are, too",
         "choose another port, or leave it empty for the same",
     ),
-    Rule(
+    KeyRule(
         ("registry.public_key", "registry.sources", "registry.allow_unsigned"),
         _unsigned_https,
         "an https source has to be signed",
         "give the minisign public key, or state allow_unsigned = true",
     ),
-    Rule(
+    KeyRule(
         ("registry.allow_unsigned", "registry.public_key"),
         lambda c: bool(c.registry.allow_unsigned and c.registry.public_key),
         "contradicts public_key, which is always checked where it is given",

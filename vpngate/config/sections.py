@@ -2,7 +2,7 @@
 """The sections of vpngate.toml: every key, its default, its bounds.
 
 Knows what each key may hold by itself; does not know how values are spelled
-(`spelling.py`), which combinations contradict each other (`rules.py`), or what
+(`values.py`), which combinations contradict each other (`rules.py`), or what
 the keys do. There is no key that drops a packet, and no rate below the floor.
 """
 
@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from vpngate.config import spelling
-from vpngate.config.spelling import Listen
+from vpngate.config import values
+from vpngate.config.values import Listen
 from vpngate.packets import Family
 
 
@@ -37,7 +37,7 @@ class ReversePath(StrEnum):
     HOOKS = "hooks"  # opposite hooks alone
 
 
-class Source(StrEnum):
+class CaptureSource(StrEnum):
     """Where the packets come from that recognition sees."""
 
     NFLOG = "nflog"
@@ -98,92 +98,92 @@ class SubscriberPrefixes(PrefixLengths):
     ipv6: Annotated[StrictInt, Field(ge=1, le=128)] = 64
 
 
-class Gateway(Section):
+class GatewaySection(Section):
     """`[gateway]`: where vpngate attaches, and whether it acts."""
 
     interfaces: Annotated[
-        tuple[spelling.Interface, ...], Field(min_length=1), spelling.Once
+        tuple[values.InterfaceValue, ...], Field(min_length=1), values.OnceEach
     ]
     side: Side = Side.SUBSCRIBER
     nat: StrictBool | None = None  # None: not stated
-    mark: spelling.MarkBit = 0x40000000
+    mark: values.MarkBit = 0x40000000
     mode: Mode = Mode.OBSERVE
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
-    table: spelling.Table = "vpngate"
-    deadman: Annotated[float, spelling.duration(least=10, most=600)] = 30.0  # seconds
+    table: values.TableValue = "vpngate"
+    deadman: Annotated[float, values.duration(least=10, most=600)] = 30.0  # seconds
     reverse_path: ReversePath = ReversePath.STRICT
     hook_priority: Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)] = 500
 
 
-class Capture(Section):
+class CaptureSection(Section):
     """`[capture]`: how handshakes reach recognition."""
 
-    source: Source = Source.NFLOG
+    source: CaptureSource = CaptureSource.NFLOG
     nflog_group: Annotated[StrictInt, Field(ge=1, lt=2**16)] = 5170
     packets_per_second: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 20_000
 
 
-class Registry(Section):
+class RegistrySection(Section):
     """`[registry]`: where registrations come from, and what the guard refuses."""
 
-    sources: Annotated[tuple[spelling.Source, ...], Field(min_length=1)] = (
+    sources: Annotated[tuple[values.SourceValue, ...], Field(min_length=1)] = (
         "/etc/vpngate/registry.csv",
     )
-    public_key: spelling.PublicKey = ""
+    public_key: values.PublicKeyValue = ""
     allow_unsigned: StrictBool = False
-    refresh: Annotated[float, spelling.duration(least=1, most=30 * 86400)] = 3600.0
+    refresh: Annotated[float, values.duration(least=1, most=30 * 86400)] = 3600.0
     min_prefix_length: ShortestPrefixes = ShortestPrefixes()
-    max_removed: spelling.Share = 0.05
-    max_added: spelling.Share = 0.5  # of the addresses covered
+    max_removed: values.Share = 0.05
+    max_added: values.Share = 0.5  # of the addresses covered
     allow_special: StrictBool = False
-    max_rejected: spelling.Share = 0.05  # rows that cannot be read
+    max_rejected: values.Share = 0.05  # rows that cannot be read
     max_rows: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = 2_000_000
-    sentinels: tuple[spelling.Prefix, ...] = ()
-    removal_grace: Annotated[float, spelling.duration(least=0, most=365 * 86400)] = (
+    sentinels: tuple[values.PrefixValue, ...] = ()
+    removal_grace: Annotated[float, values.duration(least=0, most=365 * 86400)] = (
         72 * 3600.0
     )
-    state: spelling.Path = "/var/lib/vpngate"
+    state: values.PathValue = "/var/lib/vpngate"
 
 
-class Tunnels(Section):
+class TunnelsSection(Section):
     """`[tunnels]`: which are recognised, and how much evidence is enough."""
 
     enabled: Annotated[
-        tuple[spelling.Tunnel, ...],
+        tuple[values.TunnelValue, ...],
         Field(min_length=1),
-        spelling.Once,
-        spelling.Sorted,
+        values.OnceEach,
+        values.Sorted,
     ]
     confirm: Confirm = Confirm.BOTH_WAYS
 
 
-class Throttle(Section):
+class ThrottleSection(Section):
     """`[throttle]`: the slower class."""
 
     # The floor is part of the product: slower would be blocking by another name.
-    rate: Annotated[int, spelling.rate(least=512_000, most=10**12)] = 5_000_000  # bit/s
+    rate: Annotated[int, values.rate(least=512_000, most=10**12)] = 5_000_000  # bit/s
     subscriber_prefix: SubscriberPrefixes = SubscriberPrefixes()
     max_flows: Annotated[StrictInt, Field(ge=1, le=16_000_000)] = 1_000_000
 
 
-class Protect(Section):
+class ProtectSection(Section):
     """`[protect]`: what is never throttled, whatever else is configured."""
 
-    prefixes: tuple[spelling.Prefix, ...] = ()
+    prefixes: tuple[values.PrefixValue, ...] = ()
 
 
-class Http(Section):
+class HttpSection(Section):
     """`[http]`: the status page, the metrics, and what they tell people."""
 
-    listen: spelling.ListenAddress = Listen("127.0.0.1", 9753)
-    metrics_listen: spelling.OtherListenAddress = None  # None: the same
-    names: tuple[spelling.Host, ...] = ()  # by which pages may be asked for
-    registration_url: spelling.Url = ""
-    contact: spelling.Line = ""
-    trusted_proxies: tuple[spelling.Prefix, ...] = ()
+    listen: values.ListenAddress = Listen("127.0.0.1", 9753)
+    metrics_listen: values.OtherListenAddress = None  # None: the same
+    names: tuple[values.HostValue, ...] = ()  # by which pages may be asked for
+    registration_url: values.UrlValue = ""
+    contact: values.LineValue = ""
+    trusted_proxies: tuple[values.PrefixValue, ...] = ()
 
 
-class Log(Section):
+class LogSection(Section):
     """`[log]`."""
 
     level: LogLevel = LogLevel.INFO
@@ -193,11 +193,11 @@ class Log(Section):
 class Config(Section):
     """The whole configuration; a section is an attribute, a key one of its own."""
 
-    gateway: Gateway
-    capture: Capture
-    registry: Registry
-    tunnels: Tunnels
-    throttle: Throttle
-    protect: Protect
-    http: Http
-    log: Log
+    gateway: GatewaySection
+    capture: CaptureSection
+    registry: RegistrySection
+    tunnels: TunnelsSection
+    throttle: ThrottleSection
+    protect: ProtectSection
+    http: HttpSection
+    log: LogSection

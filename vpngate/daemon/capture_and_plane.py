@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
-from vpngate.capture.live.source import Source as Capture
-from vpngate.config import Config, Source
+from vpngate.capture.live.source import PacketSource
+from vpngate.config import CaptureSource, Config
 from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.kernel.live import LiveDataPlane
@@ -24,14 +24,14 @@ def data_plane(config: Config, watcher: Watcher) -> DataPlane:
 
     `watcher` announces what happens to links.
     """
-    mirror = config.capture.source is Source.MIRROR
+    mirror = config.capture.source is CaptureSource.MIRROR
     return DryRunDataPlane() if mirror else LiveDataPlane(watcher)
 
 
-def open_capture(snapshot: Snapshot) -> AbstractContextManager[Capture]:
+def open_capture(snapshot: Snapshot) -> AbstractContextManager[PacketSource]:
     """The capture that the configuration names; raises MachineFault."""
     capture = snapshot.config.capture
-    if capture.source is Source.NFLOG:
+    if capture.source is CaptureSource.NFLOG:
         return NflogCapture(capture.nflog_group)
     signatures = (s for tunnel in snapshot.tunnels for s in tunnel.signatures)
     return MirrorCapture(snapshot.machine.interfaces, CandidateFilter.of(signatures))

@@ -18,23 +18,23 @@ from typing import Any
 from vpngate import __version__
 from vpngate.config import Config
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
-from vpngate.daemon.in_force import Current
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.machine import insist, look
 from vpngate.daemon.outside import logs, served_pages
-from vpngate.daemon.outside.control import ControlServer, Handler
+from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.supply.keeper import Keeper
-from vpngate.daemon.threads import aside
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.threads import in_thread
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
-from vpngate.daemon.wellbeing.kernel_counters import Totals
+from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.daemon.wellbeing.report import Report
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
@@ -69,7 +69,7 @@ class Gateway:
         self._keeper: Keeper | None = None
         self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
-        self.verbs: dict[str, Handler] = {
+        self.verbs: dict[str, VerbHandler] = {
             "status": self._status,
             "reload": self._reload,
             "compare": self._compare,
@@ -117,23 +117,23 @@ class Gateway:
         self._metrics = _metrics()
         self._clock = WallClock(config.registry.removal_grace)
         self._keeper = keeper = Keeper(config.registry, self._clock)
-        delivery = await aside(keeper.boot)
+        delivery = await in_thread(keeper.boot)
         self._watch_links(stack)
         self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
-        self._current = Current(snapshot, self.plane, self._pipeline, self._clock.now)
-        await self._current.install()
+        self._in_force = InForce(snapshot, self.plane, self._pipeline, self._clock.now)
+        await self._in_force.install()
         stack.push_async_callback(self.plane.stop)
-        await aside(keeper.keep, delivery)
+        await in_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
-        self._intake = Intake(
+        self._capture = CaptureLoop(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
-        self._deadman = DeadMan(self.plane, lambda: self._intake.heard, self._metrics)
-        self._totals = Totals(self.plane, self._metrics)
+        self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
+        self._counters = KernelCounters(self.plane, self._metrics)
         self._reloader = Reloader(
-            self._current,
+            self._in_force,
             keeper,
             self._metrics,
             self._clock,
@@ -155,7 +155,7 @@ class Gateway:
 
     async def _learn_to_read(self, snapshot: Snapshot) -> None:
         """Recognition, with second readers of all tunnels: loading one takes time."""
-        readers = await aside(SecondReaders, all_tunnels(), self._metrics)
+        readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
 
@@ -164,18 +164,18 @@ class Gateway:
         self._requests = ReloadRequests(
             self._reloader,
             self._manager,
-            lambda: self._current.snapshot.config,
+            lambda: self._in_force.snapshot.config,
             self._one_line,
         )
         self._health = Health(
-            self._current, self._intake, self._deadman, self.plane, self._metrics
+            self._in_force, self._capture, self._deadman, self.plane, self._metrics
         )
         self._report = Report(
-            self._current,
+            self._in_force,
             self._reloader.freshness,
             self._pipeline,
-            self._intake,
-            self._totals,
+            self._capture,
+            self._counters,
             self._health,
         )
         self._health.stale = self._reloader.stale
@@ -183,9 +183,9 @@ class Gateway:
         await control.start()
         stack.push_async_callback(control.stop)
         for http in served_pages.servers(
-            lambda: self._current.snapshot.config.http,
+            lambda: self._in_force.snapshot.config.http,
             state=lambda: self._status({}),
-            refresh=self._totals.refresh,
+            refresh=self._counters.refresh,
             reasons=self._health.reasons,
             exposition=self._metrics.exposition,
         ):
@@ -195,8 +195,8 @@ class Gateway:
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""
         jobs: list[Coroutine[Any, Any, None]] = [
-            self._intake.listen(),
-            self._intake.deliver(),
+            self._capture.listen(),
+            self._capture.deliver(),
             self._deadman.hold(self._arming),
             self._reloader.refresh(),
             self._follow_links(),
@@ -216,7 +216,7 @@ class Gateway:
             raise _first(errors) from None
 
     def _arming(self) -> tuple[bool, float]:
-        snapshot = self._current.snapshot
+        snapshot = self._in_force.snapshot
         return snapshot.enforcing, snapshot.config.gateway.deadman
 
     async def _follow_links(self) -> None:
@@ -242,7 +242,7 @@ class Gateway:
 
     async def _tidy(self) -> None:
         self._pipeline.flows.expire(time.monotonic())
-        await self._totals.refresh()
+        await self._counters.refresh()
         # A new address comes without an announcement about its link.
         await self._look_again()
 
@@ -256,14 +256,14 @@ class Gateway:
         return await self._requests.serve(arguments)
 
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
-        await self._totals.refresh()
+        await self._counters.refresh()
         return self._report.status()
 
     async def _compare(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         return await self._health.compare()
 
     def _one_line(self) -> str:
-        snapshot = self._current.snapshot
+        snapshot = self._in_force.snapshot
         interfaces = ", ".join(snapshot.machine.interfaces) or "no interface yet"
         return (
             f"{snapshot.config.gateway.mode.value} on {interfaces}; "

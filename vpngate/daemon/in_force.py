@@ -15,7 +15,7 @@ from netaddr import IPNetwork
 
 from vpngate.config import Config
 from vpngate.daemon.snapshot import Machine, Snapshot
-from vpngate.daemon.threads import aside
+from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
 from vpngate.ruleset import Ruleset
@@ -24,7 +24,7 @@ from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 _log = logging.getLogger(__name__)
 
 
-class Current:
+class InForce:
     """Holds the snapshot in force, and the ruleset that the kernel has of it."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Current:
             snapshot = successor(self.snapshot)
             # A million prefixes take a while to merge; the loop has a switch to hold,
             # and a stop does not wait for them.
-            ruleset, settled = await aside(_held, snapshot, self._clock())
+            ruleset, settled = await in_thread(_held, snapshot, self._clock())
             differs = self._broken_off or ruleset != self._ruleset
             if differs:
                 self._broken_off = True  # until all is through

@@ -20,12 +20,12 @@ from typing import Any
 from vpngate import feed
 from vpngate.config import Config, Reload, changes, without_more
 from vpngate.daemon.facts import announce_machine, facts_of
-from vpngate.daemon.in_force import Current
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.machine import insist, looked
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.daemon.supply.fetches import Fetches
 from vpngate.daemon.supply.keeper import Delivery, Keeper
-from vpngate.daemon.threads import Shared, aside
+from vpngate.daemon.threads import Shared, in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import InvalidConfig, VpngateError
 from vpngate.feed import (
@@ -33,13 +33,13 @@ from vpngate.feed import (
     next_fetch,
 )
 from vpngate.metrics import Metrics
-from vpngate.registry import Accept, Reason
+from vpngate.registry import Accept, Refusal
 
 _log = logging.getLogger(__name__)
 
 
 # Every reason that a registry can be refused for, as a metric's label has it.
-REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Reason))
+REFUSALS = (INVALID, *map(str, feed.Reason), *map(str, Refusal))
 
 
 class Reloader:
@@ -47,7 +47,7 @@ class Reloader:
 
     def __init__(  # noqa: PLR0913 - what a reload reads, and whom it tells
         self,
-        current: Current,
+        in_force: InForce,
         keeper: Keeper,
         metrics: Metrics,
         clock: WallClock,
@@ -58,7 +58,7 @@ class Reloader:
         delivery: Delivery,
     ) -> None:
         """`delivery` is the registry that the daemon starts with."""
-        self._current = current
+        self._in_force = in_force
         self._fetches = Fetches(keeper, metrics, clock, delivery)
         self.freshness = self._fetches.freshness
         self._metrics = metrics
@@ -70,7 +70,7 @@ class Reloader:
         self._turn = asyncio.Lock()  # of what is in force
         self._configurations = Shared(self._take_config)
         self._registries = Shared(self._take_registry)
-        self._wanted = current.snapshot.config  # in force once a registry has come
+        self._wanted = in_force.snapshot.config  # in force once a registry has come
         self._reloaded = asyncio.Event()
         self._looking = asyncio.Lock()
         self._announce(registry_taken=delivery.refusal is None)
@@ -93,7 +93,7 @@ class Reloader:
         random = Random()  # noqa: S311 - spreads a fleet, no secret
         while True:
             self._reloaded.clear()  # by a reload, which may have brought another pace
-            refresh = self._current.snapshot.config.registry.refresh
+            refresh = self._in_force.snapshot.config.registry.refresh
             failures = self.freshness.failures
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(next_fetch(refresh, failures, random)):
@@ -108,7 +108,7 @@ class Reloader:
     async def _take_config(self) -> None:
         """Put the file's configuration in force, as far as it slows nobody more."""
         async with self._turn:
-            old = self._current.snapshot.config
+            old = self._in_force.snapshot.config
             config = await self._next_config()
             keeper = self._fetches.keeper_for(config.registry)
             at_once = without_more(old, config)
@@ -128,7 +128,7 @@ class Reloader:
     ) -> dict[str, Any]:
         """Fetch, and put in force what was fetched and all of the configuration."""
         keeper = self._fetches.keeper
-        standing, registry = keeper.validators, self._current.snapshot.registry
+        standing, registry = keeper.validators, self._in_force.snapshot.registry
         delivery, refusal = await self._fetches.fetch(registry, accept)
         if refusal is not None and keeper is not self._fetches.keeper:
             raise refusal  # the other one's fetch comes next
@@ -151,28 +151,31 @@ class Reloader:
     @staticmethod
     async def _keep(keeper: Keeper, delivery: Delivery | None) -> None:
         if delivery is not None:
-            await aside(keeper.keep, delivery)
+            await in_thread(keeper.keep, delivery)
 
     async def age(self) -> None:
         """Let time pass: registrations begin, end, and use up their grace."""
-        await self._current.age()
-        registry = self._current.snapshot.registry
+        await self._in_force.age()
+        registry = self._in_force.snapshot.registry
         facts = facts_of(registry, self._rejected, self._clock.now())
         self._metrics.registry_aged(facts)
-        self.freshness.tell(registry, self._current.snapshot.config.registry.refresh)
+        self.freshness.tell(registry, self._in_force.snapshot.config.registry.refresh)
 
     async def look_again(self) -> None:
         """Follow interfaces and addresses; raises what keeps them from being seen."""
         async with self._looking:
-            config, last = self._current.snapshot.config, self._current.snapshot.machine
+            config, last = (
+                self._in_force.snapshot.config,
+                self._in_force.snapshot.machine,
+            )
             machine, fault = await asyncio.to_thread(looked, self._look, config, last)
             if machine != last:
                 # A reload may have come first, and looked for other interfaces.
-                await self._current.change(lambda old: old.seen_by(config, machine))
+                await self._in_force.change(lambda old: old.seen_by(config, machine))
         if fault is not None:
             raise fault
         if machine != last:
-            announce_machine(self._metrics, self._current.snapshot)
+            announce_machine(self._metrics, self._in_force.snapshot)
             _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
 
     def cancel(self) -> None:
@@ -183,14 +186,14 @@ class Reloader:
 
     async def _next_config(self) -> Config:
         """The configuration as it stands in its file now, if it may be taken."""
-        old = self._current.snapshot.config
+        old = self._in_force.snapshot.config
         try:
             config = await asyncio.to_thread(self._read_config, self._path)
             found = changes(old, config)
             if found.reload is Reload.COLD:
                 raise InvalidConfig(found.problems(self._path))
             machine = await asyncio.to_thread(self._look, config)
-            suspended = bool(self._current.snapshot.machine.forgeable)
+            suspended = bool(self._in_force.snapshot.machine.forgeable)
             insist(config, machine, old.gateway.interfaces, suspended=suspended)
         except VpngateError:
             self._metrics.config_refused()
@@ -199,20 +202,20 @@ class Reloader:
 
     def _forget_wanted(self) -> None:
         """What was wanted is not taken: what is in force is what stands in the file."""
-        in_force = self._current.snapshot.config
+        in_force = self._in_force.snapshot.config
         if self._wanted != in_force:
             self._metrics.config_refused()
             self._wanted = in_force
 
     def stale(self) -> list[str]:
         """Why the registry in force is not what it should be now; from any thread."""
-        snapshot = self._current.snapshot
+        snapshot = self._in_force.snapshot
         refresh = snapshot.config.registry.refresh
         return list(self.freshness.stale(snapshot.registry, refresh).values())
 
     async def _put_in_force(self, config: Config, delivery: Delivery | None) -> None:
-        if delivery is None and config == self._current.snapshot.config:
-            await self._current.age()  # what was broken off before is undone
+        if delivery is None and config == self._in_force.snapshot.config:
+            await self._in_force.age()  # what was broken off before is undone
             return
         machine = await asyncio.to_thread(self._look, config)
 
@@ -222,14 +225,14 @@ class Reloader:
             registry = replace(registry, grace=grace)
             return Snapshot(config, enabled_tunnels(config), registry, machine)
 
-        await self._current.change(successor)
+        await self._in_force.change(successor)
         self._clock.patience = config.registry.removal_grace
         if delivery is not None:
             self._rejected = delivery.rejected
 
     def _announce(self, *, registry_taken: bool) -> None:
         """Tell the metrics what is in force."""
-        snapshot, now = self._current.snapshot, time.time()
+        snapshot, now = self._in_force.snapshot, time.time()
         self._metrics.config_taken(now)
         announce_machine(self._metrics, snapshot)
         facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
@@ -239,7 +242,7 @@ class Reloader:
             self._metrics.registry_aged(facts)
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
-        snapshot = self._current.snapshot
+        snapshot = self._in_force.snapshot
         return {
             "registry": f"taken from {delivery.source}" if delivery else "unchanged",
             "prefixes": {f.label: n for f, n in snapshot.registry.prefixes.items()},

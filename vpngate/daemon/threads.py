@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 _R = TypeVar("_R")
 
 
-async def aside(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
+async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
     """What `work` returns or raises, in a thread that nothing waits for but this."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[_R] = loop.create_future()
@@ -32,7 +32,7 @@ async def aside(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
         with suppress(RuntimeError):  # the loop is gone, and so is whoever asked
             loop.call_soon_threadsafe(tell, how, what)
 
-    threading.Thread(target=run, name="aside", daemon=True).start()
+    threading.Thread(target=run, name="in_thread", daemon=True).start()
     return await result
 
 

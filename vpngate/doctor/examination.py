@@ -18,8 +18,8 @@ from pathlib import Path
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
-from vpngate.capture.live.source import Source as Capture
-from vpngate.config import Config, Examined, Source
+from vpngate.capture.live.source import PacketSource
+from vpngate.config import CaptureSource, Config, Examined
 from vpngate.daemon.machine import matched
 from vpngate.daemon.snapshot import Machine, Snapshot
 from vpngate.doctor import holders, host
@@ -103,7 +103,7 @@ def _trial(config: Config) -> Iterator[Finding]:
     )
     # Nobody is spared there, or the test packets might be.
     ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())
-    passive = config.capture.source is Source.MIRROR
+    passive = config.capture.source is CaptureSource.MIRROR
     work = _try_mirror if passive else _try_gateway
     if not passive:
         yield judge_release(os.uname().release)
@@ -166,7 +166,7 @@ def _failures(where: str, error: VpngateError) -> Iterator[Finding]:
         yield Finding(Weight.MISSING, where, line, "the daemon does not start")
 
 
-def _received(capture: Capture) -> set[Direction | None]:
+def _received(capture: PacketSource) -> set[Direction | None]:
     """What came of the handshake until both ways were seen, or it took too long.
 
     None stands for what came from an address that does not live there.
@@ -193,7 +193,7 @@ def _attached(
     links = current_links()
     names = matched(config, links)
     yield from judge_interfaces(config, links, names)
-    if config.capture.source is Source.MIRROR:
+    if config.capture.source is CaptureSource.MIRROR:
         return
     try:
         beside = _neighbours(config, links, names, who)

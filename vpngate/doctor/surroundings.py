@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-from vpngate.config import Config, Listen, Mode, Source
+from vpngate.config import CaptureSource, Config, Listen, Mode
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import Holder
 from vpngate.doctor.host import UNIT_USER, Caller, Folder, User
@@ -21,9 +21,9 @@ _MADE_BY_UNIT = ("/var/lib/vpngate", "/run/vpngate")
 _STARTS_NOT = "the daemon does not start"
 
 
-def judge_caller(caller: Caller, source: Source) -> Iterator[Finding]:
+def judge_caller(caller: Caller, source: CaptureSource) -> Iterator[Finding]:
     """Whether a daemon that the caller started would have its privileges."""
-    if source is Source.MIRROR:
+    if source is CaptureSource.MIRROR:
         name, needed, needs = "CAP_NET_RAW", NET_RAW, "listens to a mirror port"
     else:
         name, needed, needs = "CAP_NET_ADMIN", NET_ADMIN, "changes nftables and tc"

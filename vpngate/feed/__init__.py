@@ -13,11 +13,17 @@ it hands bytes on. A fetch blocks, so the daemon gives it a thread of its own:
 """
 
 from vpngate.feed.answer import Answer, Fetched, NotModified, Validators
-from vpngate.feed.faults import INVALID, NoSourceAnswered, Reason, given_up, reason_of
+from vpngate.feed.faults import (
+    INVALID,
+    NoSourceAnswered,
+    Reason,
+    given_up,
+    reason_of,
+)
 from vpngate.feed.feed import Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
-from vpngate.feed.settings import FeedSettings, Limits
+from vpngate.feed.settings import FeedSettings, FetchLimits
 from vpngate.feed.state.store import LastGood, Store
 
 __all__ = [
@@ -25,9 +31,9 @@ __all__ = [
     "Answer",
     "Feed",
     "FeedSettings",
+    "FetchLimits",
     "Fetched",
     "LastGood",
-    "Limits",
     "NoSourceAnswered",
     "NotModified",
     "PublicKey",

@@ -95,5 +95,7 @@ def fault(reason: Reason, where: str, what: str, remedy: str = "") -> FeedFault:
 def given_up(where: str) -> FeedFault:
     """What ends a piece of work that was cancelled."""
     return fault(
-        Reason.CANCELLED, where, "given up: vpngate was asked to stop, or to ask others"
+        Reason.CANCELLED,
+        where,
+        "given up: vpngate was asked to stop, or to ask others",
     )

@@ -13,7 +13,7 @@ from random import Random
 from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
 from vpngate.feed.answer import Answer, Fetched, Validators
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
-from vpngate.feed.settings import FeedSettings, LocalFile, Source
+from vpngate.feed.settings import FeedSettings, LocalFile, RegistrySource
 from vpngate.feed.sources.deadline import Deadline
 from vpngate.feed.sources.delivery import deliver
 
@@ -71,7 +71,7 @@ class Feed:
         if self._cancelled.is_set():
             raise given_up(where)
 
-    def _ask(self, source: Source, previous: Validators) -> Answer:
+    def _ask(self, source: RegistrySource, previous: Validators) -> Answer:
         """One source, again while what failed may be over soon."""
         limits = self._settings.limits
         pause = limits.file_pause if isinstance(source, LocalFile) else limits.pause
@@ -94,7 +94,7 @@ class Feed:
         raise AssertionError("attempts is at least 1")  # pragma: no cover
 
 
-def _unforeseen(source: Source, error: Exception) -> InvalidRegistry:
+def _unforeseen(source: RegistrySource, error: Exception) -> InvalidRegistry:
     """What nobody thought of: the next source is asked, and one line tells."""
     what = f"cannot be read: {type(error).__name__}: {error}"
     remedy = "this should not have happened; report it"

@@ -80,7 +80,7 @@ class PublicKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class DetachedSignature:
     """A signature file, taken apart but not verified.
 
     timestamp   the signer's clock in seconds since 1970, from the trusted comment
@@ -100,7 +100,7 @@ class Signature:
         return int(match[1]) if match else None
 
     @classmethod
-    def parse(cls, content: bytes, where: str) -> "Signature":
+    def parse(cls, content: bytes, where: str) -> "DetachedSignature":
         """Takes a `.minisig` file apart; FeedFault if it is none."""
         try:
             lines = content.decode("utf-8").rstrip("\n").split("\n")
@@ -137,7 +137,9 @@ def _malformed(where: str, what: str) -> NoReturn:
     )
 
 
-def verify(data: bytes, content: bytes, key: PublicKey, where: str) -> Signature:
+def verify(
+    data: bytes, content: bytes, key: PublicKey, where: str
+) -> DetachedSignature:
     """Checks `content`, a signature file, against `data`; returns it taken apart.
 
     where   names the signature in an error
@@ -145,7 +147,7 @@ def verify(data: bytes, content: bytes, key: PublicKey, where: str) -> Signature
     FeedFault unless the key id is the configured one, the signature covers the data
     and the second signature covers the first and the trusted comment.
     """
-    signature = Signature.parse(content, where)
+    signature = DetachedSignature.parse(content, where)
     if signature.key_id != key.key_id:
         raise fault(
             Reason.SIGNATURE_KEY,

@@ -56,10 +56,10 @@ class HttpsAddress:
         return HttpsAddress(urlunsplit(parts._replace(path=path)))
 
 
-Source = LocalFile | HttpsAddress
+RegistrySource = LocalFile | HttpsAddress
 
 
-def parse_source(text: str) -> Source:
+def parse_source(text: str) -> RegistrySource:
     """A source as written in the configuration; ValueError if it may not be used."""
     if "://" not in text:
         if not text.strip() or "\0" in text:
@@ -90,7 +90,7 @@ def parse_https(text: str) -> HttpsAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FetchLimits:
     """How much and how long, at most.
 
     published    bytes of a registry as its source delivers it
@@ -123,11 +123,11 @@ class FeedSettings:
     ca_file         certificates to trust instead of the system's
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[RegistrySource, ...]
     public_key: PublicKey | None = None
     allow_unsigned: bool = False
     ca_file: Path | None = None
-    limits: Limits = Limits()
+    limits: FetchLimits = FetchLimits()
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -146,7 +146,7 @@ class FeedSettings:
         *,
         allow_unsigned: bool = False,
         ca_file: Path | None = None,
-        limits: Limits | None = None,
+        limits: FetchLimits | None = None,
     ) -> "FeedSettings":
         """The settings from the texts of a configuration; ValueError if unusable."""
         return cls(
@@ -154,5 +154,5 @@ class FeedSettings:
             public_key=PublicKey.parse(public_key) if public_key.strip() else None,
             allow_unsigned=allow_unsigned,
             ca_file=ca_file,
-            limits=limits or Limits(),
+            limits=limits or FetchLimits(),
         )

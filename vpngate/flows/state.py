@@ -23,7 +23,7 @@ BEGINNING = OPENING | {Role.TRAFFIC}
 _CONTINUOUS = frozenset({Role.EXCHANGE, Role.TRAFFIC})
 
 
-class Change(Enum):
+class FlowChange(Enum):
     """What a message did to its flow's evidence."""
 
     NONE = "none"
@@ -84,11 +84,11 @@ class FlowState:
         agree: Callable[[Sequence[Heard]], bool],
         *,
         by_low: bool,
-    ) -> Change:
+    ) -> FlowChange:
         """Take a message in; `agree` is asked about what is about to confirm."""
         self.last_seen = now
         if self.contradiction:
-            return Change.NONE
+            return FlowChange.NONE
         try:
             if heard.message.role is Role.TRAFFIC:
                 confirmed = self._run(heard, now, gate, agree, by_low=by_low)
@@ -96,23 +96,23 @@ class FlowState:
                 confirmed = self._converse(heard, now, gate, agree, by_low=by_low)
         except Contradiction as found:
             return self._withdraw(str(found))
-        return self._count(heard.message.role, now) if confirmed else Change.NONE
+        return self._count(heard.message.role, now) if confirmed else FlowChange.NONE
 
-    def _count(self, role: Role, now: float) -> Change:
+    def _count(self, role: Role, now: float) -> FlowChange:
         if role in _CONTINUOUS:
             self.handshakes = max(self.handshakes, 1)
         else:
             self.handshakes += 1
         self.evidence = Evidence.CONFIRMED
         self._announced = now
-        return Change.CONFIRMED
+        return FlowChange.CONFIRMED
 
-    def _withdraw(self, why: str) -> Change:
+    def _withdraw(self, why: str) -> FlowChange:
         held = self.evidence is Evidence.CONFIRMED
         self.contradiction = why
         self._conversations, self._running = (), None
         self.evidence = Evidence.INITIATION
-        return Change.WITHDRAWN if held else Change.NONE
+        return FlowChange.WITHDRAWN if held else FlowChange.NONE
 
     def _renewable(self, now: float) -> bool:
         return now - self._announced >= RENEWAL

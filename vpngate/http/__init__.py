@@ -5,14 +5,14 @@ Knows HTTP/1.1 as far as short answers to short requests need it; does not know
 what the pages say. No access log: nobody's visit is recorded.
 """
 
-from vpngate.http.messages import Request, Response
 from vpngate.http.pages import health_page, metrics_page
-from vpngate.http.routing import Handler
+from vpngate.http.request_response import Request, Response
+from vpngate.http.routing import PageHandler
 from vpngate.http.server import HttpServer
 
 __all__ = [
-    "Handler",
     "HttpServer",
+    "PageHandler",
     "Request",
     "Response",
     "health_page",

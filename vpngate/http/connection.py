@@ -12,9 +12,9 @@ from enum import Enum, auto
 from typing import cast
 
 from vpngate.http.exchange import Exchange
-from vpngate.http.messages import BadRequest, Request, Response
+from vpngate.http.request_response import BadRequest, Request, Response
 from vpngate.http.routing import BUSY
-from vpngate.http.seats import Admission, peer_of
+from vpngate.http.slots import Admission, peer_of
 
 LINGER = 1.0  # seconds for a caller to hang up after its answer
 LINGER_BYTES = 1024 * 1024  # of what it still had to say, read and forgotten

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import h11
 
-from vpngate.http.messages import BadRequest, Request, Response
+from vpngate.http.request_response import BadRequest, Request, Response
 
 HEAD_LIMIT = 8 * 1024  # bytes of request line and headers
 HEADER_LIMIT = 64

@@ -9,15 +9,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 
-from vpngate.http.messages import Request, Response
-from vpngate.http.paced import Paced
-from vpngate.http.routing import Handler
+from vpngate.http.request_response import Request, Response
+from vpngate.http.routing import PageHandler
+from vpngate.http.shared_work import SharedWork
 
 REFRESH_PATIENCE = 2.0  # seconds; after that the numbers are shown as they are
 FORMS = 4  # of one moment's numbers, by Accept header; more are nobody's monitoring
 
 
-def health_page(reasons: Callable[[], Sequence[str]]) -> Handler:
+def health_page(reasons: Callable[[], Sequence[str]]) -> PageHandler:
     """`/healthz`: 200, or 503 with each of `reasons` (none: healthy) on a line."""
 
     async def page(_request: Request) -> Response:
@@ -32,7 +32,7 @@ def health_page(reasons: Callable[[], Sequence[str]]) -> Handler:
 def metrics_page(
     exposition: Callable[[str], tuple[bytes, str]],
     refresh: Callable[[], Awaitable[None]] | None = None,
-) -> Handler:
+) -> PageHandler:
     """`/metrics`: the exposition, in the format that the Accept header asks for.
 
     `refresh` may bring numbers up to date first. It runs in the server's loop, once
@@ -47,7 +47,7 @@ def metrics_page(
                 await asyncio.wait_for(refresh(), REFRESH_PATIENCE)
         return {}
 
-    renewed = Paced(renew, patience=2 * REFRESH_PATIENCE)
+    renewed = SharedWork(renew, patience=2 * REFRESH_PATIENCE)
 
     async def page(request: Request) -> Response:
         forms, accept = await renewed(), request.headers.get("accept", "")

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 from vpngate.http.hosts import Hosts
-from vpngate.http.messages import Request, Response
+from vpngate.http.request_response import Request, Response
 
 # One page: a request in, its answer out.
-Handler = Callable[[Request], Awaitable[Response]]
+PageHandler = Callable[[Request], Awaitable[Response]]
 
 # What did not come in time, or has no room; shared, so that it costs little.
 BUSY = Response.text(HTTPStatus.SERVICE_UNAVAILABLE, "busy", Retry_After="1")
@@ -27,7 +27,7 @@ class Routing:
 
     def __init__(
         self,
-        routes: Mapping[tuple[str, str], Handler],
+        routes: Mapping[tuple[str, str], PageHandler],
         hosts: Hosts,
         *,
         tell_every: float = TELL_EVERY,

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from vpngate.errors import MachineFault, Problem
 from vpngate.http.connection import Connection
 from vpngate.http.hosts import Hosts, anything
-from vpngate.http.routing import Handler, Routing
-from vpngate.http.seats import Admission
+from vpngate.http.routing import PageHandler, Routing
+from vpngate.http.slots import Admission
 
 # Connections of one server. An answer in the making costs little, since all who wait
 # for the same one share it, and a caller that is told to come back has not been served.
@@ -42,7 +42,7 @@ class HttpServer:
         self,
         host: str,
         port: int,
-        routes: Mapping[tuple[str, str], Handler],
+        routes: Mapping[tuple[str, str], PageHandler],
         *,
         hosts: Hosts = anything,
         key: str = "http.listen",

@@ -11,8 +11,8 @@ from html import escape
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from vpngate.http.messages import Request, Response
-from vpngate.http.routing import Handler
+from vpngate.http.request_response import Request, Response
+from vpngate.http.routing import PageHandler
 
 State = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -36,7 +36,7 @@ _STYLE = "body{font:16px/1.5 sans-serif;max-width:45em;margin:2em auto;padding:0
 _STYLE += "td,th{padding:.2em 1em .2em 0;text-align:left;vertical-align:top}"
 
 
-def status_json(state: State) -> Handler:
+def status_json(state: State) -> PageHandler:
     """`/status.json`: the state as programs read it, without what is not for all."""
 
     async def page(_request: Request) -> Response:
@@ -52,7 +52,7 @@ def status_json(state: State) -> Handler:
     return page
 
 
-def status_page(state: State, links: Callable[[], Links]) -> Handler:
+def status_page(state: State, links: Callable[[], Links]) -> PageHandler:
     """`/`: the state as people read it, and where to register or to complain.
 
     `links` are asked for at each request: they may change meanwhile.

@@ -7,6 +7,6 @@ come from, or HTTP. No label holds an address, a prefix or a registration. Each
 """
 
 from vpngate.metrics.instruments import Metrics
-from vpngate.metrics.snapshot import KernelTotals, RegistryFacts
+from vpngate.metrics.latest import KernelTotals, RegistryFacts
 
 __all__ = ["KernelTotals", "Metrics", "RegistryFacts"]

@@ -2,7 +2,7 @@
 """Counters, gauges and a histogram that move as things happen.
 
 Knows the name, kind and labels of each, and what moves it; does not know the
-numbers that others count (`snapshot.py`).
+numbers that others count (`latest.py`).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from vpngate.config import Mode
-from vpngate.metrics.snapshot import KernelTotals, RegistryFacts, Snapshot
+from vpngate.metrics.latest import KernelTotals, LatestNumbers, RegistryFacts
 from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
@@ -45,7 +45,7 @@ class Metrics:
         # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._snapshot = Snapshot()
+        self._snapshot = LatestNumbers()
         self.registry.register(self._snapshot)
         self._gauges(version)
         self._counters()

@@ -166,13 +166,7 @@ class Intervals:
     def difference(self, other: "Intervals") -> "Intervals":
         """The addresses of this set that the other lacks."""
         return Intervals.of_bounds(
-            {family: self._cut(other, family, wanted=False) for family in Family}
-        )
-
-    def intersection(self, other: "Intervals") -> "Intervals":
-        """The addresses that both sets hold."""
-        return Intervals.of_bounds(
-            {family: self._cut(other, family, wanted=True) for family in Family}
+            {family: self._beyond(other, family) for family in Family}
         )
 
     def delta(self, target: "Intervals") -> Delta:
@@ -189,8 +183,8 @@ class Intervals:
             added += [its.first[gained], its.last[gained]]
         return Delta(Intervals(*added), Intervals(*removed))
 
-    def _cut(self, other: "Intervals", family: Family, *, wanted: bool) -> Bounds:
-        """The parts of this set's intervals that lie in the other set, or do not.
+    def _beyond(self, other: "Intervals", family: Family) -> Bounds:
+        """The parts of this set's intervals that do not lie in the other set.
 
         Every end of either set is a seam; between two seams membership is constant.
         """
@@ -205,8 +199,7 @@ class Intervals:
         starts = starts[fresh]
         ends = np.full_like(starts, 0xFF)
         ends[:-1] = preceding(starts[1:])
-        chosen = self.contains_each(starts)
-        chosen &= other.contains_each(starts) == wanted
+        chosen = self.contains_each(starts) & ~other.contains_each(starts)
         return Bounds(starts[chosen], ends[chosen])
 
 

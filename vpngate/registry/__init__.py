@@ -7,7 +7,13 @@ may take its place; does not know files, networks, the kernel, or the time of da
 in doubt.
 """
 
-from vpngate.registry.comparison import Change, Comparison, Impact, compare, impact
+from vpngate.registry.comparison import (
+    Difference,
+    Impact,
+    RegistrationChange,
+    compare,
+    impact,
+)
 from vpngate.registry.grace.departures import (
     carry_over,
 )
@@ -16,7 +22,7 @@ from vpngate.registry.guard import (
     Accept,
     GuardSettings,
     Objection,
-    Reason,
+    Refusal,
     guard,
     objections,
 )
@@ -26,15 +32,15 @@ from vpngate.registry.registry import Registry, empty_registry
 
 __all__ = [
     "Accept",
-    "Change",
-    "Comparison",
+    "Difference",
     "GuardSettings",
     "Impact",
     "Limits",
     "Loaded",
     "Objection",
-    "Reason",
+    "Refusal",
     "Registration",
+    "RegistrationChange",
     "Registry",
     "carry_over",
     "compare",

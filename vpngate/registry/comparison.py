@@ -21,7 +21,7 @@ from vpngate.registry.registry import Registry
 from vpngate.timekeeping.moments import When
 
 
-class Change(NamedTuple):
+class RegistrationChange(NamedTuple):
     """A registration of one prefix under one name whose terms differ."""
 
     old: Row
@@ -29,7 +29,7 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Difference:
     """What differs: registrations row for row, and addresses.
 
     gained, lost  addresses covered by one of the two only, at the moment asked about
@@ -37,7 +37,7 @@ class Comparison:
 
     added: tuple[Row, ...]
     removed: tuple[Row, ...]
-    changed: tuple[Change, ...]
+    changed: tuple[RegistrationChange, ...]
     gained: Intervals
     lost: Intervals
 
@@ -62,7 +62,7 @@ class Impact:
     lost: dict[Family, int]
 
 
-def compare(old: Registry, new: Registry, now: When) -> Comparison:
+def compare(old: Registry, new: Registry, now: When) -> Difference:
     """What differs between two registries, in the order of the address space.
 
     A registration is told by its prefix and its name. Only what each says itself
@@ -70,18 +70,18 @@ def compare(old: Registry, new: Registry, now: When) -> Comparison:
     """
     added: list[Row] = []
     removed: list[Row] = []
-    changed: list[Change] = []
+    changed: list[RegistrationChange] = []
     for family in Family:
         before, after = old.current.of(family), new.current.of(family)
         gone = _grouped(before, after)
         come = _grouped(after, before)
         for key in sorted(gone.keys() | come.keys()):
             olds, news = gone.get(key, []), come.get(key, [])
-            changed += map(Change, olds, news)
+            changed += map(RegistrationChange, olds, news)
             removed += olds[len(news) :]
             added += news[len(olds) :]
     was, is_now = old.in_force(now), new.in_force(now)
-    return Comparison(
+    return Difference(
         tuple(added),
         tuple(removed),
         tuple(changed),

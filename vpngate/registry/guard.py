@@ -29,7 +29,7 @@ class Accept(StrEnum):
     OLDER = "older"  # a serial or a signature, or another registry altogether
 
 
-class Reason(StrEnum):
+class Refusal(StrEnum):
     """Why a registry is refused; the label of a metric."""
 
     EMPTY = "empty"
@@ -57,13 +57,13 @@ class Reason(StrEnum):
 
 
 _ACCEPTED = {
-    Reason.EMPTY: Accept.REMOVALS,
-    Reason.SENTINEL_MISSING: Accept.REMOVALS,
-    Reason.REMOVED_TOO_MANY: Accept.REMOVALS,
-    Reason.ADDED_TOO_MANY: Accept.ADDITIONS,
-    Reason.OTHER_REGISTRY: Accept.OLDER,
-    Reason.SERIAL_OLDER: Accept.OLDER,
-    Reason.SERIAL_MISSING: Accept.OLDER,
+    Refusal.EMPTY: Accept.REMOVALS,
+    Refusal.SENTINEL_MISSING: Accept.REMOVALS,
+    Refusal.REMOVED_TOO_MANY: Accept.REMOVALS,
+    Refusal.ADDED_TOO_MANY: Accept.ADDITIONS,
+    Refusal.OTHER_REGISTRY: Accept.OLDER,
+    Refusal.SERIAL_OLDER: Accept.OLDER,
+    Refusal.SERIAL_MISSING: Accept.OLDER,
 }
 
 # Nobody's VPN server is there (RFC 6890, and the registries that it began).
@@ -103,7 +103,7 @@ class GuardSettings:
 class Objection(NamedTuple):
     """One reason against a registry, and the words for it."""
 
-    reason: Reason
+    reason: Refusal
     problem: Problem
 
 
@@ -117,7 +117,7 @@ def guard(
     """Raises RegistryRefused with the first objection that nobody overrules.
 
     Without an old registry there is nothing to compare with. `accept` is a person's
-    word: what of `Reason.accept` is let pass.
+    word: what of `Refusal.accept` is let pass.
     """
     for reason, problem in objections(old, new, settings, now):
         if reason.accept not in accept:
@@ -145,7 +145,7 @@ def objections(
 def _against_envelope(new: Registry, span: Span) -> Iterator[Objection]:
     if new.expires is not None and new.expires <= span.earliest:
         yield _objection(
-            Reason.EXPIRED,
+            Refusal.EXPIRED,
             f"expired at {format_moment(new.expires)}",
             "publish a fresh one, or check this machine's clock",
         )
@@ -162,10 +162,10 @@ def _against_prefixes(new: Registry, settings: GuardSettings) -> Iterator[Object
         where = f"{entries.prefix(row)} as {entries.id(row)}"
         others = f" and {len(short) - 1} more" if len(short) > 1 else ""
         if entries.prefix(row).length == 0:
-            what, reason = "is a default route", Reason.DEFAULT_ROUTE
+            what, reason = "is a default route", Refusal.DEFAULT_ROUTE
         else:
             what = f"is shorter than /{shortest}, the least for {family.label}"
-            reason = Reason.PREFIX_TOO_SHORT
+            reason = Refusal.PREFIX_TOO_SHORT
         yield Objection(reason, Problem(where + others, what, "take it out"))
 
 
@@ -183,7 +183,9 @@ def _against_special(new: Registry, settings: GuardSettings) -> Iterator[Objecti
             others = f" and {len(there) - 1} more" if len(there) > 1 else ""
             what = "is in a range that no VPN server is in"
             remedy = "take it out, or state allow_special = true"
-            yield Objection(Reason.SPECIAL_RANGE, Problem(where + others, what, remedy))
+            yield Objection(
+                Refusal.SPECIAL_RANGE, Problem(where + others, what, remedy)
+            )
 
 
 def _against_content(
@@ -192,7 +194,7 @@ def _against_content(
     in_force = new.in_force(span)
     if not len(in_force):
         yield _objection(
-            Reason.EMPTY,
+            Refusal.EMPTY,
             "has no registration in force",
             "check that this is the right file; "
             "`vpngate reload --accept-removals` takes it as it is",
@@ -201,7 +203,7 @@ def _against_content(
         wanted = Intervals.of_prefixes([sentinel])
         if len(wanted.difference(in_force)):
             yield Objection(
-                Reason.SENTINEL_MISSING,
+                Refusal.SENTINEL_MISSING,
                 Problem(
                     f"sentinel {sentinel}",
                     "is not registered: the registry may be cut short",
@@ -213,7 +215,7 @@ def _against_content(
 def _against_serial(old: Registry, new: Registry) -> Iterator[Objection]:
     if old.name is not None and new.name != old.name:
         yield _objection(
-            Reason.OTHER_REGISTRY,
+            Refusal.OTHER_REGISTRY,
             f"is {new.name!r}, until now it was {old.name!r}",
             "check the source; `--accept-older` takes the other one",
         )
@@ -221,19 +223,19 @@ def _against_serial(old: Registry, new: Registry) -> Iterator[Objection]:
         return
     elif new.serial is None:
         yield _objection(
-            Reason.SERIAL_MISSING,
+            Refusal.SERIAL_MISSING,
             f"has no serial, until now it was {old.serial}",
             "check the source; `--accept-older` goes on without",
         )
     elif new.serial < old.serial:
         yield _objection(
-            Reason.SERIAL_OLDER,
+            Refusal.SERIAL_OLDER,
             f"has serial {new.serial}, older than {old.serial}",
             "fetch it again; `--accept-older` goes back to it",
         )
     elif new.serial == old.serial and new.digest != old.digest:
         yield _objection(
-            Reason.SERIAL_REUSED,
+            Refusal.SERIAL_REUSED,
             f"has serial {new.serial} like the one in use, and other content",
             "publish it with a higher serial",
         )
@@ -246,7 +248,7 @@ def _against_removals(
     gone = removed_count(old, new, span)
     if gone > settings.max_removed * before:
         yield _objection(
-            Reason.REMOVED_TOO_MANY,
+            Refusal.REMOVED_TOO_MANY,
             f"lacks {gone} of {before} prefixes in force until now "
             f"({gone / before:.1%}, at most {settings.max_removed:.1%} may go at once)",
             "compare them with `vpngate diff`; `--accept-removals` lets them go",
@@ -264,7 +266,7 @@ def _against_additions(
     for family, more in gained.items():
         if more > max(settings.max_added * before[family], _ALLOCATION[family]):
             yield _objection(
-                Reason.ADDED_TOO_MANY,
+                Refusal.ADDED_TOO_MANY,
                 f"covers {_power(more)} {family.label} addresses more than the "
                 f"{_power(before[family])} until now (at most "
                 f"{settings.max_added:.0%} may come at once)",
@@ -277,5 +279,5 @@ def _power(count: int) -> str:
     return str(count) if count < 2**40 else f"2^{count.bit_length() - 1}"
 
 
-def _objection(reason: Reason, what: str, remedy: str) -> Objection:
+def _objection(reason: Refusal, what: str, remedy: str) -> Objection:
     return Objection(reason, Problem("registry", what, remedy))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from vpngate.registry.columns.entries import Entries
 from vpngate.registry.columns.terms import Terms
-from vpngate.timekeeping.moments import ALWAYS, NEVER, When, format_moment, span_of
+from vpngate.timekeeping.moments import ALWAYS, NEVER, format_moment
 
 
 class Registration(NamedTuple):
@@ -72,13 +72,6 @@ class Registration(NamedTuple):
     @property
     def _terms(self) -> Terms:
         return self.entries.terms(self.row)
-
-    def stands_at(self, now: When) -> bool:
-        """Whether it is registered at a moment, grace included."""
-        span, terms = span_of(now), self._terms
-        return (
-            terms.valid_from <= span.latest and terms.end + self.grace > span.earliest
-        )
 
     def __str__(self) -> str:
         until = self.stands_until

@@ -111,8 +111,7 @@ class Registry:
     def matches(self, address: bytes, now: When = EVER) -> tuple[Registration, ...]:
         """Every registration whose prefix encloses an address, the longest first.
 
-        Whether it stands or not: `stands_at` of each tells. Without a moment none is
-        in grace.
+        Whether it stands or not. Without a moment none is in grace.
         """
         span = span_of(now)
         found = []

@@ -12,12 +12,12 @@ from vpngate.expressions import (
     Compare,
     DynamicSet,
     Limit,
-    Log,
+    LogPacket,
     Lookup,
     Meta,
     MetaKey,
     NamedCounter,
-    ReversePath,
+    ReversePathCheck,
     Rule,
     SetOperation,
 )
@@ -26,7 +26,7 @@ from vpngate.ruleset import Ruleset, matching, names
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
 from vpngate.signatures.decision import Branch, decision
-from vpngate.signatures.nft import entrances
+from vpngate.signatures.nft_conditions import entrances
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
 # between subscribers, and a tunnel whose verdict ended must be seen again before long.
@@ -37,7 +37,7 @@ _SAMPLED_PAIRS = 65536
 
 _REVERSE_PATH_LINE = Line(
     (
-        *(ReversePath(), Compare(bytes(1))),
+        *(ReversePathCheck(), Compare(bytes(1))),
         NamedCounter(names.REVERSE_PATH_FAILED),
         matching.ACCEPT,
     ),
@@ -85,7 +85,7 @@ def watching_lines(ruleset: Ruleset, family: Family) -> Iterator[Line]:
 
     One packet that does not fit ends such a verdict, so a few go on being looked at.
     """
-    copy = (Limit(_share(ruleset), _share(ruleset)), Log(ruleset.nflog_group))
+    copy = (Limit(_share(ruleset), _share(ruleset)), LogPacket(ruleset.nflog_group))
     for signature in ruleset.signatures:
         if signature.sampled:
             yield Line(
@@ -120,7 +120,7 @@ def _a_few(signature: str, family: Family) -> Rule:
 def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Chain]:
     """The copying, a chain for each signature."""
     share = _share(ruleset)
-    copy = (Limit(share, share), Log(ruleset.nflog_group), matching.ACCEPT)
+    copy = (Limit(share, share), LogPacket(ruleset.nflog_group), matching.ACCEPT)
     # Before any limit: forgeries must not use up what others need.
     asked = ruleset.reverse_path and point is HookPoint.INGRESS
     before = _REVERSE_PATH_FIRST if asked else ()

@@ -7,26 +7,26 @@ does not know sets or chains.
 
 from vpngate.expressions import (
     Base,
+    ChainVerdict,
     Compare,
     Expression,
     Meta,
     MetaKey,
     Payload,
     Range,
-    Verdict,
     VerdictCode,
 )
 from vpngate.packets import Family, Transport
 from vpngate.recognition import Carrier
-from vpngate.signatures.nft import compare_fields
+from vpngate.signatures.nft_conditions import compare_fields
 
 ETHERTYPE = {Family.IPV4: b"\x08\x00", Family.IPV6: b"\x86\xdd"}
 
 KEY = 8  # keys begin at the first narrow register
 VALUE = 20  # a map's value goes behind the widest key: IPv6 with ports, 8 to 16
 
-ACCEPT = Verdict(VerdictCode.ACCEPT)
-RETURN = Verdict(VerdictCode.RETURN)
+ACCEPT = ChainVerdict(VerdictCode.ACCEPT)
+RETURN = ChainVerdict(VerdictCode.RETURN)
 
 # Where the two addresses begin, side by side (RFC 791, section 3.1; RFC 8200, 3).
 _ADDRESSES_AT = {Family.IPV4: 12, Family.IPV6: 8}
@@ -74,11 +74,11 @@ def flow(family: Family, transport: Transport) -> tuple[Expression, ...]:
     return pair, Payload(_PORTS.base, _PORTS.offset, _PORTS.length, behind)
 
 
-def jump(chain: str) -> Verdict:
+def jump(chain: str) -> ChainVerdict:
     """Walk that chain and come back."""
-    return Verdict(VerdictCode.JUMP, chain)
+    return ChainVerdict(VerdictCode.JUMP, chain)
 
 
-def goto(chain: str) -> Verdict:
+def goto(chain: str) -> ChainVerdict:
     """Walk that chain and do not come back to this one."""
-    return Verdict(VerdictCode.GOTO, chain)
+    return ChainVerdict(VerdictCode.GOTO, chain)

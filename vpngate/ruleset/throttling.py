@@ -13,7 +13,7 @@ from itertools import product
 from vpngate.expressions import (
     Bitwise,
     Compare,
-    Comparison,
+    CompareOp,
     DynamicSet,
     Forward,
     Immediate,
@@ -118,7 +118,7 @@ def verdict_chains(
                             matching.KEY,
                             matching.VALUE,
                         ),
-                        Compare(_NO_CLASS, Comparison.NEQ, matching.VALUE),
+                        Compare(_NO_CLASS, CompareOp.NEQ, matching.VALUE),
                         matching.goto(names.throttle(direction, family)),
                     ),
                     f"is this {carrier.transport.label} flow an unregistered tunnel?",

@@ -16,7 +16,7 @@ from vpngate.expressions import Rule
 from vpngate.packets import Transport
 from vpngate.signatures.declaration import MAX_VALUE, Field, Shape, Signature
 from vpngate.signatures.headers import TCP_USUAL_HEADERS
-from vpngate.signatures.nft import (
+from vpngate.signatures.nft_conditions import (
     UNFRAGMENTED,
     compare_fast,
     compare_fields,

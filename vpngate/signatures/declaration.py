@@ -2,8 +2,8 @@
 """The signature: what a single packet can show, as data.
 
 Knows only comparisons that nftables, libpcap and Python can all make on one
-packet; does not know any protocol, nor how its three compilers (`nft.py`,
-`pcap.py`, `predicate.py` beside it) spell them. A property test holds the three
+packet; does not know any protocol, nor how its three compilers (`nft_conditions.py`,
+`libpcap.py`, `predicate.py` beside it) spell them. A property test holds the three
 equal, and a live kernel with them.
 
 A packet matches a signature when it is a packet of `transport`, whole or, if

@@ -10,12 +10,12 @@ import pytest
 from tests.unit.capture.crafted import DATA, INITIATION, RESPONSE, udp
 from tests.unit.signatures import traffic
 from vpngate.capture.candidates import CandidateFilter, Program
-from vpngate.capture.first_look import first_look
+from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
-from vpngate.links import LAYOUTS, Layout, LinkType, network_layer
+from vpngate.link_layers import LAYOUTS, Layout, LinkType, network_layer
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 from vpngate.tunnels import all_tunnels
 
 SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
@@ -161,9 +161,9 @@ class TestFirstLook:
     def test_none_where_it_would_not_help(self, family: Family) -> None:
         anything = Shape((Field(4, b"\x07"),))
         udp_signature = Signature("anything", Transport.UDP, (anything,))
-        assert first_look(family, Transport.UDP, [udp_signature]) is None
+        assert prefilter(family, Transport.UDP, [udp_signature]) is None
         esp = Signature("esp", Transport.ESP, (anything,))
-        assert first_look(family, Transport.ESP, [esp]) is None
+        assert prefilter(family, Transport.ESP, [esp]) is None
 
     def test_ranges_of_bytes_and_ports(self) -> None:
         low = Shape((Field(0, b"\x00", b"\xfc"),))
@@ -172,7 +172,7 @@ class TestFirstLook:
             Signature("bytes", Transport.UDP, (low, high)),
             Signature("ports", Transport.UDP, (low,), frozenset({7, 8, 10})),
         ]
-        assert first_look(Family.IPV4, Transport.UDP, signatures) == (
+        assert prefilter(Family.IPV4, Transport.UDP, signatures) == (
             "ip and ip[9] = 17 and (udp[8] <= 3 or udp[8] = 16 or "
             "(udp[0:2] >= 7 and udp[0:2] <= 8) or (udp[2:2] >= 7 and udp[2:2] <= 8) "
             "or udp[0:2] = 10 or udp[2:2] = 10)"

@@ -12,6 +12,7 @@ from netaddr import IPNetwork
 
 from tests.house import ROOT
 from vpngate.config import (
+    CaptureSource,
     Config,
     Confirm,
     LogFormat,
@@ -19,7 +20,6 @@ from vpngate.config import (
     Mode,
     ReversePath,
     Side,
-    Source,
     examine_config,
     parse_config,
 )
@@ -129,7 +129,7 @@ def test_values_are_read_into_what_they_mean() -> None:
     )
     assert (gateway.mark, gateway.deadman, gateway.hook_priority) == (16, 60.0, -5)
     assert (gateway.enforce_share, gateway.table) == (5, "slow_1")
-    assert config.capture.source is Source.NFLOG
+    assert config.capture.source is CaptureSource.NFLOG
     assert (config.capture.nflog_group, config.capture.packets_per_second) == (7, 1)
     assert registry.sources == ("https://a.example/r.csv?x=1", "/r.csv")
     assert (registry.public_key, registry.refresh) == (KEY, 600.0)

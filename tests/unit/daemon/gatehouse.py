@@ -11,7 +11,7 @@ from typing import Any
 
 from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
-from vpngate.daemon.in_force import Current
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.dryrun import DryRunDataPlane
@@ -77,7 +77,7 @@ class Gatehouse:
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
         self.pipeline = Pipeline(self.snapshot, self.metrics, b"key", self.agree)
-        self.current = Current(
+        self.current = InForce(
             self.snapshot, self.plane, self.pipeline, lambda: self.now
         )
 

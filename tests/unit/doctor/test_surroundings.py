@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from tests.unit.doctor.settings import config
-from vpngate.config import Source
+from vpngate.config import CaptureSource
 from vpngate.doctor import surroundings
 from vpngate.doctor.findings import Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
@@ -24,21 +24,21 @@ DAEMON, OTHER = Holder(100, "vpngate"), Holder(200, "nginx")
 @pytest.mark.parametrize(
     ("source", "capabilities", "name", "weight"),
     [
-        (Source.NFLOG, ADMIN, "CAP_NET_ADMIN", Weight.SOUND),
-        (Source.NFLOG, RAW, "CAP_NET_ADMIN", Weight.MISSING),
-        (Source.MIRROR, RAW, "CAP_NET_RAW", Weight.SOUND),
-        (Source.MIRROR, ADMIN, "CAP_NET_RAW", Weight.MISSING),
+        (CaptureSource.NFLOG, ADMIN, "CAP_NET_ADMIN", Weight.SOUND),
+        (CaptureSource.NFLOG, RAW, "CAP_NET_ADMIN", Weight.MISSING),
+        (CaptureSource.MIRROR, RAW, "CAP_NET_RAW", Weight.SOUND),
+        (CaptureSource.MIRROR, ADMIN, "CAP_NET_RAW", Weight.MISSING),
     ],
 )
 def test_privileges(
-    source: Source, capabilities: int, name: str, weight: Weight
+    source: CaptureSource, capabilities: int, name: str, weight: Weight
 ) -> None:
     (finding,) = surroundings.judge_caller(Caller(1000, capabilities), source)
     assert (finding.weight, finding.where) == (weight, f"privilege {name}")
 
 
 def test_root_is_told_that_less_is_enough() -> None:
-    _, note = surroundings.judge_caller(Caller(0, ADMIN | RAW), Source.NFLOG)
+    _, note = surroundings.judge_caller(Caller(0, ADMIN | RAW), CaptureSource.NFLOG)
     assert (note.weight, note.where) == (Weight.SOUND, "user root")
 
 

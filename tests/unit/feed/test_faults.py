@@ -32,7 +32,11 @@ NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         ),
         (ConnectionRefusedError(111, "refused"), Reason.UNREACHABLE, "(refused)"),
         (OSError("odd"), Reason.UNREACHABLE, "(odd)"),
-        (OSError(101, "Network is unreachable"), Reason.UNREACHABLE, "(Network is"),
+        (
+            OSError(101, "Network is unreachable"),
+            Reason.UNREACHABLE,
+            "(Network is",
+        ),
         (
             caused(ProtocolError("broken"), ConnectionResetError(104, "reset")),
             Reason.UNREACHABLE,

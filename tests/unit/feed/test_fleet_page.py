@@ -4,7 +4,7 @@
 import re
 from pathlib import Path
 
-from vpngate.feed import Limits, Reason, reason_of
+from vpngate.feed import FetchLimits, Reason, reason_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "fleet.md").read_text()
 
@@ -18,7 +18,7 @@ def test_every_reason_is_explained() -> None:
 
 
 def test_limits_are_those_of_the_code() -> None:
-    limits = Limits()
+    limits = FetchLimits()
     sizes = limits.published // 10**6, limits.expanded // 10**6
     assert f"{sizes[0]} MB as published, {sizes[1]} MB unpacked" in PAGE
     assert f"no connection in {limits.connect:.0f} s" in PAGE

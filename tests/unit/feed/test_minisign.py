@@ -7,7 +7,7 @@ import pytest
 
 from vpngate.errors import FeedFault
 from vpngate.feed.faults import Reason
-from vpngate.feed.minisign import PublicKey, Signature, verify
+from vpngate.feed.minisign import DetachedSignature, PublicKey, verify
 
 # A key pair made once for these tests by minisign 0.11; the secret half is gone.
 # Signed with it: DATA, prehashed and legacy.
@@ -58,7 +58,7 @@ def test_every_bit_counts(content: bytes) -> None:
         except FeedFault:
             continue
         # Base64 leaves bits of its last letter unused; a decoder may ignore them.
-        assert found == Signature.parse(content, "here")
+        assert found == DetachedSignature.parse(content, "here")
     for position in range(len(DATA)):
         other = bytearray(DATA)
         other[position] ^= 1
@@ -93,7 +93,7 @@ def test_algorithms_are_not_interchangeable() -> None:
 )
 def test_malformed(content: bytes, words: str) -> None:
     with pytest.raises(FeedFault, match=words) as caught:
-        Signature.parse(content, "here")
+        DetachedSignature.parse(content, "here")
     assert caught.value.reason == Reason.SIGNATURE_MALFORMED
     assert len(caught.value.lines) == 1
     assert str(caught.value).startswith("here: ")
@@ -114,7 +114,7 @@ def test_malformed(content: bytes, words: str) -> None:
 )
 def test_timestamp(comment: str, timestamp: int | None) -> None:
     content = joined(*LINES[:2], f"trusted comment: {comment}", LINES[3])
-    assert Signature.parse(content, "here").timestamp == timestamp
+    assert DetachedSignature.parse(content, "here").timestamp == timestamp
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vpngate.feed import FeedSettings, Limits
+from vpngate.feed import FeedSettings, FetchLimits
 from vpngate.feed.settings import HttpsAddress, LocalFile, parse_source
 
 KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
@@ -73,7 +73,7 @@ def test_remote_needs_a_signature_or_a_word() -> None:
     assert FeedSettings.parse(remote, allow_unsigned=True).public_key is None
     signed = FeedSettings.parse(remote, f" {KEY} ")
     assert signed.public_key is not None
-    assert signed.limits == Limits()
+    assert signed.limits == FetchLimits()
     assert FeedSettings.parse(["a.csv"], "  ").public_key is None
 
 
@@ -81,6 +81,6 @@ def test_impossible_settings() -> None:
     with pytest.raises(ValueError, match="no source"):
         FeedSettings.parse([])
     with pytest.raises(ValueError, match="attempts"):
-        FeedSettings.parse(["a.csv"], limits=Limits(attempts=0))
+        FeedSettings.parse(["a.csv"], limits=FetchLimits(attempts=0))
     with pytest.raises(ValueError, match="public key"):
         FeedSettings.parse(["a.csv"], "RWQ=")

@@ -9,8 +9,9 @@ import tracemalloc
 
 import pytest
 
+from tests.unit.flows.listing import sightings
 from vpngate.flows import FlowTable
-from vpngate.flows.table import FLOW_BYTES, TOKEN_BYTES
+from vpngate.flows.flow_table import FLOW_BYTES, TOKEN_BYTES
 from vpngate.packets import Endpoint, Packet, Transport
 from vpngate.recognition import Evidence, Heard, Message, Role, Sighting, Tunnel
 from vpngate.tunnels import Recogniser, all_tunnels
@@ -46,7 +47,7 @@ def answer(
 
 
 def known(table: FlowTable) -> set[int]:
-    return {int.from_bytes(s.initiator.address[4:]) for s in table.sightings()}
+    return {int.from_bytes(s.initiator.address[4:]) for s in sightings(table)}
 
 
 def test_each_tunnel_has_its_own_age() -> None:

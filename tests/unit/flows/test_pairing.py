@@ -3,6 +3,7 @@
 
 import pytest
 
+from tests.unit.flows.listing import sightings
 from tests.unit.flows.wire import CLIENT, SERVER, START, TUNNEL, Wire
 from vpngate.flows.state import RENEWAL
 from vpngate.packets import Packet, Transport
@@ -42,7 +43,7 @@ def test_initiation_and_response(wire: Wire) -> None:
         handshakes=1,
         crossing=Crossing(frozenset({None}), frozenset({None})),
     )
-    assert list(wire.table.sightings()) == [second._replace(repeated=True)]
+    assert list(sightings(wire.table)) == [second._replace(repeated=True)]
 
 
 @pytest.mark.parametrize("role", [Role.RESPONSE, Role.FOLLOW_UP])

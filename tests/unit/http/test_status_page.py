@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vpngate.http.messages import Request
+from vpngate.http.request_response import Request
 from vpngate.http.status_page import Links, status_json, status_page
 
 STATE: dict[str, Any] = {

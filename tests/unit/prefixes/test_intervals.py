@@ -65,7 +65,6 @@ def test_arithmetic_equals_that_of_sets(family: Family, place: str) -> None:
             "merge": (left, one),
             "union": (left.union(right), one | two),
             "difference": (left.difference(right), one - two),
-            "intersection": (left.intersection(right), one & two),
         }
         for name, (result, wanted) in results.items():
             bounds = result.of(family)

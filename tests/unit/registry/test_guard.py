@@ -12,7 +12,7 @@ from vpngate.registry import (
     Accept,
     GuardSettings,
     Limits,
-    Reason,
+    Refusal,
     Registry,
     carry_over,
     empty_registry,
@@ -46,45 +46,57 @@ def many(count: int, start: int = 0) -> list[str]:
 
 OK = registry("192.0.2.0/24")
 CASES = {
-    Reason.EMPTY: (None, registry(), SETTINGS),
-    Reason.EXPIRED: (None, envelope(expires="2026-12-31"), SETTINGS),
-    Reason.DEFAULT_ROUTE: (None, registry("0.0.0.0/0", "::/0"), SETTINGS),
-    Reason.PREFIX_TOO_SHORT: (None, registry("192.0.2.0/24", "10.0.0.0/7"), SETTINGS),
-    Reason.SENTINEL_MISSING: (
+    Refusal.EMPTY: (None, registry(), SETTINGS),
+    Refusal.EXPIRED: (None, envelope(expires="2026-12-31"), SETTINGS),
+    Refusal.DEFAULT_ROUTE: (None, registry("0.0.0.0/0", "::/0"), SETTINGS),
+    Refusal.PREFIX_TOO_SHORT: (
+        None,
+        registry("192.0.2.0/24", "10.0.0.0/7"),
+        SETTINGS,
+    ),
+    Refusal.SENTINEL_MISSING: (
         None,
         OK,
         GuardSettings(sentinels=("192.0.2.0/24", "198.51.100.0/24")),
     ),
-    Reason.OTHER_REGISTRY: (envelope(registry="a"), envelope(registry="b"), SETTINGS),
-    Reason.SERIAL_OLDER: (envelope(serial=2), envelope(serial=1), SETTINGS),
-    Reason.SERIAL_MISSING: (envelope(serial=2), envelope(), SETTINGS),
-    Reason.SERIAL_REUSED: (
+    Refusal.OTHER_REGISTRY: (
+        envelope(registry="a"),
+        envelope(registry="b"),
+        SETTINGS,
+    ),
+    Refusal.SERIAL_OLDER: (envelope(serial=2), envelope(serial=1), SETTINGS),
+    Refusal.SERIAL_MISSING: (envelope(serial=2), envelope(), SETTINGS),
+    Refusal.SERIAL_REUSED: (
         envelope(serial=2),
         envelope(serial=2, registry="a"),
         SETTINGS,
     ),
-    Reason.REMOVED_TOO_MANY: (registry(*many(100)), registry(*many(94)), SETTINGS),
-    Reason.ADDED_TOO_MANY: (OK, registry("192.0.2.0/24", "10.0.0.0/8"), SETTINGS),
-    Reason.SPECIAL_RANGE: (None, registry("192.0.2.0/24", "127.0.0.8/32"), SETTINGS),
+    Refusal.REMOVED_TOO_MANY: (registry(*many(100)), registry(*many(94)), SETTINGS),
+    Refusal.ADDED_TOO_MANY: (OK, registry("192.0.2.0/24", "10.0.0.0/8"), SETTINGS),
+    Refusal.SPECIAL_RANGE: (
+        None,
+        registry("192.0.2.0/24", "127.0.0.8/32"),
+        SETTINGS,
+    ),
 }
 MENDED_ONLY = {
-    Reason.EXPIRED,
-    Reason.DEFAULT_ROUTE,
-    Reason.PREFIX_TOO_SHORT,
-    Reason.SERIAL_REUSED,
-    Reason.SPECIAL_RANGE,
+    Refusal.EXPIRED,
+    Refusal.DEFAULT_ROUTE,
+    Refusal.PREFIX_TOO_SHORT,
+    Refusal.SERIAL_REUSED,
+    Refusal.SPECIAL_RANGE,
 }
 
 
 def test_every_reason_has_its_case() -> None:
-    assert set(CASES) == set(Reason)
+    assert set(CASES) == set(Refusal)
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_each_mistake_is_refused_for_its_reason(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", Refusal)
+def test_each_mistake_is_refused_for_its_reason(reason: Refusal) -> None:
     old, new, settings = CASES[reason]
     assert [each.reason for each in objections(old, new, settings, NOW)] == [reason] * (
-        2 if reason is Reason.DEFAULT_ROUTE else 1
+        2 if reason is Refusal.DEFAULT_ROUTE else 1
     )
     with pytest.raises(RegistryRefused) as error:
         guard(old, new, settings, NOW)
@@ -92,8 +104,8 @@ def test_each_mistake_is_refused_for_its_reason(reason: Reason) -> None:
     assert len(error.value.lines) == 1
 
 
-@pytest.mark.parametrize("reason", Reason)
-def test_a_person_overrules_only_what_a_person_may(reason: Reason) -> None:
+@pytest.mark.parametrize("reason", Refusal)
+def test_a_person_overrules_only_what_a_person_may(reason: Refusal) -> None:
     old, new, settings = CASES[reason]
     assert reason.overridable == (reason not in MENDED_ONLY)
     if reason in MENDED_ONLY:
@@ -107,10 +119,10 @@ def test_what_nobody_may_overrule_comes_first() -> None:
     new = registry("10.0.0.0/7")
     settings = GuardSettings(sentinels=("192.0.2.0/24",))
     assert [each.reason for each in objections(OK, new, settings, NOW)] == [
-        Reason.PREFIX_TOO_SHORT,
-        Reason.SENTINEL_MISSING,
-        Reason.REMOVED_TOO_MANY,
-        Reason.ADDED_TOO_MANY,
+        Refusal.PREFIX_TOO_SHORT,
+        Refusal.SENTINEL_MISSING,
+        Refusal.REMOVED_TOO_MANY,
+        Refusal.ADDED_TOO_MANY,
     ]
 
 
@@ -118,9 +130,9 @@ def test_a_word_accepts_what_it_says_and_nothing_else() -> None:
     old = registry(*many(100))
     new = registry(*many(50), "172.16.0.0/12")
     for word, left in (
-        (Accept.REMOVALS, Reason.ADDED_TOO_MANY),
-        (Accept.ADDITIONS, Reason.REMOVED_TOO_MANY),
-        (Accept.OLDER, Reason.REMOVED_TOO_MANY),
+        (Accept.REMOVALS, Refusal.ADDED_TOO_MANY),
+        (Accept.ADDITIONS, Refusal.REMOVED_TOO_MANY),
+        (Accept.OLDER, Refusal.REMOVED_TOO_MANY),
     ):
         with pytest.raises(RegistryRefused) as caught:
             guard(old, new, SETTINGS, NOW, [word])
@@ -141,7 +153,7 @@ def test_a_word_accepts_what_it_says_and_nothing_else() -> None:
 )
 def test_how_much_may_come_at_once(before: str, after: str, *, refused: bool) -> None:
     found = objections(registry(before), registry(before, after), SETTINGS, NOW)
-    wanted = [Reason.ADDED_TOO_MANY] if refused else []
+    wanted = [Refusal.ADDED_TOO_MANY] if refused else []
     assert [each.reason for each in found] == wanted
     assert objections(empty_registry(), registry(after), SETTINGS, NOW) == ()
 
@@ -159,7 +171,7 @@ def test_how_much_may_come_at_once(before: str, after: str, *, refused: bool) ->
 )
 def test_ranges_that_are_nobodys(prefix: str, *, special: bool) -> None:
     new = registry("198.51.100.0/24", prefix)
-    wanted = [Reason.SPECIAL_RANGE] if special else []
+    wanted = [Refusal.SPECIAL_RANGE] if special else []
     assert [x.reason for x in objections(None, new, SETTINGS, NOW)] == wanted
     assert objections(None, new, GuardSettings(allow_special=True), NOW) == ()
 
@@ -184,7 +196,7 @@ def test_a_good_registry_passes_first_and_after_another() -> None:
 def test_exactly_the_share_allowed_may_go(gone: int, *, refused: bool) -> None:
     old, new = registry(*many(100)), registry(*many(100 - gone), "192.0.2.0/24")
     reasons = [each.reason for each in objections(old, new, SETTINGS, NOW)]
-    assert reasons == ([Reason.REMOVED_TOO_MANY] if refused else [])
+    assert reasons == ([Refusal.REMOVED_TOO_MANY] if refused else [])
 
 
 def test_prefixes_cut_merged_or_renamed_are_not_gone() -> None:
@@ -196,15 +208,15 @@ def test_prefixes_cut_merged_or_renamed_are_not_gone() -> None:
 def test_a_prefix_of_which_a_part_is_left_is_gone() -> None:
     new = registry("10.2.0.0/17", "10.2.128.0/18")
     found = objections(registry("10.2.0.0/16"), new, SETTINGS, NOW)
-    assert [each.reason for each in found] == [Reason.REMOVED_TOO_MANY]
+    assert [each.reason for each in found] == [Refusal.REMOVED_TOO_MANY]
 
 
 def test_a_date_that_no_longer_holds_counts_as_gone() -> None:
     old = registry(*many(10))
     new = registry(*many(10), until="2026-12-31")
     assert [each.reason for each in objections(old, new, SETTINGS, NOW)] == [
-        Reason.EMPTY,
-        Reason.REMOVED_TOO_MANY,
+        Refusal.EMPTY,
+        Refusal.REMOVED_TOO_MANY,
     ]
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from tests.unit.registry.standing import stands_at
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix
@@ -108,14 +109,14 @@ def test_lookup_and_coverage_equal_a_naive_scan(seed: int) -> None:
                 best = [row for row in standing if row.length == longest]
                 chosen = rows[int(found.id.removeprefix("R-"))]
                 assert chosen in best
-                assert found.stands_at(now)
+                assert stands_at(found, now)
                 if any(row.terms.end > now for row in best):
                     assert not found.in_grace
             matches = registry.matches(address, now)
             assert [match.length for match in matches] == sorted(
                 (row.length for row in around), reverse=True
             )
-            assert sum(match.stands_at(now) for match in matches) == len(standing)
+            assert sum(stands_at(match, now) for match in matches) == len(standing)
         everyone = rows_of(b"".join(packed), family)
         assert covered.contains_each(everyone).tolist() == verdicts
         assert_merged(covered, family)

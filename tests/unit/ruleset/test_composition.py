@@ -5,16 +5,16 @@ import pytest
 
 from tests import rulesets
 from vpngate.expressions import (
+    ChainVerdict,
     DynamicSet,
     Forward,
     Limit,
-    Log,
+    LogPacket,
     Lookup,
     MetaKey,
     NamedCounter,
-    ReversePath,
+    ReversePathCheck,
     SetMeta,
-    Verdict,
     VerdictCode,
 )
 from vpngate.packets import Direction, Family, HookPoint, Transport
@@ -40,7 +40,7 @@ def jumps(one: Chain) -> set[str]:
         step.chain
         for line in one.lines
         for step in line.rule
-        if isinstance(step, Verdict) and step.chain is not None
+        if isinstance(step, ChainVerdict) and step.chain is not None
     }
 
 
@@ -72,7 +72,7 @@ def test_no_verdict_drops() -> None:
         for one in table.chains
         for line in one.lines
         for step in line.rule
-        if isinstance(step, Verdict)
+        if isinstance(step, ChainVerdict)
     }
     allowed = {
         VerdictCode.ACCEPT,
@@ -97,11 +97,11 @@ def test_promise_comes_before_anything_touches_a_packet(
             for step in line.rule
         )
         assert NamedCounter(names.spared_counter(family)) in line.rule
-        assert line.rule[-1] == Verdict(VerdictCode.ACCEPT)
+        assert line.rule[-1] == ChainVerdict(VerdictCode.ACCEPT)
     # What is sampled goes on being looked at, and on its way: nothing ends there.
     kinds = [type(step) for step in lines[3].rule]
-    assert kinds[-3:] == [DynamicSet, Limit, Log]
-    assert not {SetMeta, Forward, Verdict} & set(kinds)
+    assert kinds[-3:] == [DynamicSet, Limit, LogPacket]
+    assert not {SetMeta, Forward, ChainVerdict} & set(kinds)
     for line in lines[4:]:
         kinds = [type(step) for step in line.rule]
         assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
@@ -165,7 +165,7 @@ def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
         line
         for one in table.chains
         for line in one.lines
-        if any(isinstance(step, ReversePath) for step in line.rule)
+        if any(isinstance(step, ReversePathCheck) for step in line.rule)
     ]
     assert len(asking) == strict
     for signature in RULESET.signatures:

@@ -4,7 +4,7 @@
 from dataclasses import replace
 
 from tests import rulesets
-from vpngate.expressions import Verdict
+from vpngate.expressions import ChainVerdict
 from vpngate.packets import HookPoint, Transport
 from vpngate.ruleset import names
 from vpngate.ruleset.copying import copy_chains
@@ -28,7 +28,7 @@ def test_a_chain_stands_behind_those_it_jumps_to() -> None:
     for chain in copy_chains(RULESET, 1):
         for line in chain.lines:
             for step in line.rule:
-                if isinstance(step, Verdict) and step.chain is not None:
+                if isinstance(step, ChainVerdict) and step.chain is not None:
                     assert step.chain in known
         known.append(chain.name)
     assert len(known) == len(set(known))

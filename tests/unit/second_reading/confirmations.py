@@ -12,6 +12,7 @@ from struct import pack
 
 from scapy.layers.l2 import GRE_PPTP
 
+from tests.unit.flows.listing import sightings
 from tests.unit.tunnels import crafting, test_ipsec, test_l2tp, test_openvpn
 from tests.unit.tunnels import test_pptp as pptp
 from tests.unit.tunnels import test_wireguard as wireguard
@@ -70,7 +71,7 @@ def confirms(tunnel: Tunnel, packets: Iterable[Packet]) -> bool:
     table = FlowTable(10, lambda *_: True)
     for now, one in enumerate(heard(tunnel, packets)):
         table.observe(one, tunnel, now / 10)
-    return [s.evidence for s in table.sightings()] == [Evidence.CONFIRMED]
+    return [s.evidence for s in sightings(table)] == [Evidence.CONFIRMED]
 
 
 def both_confirm(tunnel: Tunnel, packets: Iterable[Packet]) -> bool:

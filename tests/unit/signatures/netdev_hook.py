@@ -106,7 +106,7 @@ class Packet:
                 )
             case ex.Compare(value, operator, register):
                 equal = registers[register][: len(value)] == value
-                if equal is not (operator is ex.Comparison.EQ):
+                if equal is not (operator is ex.CompareOp.EQ):
                     raise _Break
             case ex.Range(low, high, outside, register):
                 if (low <= registers[register][: len(low)] <= high) is outside:

@@ -6,7 +6,7 @@ What the decision tree is compared with, packet by packet.
 
 from vpngate.expressions import Rule
 from vpngate.signatures import Signature
-from vpngate.signatures.nft import (
+from vpngate.signatures.nft_conditions import (
     UNFRAGMENTED,
     compare_fields,
     entrances,

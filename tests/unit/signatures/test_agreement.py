@@ -19,7 +19,7 @@ from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
 from tests.unit.tunnels import crafting
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels
 

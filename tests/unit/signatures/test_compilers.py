@@ -9,7 +9,7 @@ from vpngate.expressions import (
     Base,
     Bitwise,
     Compare,
-    Comparison,
+    CompareOp,
     ExtensionHeader,
     Meta,
     MetaKey,
@@ -18,8 +18,8 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
-from vpngate.signatures.nft import UNFRAGMENTED, entrances, header_conditions
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
+from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrances, header_conditions
 from vpngate.signatures.predicate import matches
 
 UDP = (Meta(MetaKey.L4PROTO), Compare(b"\x11"))
@@ -79,7 +79,7 @@ def test_a_rule_for_each_way_to_match() -> None:
         Range((18).to_bytes(2), (20).to_bytes(2)),
         Payload(Base.TRANSPORT, 10, 1),
         Bitwise(b"\xf0", b"\0"),
-        Compare(b"\x40", Comparison.NEQ),
+        Compare(b"\x40", CompareOp.NEQ),
     )
 
 

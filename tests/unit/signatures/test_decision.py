@@ -17,7 +17,7 @@ from vpngate.expressions import Base, Bitwise, Compare, Payload
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.decision import Branch, decision
-from vpngate.signatures.nft import UNFRAGMENTED, entrances
+from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrances
 from vpngate.tunnels import all_tunnels
 
 EVERY = [s for tunnel in all_tunnels() for s in tunnel.signatures]

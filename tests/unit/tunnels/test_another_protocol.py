@@ -12,7 +12,7 @@ import pytest
 from tests import rulesets
 from tests.unit.tunnels.crafting import network
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.links import LinkType
+from vpngate.link_layers import LinkType
 from vpngate.packets import FlowKey, HookPoint, Packet, Transport, decode
 from vpngate.recognition import Carrier, Message, Role, Tunnel
 from vpngate.ruleset import names

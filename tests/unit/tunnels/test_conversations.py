@@ -15,6 +15,7 @@ from scapy.layers.pptp import (
     PPTPStartControlConnectionRequest,
 )
 
+from tests.unit.flows.listing import sightings
 from tests.unit.tunnels.crafting import network
 from tests.unit.tunnels.test_ipsec import (
     AGGRESSIVE,
@@ -420,5 +421,5 @@ def test_a_conversation_amounts_to(conversation: Conversation, *, ipv6: bool) ->
         found = recogniser.recognise(packet)
         if found is not None:
             table.observe(Heard(packet, found[1]), found[0], now / 10)
-    seen = [sighting.evidence for sighting in table.sightings()]
+    seen = [sighting.evidence for sighting in sightings(table)]
     assert seen == ([conversation.evidence] if conversation.evidence else [])

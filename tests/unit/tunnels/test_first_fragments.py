@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.flows.listing import sightings
 from tests.unit.tunnels import test_l2tp, test_wireguard
 from tests.unit.tunnels.crafting import network
 from tests.unit.tunnels.test_ipsec import NONE, ike, payload
@@ -88,7 +89,7 @@ def test_an_exchange_is_confirmed_by_first_fragments(
         found = RECOGNISER.recognise(packet)
         assert found is not None
         table.observe(Heard(packet, found[1]), found[0], now)
-    (sighting,) = table.sightings()
+    (sighting,) = sightings(table)
     assert sighting.evidence is Evidence.CONFIRMED
 
 

@@ -28,7 +28,7 @@ ANSWER: dict[str, Any] = {
 
 
 def plain(opcode: int, **fields: Any) -> bytes:
-    return bytes(wire.Control(opcode=opcode, **fields))
+    return bytes(wire.PlainControl(opcode=opcode, **fields))
 
 
 def tls_auth(size: int, opcode: int, **fields: Any) -> bytes:
@@ -374,10 +374,10 @@ def test_scapy_and_we_agree() -> None:
     random = Random(6)
     clear = plain(wire.SERVER_RESET_V2, **acknowledging(1, 0))
     kinds = [
-        (wire.Control, clear),
-        (wire.Control, plain(wire.ACK_V1, **acknowledging(0))),
-        (wire.Control, plain(wire.CLIENT_RESET_V2, session_id=CLIENT_ID)),
-        (wire.Control, plain(wire.SERVER_RESET_V2, **ANSWER)),
+        (wire.PlainControl, clear),
+        (wire.PlainControl, plain(wire.ACK_V1, **acknowledging(0))),
+        (wire.PlainControl, plain(wire.CLIENT_RESET_V2, session_id=CLIENT_ID)),
+        (wire.PlainControl, plain(wire.SERVER_RESET_V2, **ANSWER)),
         (wire.tls_auth(20), tls_auth(20, wire.SERVER_RESET_V2, **ANSWER)),
         (wire.ControlTlsCrypt, tls_crypt(wire.ACK_V1, CLIENT_ID, 13, 2)),
     ]

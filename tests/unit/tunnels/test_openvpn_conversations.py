@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.flows.listing import sightings
 from tests.unit.tunnels.crafting import network
 from tests.unit.tunnels.test_openvpn import (
     CLIENT_ID,
@@ -48,7 +49,7 @@ def amounts_to(said: Said, transport: Transport) -> Evidence | None:
         found = recogniser.recognise(packet)
         if found is not None:
             table.observe(Heard(packet, found[1]), found[0], now / 10)
-    seen = [sighting.evidence for sighting in table.sightings()]
+    seen = [sighting.evidence for sighting in sightings(table)]
     assert len(seen) <= 1
     return seen[0] if seen else None
 

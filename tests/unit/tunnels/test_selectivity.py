@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.tunnels import crafting
 from vpngate.packets import Transport
-from vpngate.signatures.pcap import filter_for
+from vpngate.signatures.libpcap import filter_for
 from vpngate.tunnels import all_tunnels
 
 PAYLOADS = int(os.environ.get("VPNGATE_RANDOM_PAYLOADS", "100000"))

@@ -23,7 +23,7 @@ from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage, Record
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
-from vpngate.links import is_understood, network_layer
+from vpngate.link_layers import is_understood, network_layer
 from vpngate.packets import Packet, decode
 
 

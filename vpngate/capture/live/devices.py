@@ -9,7 +9,7 @@ import fcntl
 import socket
 from struct import Struct
 
-from vpngate.links import LinkType
+from vpngate.link_layers import LinkType
 
 _SIOCGIFNAME = 0x8910
 _SIOCGIFHWADDR = 0x8927

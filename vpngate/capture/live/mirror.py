@@ -22,7 +22,7 @@ from vpngate.capture.candidates import CandidateFilter, Matcher, Program
 from vpngate.capture.live.devices import Devices
 from vpngate.capture.live.source import Captured
 from vpngate.errors import MachineFault, MissingInterface, MissingPrivilege
-from vpngate.links import LinkType, network_layer
+from vpngate.link_layers import LinkType, network_layer
 from vpngate.packets import decode
 
 _ETH_P_ALL = 0x0003

@@ -31,7 +31,7 @@ from vpngate.errors import (
     MissingPrivilege,
     VpngateError,
 )
-from vpngate.links import network_layer, network_layer_of
+from vpngate.link_layers import network_layer, network_layer_of
 from vpngate.packets import HookPoint, decode
 
 _SO_RCVBUFFORCE = 33

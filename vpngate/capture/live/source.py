@@ -20,7 +20,7 @@ class Captured(NamedTuple):
     timestamp: float  # seconds since the epoch
 
 
-class Source(Protocol):
+class PacketSource(Protocol):
     """A live source of packets for an event loop."""
 
     def fileno(self) -> int:

@@ -10,9 +10,9 @@ from textwrap import wrap
 from typing import Any
 
 from vpngate.capture.account import Account, Noted
-from vpngate.capture.lacking import lacking
-from vpngate.cli.printing.dissected import Blind, Layer, dissected
-from vpngate.cli.printing.moments import moment
+from vpngate.capture.missing_evidence import lacking
+from vpngate.cli.printing.dissection import Blind, ShownLayer, dissected
+from vpngate.cli.printing.readable_moments import moment
 from vpngate.recognition import Role, Sighting
 
 _MOST_SHOWN = 4  # messages of a flow that was not confirmed
@@ -87,7 +87,7 @@ def _sender(noted: Noted, sighting: Sighting) -> str:
     return "initiator" if noted.packet.source == sighting.initiator else "responder"
 
 
-def _as_json(layer: Layer) -> dict[str, Any]:
+def _as_json(layer: ShownLayer) -> dict[str, Any]:
     return {
         "layer": layer.name,
         "fields": {field.name: field.value for field in layer.fields},

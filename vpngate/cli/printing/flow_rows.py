@@ -11,7 +11,7 @@ from typing import Any
 
 from vpngate.cli.printing import explanation
 from vpngate.cli.printing.letters import Letters
-from vpngate.cli.printing.moments import moment
+from vpngate.cli.printing.readable_moments import moment
 from vpngate.packets import Endpoint, format_address
 from vpngate.plaintext import plain
 from vpngate.policy import Decision
@@ -64,7 +64,7 @@ def print_line(told: Mapping[str, Any]) -> None:
     print(json.dumps(told))
 
 
-class Table:
+class FlowLines:
     """Rows as they come: the columns cannot wait for the widest cell of all."""
 
     def __init__(self) -> None:

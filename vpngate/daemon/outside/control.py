@@ -28,7 +28,7 @@ from vpngate.daemon.outside.client import DEFAULT_PATH
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
 
 # A handler gets the arguments of the request; what it returns is the result.
-Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
 GROUP = "vpngate"
 MODE = 0o660
@@ -52,7 +52,7 @@ class ControlServer:
     def __init__(
         self,
         path: str | Path,
-        verbs: Mapping[str, Handler],
+        verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
         self_ordered: Collection[str] = ("reload",),
@@ -282,4 +282,4 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-__all__ = ["DEFAULT_PATH", "ControlServer", "Handler", "flags"]
+__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "flags"]

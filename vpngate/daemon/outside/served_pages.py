@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from vpngate.config import Listen
-from vpngate.config.sections import Http
+from vpngate.config.sections import HttpSection
 from vpngate.http.hosts import known_hosts
-from vpngate.http.paced import Paced
 from vpngate.http.pages import health_page, metrics_page
-from vpngate.http.routing import Handler
+from vpngate.http.routing import PageHandler
 from vpngate.http.server import HttpServer
+from vpngate.http.shared_work import SharedWork
 from vpngate.http.status_page import Links, status_json, status_page
 
 STATE_PATIENCE = 5.0  # seconds; after that the page says that the daemon is busy
@@ -25,7 +25,7 @@ _Ask = Callable[[], Coroutine[Any, Any, _R]]
 
 
 def servers(
-    settings: Callable[[], Http],
+    settings: Callable[[], HttpSection],
     *,
     state: _Ask[Mapping[str, Any]],
     refresh: _Ask[None],
@@ -43,7 +43,7 @@ def servers(
     def links() -> Links:
         return Links(settings().registration_url, settings().contact)
 
-    def served(key: str, listen: Listen, routes: dict[str, Handler]) -> HttpServer:
+    def served(key: str, listen: Listen, routes: dict[str, PageHandler]) -> HttpServer:
         return HttpServer(
             *listen,
             {("GET", path): handler for path, handler in routes.items()},
@@ -51,7 +51,7 @@ def servers(
             key=key,
         )
 
-    told = Paced(_here(state), patience=STATE_PATIENCE)
+    told = SharedWork(_here(state), patience=STATE_PATIENCE)
     for_people = {"/": status_page(told, links), "/status.json": status_json(told)}
     for_monitoring = {
         "/healthz": health_page(reasons),

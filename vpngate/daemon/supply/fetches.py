@@ -8,9 +8,9 @@ sources said; does not know what a registry is for, nor how it is put in force.
 import asyncio
 from collections.abc import Collection
 
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.daemon.supply.keeper import Delivery, Keeper
-from vpngate.daemon.threads import aside
+from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.errors import VpngateError
@@ -40,7 +40,7 @@ class Fetches:
                 self._metrics.registry_refreshed(delivery.succeeded)
         self._note_sources(self.keeper)
 
-    def keeper_for(self, settings: RegistrySettings) -> Keeper:
+    def keeper_for(self, settings: RegistrySection) -> Keeper:
         """The keeper in office, or its successor if the sources have changed."""
         if settings == self.keeper.settings:
             return self.keeper
@@ -61,7 +61,7 @@ class Fetches:
         """What may take the place of `registry`, if anything, or why nothing does."""
         keeper = self.keeper
         self._running = running = asyncio.create_task(
-            aside(keeper.fetch, registry, accept=accept)
+            in_thread(keeper.fetch, registry, accept=accept)
         )
         try:
             await asyncio.wait({running})

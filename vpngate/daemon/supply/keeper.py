@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.daemon.supply.memory import Memory, read_memory
 from vpngate.daemon.supply.registry_keys import (
     feed_settings,
@@ -84,7 +84,7 @@ class Keeper:
 
     def __init__(
         self,
-        settings: RegistrySettings,
+        settings: RegistrySection,
         clock: WallClock,
         validators: Validators | None = None,
     ) -> None:

@@ -6,10 +6,9 @@ Knows the section and the three that are told; does not know what they do.
 
 from dataclasses import replace
 
-from vpngate.config.sections import Registry as RegistrySettings
+from vpngate.config.sections import RegistrySection
 from vpngate.errors import InvalidConfig, Problem
-from vpngate.feed import FeedSettings
-from vpngate.feed import Limits as FeedLimits
+from vpngate.feed import FeedSettings, FetchLimits
 from vpngate.packets import Family
 from vpngate.registry import GuardSettings, Limits
 from vpngate.registry.reading.loading import size_of_rows
@@ -18,7 +17,7 @@ from vpngate.registry.reading.loading import size_of_rows
 _PACKED = 4
 
 
-def guard_settings(settings: RegistrySettings) -> GuardSettings:
+def guard_settings(settings: RegistrySection) -> GuardSettings:
     """What the guard is told."""
     return GuardSettings(
         min_prefix_length={f: settings.min_prefix_length.of(f) for f in Family},
@@ -29,7 +28,7 @@ def guard_settings(settings: RegistrySettings) -> GuardSettings:
     )
 
 
-def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
+def feed_settings(settings: RegistrySection, where: str) -> FeedSettings:
     """What the feed is told; InvalidConfig, naming `where`, if it cannot be."""
     try:
         return FeedSettings.parse(
@@ -37,7 +36,7 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
             settings.public_key,
             allow_unsigned=settings.allow_unsigned,
             limits=replace(
-                FeedLimits(),
+                FetchLimits(),
                 published=size_of_rows(settings.max_rows) // _PACKED,
                 expanded=size_of_rows(settings.max_rows),
             ),
@@ -46,7 +45,7 @@ def feed_settings(settings: RegistrySettings, where: str) -> FeedSettings:
         raise InvalidConfig([Problem(where, str(error))]) from None
 
 
-def load_limits(settings: RegistrySettings) -> Limits:
+def load_limits(settings: RegistrySection) -> Limits:
     """How much of a registry is taken, and its grace."""
     return Limits(
         max_rows=settings.max_rows,

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from vpngate.capture.live.source import Source
+from vpngate.capture.live.source import PacketSource
 from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.detour.verdicts import FlowId, identity
@@ -26,12 +26,12 @@ RETRY = 5.0  # seconds until the kernel is told again to end a verdict
 _log = logging.getLogger(__name__)
 
 
-class Intake:
+class CaptureLoop:
     """Runs a capture through the pipeline into the data plane."""
 
     def __init__(
         self,
-        source: Source,
+        source: PacketSource,
         pipeline: Pipeline,
         plane: DataPlane,
         metrics: Metrics,

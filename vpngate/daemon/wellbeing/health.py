@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vpngate.daemon.in_force import Current
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.in_force import InForce
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane
@@ -28,14 +28,14 @@ class Health:
 
     def __init__(
         self,
-        current: Current,
-        intake: Intake,
+        in_force: InForce,
+        capture: CaptureLoop,
         deadman: DeadMan,
         plane: DataPlane,
         metrics: Metrics,
     ) -> None:
-        self._current = current
-        self._intake = intake
+        self._in_force = in_force
+        self._capture = capture
         self._deadman = deadman
         self._plane = plane
         self._metrics = metrics
@@ -58,12 +58,12 @@ class Health:
     def reasons(self) -> list[str]:
         """What is wrong; nothing if all is well."""
         reasons = []
-        silent = time.monotonic() - self._intake.heard
+        silent = time.monotonic() - self._capture.heard
         if silent > SILENCE:
             reasons.append(f"nothing heard of the capture for {silent:.0f} s")
-        if self._current.snapshot.enforcing and not self._deadman.armed:
+        if self._in_force.snapshot.enforcing and not self._deadman.armed:
             reasons.append("enforcing, but the dead man's switch is not armed")
-        if problems := self._current.snapshot.machine.forgeable:
+        if problems := self._in_force.snapshot.machine.forgeable:
             reasons.append(f"told to enforce, and observing: {problems[0]}")
         if not self._in_sync:
             reasons.append("the kernel does not hold what it should")

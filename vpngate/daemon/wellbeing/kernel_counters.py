@@ -16,7 +16,7 @@ FRESH = 0.1  # seconds; two scrapers at once are one reading
 RATE_OVER = 2.0  # seconds at least between the readings that make a rate
 
 
-class Totals:
+class KernelCounters:
     """The latest counters of a data plane; `rate` is in bit/s by direction."""
 
     def __init__(self, plane: DataPlane, metrics: Metrics) -> None:

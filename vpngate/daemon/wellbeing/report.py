@@ -8,13 +8,13 @@ no prefix of anyone is in it.
 from typing import Any
 
 from vpngate import __version__
-from vpngate.daemon.in_force import Current
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.snapshot import Snapshot
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
-from vpngate.daemon.wellbeing.kernel_counters import Totals
+from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
 from vpngate.timekeeping.moments import format_moment
@@ -22,27 +22,27 @@ from vpngate.units import format_rate
 
 
 class Report:
-    """The answer to `status`; whoever asks has refreshed the totals first."""
+    """The answer to `status`; whoever asks has refreshed the counters first."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - it speaks of all of them
         self,
-        current: Current,
+        in_force: InForce,
         freshness: Freshness,
         pipeline: Pipeline,
-        intake: Intake,
-        totals: Totals,
+        capture: CaptureLoop,
+        counters: KernelCounters,
         health: Health,
     ) -> None:
-        self._current = current
+        self._in_force = in_force
         self._freshness = freshness
         self._pipeline = pipeline
-        self._intake = intake
-        self._totals = totals
+        self._capture = capture
+        self._counters = counters
         self._health = health
 
     def status(self) -> dict[str, Any]:
         """The state, in words and numbers fit for JSON."""
-        snapshot = self._current.snapshot
+        snapshot = self._in_force.snapshot
         reasons = self._health.reasons()
         return {
             "healthy": not reasons,
@@ -58,13 +58,13 @@ class Report:
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
-            "capture": {"captured": self._intake.captured, **self._intake.losses},
+            "capture": {"captured": self._capture.captured, **self._capture.losses},
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }
 
     def _warnings(self) -> list[str]:
         """What is in force, and may not be meant; the log names the networks."""
-        spared = len(self._current.spared_networks)
+        spared = len(self._in_force.spared_networks)
         line = (
             f"the registry covers {spared} network(s) on the subscriber side, so that"
             " nobody in there is ever slowed; the log names them"
@@ -102,8 +102,8 @@ class Report:
 
     def _throttled(self, snapshot: Snapshot) -> dict[str, Any]:
         """The slower class: its limit, who is in it, and what it passes now."""
-        rates = {d: format_rate(round(rate)) for d, rate in self._totals.rate.items()}
-        latest = self._totals.latest
+        rates = {d: format_rate(round(rate)) for d, rate in self._counters.rate.items()}
+        latest = self._counters.latest
         counted = latest and {
             "flows": latest.throttled_flows,
             "packets": latest.throttled_packets,

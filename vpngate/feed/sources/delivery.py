@@ -13,12 +13,12 @@ from vpngate.errors import FeedFault
 from vpngate.feed.answer import Answer, Condition, Fetched, NotModified, Validators
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify
-from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, Source
+from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, RegistrySource
 from vpngate.feed.sources import https
 from vpngate.feed.sources.deadline import Deadline
 from vpngate.feed.sources.gzip_check import check_expansion
 from vpngate.feed.sources.localfile import read_file
-from vpngate.feed.sources.tls_client import Transport
+from vpngate.feed.sources.tls_client import TlsClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Published:
 
 
 def deliver(
-    source: Source,
+    source: RegistrySource,
     settings: FeedSettings,
     previous: Validators,
     deadline: Deadline,
@@ -125,7 +125,7 @@ class _Fetcher:
     def _get(
         self, address: HttpsAddress, demand: https.Demand, condition: Condition
     ) -> https.Resource | None:
-        transport = Transport(self._context, self._limits, self._deadline, str(address))
+        transport = TlsClient(self._context, self._limits, self._deadline, str(address))
         return https.get(address, transport, demand, condition)
 
 

@@ -6,7 +6,7 @@ Knows the reasons for which a source is passed over; does not know gzip
 has to be one, holds. Raises FeedFault.
 """
 
-from vpngate.expansion import MAGIC, Bounds, NotExpanded, TooLarge, expand
+from vpngate.expansion import MAGIC, GzipBounds, NotExpanded, TooLarge, expand
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.sources.deadline import Deadline
 
@@ -20,7 +20,7 @@ def check_expansion(data: bytes, max_bytes: int, where: str, end: Deadline) -> N
     if not data.startswith(MAGIC):
         return
     try:
-        for _ in expand(data, Bounds(max_bytes), lambda: end.check(where)):
+        for _ in expand(data, GzipBounds(max_bytes), lambda: end.check(where)):
             pass
     except NotExpanded as error:
         large = isinstance(error, TooLarge)

@@ -21,7 +21,7 @@ from vpngate import __version__
 from vpngate.feed.answer import Condition
 from vpngate.feed.faults import Reason, fault
 from vpngate.feed.settings import HttpsAddress, parse_https
-from vpngate.feed.sources.tls_client import Transport
+from vpngate.feed.sources.tls_client import TlsClient
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP = frozenset({"gzip", "x-gzip"})
@@ -95,7 +95,7 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def get(
-    address: HttpsAddress, transport: Transport, demand: Demand, condition: Condition
+    address: HttpsAddress, transport: TlsClient, demand: Demand, condition: Condition
 ) -> Resource | None:
     """The resource, or None if the server says that `condition` still holds."""
     where = transport.where

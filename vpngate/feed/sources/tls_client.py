@@ -19,21 +19,25 @@ from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from vpngate.errors import FeedFault
 from vpngate.feed.faults import Reason, fault
-from vpngate.feed.settings import HttpsAddress, Limits
+from vpngate.feed.settings import FetchLimits, HttpsAddress
 from vpngate.feed.sources.deadline import Deadline
 
 _HTTPS_PORT = 443
 _CHUNK = 1 << 16
 
 
-class Transport:
+class TlsClient:
     """Makes exchanges: whom to trust, how long to wait, when all must be over.
 
     where   names the resource in an error
     """
 
     def __init__(
-        self, context: ssl.SSLContext, limits: Limits, deadline: Deadline, where: str
+        self,
+        context: ssl.SSLContext,
+        limits: FetchLimits,
+        deadline: Deadline,
+        where: str,
     ) -> None:
         self._context = context
         self._limits = limits
@@ -165,7 +169,12 @@ _TRANSLATION: tuple[tuple[tuple[type[Exception], ...], Reason, str, str], ...] =
         "the connection was closed before the answer was complete",
         "see the server's log",
     ),
-    ((ssl.SSLError,), Reason.TLS, "no TLS connection ({})", "see the server's TLS"),
+    (
+        (ssl.SSLError,),
+        Reason.TLS,
+        "no TLS connection ({})",
+        "see the server's TLS",
+    ),
     (
         (OSError,),
         Reason.UNREACHABLE,

@@ -25,8 +25,8 @@ from vpngate.expressions import (
     Forward,
     Immediate,
     Limit,
-    Log,
-    ReversePath,
+    LogPacket,
+    ReversePathCheck,
     SetOperation,
 )
 from vpngate.kernel.detour.ifbs import Shaper
@@ -129,8 +129,8 @@ def _table(feature: Feature, wire: Wire) -> NftTable:
     """The smallest table that needs the feature."""
     rules = {
         Feature.FORWARD: (Immediate(wire.far.to_bytes(4, sys.byteorder)), Forward()),
-        Feature.COPY: (Log(_GROUP),),
-        Feature.REVERSE_PATH: (ReversePath(), Compare(bytes(1))),
+        Feature.COPY: (LogPacket(_GROUP),),
+        Feature.REVERSE_PATH: (ReversePathCheck(), Compare(bytes(1))),
         Feature.DYNAMIC: (
             Immediate(bytes(4)),
             DynamicSet("s", SetOperation.UPDATE, expressions=(Limit(1, 1),)),

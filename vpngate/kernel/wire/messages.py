@@ -23,7 +23,7 @@ from vpngate.kernel.wire.declarations import (
     nft_table_msg,
     rule_msg,
 )
-from vpngate.kernel.wire.expressions import encode_rule, nested
+from vpngate.kernel.wire.encoding import encode_rule, nested
 from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set, Table
 
 _HOST_ORDER, _NETWORK_ORDER = struct.pack("=I", 1), struct.pack("=I", 2)

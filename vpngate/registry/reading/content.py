@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from vpngate.errors import InvalidRegistry, Problem
-from vpngate.expansion import MAGIC, Bounds, Damaged, NotExpanded, expand
+from vpngate.expansion import MAGIC, Damaged, GzipBounds, NotExpanded, expand
 
 _PIECE = 256 * 1024  # bytes
 
@@ -49,7 +49,7 @@ class Content:
                 yield data[at : at + _PIECE]
             return
         try:
-            yield from expand(data, Bounds(limit), look)
+            yield from expand(data, GzipBounds(limit), look)
         except NotExpanded as error:
             remedy = "fetch it again" if isinstance(error, Damaged) else ""
             raise _bad(str(error), remedy) from None

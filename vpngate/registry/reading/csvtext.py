@@ -12,14 +12,14 @@ import io
 from collections.abc import Iterable, Iterator
 
 from vpngate.errors import InvalidRegistry, Problem
-from vpngate.registry.reading.row_checks import Fields, Intake, bare, shorten
+from vpngate.registry.reading.row_checks import RowChecks, RowFields, bare, shorten
 
 _REQUIRED = ("prefix", "registration")
 _MAX_LINE = 64 * 1024  # characters, of a comment too: no more of one is kept
 _LINES_A_ROW = 4  # comments and empty lines between rows: more is nobody's registry
 _MAX_WRONG = 10  # columns that are told one by one
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}  # of other programs
-_IN_ORDER = list(range(len(Fields._fields)))
+_IN_ORDER = list(range(len(RowFields._fields)))
 
 
 def place_of(line: int, field: str) -> str:
@@ -27,7 +27,7 @@ def place_of(line: int, field: str) -> str:
     return f"line {line}, {field}" if field else f"line {line}"
 
 
-def read_csv(content: Iterable[bytes], intake: Intake) -> None:
+def read_csv(content: Iterable[bytes], intake: RowChecks) -> None:
     """Hands each row of a CSV to the intake; InvalidRegistry if there is no header.
 
     `content` comes in pieces; one line of it stands in memory at a time.
@@ -53,7 +53,7 @@ def read_csv(content: Iterable[bytes], intake: Intake) -> None:
         fields = cells[:width] if in_order else _arrange(cells, columns)
         if len(cells) > width and any(cells[width:]):
             reason = f"{len(cells)} fields where the header has {width}"
-            intake.refuse(number, {"": reason}, Fields(*fields))
+            intake.refuse(number, {"": reason}, RowFields(*fields))
         elif cells[0] or any(cells):
             intake.take(number, fields)
 
@@ -69,7 +69,7 @@ def split_line(line: str) -> list[str]:
     return cells
 
 
-def _lines(content: Iterable[bytes], intake: Intake) -> Iterator[tuple[int, str]]:
+def _lines(content: Iterable[bytes], intake: RowChecks) -> Iterator[tuple[int, str]]:
     """The lines that say something, numbered from 1; one too long is cut and shows."""
     number, rest = 0, ""
     for text in _texts(content):
@@ -99,12 +99,12 @@ def _texts(content: Iterable[bytes]) -> Iterator[str]:
 
 
 def _columns(number: int, header: str) -> list[int]:
-    """At which place of a row each of `Fields` stands; -1 if nowhere."""
+    """At which place of a row each of `RowFields` stands; -1 if nowhere."""
     try:
         names = [name.lower() for name in split_line(header)]
     except csv.Error:
         names = [header]
-    known = Fields._fields
+    known = RowFields._fields
     remedy = f"the header has {','.join(known)}, of which only the first two must be"
     other = [words for mark, words in _SEPARATORS.items() if mark in header]
     if other and "," not in header:

@@ -13,7 +13,7 @@ from typing import Any
 from vpngate.errors import InvalidRegistry, Problem
 from vpngate.prefixes.prefix import parse_prefix
 from vpngate.registry.reading.jsontext import JsonText, KeyTwice
-from vpngate.registry.reading.row_checks import Fields, Intake, bare, shorten
+from vpngate.registry.reading.row_checks import RowChecks, RowFields, bare, shorten
 from vpngate.timekeeping.moments import parse_moment
 
 _MAX_KEYS = 64  # of the envelope, known or not
@@ -44,7 +44,7 @@ def place_of(item: int, field: str) -> str:
     return f"{where}, {field}" if field else where
 
 
-def read_envelope(content: Iterable[bytes], intake: Intake) -> Envelope:
+def read_envelope(content: Iterable[bytes], intake: RowChecks) -> Envelope:
     """Hands each registration of a JSON registry to the intake.
 
     Raises InvalidRegistry if it is not JSON from end to end, or if a key of the
@@ -69,7 +69,7 @@ def read_envelope(content: Iterable[bytes], intake: Intake) -> Envelope:
     return _envelope(keys)
 
 
-def _read(reader: JsonText, intake: Intake) -> list[tuple[str, Any]]:
+def _read(reader: JsonText, intake: RowChecks) -> list[tuple[str, Any]]:
     keys: list[tuple[str, Any]] = []
     for key in reader.members():
         if len(keys) == _MAX_KEYS:
@@ -84,7 +84,7 @@ def _read(reader: JsonText, intake: Intake) -> list[tuple[str, Any]]:
     return keys
 
 
-def _take(intake: Intake, item: int, value: Any) -> None:
+def _take(intake: RowChecks, item: int, value: Any) -> None:
     if not isinstance(value, dict):
         intake.refuse(item, {"": "is not an object"}, None)
     elif isinstance(value, KeyTwice):
@@ -97,13 +97,13 @@ def _take(intake: Intake, item: int, value: Any) -> None:
 
 
 def _texts(value: dict[str, Any]) -> list[str] | None:
-    """What `Fields` are made of, unless something in an item is not as it should be.
+    """What `RowFields` are made of, unless something in an item is not as it should be.
 
     In one go, as there may be millions; `_refuse` has the words.
     """
     if not value.keys() <= _ITEM.keys():
         return None
-    contents = [value.get(name) for name in Fields._fields]
+    contents = [value.get(name) for name in RowFields._fields]
     tunnels = contents[_TUNNELS]
     try:
         if isinstance(tunnels, list):
@@ -118,7 +118,7 @@ def _texts(value: dict[str, Any]) -> list[str] | None:
         return None
 
 
-def _refuse(intake: Intake, item: int, value: dict[str, Any]) -> None:
+def _refuse(intake: RowChecks, item: int, value: dict[str, Any]) -> None:
     reasons = {
         key if key in _ITEM else _quoted(key): "is not known"
         if key not in _ITEM
@@ -129,14 +129,14 @@ def _refuse(intake: Intake, item: int, value: dict[str, Any]) -> None:
     intake.refuse(item, reasons, _fields(value))
 
 
-def _fields(value: dict[str, Any]) -> Fields:
+def _fields(value: dict[str, Any]) -> RowFields:
     """What of an item can be read, whatever is wrong with the rest."""
     texts = {}
-    for name in Fields._fields:
+    for name in RowFields._fields:
         content = value.get(name)
         if content is not None and _ITEM[name].fits(content):
             texts[name] = "+".join(content) if isinstance(content, list) else content
-    return Fields(**{name: bare(text) for name, text in texts.items()})
+    return RowFields(**{name: bare(text) for name, text in texts.items()})
 
 
 def _quoted(key: str) -> str:
@@ -241,7 +241,7 @@ _ENVELOPE = {
     ),
     _REGISTRATIONS: _Kind("a list", _is_list),
 }
-_ITEM = dict.fromkeys(Fields._fields, _Kind("a text", _is_text)) | {
+_ITEM = dict.fromkeys(RowFields._fields, _Kind("a text", _is_text)) | {
     "tunnels": _Kind("a list of texts", _is_texts)
 }
-_TUNNELS = Fields._fields.index("tunnels")
+_TUNNELS = RowFields._fields.index("tunnels")

@@ -14,7 +14,7 @@ from vpngate.registry.columns.entries import draw_up
 from vpngate.registry.reading import csvtext, envelope
 from vpngate.registry.reading.content import Content
 from vpngate.registry.reading.envelope import Envelope
-from vpngate.registry.reading.row_checks import Intake
+from vpngate.registry.reading.row_checks import RowChecks
 from vpngate.registry.registry import Registry
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -48,9 +48,9 @@ class Limits:
 
     def intake(
         self, place_of: Callable[[int, str], str], look: Callable[[], None]
-    ) -> Intake:
+    ) -> RowChecks:
         """An intake with these limits."""
-        return Intake(
+        return RowChecks(
             place_of, self.max_problems, self.max_rows, self.max_rejected, look
         )
 
@@ -116,7 +116,7 @@ def load(
     return Loaded(registry, tuple(intake.problems), intake.rejected, intake.rows)
 
 
-def _check_share(intake: Intake, limits: Limits) -> None:
+def _check_share(intake: RowChecks, limits: Limits) -> None:
     bad, rows = intake.rejected, intake.rows
     if bad > 1 and bad > limits.max_rejected * rows:
         summary = Problem(

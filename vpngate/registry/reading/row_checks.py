@@ -34,7 +34,7 @@ _BLANKS = (
 _MAX_UNREAD = 100_000
 
 
-class Fields(NamedTuple):
+class RowFields(NamedTuple):
     """One row as it was written, white space around each field removed."""
 
     prefix: str = ""
@@ -44,7 +44,7 @@ class Fields(NamedTuple):
     valid_until: str = ""
 
 
-class Intake:
+class RowChecks:
     """Takes rows one by one; keeps the good ones, counts and explains the bad.
 
     place_of  says where a row stands, from its number and the field at fault
@@ -79,7 +79,7 @@ class Intake:
         self._anyone = False
 
     def take(self, number: int, fields: Sequence[str]) -> None:
-        """One row: its `Fields`, of which the last ones may be missing.
+        """One row: its `RowFields`, of which the last ones may be missing.
 
         A bad one is remembered for its reasons, and for whom it names.
         """
@@ -95,7 +95,7 @@ class Intake:
                 return
         except ValueError:
             pass
-        self._explain(number, Fields(*fields))
+        self._explain(number, RowFields(*fields))
 
     def too_many(self, what: str, most: int = 0) -> NoReturn:
         """Raises InvalidRegistry: more of them than `most`, or than rows may be."""
@@ -113,7 +113,7 @@ class Intake:
         return ending
 
     def refuse(
-        self, number: int, reasons: dict[str, str], *about: Fields | None
+        self, number: int, reasons: dict[str, str], *about: RowFields | None
     ) -> None:
         """A row that has no five fields to take; `about` all that it may be about."""
         self.rows += 1
@@ -131,9 +131,9 @@ class Intake:
             frozenset(self._prefixes), frozenset(self._registrations), self._anyone
         )
 
-    def _explain(self, number: int, fields: Fields) -> None:
+    def _explain(self, number: int, fields: RowFields) -> None:
         reasons = {}
-        for name, text, check in zip(Fields._fields, fields, _CHECKS, strict=True):
+        for name, text, check in zip(RowFields._fields, fields, _CHECKS, strict=True):
             try:
                 _check_length(text)
                 check(text)
@@ -151,7 +151,7 @@ class Intake:
         self._reject(number, reasons, fields)
 
     def _reject(
-        self, number: int, reasons: dict[str, str], *about: Fields | None
+        self, number: int, reasons: dict[str, str], *about: RowFields | None
     ) -> None:
         self.rejected += 1
         if self.rejected % _LOOK_EVERY == 0:
@@ -168,8 +168,8 @@ class Intake:
             summary = Problem("registry", what, remedy)
             raise InvalidRegistry([summary, *self.problems])
 
-    def _hold(self, about: Fields | None) -> None:
-        about = about or Fields()
+    def _hold(self, about: RowFields | None) -> None:
+        about = about or RowFields()
         prefix = _prefix_or_none(about.prefix)
         named = _REGISTRATION.fullmatch(about.registration) is not None
         full = len(self._prefixes) + len(self._registrations) >= _MAX_UNREAD

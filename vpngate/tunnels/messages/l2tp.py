@@ -16,7 +16,6 @@ from scapy.fields import (
     BitField,
     ConditionalField,
     IntField,
-    PacketListField,
     ShortEnumField,
     ShortField,
     XStrLenField,
@@ -100,19 +99,6 @@ class Header(Scapy):
         ShortField("ns", 0),
         ShortField("nr", 0),
     ]
-
-
-class Control(Header):
-    """A control message whole."""
-
-    name = "L2TP control"
-    fields_desc = [*Header.fields_desc, PacketListField("avps", [], AVP)]
-
-    def post_build(self, pkt: bytes, pay: bytes) -> bytes:
-        """Fill in the length of the whole message."""
-        if self.length is None:
-            pkt = pkt[:2] + len(pkt).to_bytes(2) + pkt[4:]
-        return pkt + pay
 
 
 _SERVER_PORT = 1701

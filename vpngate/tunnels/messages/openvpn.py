@@ -25,9 +25,9 @@ from vpngate.tunnels.messages.openvpn_layers import (
     SERVER_RESET_V2,
     SESSION_ID_SIZE,
     TAG_SIZE,
-    Control,
     ControlTlsCrypt,
     OverTCP,
+    PlainControl,
     Start,
     tls_auth,
 )
@@ -156,7 +156,7 @@ def _in_clear(opcode: int, data: bytes, size: int) -> _Reading:
 
 def _wrappings(plain: int) -> Iterator[tuple[type[Scapy], bool, int]]:
     """Plain and each digest: class, whether it has a replay id, the least size."""
-    yield Control, False, plain
+    yield PlainControl, False, plain
     for digest in _DIGESTS:
         yield tls_auth(digest), True, plain + _REPLAY_SIZE + digest
 

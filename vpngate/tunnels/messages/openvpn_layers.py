@@ -77,7 +77,7 @@ class OverTCP(Scapy):
     fields_desc = [LenField("length", None, fmt="!H")]
 
 
-class Control(Scapy):
+class PlainControl(Scapy):
     """A control packet without wrapping (section 3.2)."""
 
     name = "OpenVPN control"
@@ -122,7 +122,7 @@ class ControlTlsCrypt(Scapy):
     ]
 
 
-bind_layers(OverTCP, Control)
+bind_layers(OverTCP, PlainControl)
 
 
 class Start(Scapy):

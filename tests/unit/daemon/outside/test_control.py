@@ -17,7 +17,7 @@ import pytest
 
 from vpngate.daemon.outside import control
 from vpngate.daemon.outside.client import request
-from vpngate.daemon.outside.control import ControlServer, Handler
+from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.errors import (
     DaemonUnreachable,
     MachineFault,
@@ -52,7 +52,7 @@ async def broken(_arguments: Mapping[str, Any]) -> None:
     raise ZeroDivisionError("by nought")
 
 
-VERBS: dict[str, Handler] = {"status": status, "reload": reload, "broken": broken}
+VERBS: dict[str, VerbHandler] = {"status": status, "reload": reload, "broken": broken}
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from http.client import HTTPConnection
 from typing import Any
 
-from vpngate.config.sections import Http
-from vpngate.config.spelling import Listen
+from vpngate.config.sections import HttpSection
+from vpngate.config.values import Listen
 from vpngate.daemon.outside import served_pages
 from vpngate.http import HttpServer
 
@@ -31,7 +31,7 @@ class Daemon:
     """What the pages ask for; counts how often."""
 
     def __init__(self) -> None:
-        self.settings = Http(listen=str(free()))  # type: ignore[arg-type]
+        self.settings = HttpSection(listen=str(free()))  # type: ignore[arg-type]
         self.asked = {"state": 0, "refresh": 0}
         self.servers: list[HttpServer] = []
 

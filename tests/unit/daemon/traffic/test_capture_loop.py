@@ -11,7 +11,7 @@ import pytest
 from tests.unit.daemon.gatehouse import CONFIG, NOW, Gatehouse, handshake, snapshot
 from vpngate.capture.live.source import Captured
 from vpngate.daemon.traffic import capture_loop
-from vpngate.daemon.traffic.capture_loop import Intake
+from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
@@ -93,7 +93,7 @@ def delivered(*batches: list[Captured], refusals: int = 0) -> set[bytes]:
         await gatehouse.current.install()
         copies = Copies()
         parts = gatehouse.pipeline, plane, gatehouse.metrics, lambda: NOW
-        taking = Intake(copies, *parts)
+        taking = CaptureLoop(copies, *parts)
         delivering = asyncio.create_task(taking.deliver())
         try:
             for batch in batches:

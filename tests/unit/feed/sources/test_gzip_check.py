@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from vpngate.errors import FeedFault
-from vpngate.expansion import Bounds, expand
+from vpngate.expansion import GzipBounds, expand
 from vpngate.feed.faults import Reason
 from vpngate.feed.sources.deadline import Deadline
 from vpngate.feed.sources.gzip_check import check_expansion
@@ -17,7 +17,7 @@ CONTENT = b"prefix,registration\n" * 1000
 def gunzip(packed: bytes, limit: int, where: str) -> bytes:
     """The content, once it has been found to be within its bounds."""
     check_expansion(packed, limit, where, Deadline(60))
-    return b"".join(expand(packed, Bounds(limit)))
+    return b"".join(expand(packed, GzipBounds(limit)))
 
 
 @pytest.mark.parametrize("size", [0, 1, 2**20 - 1, 2**20, 2**20 + 1, 3 * 2**20])
@@ -103,7 +103,7 @@ def test_the_deadline_is_looked_at_between_slices() -> None:
         end.check("here")
 
     with pytest.raises(FeedFault) as caught:
-        for _ in expand(packed, Bounds(2**30), look):
+        for _ in expand(packed, GzipBounds(2**30), look):
             pass
     assert (caught.value.reason, seen) == (Reason.CANCELLED, 3)
     with pytest.raises(FeedFault) as caught:

@@ -17,8 +17,9 @@ from tests.unit.kernel.survey.test_neighbours import (
 from vpngate.expressions import (
     Base,
     Bitwise,
+    ChainVerdict,
     Compare,
-    Comparison,
+    CompareOp,
     Immediate,
     Limit,
     Lookup,
@@ -27,7 +28,6 @@ from vpngate.expressions import (
     Payload,
     Rule,
     SetMeta,
-    Verdict,
     VerdictCode,
 )
 from vpngate.kernel.survey.marks import (
@@ -44,7 +44,7 @@ from vpngate.ruleset.table import Line
 BIT = 0x40000000
 MARK = Meta(MetaKey.MARK)
 SET = SetMeta(MetaKey.MARK)
-ACCEPT = Verdict(VerdictCode.ACCEPT)
+ACCEPT = ChainVerdict(VerdictCode.ACCEPT)
 
 
 def host(value: int) -> bytes:
@@ -65,7 +65,7 @@ def uses(data: bytes) -> list[tuple[int, int]]:
         ((MARK, Compare(host(BIT)), ACCEPT), True),
         ((MARK, Compare(host(7)), ACCEPT), False),
         ((MARK, masked(0xF0000000), Compare(host(0x10000000)), ACCEPT), True),
-        ((MARK, masked(BIT), Compare(host(0), Comparison.NEQ), ACCEPT), True),
+        ((MARK, masked(BIT), Compare(host(0), CompareOp.NEQ), ACCEPT), True),
         ((MARK, masked(0xFF), Compare(host(7)), ACCEPT), False),
         ((MARK, masked(BIT), Lookup("s"), ACCEPT), True),
         ((MARK, Lookup("s", into=1), Compare(host(BIT)), ACCEPT), False),

@@ -34,13 +34,13 @@ def all_theirs():
     ]
 """
 _OURS = """
-from vpngate.expressions import DynamicSet, Forward, Log, ReversePath, SetOperation
+from vpngate.expressions import DynamicSet, Forward, Log, ReversePathCheck, SetOperation
 from vpngate.kernel.wire.messages import new_rule
 from vpngate.ruleset.table import Line
 
 def ours():
     inner = DynamicSet("s", SetOperation.ADD, expressions=(Log(5170),))
-    rule = (Log(5170), ReversePath(), inner, Forward())
+    rule = (Log(5170), ReversePathCheck(), inner, Forward())
     return [new_rule("t", "c", Line(rule, "all that is mended")).data]
 """
 _PRINT = "print([one.hex() for one in {}()])"

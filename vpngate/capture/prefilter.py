@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
 from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS
-from vpngate.signatures.pcap import (
+from vpngate.signatures.libpcap import (
     IPV4_HEADER_SIZE,
     IPV6_TRANSPORT,
-    Place,
+    Location,
     ipv4_transport,
     within,
 )
@@ -23,7 +23,7 @@ from vpngate.signatures.pcap import (
 _BYTES = range(256)
 
 
-def first_look(
+def prefilter(
     family: Family, transport: Transport, signatures: Sequence[Signature]
 ) -> str | None:
     """An expression that every match of a family passes; None where none would help.
@@ -39,7 +39,7 @@ def first_look(
     if bytes_ == [(_BYTES[0], _BYTES[-1])]:
         return None
 
-    def direct(header: Place, length: str, before: str = "") -> str:
+    def direct(header: Location, length: str, before: str = "") -> str:
         payload = header.payload(transport).load(0)
         tests = [within(payload, *run) for run in bytes_]
         tests += [within(header.load(end, 2), *r) for r in ports for end in (0, 2)]

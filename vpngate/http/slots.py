@@ -39,7 +39,7 @@ def peer_of(address: str) -> str:
     return str(parsed)
 
 
-class Seats(Generic[_G]):
+class Slots(Generic[_G]):
     """At most `limit` connections, by peer, those that sit the longest first."""
 
     def __init__(self, limit: int) -> None:
@@ -84,9 +84,9 @@ class Admission(Generic[_G]):
     """Seats for those that wait for their caller, and for those that we answer."""
 
     def __init__(self, *, waiting: int, answering: int) -> None:
-        self._waiting = Seats[_G](waiting)
-        self._answering = Seats[_G](answering)
-        self._lingering = Seats[_G](waiting)  # beside those that wait: both together
+        self._waiting = Slots[_G](waiting)
+        self._answering = Slots[_G](answering)
+        self._lingering = Slots[_G](waiting)  # beside those that wait: both together
 
     def all(self) -> list[_G]:
         """Every connection that sits."""

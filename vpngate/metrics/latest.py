@@ -102,7 +102,7 @@ _TOTALS = (
 )
 
 
-class Snapshot(Collector):
+class LatestNumbers(Collector):
     """The registry's facts and the kernel's totals, each replaced whole."""
 
     registry: RegistryFacts | None = None

@@ -23,7 +23,7 @@ _ADDRESS = 4  # bytes: what is shorter holds none
 _NO_ADDRESS = 1 << 24
 
 
-class Field(NamedTuple):
+class ShownField(NamedTuple):
     """A field: its name, its value for programs, and as people read it."""
 
     name: str
@@ -31,11 +31,11 @@ class Field(NamedTuple):
     text: str
 
 
-class Layer(NamedTuple):
+class ShownLayer(NamedTuple):
     """A layer of a packet."""
 
     name: str
-    fields: tuple[Field, ...]
+    fields: tuple[ShownField, ...]
 
 
 class Blind:
@@ -56,7 +56,7 @@ class Blind:
 
 def dissected(
     tunnel: Tunnel, packet: Packet, blind: Blind | None = None
-) -> tuple[Layer, ...]:
+) -> tuple[ShownLayer, ...]:
     """The layers of a packet by the tunnel's second reader; none if it sees none.
 
     With `blind` no value that could hold an address is shown.
@@ -66,15 +66,15 @@ def dissected(
         made = seen.layer if seen is not None else None
     except Exception:  # noqa: BLE001 - of crafted bytes scapy may make anything
         return ()
-    layers: list[Layer] = []
+    layers: list[ShownLayer] = []
     while made is not None and made.fields_desc and len(layers) < _MOST_LAYERS:
         fields = tuple(_fields(made, blind))
-        layers.append(Layer(str(made.name), fields))
+        layers.append(ShownLayer(str(made.name), fields))
         made = made.payload
     return tuple(layers)
 
 
-def _fields(layer: Any, blind: Blind | None) -> Iterator[Field]:
+def _fields(layer: Any, blind: Blind | None) -> Iterator[ShownField]:
     for declared in layer.fields_desc:
         value = layer.fields.get(declared.name)
         if value is None:  # a field that this packet does not have
@@ -82,28 +82,28 @@ def _fields(layer: Any, blind: Blind | None) -> Iterator[Field]:
         try:
             yield _field(layer, declared, value, blind)
         except Exception:  # noqa: BLE001 - the same
-            yield Field(declared.name, None, "?")
+            yield ShownField(declared.name, None, "?")
 
 
-def _field(layer: Any, declared: Any, value: Any, blind: Blind | None) -> Field:
+def _field(layer: Any, declared: Any, value: Any, blind: Blind | None) -> ShownField:
     if isinstance(value, bytes):
         if blind is not None and len(value) >= _ADDRESS and any(value):
-            return Field(declared.name, *(blind.of(value),) * 2)
-        return Field(declared.name, value.hex(), _bytes(value))
+            return ShownField(declared.name, *(blind.of(value),) * 2)
+        return ShownField(declared.name, value.hex(), _bytes(value))
     if isinstance(value, int) or hasattr(value, "__int__"):  # flags are no int
         value = int(value)
         if blind is not None and _may_be_an_address(declared, value):
             on_the_wire = value.to_bytes(_width(declared), _order(declared))
-            return Field(declared.name, *(blind.of(on_the_wire),) * 2)
-        return Field(declared.name, value, _shortened(_spelled(layer, declared)))
+            return ShownField(declared.name, *(blind.of(on_the_wire),) * 2)
+        return ShownField(declared.name, value, _shortened(_spelled(layer, declared)))
     if isinstance(value, list) and all(type(one) is int for one in value):
         shown = [
             "?" if blind is not None and one >= _NO_ADDRESS else one for one in value
         ]
-        return Field(declared.name, shown, _shortened(str(shown)))
+        return ShownField(declared.name, shown, _shortened(str(shown)))
     # An address, a time, a packet in a packet: nothing that we declare.
     text = "?" if blind is not None else _spelled(layer, declared)
-    return Field(declared.name, text, _shortened(text))
+    return ShownField(declared.name, text, _shortened(text))
 
 
 def _spelled(layer: Any, declared: Any) -> str:

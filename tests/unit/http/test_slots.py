@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vpngate.http.seats import Admission, peer_of
+from vpngate.http.slots import Admission, peer_of
 
 
 @dataclass(eq=False)

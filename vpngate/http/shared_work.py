@@ -14,7 +14,7 @@ PACE = 0.1  # seconds from one beginning to the next
 _R = TypeVar("_R")
 
 
-class Paced(Generic[_R]):
+class SharedWork(Generic[_R]):
     """`work`, one at a time, begun at most every `pace` seconds; of one event loop.
 
     After `patience` seconds it is given up, and all who wait get TimeoutError.

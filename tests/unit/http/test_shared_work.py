@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from vpngate.http.paced import Paced
+from vpngate.http.shared_work import SharedWork
 
 PACE = 0.05
 
@@ -28,7 +28,7 @@ class Work:
 def test_all_who_ask_before_it_begins_share_it() -> None:
     async def run() -> None:
         work = Work()
-        paced = Paced(work, patience=5, pace=PACE)
+        paced = SharedWork(work, patience=5, pace=PACE)
         assert await asyncio.gather(*(paced() for _ in range(100))) == [1] * 100
         assert await asyncio.gather(*(paced() for _ in range(100))) == [2] * 100
         first, second = work.begun
@@ -41,7 +41,7 @@ def test_who_asks_after_it_began_gets_the_next() -> None:
     async def run() -> None:
         work = Work()
         work.go_on.clear()
-        paced = Paced(work, patience=5, pace=PACE)
+        paced = SharedWork(work, patience=5, pace=PACE)
         early = asyncio.create_task(paced())
         await asyncio.sleep(0.01)
         assert len(work.begun) == 1
@@ -59,7 +59,7 @@ def test_one_who_leaves_takes_nothing_from_the_others() -> None:
     async def run() -> None:
         work = Work()
         work.go_on.clear()
-        paced = Paced(work, patience=5, pace=PACE)
+        paced = SharedWork(work, patience=5, pace=PACE)
         leaving, staying = (asyncio.create_task(paced()) for _ in range(2))
         await asyncio.sleep(0.01)
         leaving.cancel()
@@ -73,7 +73,7 @@ def test_what_takes_too_long_is_given_up_and_the_next_may_come() -> None:
     async def run() -> None:
         work = Work()
         work.go_on.clear()
-        paced = Paced(work, patience=0.1, pace=PACE)
+        paced = SharedWork(work, patience=0.1, pace=PACE)
         with pytest.raises(TimeoutError):
             await paced()
         work.go_on.set()

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from vpngate.links import LinkType, is_understood, network_layer, network_layer_of
+from vpngate.link_layers import LinkType, is_understood, network_layer, network_layer_of
 
 IPV4 = b"\x45" + bytes(19) + b"content"
 IPV6 = b"\x60" + bytes(39) + b"content"

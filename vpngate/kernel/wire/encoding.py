@@ -74,7 +74,7 @@ def _(load: ex.Meta) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(load: ex.ReversePath) -> tuple[str, Attributes]:
+def _(load: ex.ReversePathCheck) -> tuple[str, Attributes]:
     return "fib", [
         ("DREG", load.register),
         ("RESULT", nft.FIB_OIF),
@@ -133,7 +133,7 @@ def _(test: ex.Lookup) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(verdict: ex.Verdict) -> tuple[str, Attributes]:
+def _(verdict: ex.ChainVerdict) -> tuple[str, Attributes]:
     attributes: Attributes = [("NFTA_VERDICT_CODE", verdict.code)]
     if verdict.chain is not None:
         attributes.append(("NFTA_VERDICT_CHAIN", verdict.chain))
@@ -158,7 +158,7 @@ def _(test: ex.Limit) -> tuple[str, Attributes]:
 
 
 @_attributes.register
-def _(copy: ex.Log) -> tuple[str, Attributes]:
+def _(copy: ex.LogPacket) -> tuple[str, Attributes]:
     return "log", [("GROUP", copy.group)]
 
 

@@ -12,7 +12,7 @@ from vpngate.expressions import (
     Base,
     Bitwise,
     Compare,
-    Comparison,
+    CompareOp,
     Expression,
     ExtensionHeader,
     Meta,
@@ -82,7 +82,7 @@ def header_conditions(transport: Transport) -> Iterator[tuple[Rule, int]]:
 
 def unusual_header() -> Rule:
     """The condition for a TCP header of none of the usual sizes."""
-    differ = Comparison.NEQ
+    differ = CompareOp.NEQ
     sizes = headers.TCP_USUAL_HEADERS
     return (*_TCP_HEADER_SIZE, *(_of_size(size, differ) for size in sizes))
 
@@ -110,7 +110,7 @@ def compare_fields(fields: Iterable[Field], start: int) -> Iterator[Expression]:
         yield Payload(Base.TRANSPORT, start + field.offset, len(field.value))
         if field.mask is not None:
             yield Bitwise(field.mask, bytes(len(field.mask)))
-        yield Compare(field.value, Comparison.NEQ if field.differs else Comparison.EQ)
+        yield Compare(field.value, CompareOp.NEQ if field.differs else CompareOp.EQ)
 
 
 def compare_fast(field: Field, start: int, reach: int) -> Iterator[Expression]:
@@ -127,7 +127,7 @@ def compare_fast(field: Field, start: int, reach: int) -> Iterator[Expression]:
     yield Compare(field.value + bytes(padding))
 
 
-def _of_size(size: int, comparison: Comparison = Comparison.EQ) -> Compare:
+def _of_size(size: int, comparison: CompareOp = CompareOp.EQ) -> Compare:
     words = bytes([size // 4 << 4])
     return Compare(words + bytes(_WORD - len(words)), comparison)
 

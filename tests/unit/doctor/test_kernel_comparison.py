@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vpngate.doctor.comparison import judge_comparison
 from vpngate.doctor.findings import Weight
+from vpngate.doctor.kernel_comparison import judge_comparison
 
 EQUAL: dict[str, Any] = {
     "equal": True,

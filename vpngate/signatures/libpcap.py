@@ -59,7 +59,7 @@ _IPV6_BEGINS_A_DATAGRAM = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Somewhere in a packet, for the language to load from.
 
     protocol  `ip`, `ip6`, `udp` or `tcp`: counted from the start of that header
@@ -80,7 +80,7 @@ class Place:
         """The term for the size in bytes of the TCP header that begins here."""
         return f"(({self.load(TCP_DATA_OFFSET_AT)} & 0xf0) >> 2)"
 
-    def payload(self, transport: Transport) -> "Place":
+    def payload(self, transport: Transport) -> "Location":
         """Behind the transport header that begins here."""
         match transport:
             case Transport.UDP:
@@ -90,15 +90,15 @@ class Place:
         return self
 
 
-def ipv4_transport(transport: Transport) -> Place:
+def ipv4_transport(transport: Transport) -> Location:
     """Where the transport header of an IPv4 packet begins."""
     if transport.has_ports:
-        return Place(transport.label)
-    return Place("ip", behind=IPV4_HEADER_SIZE)
+        return Location(transport.label)
+    return Location("ip", behind=IPV4_HEADER_SIZE)
 
 
-IPV6_TRANSPORT = Place("ip6", IPV6_HEADER)  # directly behind the fixed header
-_IPV6_FRAGMENT_TRANSPORT = Place("ip6", IPV6_HEADER + IPV6_FRAGMENT_HEADER)
+IPV6_TRANSPORT = Location("ip6", IPV6_HEADER)  # directly behind the fixed header
+_IPV6_FRAGMENT_TRANSPORT = Location("ip6", IPV6_HEADER + IPV6_FRAGMENT_HEADER)
 
 
 def filter_for(
@@ -190,7 +190,7 @@ def _by_transport(
         yield transport, [s for s in signatures if s.transport is transport]
 
 
-def _transport(signatures: Sequence[Signature], at: Place, whole: str = "") -> str:
+def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -> str:
     """What matches of one transport, whose header is known to begin there.
 
     `whole` is the condition that a packet has to meet where fragments do not count,
@@ -219,14 +219,14 @@ def _reach(shape: Shape) -> int:
     return max((field.end for field in shape.fields), default=0)
 
 
-def _ports(signatures: Sequence[Signature], at: Place) -> Iterator[str]:
+def _ports(signatures: Sequence[Signature], at: Location) -> Iterator[str]:
     """One condition for the ports of all signatures that share a shape."""
     if all(signature.ports for signature in signatures):
         ranges = dict.fromkeys(r for s in signatures for r in s.port_ranges)
         yield _any(within(at.load(end, 2), *r) for r in ranges for end in (0, 2))
 
 
-def _shape(shape: Shape, at: Place, transport: Transport) -> Iterator[str]:
+def _shape(shape: Shape, at: Location, transport: Transport) -> Iterator[str]:
     if shape.lengths:
         yield _any(
             within(at.load(UDP_LENGTH_AT, 2), shortest, longest)
@@ -236,13 +236,13 @@ def _shape(shape: Shape, at: Place, transport: Transport) -> Iterator[str]:
         yield _field(field, at.payload(transport))
 
 
-def _field(field: Field, payload: Place) -> str:
+def _field(field: Field, payload: Location) -> str:
     pieces = tuple(_pieces(field, payload))
     # The last first: if that differs the packet has all the bytes before it.
     return _any(reversed(pieces)) if field.differs else _all(*pieces)
 
 
-def _pieces(field: Field, payload: Place) -> Iterator[str]:
+def _pieces(field: Field, payload: Location) -> Iterator[str]:
     """Comparisons of 4, 2 and 1 bytes, the sizes that libpcap can load."""
     mask = field.mask or b"\xff" * len(field.value)
     operator = "!=" if field.differs else "="

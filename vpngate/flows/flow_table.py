@@ -12,10 +12,10 @@ of initiations pushes out its own.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
-from vpngate.flows.state import BEGINNING, Change, FlowState
+from vpngate.flows.state import BEGINNING, FlowChange, FlowState
 from vpngate.packets import FlowKey, HookPoint
 from vpngate.recognition import Agree, Evidence, Gate, Heard, Sighting, Tunnel
 
@@ -91,10 +91,10 @@ class FlowTable:
         finally:
             self._put_in(tunnel, key, flow)
             self._make_room()
-        if not is_new and change is Change.NONE:
+        if not is_new and change is FlowChange.NONE:
             return None
-        return _sighting(tunnel, key, flow, repeated=known)._replace(
-            withdrawn=change is Change.WITHDRAWN,
+        return sighting_of(tunnel, key, flow, repeated=known)._replace(
+            withdrawn=change is FlowChange.WITHDRAWN,
             one_way=is_new and message.one_way and _comes_in(gate),
         )
 
@@ -112,13 +112,6 @@ class FlowTable:
         for tunnels in self._flows.values():
             tunnels.clear()
         self._entries = self._tokens = self._payload_bytes = 0
-
-    def sightings(self) -> Iterator[Sighting]:
-        """Every flow as it stands; the table must not change meanwhile."""
-        for tunnels in self._flows.values():
-            for tunnel, flows in tunnels.items():
-                for key, flow in flows.items():
-                    yield _sighting(tunnel, key, flow, repeated=True)
 
     def contradiction(self, tunnel: Tunnel, key: FlowKey) -> str:
         """Why a flow is not believed any more; empty if it is, or is not known."""
@@ -190,9 +183,10 @@ def _is_idle(flow: FlowState, tunnel: Tunnel, now: float) -> bool:
     return now - flow.last_seen > tunnel.idle
 
 
-def _sighting(
+def sighting_of(
     tunnel: Tunnel, key: FlowKey, flow: FlowState, *, repeated: bool
 ) -> Sighting:
+    """What is to be said of a flow as it stands."""
     ends = (key.low, key.high) if flow.by_low else (key.high, key.low)
     return Sighting(
         tunnel=tunnel,

@@ -203,21 +203,21 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-Once = AfterValidator(_once)
+OnceEach = AfterValidator(_once)
 Sorted = AfterValidator(lambda values: tuple(sorted(values)))
 Share = Annotated[float, BeforeValidator(_share)]
 MarkBit = Annotated[int, BeforeValidator(_mark)]
-Prefix = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
-Interface = Annotated[StrictStr, AfterValidator(_interface)]
-Table = Annotated[StrictStr, AfterValidator(_table)]
-Path = Annotated[StrictStr, AfterValidator(_path)]
-Source = Annotated[StrictStr, AfterValidator(_source)]
-Url = Annotated[StrictStr, AfterValidator(_url)]
-Line = Annotated[StrictStr, AfterValidator(_line)]
-PublicKey = Annotated[StrictStr, AfterValidator(_public_key)]
+PrefixValue = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
+InterfaceValue = Annotated[StrictStr, AfterValidator(_interface)]
+TableValue = Annotated[StrictStr, AfterValidator(_table)]
+PathValue = Annotated[StrictStr, AfterValidator(_path)]
+SourceValue = Annotated[StrictStr, AfterValidator(_source)]
+UrlValue = Annotated[StrictStr, AfterValidator(_url)]
+LineValue = Annotated[StrictStr, AfterValidator(_line)]
+PublicKeyValue = Annotated[StrictStr, AfterValidator(_public_key)]
 ListenAddress = Annotated[Listen, BeforeValidator(_listen)]
 OtherListenAddress = Annotated[
     Listen | None, BeforeValidator(lambda value: _listen(value) if value else None)
 ]
-Host = Annotated[StrictStr, AfterValidator(_host)]
-Tunnel = Annotated[StrictStr, AfterValidator(_tunnel)]
+HostValue = Annotated[StrictStr, AfterValidator(_host)]
+TunnelValue = Annotated[StrictStr, AfterValidator(_tunnel)]
