@@ -34,13 +34,14 @@ def all_theirs():
     ]
 """
 _OURS = """
-from vpngate.expressions import DynamicSet, Forward, Log, ReversePathCheck, SetOperation
+from vpngate.expressions import DynamicSet, Forward, LogPacket
+from vpngate.expressions import ReversePathCheck, SetOperation
 from vpngate.kernel.wire.messages import new_rule
 from vpngate.ruleset.table import Line
 
 def ours():
-    inner = DynamicSet("s", SetOperation.ADD, expressions=(Log(5170),))
-    rule = (Log(5170), ReversePathCheck(), inner, Forward())
+    inner = DynamicSet("s", SetOperation.ADD, expressions=(LogPacket(5170),))
+    rule = (LogPacket(5170), ReversePathCheck(), inner, Forward())
     return [new_rule("t", "c", Line(rule, "all that is mended")).data]
 """
 _PRINT = "print([one.hex() for one in {}()])"
