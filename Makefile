@@ -30,6 +30,10 @@ setup: .apt-done .venv/.done
 	@tests/install-packages
 	@[ "$$(id -u)" -ne 0 ] || touch $@
 
+# Stamped by the script, only if nothing is missing.
+.foreign/.done: tests/foreign.txt tests/install-foreign | .apt-done
+	@tests/install-foreign
+
 .venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
 	@[ -n '$(PYTHON)' ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -73,14 +77,14 @@ RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
   throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts \
   sides bridge ipsec_natt))
 
-netns: setup
+netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(MAKE) --no-print-directory -j2 --output-sync=target netns-rates netns-rest
 
-netns-rates: setup
+netns-rates: setup .foreign/.done
 	@$(PYTEST) $(RATES)
 
-netns-rest: setup
+netns-rest: setup .foreign/.done
 	@$(PYTEST) tests/netns $(addprefix --ignore=,$(RATES))
 
 # The same while something else keeps every core busy: no test may depend on that.
@@ -157,5 +161,5 @@ bill: .venv/.done
 	@$(BIN)/python -m release.bill
 
 clean:
-	rm -rf .venv .apt-done .coverage .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .foreign .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist
