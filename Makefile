@@ -75,7 +75,7 @@ faults: setup
 # in such a way that another run does not matter. Each prints when it is through.
 RATES := $(addprefix tests/netns/test_,$(addsuffix .py,\
   throttling openvpn_live failures reload operator verdict_life coverage_of_verdicts \
-  sides bridge ipsec_natt))
+  sides bridge ipsec_natt foreign_peers))
 
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'

@@ -26,9 +26,9 @@ from tests.lab.topology import Host, Place
 
 _networks = itertools.count(1)
 _ONE_DAY = dt.timedelta(days=1)
-_READY = "Initialization Sequence Completed"
+READY = "Initialization Sequence Completed"
 # Packets and bytes that wait for a program which is not scheduled.
-_QUEUES = ("--txqueuelen", "1000", "--sndbuf", "500000", "--rcvbuf", "500000")
+QUEUES = ("--txqueuelen", "1000", "--sndbuf", "500000", "--rcvbuf", "500000")
 
 
 class Wrapping(StrEnum):
@@ -50,7 +50,7 @@ class OpenVpn:
     _client: Process
 
     def wait_until_up(self) -> None:
-        self._client.expect(_READY)
+        self._client.expect(READY)
         # The log runs ahead of the address by a moment.
         here = self.client
         wait_until(
@@ -122,7 +122,7 @@ def _end(end: str, keys: Path, wrapping: Wrapping) -> tuple[str, ...]:
         *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
         *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
         *_wrapping(wrapping, keys, end),
-        *_QUEUES,
+        *QUEUES,
     )
 
 
@@ -205,7 +205,7 @@ def tunnel(
                 *("--local", outer, "--port", str(port), "--keepalive", "10", "60"),
             )
         )
-        listening.expect(_READY)
+        listening.expect(READY)
         calling = stack.enter_context(
             client.namespace.running(
                 *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
