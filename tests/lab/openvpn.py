@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.lab.foreign import Release
 from tests.lab.namespaces import Process, wait_until
 from tests.lab.topology import Host, Place
 
@@ -118,6 +119,7 @@ def _write(
 def _end(end: str, keys: Path, wrapping: Wrapping) -> tuple[str, ...]:
     """What both modes say of one end."""
     return (
+        *("--ignore-unknown-option", "disable-dco"),  # version 2.5 knows no such thing
         *("--disable-dco", "--verb", "3", "--tun-mtu", "1380"),
         *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
         *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
@@ -175,11 +177,13 @@ def tunnel(
     version: int = 4,
     options: tuple[str, ...] = (),
     through: tuple[str, ...] = (),
+    caller: Release | None = None,
 ) -> Iterator[OpenVpn]:
     """A tunnel from client to server over IP `version`, up.
 
     `options` are given to both ends (`--auth SHA512` makes longer HMACs); `through` is
-    a program that runs another one (`mptcpize run`).
+    a program that runs another one (`mptcpize run`); the client is that of `caller`, or
+    the machine's own.
     """
     number = next(_networks)
     port = 11_000 + number
@@ -206,12 +210,15 @@ def tunnel(
             )
         )
         listening.expect(READY)
+        call = (
+            *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
+            *("--client", "--nobind", "--remote", outer, str(port)),
+            *("--remote-cert-eku", "TLS Web Server Authentication"),
+        )
         calling = stack.enter_context(
-            client.namespace.running(
-                *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
-                *("--client", "--nobind", "--remote", outer, str(port)),
-                *("--remote-cert-eku", "TLS Web Server Authentication"),
-            )
+            caller.running(client.namespace, *call)
+            if caller
+            else client.namespace.running(*call)
         )
         made = OpenVpn(
             client=Place(client.namespace, f"{network}.2"),

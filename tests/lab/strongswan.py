@@ -25,10 +25,9 @@ WITH_ML_KEM = Release("forky")
 _networks = itertools.count(1)
 _CHARON = "/usr/lib/ipsec/charon"
 _CHARON_SYSTEMD = "/usr/sbin/charon-systemd"  # the same daemon, with fewer packages
-_CIPHERS = "aes sha1 sha2 hmac gmp curve25519 kdf"
-_CIPHERS_OF_OPENSSL = "openssl"
+# Which of them a release has differs; what is not there is passed over.
 _PLUGINS = (
-    "random nonce {ciphers} x509 pem pkcs1 "
+    "random nonce aes sha1 sha2 hmac gmp curve25519 kdf openssl x509 pem pkcs1 "
     "kernel-libipsec kernel-netlink socket-default vici updown"
 )
 
@@ -83,10 +82,10 @@ class Ipsec:
     server: Place
 
 
-def _charon_conf(socket: Path, ciphers: str) -> str:
+def _charon_conf(socket: Path) -> str:
     return textwrap.dedent(f"""\
         charon {{
-            load = {_PLUGINS.format(ciphers=ciphers)}
+            load = {_PLUGINS}
             i_dont_care_about_security_and_use_aggressive_mode_psk = yes
             install_routes = yes
             plugins {{ vici {{ socket = unix://{socket} }} }}
@@ -165,9 +164,7 @@ def _start(
     folder.mkdir()
     socket = folder / "charon.vici"
     settings = folder / "strongswan.conf"
-    settings.write_text(
-        _charon_conf(socket, _CIPHERS_OF_OPENSSL if release else _CIPHERS)
-    )
+    settings.write_text(_charon_conf(socket))
     where = f"STRONGSWAN_CONF={settings}"
     process = stack.enter_context(
         release.running(namespace, _CHARON_SYSTEMD, environment=(where,))
