@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.lab.namespaces import Namespace, Process
 
 _ROOTS = Path(__file__).parents[2] / ".foreign"
@@ -39,12 +37,11 @@ class Release:
         return _ROOTS / self.name
 
     @property
-    def needed(self) -> pytest.MarkDecorator:
-        """Skips a test where this release could not be unpacked."""
-        return pytest.mark.skipif(
-            not self._unpacked.is_dir(),
-            reason=f"needs {self.name}, which tests/install-foreign could not have",
-        )
+    def lacking(self) -> str:
+        """Why nothing of it can run here; empty if it can."""
+        if self._unpacked.is_dir():
+            return ""
+        return f"needs {self.name}, which tests/install-foreign could not have"
 
     def command(self, *argv: str) -> tuple[str, ...]:
         """`argv` as a command line for a process with the mounts of `mounts`."""
