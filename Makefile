@@ -39,6 +39,10 @@ setup: .apt-done .venv/.done
 	@tests/install-packages
 	@[ "$$(id -u)" -ne 0 ] || touch $@
 
+# Stamped by the script, only if nothing is missing.
+.foreign/.done: tests/foreign.txt tests/install-foreign | .apt-done
+	@tests/install-foreign
+
 .venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
 	@[ -n '$(PYTHON)' ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -93,7 +97,7 @@ faults: setup
 	@echo '== faults'
 	@$(PYTEST) tests/faults $(SIDE_BY_SIDE) $(JOBS)
 
-netns: setup
+netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
@@ -175,5 +179,5 @@ bill: .venv/.done
 	@$(BIN)/python -m release.bill
 
 clean:
-	rm -rf .venv .apt-done .coverage .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .foreign .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist

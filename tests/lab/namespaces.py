@@ -167,11 +167,16 @@ class Namespace:
         ]
 
     def run(
-        self, *argv: str, timeout: float = PATIENCE, stdin: str = "", check: bool = True
+        self,
+        *argv: str,
+        timeout: float = PATIENCE,
+        stdin: str = "",
+        check: bool = True,
+        mounts: str = "",
     ) -> str:
         """Run to the end, return stdout; LabError with its stderr if it fails."""
         done = subprocess.run(
-            self.command(argv),
+            self.command(argv, mounts),
             input=stdin,
             capture_output=True,
             text=True,

@@ -21,14 +21,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tests.lab.foreign import Release
 from tests.lab.namespaces import Process, wait_until
 from tests.lab.topology import Host, Place
 
 _networks = itertools.count(1)
 _ONE_DAY = dt.timedelta(days=1)
-_READY = "Initialization Sequence Completed"
+READY = "Initialization Sequence Completed"
 # Packets and bytes that wait for a program which is not scheduled.
-_QUEUES = ("--txqueuelen", "1000", "--sndbuf", "500000", "--rcvbuf", "500000")
+QUEUES = ("--txqueuelen", "1000", "--sndbuf", "500000", "--rcvbuf", "500000")
 
 
 class Wrapping(StrEnum):
@@ -50,7 +51,7 @@ class OpenVpn:
     _client: Process
 
     def wait_until_up(self) -> None:
-        self._client.expect(_READY)
+        self._client.expect(READY)
         # The log runs ahead of the address by a moment.
         here = self.client
         wait_until(
@@ -118,11 +119,12 @@ def _write(
 def _end(end: str, keys: Path, wrapping: Wrapping) -> tuple[str, ...]:
     """What both modes say of one end."""
     return (
+        *("--ignore-unknown-option", "disable-dco"),  # version 2.5 knows no such thing
         *("--disable-dco", "--verb", "3", "--tun-mtu", "1380"),
         *("--ca", str(keys / "ca.crt"), "--cert", str(keys / f"{end}.crt")),
         *("--key", str(keys / f"{end}.key"), "--data-ciphers", "AES-256-GCM"),
         *_wrapping(wrapping, keys, end),
-        *_QUEUES,
+        *QUEUES,
     )
 
 
@@ -175,11 +177,13 @@ def tunnel(
     version: int = 4,
     options: tuple[str, ...] = (),
     through: tuple[str, ...] = (),
+    caller: Release | None = None,
 ) -> Iterator[OpenVpn]:
     """A tunnel from client to server over IP `version`, up.
 
     `options` are given to both ends (`--auth SHA512` makes longer HMACs); `through` is
-    a program that runs another one (`mptcpize run`).
+    a program that runs another one (`mptcpize run`); the client is that of `caller`, or
+    the machine's own.
     """
     number = next(_networks)
     port = 11_000 + number
@@ -205,13 +209,16 @@ def tunnel(
                 *("--local", outer, "--port", str(port), "--keepalive", "10", "60"),
             )
         )
-        listening.expect(_READY)
+        listening.expect(READY)
+        call = (
+            *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
+            *("--client", "--nobind", "--remote", outer, str(port)),
+            *("--remote-cert-eku", "TLS Web Server Authentication"),
+        )
         calling = stack.enter_context(
-            client.namespace.running(
-                *command("client", f"tcp{family}-client" if tcp else f"udp{family}"),
-                *("--client", "--nobind", "--remote", outer, str(port)),
-                *("--remote-cert-eku", "TLS Web Server Authentication"),
-            )
+            caller.running(client.namespace, *call)
+            if caller
+            else client.namespace.running(*call)
         )
         made = OpenVpn(
             client=Place(client.namespace, f"{network}.2"),

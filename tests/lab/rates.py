@@ -41,7 +41,7 @@ _LENGTH = 1.5  # seconds that an untouched flow is offered its load
 _ATTEMPTS = 5
 _VISIBLE = 1.2  # of a class's rate: what has to be offered to see that it is slowed
 _PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
-_TELLING = 3 * RATE  # bit/s that have to arrive: else a slowed flow may look alike
+_TELLING = 3  # times the limit that have to arrive: else a slowed flow may look alike
 
 _WARMING = 1.0  # seconds for a class to fill its queue, and to spend its burst
 _EVERY = 0.25  # seconds between two looks at the classes
@@ -101,6 +101,7 @@ def class_rates(
     *,
     rate: float = RATE,
     pull: bool = False,
+    both_ports: int | None = None,
 ) -> list[float]:
     """bit/s of each busy class of the shaper under three times the rate.
 
@@ -108,7 +109,9 @@ def class_rates(
     all is well, none when the flow is not throttled. It is measured while packets
     wait for the class: a sender that is late for once does not lower it.
     """
-    with load.stream(sender, receiver, rate=3 * rate, pull=pull) as stream:
+    with load.stream(
+        sender, receiver, rate=3 * rate, pull=pull, both_ports=both_ports
+    ) as stream:
         found = rates_of(lambda: load.shaped(lab.gateway), rate)
         stream.stop()  # when the queue is empty: it is not the next one's
     return list(found.values())
@@ -170,6 +173,8 @@ def beside(
     size: int = 1200,
     pull: bool = False,
     slowed: Collection[str] = (),
+    limit: float = RATE,
+    both_ports: int | None = None,
 ) -> Beside:
     """A fixed load on both ways at the same time.
 
@@ -179,7 +184,7 @@ def beside(
     what is slowed loses it each time. What the attempts came to is added up, and what
     the shaper had of any counts in any case. `slowed` names the classes of the shaper
     that carry what others send; in the rest there may be no other traffic. LabError
-    where too little arrived to tell a slowed flow from another.
+    where too little arrived to tell a flow slowed to `limit` bit/s from another.
     """
     made: list[tuple[Arrivals, Arrivals, int]] = []
     for _ in range(_ATTEMPTS):
@@ -187,7 +192,14 @@ def beside(
         with contextlib.ExitStack() as stack:
             both = [
                 stack.enter_context(
-                    load.stream(*way, rate=rate, seconds=_LENGTH, size=size, pull=pull)
+                    load.stream(
+                        *way,
+                        rate=rate,
+                        seconds=_LENGTH,
+                        size=size,
+                        pull=pull,
+                        both_ports=both_ports,
+                    )
                 )
                 for way in (flow, control)
             ]
@@ -195,11 +207,11 @@ def beside(
                 own, other = pool.map(lambda one: one.wait(_LENGTH), both)
         shaped = _in_shaper(lab, slowed) - before
         made.append((own, other, shaped))
-        told = other.share >= ENOUGH and other.arrived_rate >= _TELLING
+        told = other.share >= ENOUGH and other.arrived_rate >= _TELLING * limit
         if told and own.share >= ENOUGH * other.share:
             return replace(_added_up(made[-1:]), shaped=_added_up(made).shaped)
     carried = statistics.mean(other.arrived_rate for _, other, _ in made)
-    if carried < _TELLING:
+    if carried < _TELLING * limit:
         raise LabError(f"this machine carried {carried / 1e6:.1f} Mbit/s past vpngate")
     return _added_up(made)
 
@@ -282,7 +294,7 @@ def _offer(
         arrivals = load.run_stream(
             sender, receiver, rate=rate, seconds=_LENGTH, size=size, pull=pull
         )
-        if arrivals.offered_rate >= _TELLING:
+        if arrivals.offered_rate >= _TELLING * RATE:
             return Untouched(rate, arrivals)
     offered = f"{arrivals.offered_rate / 1e6:.0f} Mbit/s"
     raise LabError(f"this machine offered {offered} of {rate / 1e6:.0f}")

@@ -16,13 +16,18 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from tests.lab.foreign import Release
 from tests.lab.namespaces import PATIENCE, Namespace, Process, wait_until
 from tests.lab.topology import Host, Place
 
+# The first release of Debian whose charon knows ML-KEM.
+WITH_ML_KEM = Release("forky")
 _networks = itertools.count(1)
 _CHARON = "/usr/lib/ipsec/charon"
+_CHARON_SYSTEMD = "/usr/sbin/charon-systemd"  # the same daemon, with fewer packages
+# Which of them a release has differs; what is not there is passed over.
 _PLUGINS = (
-    "random nonce aes sha1 sha2 hmac gmp curve25519 kdf x509 pem pkcs1 "
+    "random nonce aes sha1 sha2 hmac gmp curve25519 kdf openssl x509 pem pkcs1 "
     "kernel-libipsec kernel-netlink socket-default vici updown"
 )
 
@@ -55,10 +60,14 @@ class Manner:
                     that moves both to UDP 4500. Else both are told to go there
     liveness_check  seconds of silence after which the client asks whether the other
                     end is alive (RFC 7296 section 2.4); 0 for never
+    proposal        algorithms of the key exchange, as swanctl.conf spells them
+    release         whose charon both ends run; None for the machine's own
     """
 
     behind_nat: bool = False
     liveness_check: int = 0
+    proposal: str = "aes128-sha256-curve25519"
+    release: Release | None = None
 
 
 _PLAIN = Manner()
@@ -104,7 +113,7 @@ def _swanctl_conf(
                 aggressive = {exchange.aggressive}
                 local_addrs = {outer[0]}
                 remote_addrs = {outer[1]}
-                proposals = aes128-sha256-curve25519
+                proposals = {manner.proposal}
                 encap = {"no" if manner.behind_nat else "yes"}
                 mobike = yes
                 dpd_delay = {manner.liveness_check if client_side else 0}
@@ -145,17 +154,22 @@ class _Charon:
         )
 
 
-def _start(stack: contextlib.ExitStack, namespace: Namespace, number: int) -> _Charon:
+def _start(
+    stack: contextlib.ExitStack,
+    namespace: Namespace,
+    number: int,
+    release: Release | None,
+) -> _Charon:
     folder = namespace.folder / f"strongswan-{number}-{namespace.name}"
     folder.mkdir()
     socket = folder / "charon.vici"
     settings = folder / "strongswan.conf"
     settings.write_text(_charon_conf(socket))
+    where = f"STRONGSWAN_CONF={settings}"
     process = stack.enter_context(
-        namespace.running(
-            *("env", f"STRONGSWAN_CONF={settings}", _CHARON),
-            mounts=_MOUNTS,
-        )
+        release.running(namespace, _CHARON_SYSTEMD, environment=(where,))
+        if release
+        else namespace.running("env", where, _CHARON, mounts=_MOUNTS)
     )
     wait_until(socket.exists, f"the control socket of {process.name}")
     return _Charon(namespace, process, socket)
@@ -182,7 +196,7 @@ def tunnel(
             (outside[1], outside[0], (far, near)),
         ):
             own.namespace.ip(f"addr add {inner[0]}/32 dev lo")
-            charon = _start(stack, own.namespace, number)
+            charon = _start(stack, own.namespace, number, manner.release)
             settings = (
                 own.namespace.folder / f"swanctl-{number}-{own.namespace.name}.conf"
             )
