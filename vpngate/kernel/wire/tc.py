@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.kernel.wire.attributes import DUMP, attributes, message, text
+from vpngate.kernel.wire.attributes import DUMP, ECHO, attributes, message, text
 from vpngate.kernel.wire.channel import Channel
 
 # RTM_*
@@ -71,9 +71,11 @@ def ask(kind: int, interface: int, parent: int = 0) -> bytes:
 def kind_at(channel: Channel, interface: int, parent: int) -> str:
     """What stands at a place: ROOT, or CLSACT, where also the older ingress stands.
 
-    Empty where nothing does.
+    Empty where nothing does. Who asks without an echo has the answer announced to
+    everybody else.
     """
-    [answer] = channel.ask([packed(GET_QDISC, 0, Place(interface, parent=parent))])
+    question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
+    [answer] = channel.ask([question])
     if answer is None:
         return ""
     return text(attributes(answer, HEAD.size).get(KIND, b""))
