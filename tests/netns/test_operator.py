@@ -36,6 +36,12 @@ def _ends(tunnel: WireGuard, direction: str) -> tuple[Place, Place]:
     return ends if direction == "upload" else (ends[1], ends[0])
 
 
+def _plain(lab: Lab, direction: str) -> tuple[Place, Place]:
+    """The same ways without a tunnel."""
+    ends = lab.client.at(), lab.stranger.at()
+    return ends if direction == "upload" else (ends[1], ends[0])
+
+
 def _counter(gateway: Namespace, table: str, name: str) -> int:
     """Packets of a named counter; `table` is family and name."""
     text = gateway.run("nft", "list", "counter", *table.split(), name)
@@ -66,7 +72,8 @@ def test_drop_rule_drops_what_it_would_have_dropped(
             big.sent,
         )
         small = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_SMALL)
-        assert small.lost == 0
+        plain = load.run_stream(*_plain(lab, direction), rate=2e6, seconds=1.0)
+        assert (small.lost, plain.lost) == (0, 0)
     before = enforcing.metric("vpngate_throttled_packets_total", direction=direction)
     after_it = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
     assert after_it.lost == 0
@@ -143,9 +150,8 @@ def test_own_marks_are_seen_unchanged_and_lead_nobody_to_the_shaper(
     A plain flow with the same mark, whatever its bits, does not visit the shaper: what
     passes the ifb is what was counted as throttled.
     """
-    plain_ends = lab.client.at(), lab.stranger.at()
     sender, receiver = _ends(tunnel, direction)
-    source, sink = plain_ends if direction == "upload" else plain_ends[::-1]
+    source, sink = _plain(lab, direction)
     with operators.table(lab.gateway, _seen(tunnel.port, setting, _MARKS[setting])):
         before = _passed_ifb(lab.gateway)
         inside = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)

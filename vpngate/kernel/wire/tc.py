@@ -71,8 +71,9 @@ def ask(kind: int, interface: int, parent: int = 0) -> bytes:
 def kind_at(channel: Channel, interface: int, parent: int) -> str:
     """What stands at a place: ROOT, or CLSACT, where also the older ingress stands.
 
-    Empty where nothing does. Who asks without an echo has the answer announced to
-    everybody else.
+    Empty where nothing does. The kernel announces its answer to all who watch traffic
+    control, and sends it to who asks only as an echo: whoever asks for ROOT because of
+    such an announcement goes on asking.
     """
     question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
     [answer] = channel.ask([question])
