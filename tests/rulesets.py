@@ -13,7 +13,6 @@ RULESET = Ruleset(
     interfaces=("lan0", "lan1"),
     subscriber_side=True,
     hook_priority=500,
-    mark=0x40000000,
     enforce=True,
     deadman=30.0,
     rate=5_000_000,

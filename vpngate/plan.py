@@ -19,7 +19,6 @@ _IN_RULES = (
     "interfaces",
     "subscriber_side",
     "hook_priority",
-    "mark",
     "enforce",
     "signatures",
     "nflog_group",
@@ -38,7 +37,6 @@ class Plan:
     swap              whether these are so many that new sets are filled beside the
                       old ones, and rules turned to them at the end
     rules             whether the rules are replaced
-    attach, detach    interfaces that the egress filter comes to and goes from
     build, dismantle  whether the ifb is to be made, or taken away
     rate              whether the classes change their rate
     end_verdicts      whether all verdicts end: nothing would act on them any more,
@@ -48,8 +46,6 @@ class Plan:
     spared: Delta
     swap: bool
     rules: bool
-    attach: tuple[str, ...]
-    detach: tuple[str, ...]
     build: bool
     dismantle: bool
     rate: bool
@@ -63,15 +59,10 @@ def plan(old: Ruleset, new: Ruleset) -> Plan:
             raise ValueError(f"{name} cannot change while the daemon runs")
     spared = old.spared.delta(new.spared)
     swap = len(spared.added) + len(spared.removed) > LARGEST_TRANSACTION
-    before = old.interfaces if old.enforce else ()
-    after = new.interfaces if new.enforce else ()
-    again = old.mark != new.mark
     return Plan(
         spared=spared,
         swap=swap,
         rules=swap or any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
-        attach=tuple(n for n in after if again or n not in before),
-        detach=tuple(n for n in before if n not in after),
         build=new.enforce and not old.enforce,
         dismantle=old.enforce and not new.enforce,
         rate=old.rate != new.rate,

@@ -23,7 +23,6 @@ from vpngate.capture.live.nflog import NflogCapture
 from vpngate.packets import Direction
 
 _ABLE, _NOT = 0, 1
-_BIT = "0x40000000"
 _LOOKED_AGAIN = 6.0  # seconds: the daemon looks for addresses every 5
 
 
@@ -92,8 +91,6 @@ def test_a_gateway_that_is_fit(lab: Lab, settings: Settings) -> None:
     answer = _ask(lab, settings)
     assert (answer.status, answer.grave) == (_ABLE, [])
     comforts = {
-        "act_skbedit": f"filter add dev a0 egress u32 match u32 0 0 action skbedit"
-        f" mark 0/{_BIT}",
         "fq_codel": "qdisc add dev a0 root fq_codel",
     }
     for name, words in comforts.items():
@@ -102,7 +99,7 @@ def test_a_gateway_that_is_fit(lab: Lab, settings: Settings) -> None:
     for where in (
         "kernel: nftables: hook egress",
         "kernel: ifb",
-        "kernel: clsact, cls_bpf, act_mirred",
+        "kernel: nftables: fwd at egress",
         "kernel: upload through the whole data plane",
         "kernel: download through the whole data plane",
         "capture: NFLOG",
@@ -181,7 +178,6 @@ def _rid(family: str) -> str:
     return f"nft delete table {family} own"
 
 
-_MARKED = "uses vpngate's mark bit 0x40000000"
 _CONFLICTS = {
     "later ingress chain": Neighbour(
         *(_late("ingress"), _rid("netdev"), "nftables chain netdev own late"),
@@ -193,7 +189,7 @@ _CONFLICTS = {
     ),
     "later egress chain": Neighbour(
         *(_late("egress"), _rid("netdev"), "nftables chain netdev own late"),
-        *("costs", "sees vpngate's bit"),
+        *("conflict", "throttled packets pass it by"),
     ),
     "egress chain elsewhere": Neighbour(
         _late("egress", device="wan0"),
@@ -205,29 +201,23 @@ _CONFLICTS = {
         "nft delete table netdev vpngate",
         *("nftables table netdev vpngate", "conflict", "is not vpngate's"),
     ),
-    "routing rule": Neighbour(
-        f"ip rule add fwmark {_BIT}/{_BIT} table 8 priority 77",
-        "ip rule del priority 77",
-        *("ip rule 77", "conflict", _MARKED),
-    ),
-    "mark set": Neighbour(
-        *(_rule(f"meta mark set meta mark or {_BIT}"), _rid("inet")),
-        *("nft inet own c handle 2", "conflict", _MARKED),
-    ),
-    "mark of connections": Neighbour(
-        *(_rule(f"ct mark and {_BIT} != 0 accept"), _rid("inet")),
-        *("nft inet own c handle 2", "conflict", _MARKED),
-    ),
-    "qdisc ingress": Neighbour(
-        "tc qdisc add dev lan0 ingress",
-        "tc qdisc del dev lan0 ingress",
-        *("tc qdisc ingress of lan0", "conflict", "refuses to enforce"),
-    ),
     "filter at ingress": Neighbour(
         "tc qdisc add dev lan0 clsact; tc filter add dev lan0 ingress pref 9 u32"
         " match u32 0 0 action mirred egress mirror dev wan0",
         "tc qdisc del dev lan0 clsact",
         *("tc filter u32 pref 9 at ingress of lan0", "costs", "(mirred)"),
+    ),
+    "filter at egress": Neighbour(
+        "tc qdisc add dev lan0 clsact; tc filter add dev lan0 egress pref 9 u32"
+        " match u32 0 0 action mirred egress mirror dev wan0",
+        "tc qdisc del dev lan0 clsact",
+        *("tc filter u32 pref 9 at egress of lan0", "conflict", "is left alone"),
+    ),
+    "filter of the root's queue": Neighbour(
+        "tc qdisc add dev lan0 root handle 1: htb; tc filter add dev lan0 parent 1:"
+        " pref 9 u32 match u32 0 0 action mirred egress mirror dev wan0",
+        "tc qdisc del dev lan0 root",
+        *("tc filter u32 pref 9 at egress of lan0", "conflict", "is left alone"),
     ),
     "ifb of our name": Neighbour(
         *("ip link add ifb-vpngate type ifb", "ip link del ifb-vpngate"),
@@ -280,18 +270,6 @@ def test_what_stands_in_the_way_is_named(
     expected = [] if weight == "costs" else [neighbour.where]
     assert answer.grave == expected
     assert answer.status == (_NOT if expected else _ABLE)
-
-
-def test_a_mark_that_does_not_contain_our_bit_is_nobodys_conflict(
-    lab: Lab, settings: Settings
-) -> None:
-    neighbour = Neighbour(
-        _rule("meta mark 0x7 meta mark set 0x8 ct mark set meta mark"),
-        *(_rid("inet"), "", "", ""),
-    )
-    with _present(lab, neighbour):
-        answer = _ask(lab, settings)
-    assert (answer.status, answer.findings["other rules"][0]) == (_ABLE, "sound")
 
 
 def test_a_group_and_an_address_that_are_taken(lab: Lab, settings: Settings) -> None:

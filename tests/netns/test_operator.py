@@ -4,15 +4,13 @@
 Each for throttled packets too: they come back from the shaper to where they left.
 """
 
-import contextlib
+import json
 import re
-import shlex
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab import load, rates, wireguard
+from tests.lab import load, operators, rates, wireguard
 from tests.lab.daemon import Daemon
 from tests.lab.namespaces import Namespace
 from tests.lab.topology import Lab, Place
@@ -23,6 +21,7 @@ _OWN_RATE = 2e6  # bit/s of the operator's class: slower than ours, so that it s
 _OWN_MARK = 0x7
 _BIG, _SMALL = 1200, 400  # bytes of payload; the rule below drops the big ones
 _BETWEEN = 900  # bytes: an outer packet longer than this carries a big one
+_KEPT_ALIVE = 10  # packets that a tunnel sends by itself in the time of a stream
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +36,10 @@ def _ends(tunnel: WireGuard, direction: str) -> tuple[Place, Place]:
     return ends if direction == "upload" else (ends[1], ends[0])
 
 
-@contextlib.contextmanager
-def _table(gateway: Namespace, text: str) -> Iterator[None]:
-    """A table of the operator's for the length of the block."""
-    family, name = text.split()[1:3]
-    gateway.run("nft", "-f", "-", stdin=text)
-    try:
-        yield
-    finally:
-        gateway.run("nft", "delete", "table", family, name)
+def _plain(lab: Lab, direction: str) -> tuple[Place, Place]:
+    """The same ways without a tunnel."""
+    ends = lab.client.at(), lab.stranger.at()
+    return ends if direction == "upload" else (ends[1], ends[0])
 
 
 def _counter(gateway: Namespace, table: str, name: str) -> int:
@@ -71,14 +65,15 @@ def test_drop_rule_drops_what_it_would_have_dropped(
         }}
     }}"""
     sender, receiver = _ends(tunnel, direction)
-    with _table(lab.gateway, rule):
+    with operators.table(lab.gateway, rule):
         big = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
         assert (big.received, _counter(lab.gateway, "netdev operator", "dropped")) == (
             0,
             big.sent,
         )
         small = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_SMALL)
-        assert small.lost == 0
+        plain = load.run_stream(*_plain(lab, direction), rate=2e6, seconds=1.0)
+        assert (small.lost, plain.lost) == (0, 0)
     before = enforcing.metric("vpngate_throttled_packets_total", direction=direction)
     after_it = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
     assert after_it.lost == 0
@@ -86,100 +81,92 @@ def test_drop_rule_drops_what_it_would_have_dropped(
     assert passed - before >= after_it.sent
 
 
-def _by_mark(mark: int) -> str:
-    """Classic BPF for tc: load the mark, compare all of it, true or false.
-
-    (The kernel of the test machine lacks cls_fw, which does the same.)
-    """
-    load_word, compare, give_back = 0x20, 0x15, 0x06
-    offset = struct.unpack("I", struct.pack("i", -0x1000 + 20))[0]  # SKF_AD_MARK
-    code = (
-        (load_word, 0, 0, offset),
-        (compare, 0, 1, mark),
-        (give_back, 0, 0, 0xFFFFFFFF),
-        (give_back, 0, 0, 0),
-    )
-    return f"{len(code)}," + ",".join(" ".join(map(str, step)) for step in code)
+def _passed_ifb(gateway: Namespace) -> int:
+    """Packets that have left the ifb, whatever class they were in."""
+    [link] = json.loads(gateway.run("ip", "-s", "-j", "link", "show", "ifb-vpngate"))
+    return int(link["stats64"]["tx"]["packets"])
 
 
-@contextlib.contextmanager
-def _own_classes(gateway: Namespace, device: str) -> Iterator[None]:
-    """HTB on `device`: a slow class for the operator's mark, the rest at will."""
-    by_mark = f"bpf bytecode '{_by_mark(_OWN_MARK)}'"
-    rate = f"{_OWN_RATE / 1e6:.0f}mbit"
-    for words in (
-        f"qdisc add dev {device} root handle 1: htb default 20",
-        f"class add dev {device} parent 1: classid 1:10 htb rate {rate}",
-        f"class add dev {device} parent 1: classid 1:20 htb rate 10gbit",
-        f"filter add dev {device} parent 1: protocol all pref 1 {by_mark} flowid 1:10",
-    ):
-        gateway.run("tc", *shlex.split(words))
-    try:
-        yield
-    finally:
-        gateway.run("tc", "qdisc", "del", "dev", device, "root")
-
-
-@pytest.mark.parametrize(
-    ("direction", "device"),
-    [
-        ("upload", "wan1"),
-        pytest.param(
-            "download",
-            "lan0",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="the bit that sends a download to the shaper is still set",
-            ),
-        ),
-    ],
-)
 def test_own_mark_puts_throttled_packets_into_own_class(
-    lab: Lab, tunnel: WireGuard, direction: str, device: str
+    lab: Lab, tunnel: WireGuard
 ) -> None:
-    """A mark set while forwarding, an HTB class chosen by the whole of that mark."""
-    port = "dport" if direction == "upload" else "sport"
+    """A mark set while forwarding, an HTB class chosen by the whole of that mark.
+
+    For downloads see `test_egress_filters.py`.
+    """
     marking = f"""table inet operator {{
         chain own {{
             type filter hook forward priority 0
-            udp {port} {tunnel.port} meta mark set {_OWN_MARK}
+            udp dport {tunnel.port} meta mark set {_OWN_MARK}
         }}
     }}"""
-    sender, receiver = _ends(tunnel, direction)
     with (
-        _table(lab.gateway, marking),
-        _own_classes(lab.gateway, device),
-        load.stream(sender, receiver, rate=_OFFERED),
+        operators.table(lab.gateway, marking),
+        operators.classes(lab.gateway, "wan1", _OWN_MARK, _OWN_RATE),
+        load.stream(tunnel.client, tunnel.server, rate=_OFFERED),
     ):
-        measured = rates.rates_of(lambda: load.classes(lab.gateway, device), _OWN_RATE)
-    assert measured[f"{device} 1:10"] == pytest.approx(_OWN_RATE, rel=rates.TOLERANCE)
+        measured = rates.rates_of(lambda: load.classes(lab.gateway, "wan1"), _OWN_RATE)
+    assert measured["wan1 1:10"] == pytest.approx(_OWN_RATE, rel=rates.TOLERANCE)
+
+
+def _seen(port: int, setting: str, mark: int) -> str:
+    """Marks what carries big datagrams before routing, and counts it after routing."""
+    return f"""table inet operator {{
+        counter throttled {{ }}
+        counter plain {{ }}
+        chain marking {{
+            type filter hook prerouting priority mangle
+            meta l4proto udp udp length > {_BETWEEN} meta mark set {setting}
+        }}
+        chain counting {{
+            type filter hook postrouting priority 0
+            meta mark != {mark} return
+            udp length <= {_BETWEEN} return
+            udp sport {port} counter name throttled return
+            udp dport {port} counter name throttled return
+            meta l4proto udp counter name plain
+        }}
+    }}"""
+
+
+_MARKS = {
+    f"{_OWN_MARK:#x}": _OWN_MARK,
+    "meta mark or 0xc0000000": 0xC0000000,
+    "0xffffffff": 0xFFFFFFFF,
+}
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
-def test_own_marks_are_seen_unchanged(
-    lab: Lab, tunnel: WireGuard, direction: str
+@pytest.mark.parametrize("setting", _MARKS)
+def test_own_marks_are_seen_unchanged_and_lead_nobody_to_the_shaper(
+    lab: Lab,
+    tunnel: WireGuard,
+    direction: str,
+    setting: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    """A mark set before the shaper is the mark that the operator's last rule sees."""
-    port = "dport" if direction == "upload" else "sport"
-    counting = f"""table inet operator {{
-        counter marked {{ }}
-        chain own {{
-            type filter hook postrouting priority 0
-            udp {port} {tunnel.port} udp length > {_BETWEEN} \
-                meta mark {_OWN_MARK} counter name marked
-        }}
-    }}"""
-    marking = f"""table inet marking {{
-        chain own {{
-            type filter hook prerouting priority mangle
-            udp {port} {tunnel.port} meta mark set {_OWN_MARK}
-        }}
-    }}"""
+    """A mark set before the shaper is the mark that the operator's last rule sees.
+
+    A plain flow with the same mark, whatever its bits, does not visit the shaper: what
+    passes the ifb is what was counted as throttled.
+    """
     sender, receiver = _ends(tunnel, direction)
-    with _table(lab.gateway, marking), _table(lab.gateway, counting):
-        sent = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
-        marked = _counter(lab.gateway, "inet operator", "marked")
-    assert (sent.lost, marked) == (0, sent.sent)
+    source, sink = _plain(lab, direction)
+    with operators.table(lab.gateway, _seen(tunnel.port, setting, _MARKS[setting])):
+        before = _passed_ifb(lab.gateway)
+        inside = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
+        between = _passed_ifb(lab.gateway)
+        plain = load.run_stream(source, sink, rate=2e6, seconds=1.0, size=_BIG)
+        after = _passed_ifb(lab.gateway)
+        counted = [
+            _counter(lab.gateway, "inet operator", name)
+            for name in ("throttled", "plain")
+        ]
+    record_property("packets_throttled_plain_and_on_ifb", (counted, after - before))
+    assert (inside.lost, plain.lost) == (0, 0)
+    assert counted == [inside.sent, plain.sent]
+    assert between - before >= inside.sent
+    assert after - between <= _KEPT_ALIVE
 
 
 def test_flush_of_the_ruleset_by_someone_else_changes_nothing(

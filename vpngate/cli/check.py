@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             problems += error.lines
             unreadable = error.exit_status == UnreadableInput.exit_status
     complain(*problems)
+    if found.config is not None:
+        complain(*(f"warning: {line}" for line in found.config.outdated))
     if not found.problems:
         print(f"configuration  {plain(args.config)}: sound")
     for line in summary:

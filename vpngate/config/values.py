@@ -69,16 +69,6 @@ def _share(value: object) -> float:
     return units.parse_share(value if isinstance(value, str) else f"{value}")
 
 
-def _mark(value: object) -> int:
-    try:
-        mark = int(value, 0) if isinstance(value, str) else value
-    except ValueError:
-        mark = None
-    if type(mark) is not int or mark.bit_count() != 1 or not 0 < mark < 2**32:
-        raise ValueError(f"{value!r} is not exactly one bit of 32, like 0x40000000")
-    return mark
-
-
 def _prefix(value: object) -> Any:
     # The standard library parses: netaddr would accept netmasks as well.
     try:
@@ -206,7 +196,6 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 OnceEach = AfterValidator(_once)
 Sorted = AfterValidator(lambda values: tuple(sorted(values)))
 Share = Annotated[float, BeforeValidator(_share)]
-MarkBit = Annotated[int, BeforeValidator(_mark)]
 PrefixValue = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
 InterfaceValue = Annotated[StrictStr, AfterValidator(_interface)]
 TableValue = Annotated[StrictStr, AfterValidator(_table)]

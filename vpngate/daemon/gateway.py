@@ -137,7 +137,7 @@ class Gateway:
             keeper,
             self._metrics,
             self._clock,
-            read_config=self._read_config,
+            read_config=lambda path: logs.told(self._read_config(path)),
             path=self._path,
             look=look,
             delivery=delivery,
@@ -147,7 +147,7 @@ class Gateway:
     def _first_config(self) -> Config:
         config = self._read_config(self._path)
         logs.set_up(config.log.level, config.log.format)
-        return config
+        return logs.told(config)
 
     def _watch_links(self, stack: AsyncExitStack) -> None:
         self._watcher = Watcher()

@@ -6,25 +6,33 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from netaddr import IPNetwork
 
-from vpngate.config import Config, Mode, ReversePath, Side
+from vpngate.config import CaptureSource, Config, Mode, ReversePath, Side
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
 from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.kernel.survey.neighbours import egress_filters
 from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
     without_ipv4_filter,
 )
 from vpngate.kernel.wire.addresses import Held, current_addresses
+from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")
+_FILTERED = "it has tc filters with actions at egress, which throttled packets pass by"
+_FILTERED_REMEDY = (
+    "move what they do into the forward or postrouting chain, or state"
+    " gateway.accept_skipped_filters = true"
+)
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
 # A VRF has ports, like a bridge, but they keep their packets.
 _VRF, _VLAN = "vrf", "vlan"
@@ -76,7 +84,7 @@ def _attached(
     config: Config, links: Mapping[str, Link]
 ) -> tuple[tuple[LeftAlone, ...], tuple[str, ...]]:
     names = matched(config, links)
-    alone = left_alone(config, links, names)
+    alone = left_alone(config, links, names, skipped_filters(config, links, names))
     refused = {one.interface for one in alone}
     return alone, tuple(name for name in names if name not in refused)
 
@@ -131,21 +139,51 @@ def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
 
 
 def left_alone(
-    config: Config, links: Mapping[str, Link], interfaces: Collection[str]
+    config: Config,
+    links: Mapping[str, Link],
+    interfaces: Collection[str],
+    filtered: Collection[str],
 ) -> tuple[LeftAlone, ...]:
-    """Those of the interfaces that are not attached, and what stands on them.
+    """Those of the interfaces that are not attached, and why.
 
     Where the way back to a source is asked for, an interface whose packets belong to
     another one has none to show. And of two that stand on each other only the upper
-    one is attached: packets would be shaped twice.
+    one is attached: packets would be shaped twice. `filtered` are those that have
+    filters which slowed packets would pass by.
     """
     strict = config.gateway.reverse_path is ReversePath.STRICT
-    return tuple(
-        LeftAlone(name, upper)
-        for name in interfaces
-        for upper in [_upper(links, links[name], interfaces, strict=strict)]
-        if upper
-    )
+    found = []
+    for name in interfaces:
+        if upper := _upper(links, links[name], interfaces, strict=strict):
+            what = f"{upper} stands on it and has its packets"
+            found.append(LeftAlone(name, what, _upper_remedy(upper)))
+        elif name in filtered:
+            found.append(LeftAlone(name, _FILTERED, _FILTERED_REMEDY))
+    return tuple(found)
+
+
+def _upper_remedy(upper: str) -> str:
+    return f"name {upper} instead; for a transparent bridge see gateway.reverse_path"
+
+
+def skipped_filters(
+    config: Config, links: Mapping[str, Link], interfaces: Collection[str]
+) -> frozenset[str]:
+    """Those of the interfaces with filters of the operator's that nobody may skip.
+
+    What comes back from an ifb passes by the actions of filters, on its way out, and by
+    nothing else: filters go on choosing classes. None where the operator accepts that,
+    nor where packets are only looked at.
+    """
+    passive = config.capture.source is CaptureSource.MIRROR
+    if passive or config.gateway.accept_skipped_filters:
+        return frozenset()
+    with closing(Channel(ROUTE)) as route:
+        return frozenset(
+            name
+            for name in interfaces
+            if any(one.acts for one in egress_filters(route, links[name].index))
+        )
 
 
 def _upper(

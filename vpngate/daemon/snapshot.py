@@ -32,14 +32,13 @@ class LeftAlone(NamedTuple):
     """An interface that the configuration means and that is not attached."""
 
     interface: str
-    upper: str  # what stands on it, and has its packets
+    what: str
+    remedy: str
 
     @property
     def reason(self) -> str:
         """Why, and what to do."""
-        return (
-            f"{self.upper} stands on it and has its packets; name {self.upper} instead"
-        )
+        return f"{self.what}; {self.remedy}"
 
     def __str__(self) -> str:
         return f"interface {self.interface}: left alone, since {self.reason}"
@@ -144,7 +143,6 @@ class Snapshot:
             interfaces=self.machine.interfaces,
             subscriber_side=gateway.side is Side.SUBSCRIBER,
             hook_priority=gateway.hook_priority,
-            mark=gateway.mark,
             enforce=self.enforcing,
             deadman=gateway.deadman,
             rate=self.config.throttle.rate,

@@ -12,8 +12,6 @@ from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.detour.ifbs import ifb_name
-from vpngate.kernel.detour.redirect import is_ours
-from vpngate.kernel.survey.marks import ALL_BITS, MarkUse
 from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
@@ -35,7 +33,6 @@ class Neighbours:
     daemon       whoever is a running vpngate, if one is
     table_owner  who owns the table of our name, if it has an owner
     group_reader who reads our NFLOG group, if anybody does
-    legacy       tables of iptables-legacy in use: what is in them cannot be seen
     """
 
     matched: tuple[Link, ...] = ()
@@ -45,8 +42,6 @@ class Neighbours:
     tables: tuple[Table, ...] = ()
     queues: tuple[Queue, ...] = ()
     filters: tuple[tuple[HookPoint, Filter], ...] = ()
-    marks: tuple[MarkUse, ...] = ()
-    legacy: tuple[str, ...] = ()
     daemon: Holder | None = None
     table_owner: Holder | None = None
     group_reader: Holder | None = None
@@ -61,15 +56,11 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
         *_group(config, beside),
         *_chains(config, beside),
         *_flowtables(beside),
-        *_queues(beside),
-        *_filters(beside),
-        *_marks(config, beside),
+        *_filters(config, beside),
     ]
     yield from found
     if not found:
-        yield Finding(
-            Weight.SOUND, "other rules", "none stands behind vpngate or uses its mark"
-        )
+        yield Finding(Weight.SOUND, "other rules", "none stands behind vpngate")
 
 
 def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
@@ -150,7 +141,7 @@ def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
         stands = f"{chain.point.name.lower()}, priority {chain.priority}"
         here = _among(matched, chain.devices)
         if here and chain.priority >= config.gateway.hook_priority:
-            yield _later(config, chain, where, f"{stands}, on {few(here)}")
+            yield _later(config, where, f"{stands}, on {few(here)}")
         elif not here and chain.point is HookPoint.EGRESS and chain.devices:
             yield Finding(
                 Weight.COST,
@@ -161,18 +152,15 @@ def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
             )
 
 
-def _later(config: Config, chain: BaseChain, where: str, stands: str) -> Finding:
-    """A chain behind ours: at ingress it misses packets, at egress it sees the mark."""
+def _later(config: Config, where: str, stands: str) -> Finding:
+    """A chain behind ours, which misses what is sent to the ifb."""
     remedy = (
         f"give it a priority below {config.gateway.hook_priority},"
         " or raise gateway.hook_priority"
     )
     what = f"comes after vpngate's ({stands})"
-    if chain.point is HookPoint.INGRESS:
-        cost = "throttled packets pass it by"
-        return Finding(Weight.CONFLICT, where, what, cost, remedy)
-    cost = "it sees vpngate's bit in the marks of throttled packets"
-    return Finding(Weight.COST, where, what, cost, remedy)
+    cost = "throttled packets pass it by"
+    return Finding(Weight.CONFLICT, where, what, cost, remedy)
 
 
 def _flowtables(beside: Neighbours) -> Iterator[Finding]:
@@ -189,75 +177,48 @@ def _flowtables(beside: Neighbours) -> Iterator[Finding]:
             )
 
 
-def _queues(beside: Neighbours) -> Iterator[Finding]:
-    """The older `ingress` stands in the place of clsact, and has no side for egress."""
-    old = {queue.interface for queue in beside.queues if queue.kind == "ingress"}
-    names = [link.name for link in beside.matched if link.index in old]
-    if names:
-        yield Finding(
-            Weight.CONFLICT,
-            f"tc qdisc ingress of {few(names)}",
-            "stands in the place of clsact",
-            "there is no egress to redirect at: the daemon refuses to enforce",
-            "put clsact in its place: tc qdisc del dev INTERFACE ingress; tc qdisc add"
-            " dev INTERFACE clsact; then its filters again",
-        )
-
-
-def _filters(beside: Neighbours) -> Iterator[Finding]:
-    """Filters that are asked before ours, and may end the walk."""
+def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    """Filters that take what vpngate would see, or that what it slows passes by."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
-        if not is_ours(one.handle) and (one.actions or one.kind == "bpf"):
+        takes = one.acts or (side is HookPoint.INGRESS and one.kind == "bpf")
+        if takes:
             key = (side, one.kind, one.preference, one.actions)
-            alike.setdefault(key, {})[beside.names[one.interface]] = None
+            alike.setdefault(key, {})[beside.names.get(one.interface, "a block")] = None
     for (side, kind, preference, kinds), names in alike.items():
-        inward = side is HookPoint.INGRESS
         actions = f" ({', '.join(kinds)})" if kinds else ""
-        yield Finding(
-            Weight.COST,
+        where = (
             f"tc filter {kind} pref {preference} at {side.name.lower()} of"
-            f" {few(list(names))}",
-            f"comes before vpngate's{actions}",
-            "what it takes or redirects is not "
-            + ("seen by vpngate" if inward else "slowed, and keeps the mark bit"),
-            "let it pass on what it need not take",
+            f" {few(list(names))}"
+        )
+        yield (_before if side is HookPoint.INGRESS else _behind)(
+            config, where, actions
         )
 
 
-def _marks(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    bit = config.gateway.mark
-    own = f"nft {_NETDEV} {config.gateway.table} "
-    marks = [use for use in beside.marks if not use.where.startswith(own)]
-    free = _free_bit(marks)
-    alike: dict[str, list[str]] = {}
-    for use in marks:
-        if use.concerns(bit):
-            alike.setdefault(str(use), []).append(use.where)
-    for mark, places in alike.items():
-        yield Finding(
-            Weight.CONFLICT,
-            few(places),
-            f"uses vpngate's mark bit {bit:#x} (mark {mark})",
-            "packets of others would take vpngate's detour, and lose the bit",
-            f'set gateway.mark = "{free:#x}"' if free else "free a bit for vpngate",
-        )
-    if beside.legacy:
-        yield Finding(
-            Weight.UNKNOWN,
-            f"iptables-legacy {', '.join(beside.legacy)}",
-            "its rules cannot be read here",
-            f"whether they use the mark bit {bit:#x} is not known",
-            "see `iptables-legacy-save | grep -i mark`",
-        )
+def _before(_config: Config, where: str, actions: str) -> Finding:
+    return Finding(
+        Weight.COST,
+        where,
+        f"comes before vpngate's chains{actions}",
+        "what it takes or redirects is not seen by vpngate",
+        "let it pass on what it need not take",
+    )
 
 
-def _free_bit(marks: Iterable[MarkUse]) -> int:
-    """The highest bit that nothing found uses; 0 if there is none."""
-    used = 0
-    for use in marks:
-        used |= use.value | (use.mask if use.mask != ALL_BITS else 0)
-    return next((1 << n for n in range(31, -1, -1) if not used >> n & 1), 0)
+def _behind(config: Config, where: str, actions: str) -> Finding:
+    what = f"comes after vpngate's chains{actions}"
+    if config.gateway.accept_skipped_filters:
+        cost = "throttled packets pass it by, as gateway.accept_skipped_filters has it"
+        return Finding(Weight.COST, where, what, cost, "")
+    return Finding(
+        Weight.CONFLICT,
+        where,
+        what,
+        "throttled packets would pass it by: the interface is left alone",
+        "move what it does into the forward or postrouting chain, or state"
+        " gateway.accept_skipped_filters = true",
+    )
 
 
 def _among(names: Collection[str], devices: Iterable[str]) -> list[str]:

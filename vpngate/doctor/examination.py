@@ -51,7 +51,6 @@ from vpngate.doctor.surroundings import (
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel.detour.ifbs import ifb_name
 from vpngate.kernel.survey import namespace, neighbours, trial
-from vpngate.kernel.survey.marks import mark_uses
 from vpngate.kernel.survey.namespace import Wire
 from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
@@ -230,10 +229,8 @@ def _neighbours(
                 (side, one)
                 for name in names
                 for side in HookPoint
-                for one in neighbours.filters(route, links[name].index, side)
+                for one in neighbours.asked(route, links[name].index, side)
             ),
-            marks=tuple(mark_uses(nftables, route, by_index)),
-            legacy=host.legacy_tables(),
             table_owner=_owner(config),
             group_reader=holders.of_group(config.capture.nflog_group),
             names=by_index,

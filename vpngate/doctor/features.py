@@ -56,6 +56,7 @@ FEATURES: Mapping[Feature, Known] = {
         Need.ALL, "nf_tables of Linux 5.16 or later, with CONFIG_NETFILTER_EGRESS"
     ),
     Feature.FORWARD: Known(Need.ENFORCING, "nft_fwd_netdev"),
+    Feature.FORWARD_OUT: Known(Need.ENFORCING, "nft_fwd_netdev of Linux 5.17 or later"),
     Feature.COPY: Known(Need.ALL, "nft_log and nfnetlink_log"),
     Feature.REVERSE_PATH: Known(
         Need.ALL,
@@ -67,15 +68,6 @@ FEATURES: Mapping[Feature, Known] = {
     Feature.DYNAMIC: Known(Need.ALL, "nf_tables, with nft_limit"),
     Feature.IFB: Known(Need.ENFORCING, "ifb"),
     Feature.HTB: Known(Need.ENFORCING, "sch_htb"),
-    Feature.REDIRECT: Known(
-        Need.ENFORCING, "sch_ingress, cls_bpf and act_mirred", "downloads pass unslowed"
-    ),
-    Feature.SKBEDIT: Known(
-        Need.COMFORT,
-        "act_skbedit",
-        "throttled downloads keep the mark bit behind the detour: compare marks under"
-        " a mask",
-    ),
     Feature.FQ_CODEL: Known(
         Need.COMFORT,
         "sch_fq_codel",

@@ -167,19 +167,6 @@ def is_loadable(module: str) -> bool:
     return not is_loaded and f"/{module}.ko" in known
 
 
-def legacy_tables() -> tuple[str, ...]:
-    """The tables that iptables-legacy has in use."""
-    names = []
-    for listed in ("ip_tables_names", "ip6_tables_names"):
-        try:
-            lines = (_PROC / "self" / "net" / listed).read_text().split()
-        except OSError:
-            continue
-        prefix = "" if listed.startswith("ip_") else "ipv6 "
-        names += [prefix + name for name in lines]
-    return tuple(names)
-
-
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

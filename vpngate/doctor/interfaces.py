@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from vpngate.config import Config
-from vpngate.daemon.machine import forgeable, is_glob, left_alone
+from vpngate.daemon.machine import forgeable, is_glob, left_alone, skipped_filters
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 
@@ -39,18 +39,13 @@ def judge_interfaces(
             "the daemon does not start",
             problem.remedy,
         )
-    alone = dict(left_alone(config, links, matched))
+    filtered = skipped_filters(config, links, matched)
+    alone = {one.interface: one for one in left_alone(config, links, matched, filtered)}
     alike: dict[Finding, list[str]] = {}
     for name in matched:
-        if upper := alone.get(name):
-            found = Finding(
-                Weight.COST,
-                "interface",
-                f"{upper} stands on it and has its packets",
-                "nothing is seen there",
-                f"name {upper} instead; for a transparent bridge see"
-                " gateway.reverse_path",
-            )
+        if one := alone.get(name):
+            cost = "it is left alone: nothing is seen there"
+            found = Finding(Weight.COST, "interface", one.what, cost, one.remedy)
             alike.setdefault(found, []).append(name)
             continue
         alike.setdefault(_judge(links[name]), []).append(name)

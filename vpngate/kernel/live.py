@@ -89,7 +89,7 @@ class LiveDataPlane:
             except BaseException as error:
                 self._doubted |= isinstance(error, Unanswered)
                 await self._give_up(self._steps.abandon, ruleset, planned)
-                self._repair_wanted.set()  # filters may look for the new mark
+                self._repair_wanted.set()
                 raise
             await self._conclude(planned)
             await self._read_back(planned)

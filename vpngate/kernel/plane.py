@@ -13,7 +13,7 @@ from typing import Protocol
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 
-REPAIRS = ("ifb", "filter", "hook", "spared")
+REPAIRS = ("ifb", "hook", "spared")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The steps of a change that more than one part has a share in, in their order.
 
-Knows what may come before what when table, ifb, filters and verdicts are put up,
-changed, mended and taken down; does not know threads or waiting. What concerns one
+Knows what may come before what when table, ifb and verdicts are put up, changed,
+mended and taken down; does not know threads or waiting. What concerns one
 part alone is asked of that part.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.attached import Attached
 from vpngate.kernel.detour.ifbs import Shaper, free_major
-from vpngate.kernel.detour.redirect import Redirect
 from vpngate.kernel.detour.throttled import Throttled, ends_among
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
-from vpngate.kernel.wire.links import (
-    Announcement,
-    Link,
-    What,
-    current_links,
-    require,
-)
+from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
@@ -51,13 +43,13 @@ class Steps:
     switch: Switch
     spared: SparedSets
     shaper: Shaper
-    attached: Attached
     throttled: Throttled
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
         self._taken = False
+        self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
@@ -72,22 +64,24 @@ class Steps:
         self.spared = SparedSets(self.table, ruleset.spared)
         self.shaper = Shaper(ruleset.table, self._route, route)
         self.shaper.major = free_major(self._route)
-        self.attached = Attached(Redirect(route))
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.table.create(ruleset)
         self._taken = True
         self.spared.create()
-        # A killed predecessor leaves these; its table went with it.
+        # A killed predecessor leaves it; its table went with it.
         self.shaper.remove()
-        self.attached.detach_all()
 
     def install(self, ruleset: Ruleset) -> None:
-        """Put up ifb and filters, then the rules that use them."""
+        """Put up rules that observe, then the ifb, and rules that use it.
+
+        One after the other, so that what a kernel lacks is told for what it is.
+        """
+        observing = self._composed(replace(ruleset, enforce=False))
+        self.table.introduce(self.table.new_rules(observing))
         if ruleset.enforce:
             self.shaper.build(ruleset.rate)
-            self._attach(ruleset, ruleset.interfaces)
-        table = self._composed(ruleset)
-        self.table.introduce(self.table.new_rules(table))
+            rules = self.table.new_rules(self._composed(ruleset))
+            self.table.introduce_slowing(rules)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
@@ -95,7 +89,6 @@ class Steps:
         if planned.build:
             self.shaper.build(ruleset.rate)
             self.throttled.rebuilt()
-        self._attach(ruleset, planned.attach)
         if planned.swap:
             self.spared.begin_anew()
 
@@ -117,7 +110,10 @@ class Steps:
             changes += self.table.new_rules(self._composed(ruleset, generation))
         if planned.swap:
             changes += self.spared.removal()
-        self.table.commit(changes)
+        if planned.build:
+            self.table.introduce_slowing(changes)
+        else:
+            self.table.commit(changes)
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
@@ -129,7 +125,6 @@ class Steps:
         """Take down what nothing uses any more."""
         if planned.rate and not planned.dismantle:
             self.throttled.classes.change_rate(self.ruleset.rate)
-        self.attached.detach(planned.detach)
         if planned.dismantle:
             self._drain()
             self.throttled.dismantled()
@@ -139,8 +134,6 @@ class Steps:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
-        before = self.ruleset.interfaces if self.ruleset.enforce else ()
-        self.attached.detach(name for name in planned.attach if name not in before)
         if planned.build:
             self.throttled.dismantled()
             self.shaper.remove()
@@ -170,7 +163,8 @@ class Steps:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or news.index == self.shaper.index:
             return True
-        return self.attached.concerns(news)
+        known = self._hooked.get(news.link.name) if news.link is not None else None
+        return news.what is What.LINK and known not in (None, news.index)
 
     def endangers(self, news: Announcement) -> bool:
         """Whether packets forwarded to the ifb are lost from now; from any thread."""
@@ -180,31 +174,26 @@ class Steps:
         return news.what is What.LINK_GONE or (news.what is What.LINK and down)
 
     def repair(self) -> list[str]:
-        """Compare ifb, filters and hooks, mend what differs; labels of what did."""
+        """Compare ifb and hooks, mend what differs; labels of what did."""
         repaired = []
         if self.ruleset.enforce and not self.shaper.exists():
             self.switch.break_off()
             self.shaper.build(self.ruleset.rate)
             self.throttled.rebuilt()
             repaired.append("ifb")
-        links = current_links()
-        present = {n: links[n] for n in self.ruleset.interfaces if n in links}
-        if self.ruleset.enforce and self._reattach(present) and not repaired:
-            repaired.append("filter")
-        if repaired == ["ifb"] or not self._is_hooked(present):
+        if repaired or not self._is_hooked():
             table = self._composed(self.ruleset)
             self.table.commit(self.table.new_rules(table))
-            if not repaired:
-                repaired.append("hook")
+            repaired = repaired or ["hook"]
         self.switch.mended(wanted=self.ruleset.enforce)
         return repaired
 
     def close(self) -> None:
-        """Disarm, then filters, table, what waits, ifb; each whatever else failed."""
+        """Disarm, then table, what waits, ifb; each whatever else failed."""
         steps: list[Callable[[], None]] = []
         if self._taken:
-            steps += [self.switch.disarm, self.attached.detach_all]
-            steps += [self.table.destroy, self._drain, self.shaper.remove]
+            steps += [self.switch.disarm, self.table.destroy]
+            steps += [self._drain, self.shaper.remove]
         steps += [channel.close for channel in self._channels]
         if self._route is not None:
             steps.append(self._route.close)
@@ -225,21 +214,19 @@ class Steps:
 
     def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
         """The table, hooked to those interfaces that are there at this moment."""
-        links = current_links()
-        present = tuple(name for name in ruleset.interfaces if name in links)
-        there = replace(ruleset, interfaces=present)
+        self._hooked = self._present(ruleset)
+        there = replace(ruleset, interfaces=tuple(self._hooked))
         return compose(there, self.shaper.index, generation or self.spared.asked)
 
-    def _attach(self, ruleset: Ruleset, interfaces: Sequence[str]) -> None:
-        self.attached.attach(interfaces, ruleset.mark, self.shaper.index)
+    def _is_hooked(self) -> bool:
+        """Whether the rules see all interfaces that are there.
 
-    def _reattach(self, present: Mapping[str, Link]) -> bool:
-        """Attach the filters that are not what they should be; whether any was not."""
-        mark, device = self.ruleset.mark, self.shaper.index
-        loose = self.attached.loose(present, mark, device)
-        self._attach(self.ruleset, loose)
-        return bool(loose)
-
-    def _is_hooked(self, interfaces: Iterable[str]) -> bool:
+        One that came back under its name Linux hooks by itself, since 6.16.
+        """
+        self._hooked = self._present(self.ruleset)
         hooked = self.table.hooked_interfaces()
-        return all(set(interfaces) <= devices for devices in hooked)
+        return all(self._hooked.keys() <= devices for devices in hooked)
+
+    def _present(self, ruleset: Ruleset) -> dict[str, int]:
+        links = current_links()
+        return {name: links[name].index for name in ruleset.interfaces if name in links}

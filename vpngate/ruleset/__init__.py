@@ -15,7 +15,7 @@ from vpngate.signatures import Signature
 
 @dataclass(frozen=True)
 class Ruleset:
-    """Everything that decides the content of the table, the ifb and the filters.
+    """Everything that decides the content of the table and the ifb.
 
     interfaces are the names that exist now (globs already resolved); `enforce` is
     False in observe mode: then nothing but the copying of handshakes is installed.
@@ -25,7 +25,6 @@ class Ruleset:
     interfaces: tuple[str, ...]
     subscriber_side: bool  # False: the interfaces face the uplink, directions swap
     hook_priority: int
-    mark: int
     enforce: bool
     deadman: float  # seconds
     rate: int  # bit/s, a bucket and direction

@@ -55,12 +55,11 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
     for direction in Direction:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
-            detour = throttling.Detour(point, device, ruleset.mark)
             carriers = ruleset.carriers
             yield from throttling.throttle_chains(
                 direction,
                 carriers,
-                detour,
+                device,
                 generation,
                 watching=partial(copying.watching_lines, ruleset),
             )

@@ -7,11 +7,9 @@ anything that changes a packet; does not know how packets earn a verdict.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from vpngate.expressions import (
-    Bitwise,
     Compare,
     CompareOp,
     DynamicSet,
@@ -25,7 +23,7 @@ from vpngate.expressions import (
     SetMeta,
     SetOperation,
 )
-from vpngate.packets import Direction, Family, HookPoint
+from vpngate.packets import Direction, Family
 from vpngate.recognition import Carrier
 from vpngate.ruleset import matching, names
 from vpngate.ruleset.table import (
@@ -43,18 +41,6 @@ LONGEST_IDLE = 600.0
 
 _HOST_ORDER = sys.byteorder
 _NO_CLASS = bytes(4)
-
-
-@dataclass(frozen=True, slots=True)
-class Detour:
-    """How throttled packets get to the ifb from a hook.
-
-    device is the ifb's index, mark the one bit that the egress filter waits for.
-    """
-
-    point: HookPoint
-    device: int
-    mark: int
 
 
 def armed_set(deadman: float) -> Set:
@@ -131,14 +117,16 @@ def verdict_chains(
 def throttle_chains(
     direction: Direction,
     carriers: Sequence[Carrier],
-    detour: Detour,
+    device: int,
     generation: int,
     *,
     watching: Callable[[Family], Iterable[Line]],
 ) -> Iterator[Chain]:
     """What happens to a packet whose flow has a verdict.
 
-    `watching` gives lines that look at it before it is slowed, and change nothing.
+    `device` is the index of the ifb that it goes to, from either hook: the ifb hands it
+    back behind the hook that it came from. `watching` gives lines that look at it
+    before it is slowed, and change nothing.
     """
     for family in Family:
         yield Chain(
@@ -156,7 +144,7 @@ def throttle_chains(
                 *watching(family),
                 *(
                     Line(
-                        _slow(direction, family, carrier, detour),
+                        _slow(direction, family, carrier, device),
                         f"slow {carrier.transport.label}; its verdict lives on",
                     )
                     for carrier in carriers
@@ -181,9 +169,7 @@ def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
         )
 
 
-def _slow(
-    direction: Direction, family: Family, carrier: Carrier, detour: Detour
-) -> Rule:
+def _slow(direction: Direction, family: Family, carrier: Carrier, device: int) -> Rule:
     """Refresh, count, and last of all touch the packet and send it off."""
     verdicts = names.verdict_map(direction, family, carrier.transport)
     return (
@@ -193,7 +179,8 @@ def _slow(
         Lookup(verdicts, matching.KEY, matching.VALUE),
         NamedCounter(names.throttled_counter(direction)),
         SetMeta(MetaKey.PRIORITY, matching.VALUE),
-        *_depart(detour),
+        Immediate(device.to_bytes(4, _HOST_ORDER)),
+        Forward(),
     )
 
 
@@ -207,20 +194,4 @@ def _refresh(verdicts: str) -> Rule:
     return (
         Immediate(_NO_CLASS, matching.VALUE),
         DynamicSet(verdicts, SetOperation.UPDATE, matching.KEY, matching.VALUE),
-    )
-
-
-def _depart(detour: Detour) -> Rule:
-    """To the ifb: at ingress forwarded, at egress by the mark that a filter awaits.
-
-    A packet forwarded at egress would come back to ingress and go round.
-    """
-    if detour.point is HookPoint.INGRESS:
-        return Immediate(detour.device.to_bytes(4, _HOST_ORDER)), Forward()
-    others = (0xFFFFFFFF & ~detour.mark).to_bytes(4, _HOST_ORDER)
-    return (
-        Meta(MetaKey.MARK),
-        Bitwise(others, detour.mark.to_bytes(4, _HOST_ORDER)),
-        SetMeta(MetaKey.MARK),
-        matching.ACCEPT,
     )

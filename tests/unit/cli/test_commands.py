@@ -80,6 +80,15 @@ def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
     ], "check touches nothing"
 
 
+def test_check_warns_of_the_mark_of_earlier_versions(run: Run, config: Path) -> None:
+    text = config.read_text().replace("[gateway]", '[gateway]\nmark = "0x40000000"')
+    config.write_text(text)
+    status, _, err = run("check", "--config", config)
+    assert status == 0
+    [line] = err
+    assert line.startswith("warning: gateway.mark: ")
+
+
 def test_check_tells_everything_at_once(run: Run, config: Path, registry: Path) -> None:
     config.write_text(config.read_text() + '[throttle]\nrate = "1kbit"\n[lgo]\n')
     registry.write_text(

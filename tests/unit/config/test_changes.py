@@ -49,7 +49,6 @@ def test_warm(text: str, key: str) -> None:
     ("text", "key"),
     [
         ('side = "uplink"', "gateway.side"),
-        ('mark = "0x1"', "gateway.mark"),
         ('table = "other"', "gateway.table"),
         ("hook_priority = 1", "gateway.hook_priority"),
         ('[capture]\nsource = "mirror"', "capture.source"),

@@ -202,9 +202,9 @@ def test_warm_keys_are_taken(desk: Desk) -> None:
 def test_cold_keys_are_refused_each_by_name(desk: Desk) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
-        desk.write(gateway='mark = "0x8000"\ntable = "other"', rest="")
+        desk.write(gateway='hook_priority = 7\ntable = "other"', rest="")
         text = await desk.refused(InvalidConfig)
-        assert f"{desk.config}: gateway.mark" in text
+        assert f"{desk.config}: gateway.hook_priority" in text
         assert f"{desk.config}: gateway.table" in text
         assert gatehouse.metric("config_last_reload_successful") == 0
 

@@ -9,7 +9,6 @@ from tests.unit.doctor.settings import config
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
-from vpngate.kernel.survey.marks import ALL_BITS, MarkUse
 from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, Table
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
@@ -21,7 +20,6 @@ ALONE = Neighbours(matched=(LAN0,), names={2: "lan0", 3: "wan0"})
 DAEMON, OTHER = Holder(100, "vpngate"), Holder(200, "ulogd")
 OURS = Table("netdev", "vpngate", 1)
 IFB = Link(9, "ifb-vpngate", up=True, hardware=1, kind="ifb")
-BIT = CONFIG.gateway.mark
 
 
 def judged(beside: Neighbours) -> list[Finding]:
@@ -116,7 +114,7 @@ def chain(
         (chain(HookPoint.INGRESS, 501, "lan*", table="vpngate"), Weight.SOUND),
         (chain(HookPoint.INGRESS, 501, "wan0"), Weight.SOUND),
         (chain(HookPoint.INGRESS, 501, "wan*"), Weight.SOUND),
-        (chain(HookPoint.EGRESS, 501, "lan0"), Weight.COST),
+        (chain(HookPoint.EGRESS, 501, "lan0"), Weight.CONFLICT),
         (chain(HookPoint.EGRESS, 0, "lan0"), Weight.SOUND),
         (chain(HookPoint.EGRESS, 0, "wan0"), Weight.COST),
         (chain(HookPoint.EGRESS, 0), Weight.SOUND),
@@ -145,75 +143,29 @@ def test_flowtables(devices: tuple[str, ...], weight: Weight) -> None:
 
 
 @pytest.mark.parametrize(
-    ("queue", "weight"),
-    [
-        (Queue(2, "ingress", 0xFFFF0000, 0xFFFFFFF1), Weight.CONFLICT),
-        (Queue(2, "clsact", 0xFFFF0000, 0xFFFFFFF1), Weight.SOUND),
-        (Queue(3, "ingress", 0xFFFF0000, 0xFFFFFFF1), Weight.SOUND),
-        (Queue(2, "htb", 0x10000, 0xFFFFFFFF), Weight.SOUND),
-    ],
-)
-def test_queueing_disciplines(queue: Queue, weight: Weight) -> None:
-    assert weighed(replace(ALONE, queues=(queue,))) == [weight]
-
-
-@pytest.mark.parametrize(
     ("side", "one", "words"),
     [
-        (HookPoint.EGRESS, Filter(2, 0, 0xFFFF, "bpf", 0x76670001, ("mirred",)), ""),
-        (HookPoint.EGRESS, Filter(2, 0, 0xFFFF, "bpf", 0x76670002, ("mirred",)), ""),
-        (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000000), ""),
-        (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800, ("gact",)), "slowed"),
-        (HookPoint.EGRESS, Filter(2, 0, 1, "bpf", 1), "slowed"),
+        (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800, ("gact",)), "left alone"),
+        (HookPoint.EGRESS, Filter(2, 0, 1, "novel", 1), "left alone"),
+        (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800), ""),
+        (HookPoint.EGRESS, Filter(2, 0, 1, "bpf", 1), ""),
+        (HookPoint.INGRESS, Filter(2, 0, 1, "bpf", 1), "seen by vpngate"),
         (HookPoint.INGRESS, Filter(2, 0, 1, "u32", 1, ("mirred",)), "seen by vpngate"),
+        (HookPoint.INGRESS, Filter(2, 0, 1, "u32", 1), ""),
     ],
 )
-def test_filters_before_ours(side: HookPoint, one: Filter, words: str) -> None:
+def test_filters(side: HookPoint, one: Filter, words: str) -> None:
     (finding,) = judged(replace(ALONE, filters=((side, one), (side, one))))
-    assert finding.weight is (Weight.COST if words else Weight.SOUND)
+    weight = Weight.CONFLICT if side is HookPoint.EGRESS else Weight.COST
+    assert finding.weight is (weight if words else Weight.SOUND)
     assert words in finding.cost
     if words:
         assert f"pref 1 at {side.name.lower()} of lan0" in finding.where
 
 
-@pytest.mark.parametrize(
-    ("use", "weight"),
-    [
-        (MarkUse("ip rule 1", BIT, ALL_BITS), Weight.CONFLICT),
-        (MarkUse("ip rule 1", 0, BIT), Weight.CONFLICT),
-        (MarkUse("ip rule 1", 0x7, ALL_BITS), Weight.SOUND),
-        (MarkUse("ip rule 1", 0x7, 0xFF), Weight.SOUND),
-        (MarkUse("nft netdev vpngate egress handle 1", BIT, BIT), Weight.SOUND),
-        (MarkUse("nft netdev vpngate2 egress handle 1", BIT, BIT), Weight.CONFLICT),
-    ],
-)
-def test_marks(use: MarkUse, weight: Weight) -> None:
-    (finding,) = judged(replace(ALONE, marks=(use,)))
-    assert finding.weight is weight
-    if weight is Weight.CONFLICT:
-        assert finding.where == use.where
-
-
-def test_rules_that_use_the_same_mark_are_one_line() -> None:
-    marks = tuple(MarkUse(f"rule {n}", BIT, BIT) for n in range(6))
-    (finding,) = judged(replace(ALONE, marks=marks))
-    assert finding.where == "rule 0, rule 1, rule 2, rule 3 and 2 more"
-
-
-def test_the_remedy_names_a_bit_that_is_free() -> None:
-    marks = (
-        MarkUse("a", 0, 0xF0000000),
-        MarkUse("b", 0x08000000, ALL_BITS),
-        MarkUse("c", 0x1, ALL_BITS),
-    )
-    (finding,) = judged(replace(ALONE, marks=marks))
-    assert 'gateway.mark = "0x4000000"' in finding.remedy
-    everything = (MarkUse("a", BIT, 0xFFFFFFF0), MarkUse("b", 0xF, ALL_BITS))
-    (finding,) = judged(replace(ALONE, marks=everything))
-    assert finding.remedy == "free a bit for vpngate"
-
-
-def test_rules_that_cannot_be_read() -> None:
-    (finding,) = judged(replace(ALONE, legacy=("mangle", "ipv6 filter")))
-    assert finding.weight is Weight.UNKNOWN
-    assert finding.where == "iptables-legacy mangle, ipv6 filter"
+def test_filters_that_may_be_skipped_cost_something() -> None:
+    accepting = config(gateway='interfaces = ["lan0"]\naccept_skipped_filters = true')
+    one = (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800, ("gact",)))
+    (finding,) = judge_neighbours(accepting, replace(ALONE, filters=(one,)))
+    assert finding.weight is Weight.COST
+    assert "pass it by" in finding.cost

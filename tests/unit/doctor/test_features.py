@@ -55,7 +55,7 @@ def test_a_feature_that_is_there_and_one_that_is_not(feature: Feature) -> None:
 
 def test_what_is_degraded_only() -> None:
     degraded = {f for f, known in FEATURES.items() if known.need is Need.COMFORT}
-    assert degraded == {Feature.SKBEDIT, Feature.FQ_CODEL}
+    assert degraded == {Feature.FQ_CODEL}
 
 
 def test_packets_that_arrived_and_packets_that_did_not() -> None:

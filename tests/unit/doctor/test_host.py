@@ -102,12 +102,11 @@ def test_the_clock_and_ports_are_told_of() -> None:
     assert 0 <= host.first_free_port() <= 65536
 
 
-def test_modules_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With lists of our own: whether there are modules depends on the machine."""
     monkeypatch.setattr(host, "_MODULES", tmp_path)
     monkeypatch.setattr(host, "_PROC", tmp_path)
     assert not host.is_loadable("ifb")
-    assert host.legacy_tables() == ()
     assert host.first_free_port() == 1024
     folder = tmp_path / os.uname().release
     folder.mkdir()
@@ -117,7 +116,3 @@ def test_modules_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not host.is_loadable("sch_htb")
     (tmp_path / "modules").write_text("ifb 1 2\n")
     assert not host.is_loadable("ifb")
-    (tmp_path / "self/net").mkdir(parents=True)
-    (tmp_path / "self/net/ip_tables_names").write_text("mangle\nfilter\n")
-    (tmp_path / "self/net/ip6_tables_names").write_text("raw\n")
-    assert host.legacy_tables() == ("mangle", "filter", "ipv6 raw")

@@ -86,7 +86,7 @@ def moved() -> Metrics:
     metrics.lost("enobufs", 2)
     metrics.verdict_in_kernel(0.004)
     metrics.in_sync(True)
-    metrics.repaired("filter")
+    metrics.repaired("hook")
     metrics.armed(True)
     metrics.interfaces(3, 1)
     metrics.halted("errors")
@@ -151,7 +151,7 @@ def test_what_happened_is_counted() -> None:
         'vpngate_verdict_latency_seconds_bucket{le="0.0025"}': 0,
         'vpngate_verdict_latency_seconds_bucket{le="0.005"}': 1,
         "vpngate_kernel_in_sync": 1,
-        'vpngate_kernel_repairs_total{what="filter"}': 1,
+        'vpngate_kernel_repairs_total{what="hook"}': 1,
         "vpngate_deadman_armed": 1,
         'vpngate_halts_total{reason="errors"}': 1,
         'vpngate_throttled_packets_total{direction="upload"}': 7,

@@ -17,7 +17,6 @@ def test_nothing_changes() -> None:
     flags = (steps.rules, steps.swap, steps.build, steps.dismantle, steps.rate)
     assert not any(flags)
     assert not steps.end_verdicts
-    assert steps.attach == steps.detach == ()
 
 
 def test_registry_alone_is_a_delta_without_rules() -> None:
@@ -38,11 +37,6 @@ def test_large_change_swaps_sets_and_rules() -> None:
 def test_interfaces_come_and_go() -> None:
     steps = plan(OLD, replace(OLD, interfaces=("lan1", "lan2")))
     assert steps.rules
-    assert (steps.attach, steps.detach) == (("lan2",), ("lan0",))
-
-
-def test_another_mark_attaches_all_filters_again() -> None:
-    assert plan(OLD, replace(OLD, mark=0x20000000)).attach == OLD.interfaces
 
 
 def test_observing_takes_everything_down_and_enforcing_puts_it_up() -> None:
@@ -50,10 +44,8 @@ def test_observing_takes_everything_down_and_enforcing_puts_it_up() -> None:
     down, up = plan(OLD, observing), plan(observing, OLD)
     assert down.dismantle
     assert down.end_verdicts
-    assert (down.detach, down.attach) == (OLD.interfaces, ())
     assert up.build
     assert not up.end_verdicts
-    assert up.attach == OLD.interfaces
 
 
 def test_rate_and_side() -> None:

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,11 @@ from vpngate.expressions import (
     ChainVerdict,
     DynamicSet,
     Forward,
+    Immediate,
     Limit,
     LogPacket,
     Lookup,
+    Meta,
     MetaKey,
     NamedCounter,
     ReversePathCheck,
@@ -109,21 +112,23 @@ def test_promise_comes_before_anything_touches_a_packet(
     assert len(lines) == 3 + 1 + 4
 
 
-def test_ingress_forwards_and_egress_marks() -> None:
-    for subscriber_side in (True, False):
-        ruleset = replace(RULESET, subscriber_side=subscriber_side)
-        table = compose(ruleset, device=7, generation=1)
-        for direction in Direction:
-            lines = chain(table, names.throttle(direction, Family.IPV4)).lines[4:]
-            ingress = hook_of(direction, ruleset) is HookPoint.INGRESS
-            for line in lines:
-                forwards = any(isinstance(step, Forward) for step in line.rule)
-                marks = any(
-                    isinstance(step, SetMeta) and step.key is MetaKey.MARK
-                    for step in line.rule
-                )
-                assert (forwards, marks) == (ingress, not ingress)
+def test_both_directions_are_forwarded_to_the_ifb_and_no_mark_is_read_or_set() -> None:
+    table = compose(RULESET, device=7, generation=1)
+    for direction in Direction:
+        for line in chain(table, names.throttle(direction, Family.IPV4)).lines[4:]:
+            assert line.rule[-2:] == (
+                Immediate((7).to_bytes(4, sys.byteorder)),
+                Forward(),
+            )
+    steps = [step for one in table.chains for line in one.lines for step in line.rule]
+    keys = {step.key for step in steps if isinstance(step, Meta | SetMeta)}
+    assert MetaKey.MARK not in keys
+
+
+def test_the_directions_swap_with_the_side() -> None:
     assert hook_of(Direction.UPLOAD, RULESET) is HookPoint.INGRESS
+    uplink = replace(RULESET, subscriber_side=False)
+    assert hook_of(Direction.UPLOAD, uplink) is HookPoint.EGRESS
 
 
 def test_observe_mode_only_copies() -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from vpngate.config import Config
 from vpngate.plaintext import plain
 
 _LONGEST = 8000  # characters: a traceback, on one line
@@ -24,6 +25,16 @@ _PRIORITIES = {
     logging.ERROR: 3,
     logging.CRITICAL: 2,
 }
+
+
+_log = logging.getLogger(__name__)
+
+
+def told(config: Config) -> Config:
+    """The configuration, once it is logged what of it is outdated."""
+    for line in config.outdated:
+        _log.warning("%s", line)
+    return config
 
 
 class TextFormatter(logging.Formatter):

@@ -3,7 +3,7 @@
 
 Knows base chains at the hooks of interfaces, flowtables, tables, queueing disciplines
 and filters, as plain data; changes nothing, and does not know what any of it means
-for us. Marks are read apart (`marks.py`).
+for us.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,8 +18,10 @@ _SIDES = {
     HookPoint.INGRESS: tc.CLSACT_INGRESS,
     HookPoint.EGRESS: tc.CLSACT_EGRESS,
 }
-# Where a classifier keeps its actions: TCA_BPF_ACT, TCA_U32_ACT, ...
+# Where a classifier keeps its actions (TCA_BPF_ACT, TCA_U32_ACT, ...), and the one that
+# it had before there were actions (TCA_BPF_POLICE, ...).
 _ACTIONS = {"bpf": 1, "matchall": 2, "basic": 3, "flower": 3, "fw": 4, "u32": 7}
+_POLICE = {"bpf": 2, "basic": 4, "fw": 2, "u32": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Filter:
     kind: str
     handle: int
     actions: tuple[str, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does more than to choose a class; of kinds unknown, assumed.
+
+        A BPF program that acts by itself counts as choosing: no packet passes it by.
+        """
+        return bool(self.actions) or self.kind not in _ACTIONS
 
 
 def base_chains(channel: Channel) -> list[BaseChain]:
@@ -125,11 +135,27 @@ def tables(channel: Channel) -> list[Table]:
 
 def filters(channel: Channel, interface: int, side: HookPoint) -> list[Filter]:
     """The filters at a side of clsact, first to last; none without one."""
-    return list(read_filters(filter_messages(channel, interface, _SIDES[side])))
+    return list(read_filters(_filter_messages(channel, interface, _SIDES[side])))
 
 
-def filter_messages(channel: Channel, interface: int, parent: int) -> list[bytes]:
-    """The kernel's answers about the filters below a queueing discipline."""
+def asked(channel: Channel, interface: int, side: HookPoint) -> list[Filter]:
+    """The filters that a packet is shown to on its way in or out, first to last."""
+    if side is HookPoint.EGRESS:
+        return egress_filters(channel, interface)
+    return filters(channel, interface, side)
+
+
+def egress_filters(channel: Channel, interface: int) -> list[Filter]:
+    """All that are asked on the way out: those of clsact, then of the root's queue."""
+    at_root = _filter_messages(channel, interface, tc.ANY_ROOT)
+    found = list(read_filters(at_root))
+    # The older ingress has one side only, and gives its filters for the other's, too.
+    if tc.kind_at(channel, interface, tc.CLSACT) == "clsact":
+        found = filters(channel, interface, HookPoint.EGRESS) + found
+    return found
+
+
+def _filter_messages(channel: Channel, interface: int, parent: int) -> list[bytes]:
     return channel.dump(tc.ask(tc.GET_FILTER, interface, parent))
 
 
@@ -146,6 +172,8 @@ def read_filters(answers: Iterable[bytes]) -> Iterator[Filter]:
                 text(attributes(action).get(tc.ACTION_KIND, b""))
                 for _, action in each_attribute(actions)
             )
+            if _POLICE.get(kind) in options:
+                kinds += ("police",)
             yield Filter(interface, parent, info >> 16, kind, handle, kinds)
 
 

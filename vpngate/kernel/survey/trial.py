@@ -18,7 +18,7 @@ from enum import StrEnum
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from vpngate.errors import MissingFeature, VpngateError
+from vpngate.errors import VpngateError
 from vpngate.expressions import (
     Compare,
     DynamicSet,
@@ -30,10 +30,8 @@ from vpngate.expressions import (
     SetOperation,
 )
 from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.redirect import Redirect
 from vpngate.kernel.detour.verdicts import minor
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.survey import neighbours
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
@@ -45,7 +43,6 @@ from vpngate.ruleset.table import Chain, DataType, Hook, Line, Nature, Set
 from vpngate.ruleset.table import Table as NftTable
 
 _HANDLE = 0x7667_0000
-_MARK = 0x40000000
 _GROUP = 5170
 _SUBSCRIBER = Endpoint(bytes((100, 64, 0, 2)), 40001)
 _REMOTE = Endpoint(bytes((198, 51, 100, 10)), 51820)
@@ -69,7 +66,8 @@ class Feature(StrEnum):
     OWNER = "nftables: a table with an owner"
     INGRESS = "nftables: hook ingress"
     EGRESS = "nftables: hook egress"
-    FORWARD = "nftables: fwd"
+    FORWARD = "nftables: fwd at ingress"
+    FORWARD_OUT = "nftables: fwd at egress"
     COPY = "nftables: log to a group"
     REVERSE_PATH = "nftables: fib at ingress"
     INTERVALS = "nftables: sets of intervals"
@@ -77,8 +75,6 @@ class Feature(StrEnum):
     DYNAMIC = "nftables: sets that rules refresh"
     IFB = "ifb"
     HTB = "HTB"
-    REDIRECT = "clsact, cls_bpf, act_mirred"
-    SKBEDIT = "act_skbedit"
     FQ_CODEL = "fq_codel"
 
 
@@ -127,8 +123,10 @@ def _objection(feature: Feature, wire: Wire) -> str:
 
 def _table(feature: Feature, wire: Wire) -> NftTable:
     """The smallest table that needs the feature."""
+    forward = (Immediate(wire.far.to_bytes(4, sys.byteorder)), Forward())
     rules = {
-        Feature.FORWARD: (Immediate(wire.far.to_bytes(4, sys.byteorder)), Forward()),
+        Feature.FORWARD: forward,
+        Feature.FORWARD_OUT: forward,
         Feature.COPY: (LogPacket(_GROUP),),
         Feature.REVERSE_PATH: (ReversePathCheck(), Compare(bytes(1))),
         Feature.DYNAMIC: (
@@ -147,7 +145,8 @@ def _table(feature: Feature, wire: Wire) -> NftTable:
         if feature in natures
     ]
     hooked = feature in rules or feature in (Feature.INGRESS, Feature.EGRESS)
-    point = HookPoint.EGRESS if feature is Feature.EGRESS else HookPoint.INGRESS
+    outward = feature in (Feature.EGRESS, Feature.FORWARD_OUT)
+    point = HookPoint.EGRESS if outward else HookPoint.INGRESS
     lines = (Line(rules[feature], "trial"),) if feature in rules else ()
     chains = (Chain("c", lines, Hook(point, 0, (NEAR,))),) if hooked else ()
     return NftTable("vg-trial", tuple(sets), (), chains)
@@ -177,30 +176,9 @@ def _queue(kind: str) -> Callable[[Wire], None]:
     return put_up
 
 
-def _redirect(wire: Wire) -> None:
-    _actions(wire)
-
-
-def _skbedit(wire: Wire) -> None:
-    if "skbedit" not in _actions(wire):
-        raise MissingFeature("the filter is taken only without it")
-
-
-def _actions(wire: Wire) -> tuple[str, ...]:
-    """Put the daemon's own filter up and take it away; the actions it had."""
-    with closing(Channel(ROUTE)) as channel:
-        redirect = Redirect(channel)
-        redirect.attach(wire.near, NEAR, _MARK, wire.far)
-        found = neighbours.filters(channel, wire.near, HookPoint.EGRESS)
-        redirect.detach(wire.near)
-    return tuple(action for one in found for action in one.actions)
-
-
 _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
     Feature.IFB: _ifb,
     Feature.HTB: _queue("htb"),
-    Feature.REDIRECT: _redirect,
-    Feature.SKBEDIT: _skbedit,
     Feature.FQ_CODEL: _queue("fq_codel"),
 }
 

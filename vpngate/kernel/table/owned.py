@@ -16,7 +16,7 @@ import numpy as np
 from vpngate.errors import MissingFeature, Problem, TableTaken
 from vpngate.kernel.wire import elements, messages, nft
 from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
-from vpngate.kernel.wire.channel import Change, Channel, Rejected
+from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family, HookPoint
 from vpngate.prefixes.intervals import Bounds, Delta
@@ -25,6 +25,7 @@ from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Table
 
+_NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
 _AT_ONCE = 500  # elements: the answers fit the receive buffer
 
 
@@ -53,6 +54,20 @@ class OwnedTable:
     def commit(self, changes: Sequence[Change]) -> None:
         """Apply changes as one transaction; Rejected tells what was wrong."""
         self._channel.commit(changes)
+
+    def introduce_slowing(self, changes: Sequence[Change]) -> None:
+        """Apply changes with the first rules that slow; MissingFeature if none can be.
+
+        Where those that observe are there, it is `fwd` that is missing: before Linux
+        5.17 it is for ingress alone, and no rule may lead to it from egress.
+        """
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            first = error.failures[0]
+            if first.what.startswith("rule ") and first.number in _NOT_THERE:
+                raise _no_forwarding(first) from error
+            raise
 
     def introduce(self, changes: Sequence[Change]) -> None:
         """Apply the first changes of their kind; MissingFeature if none can be."""
@@ -219,7 +234,7 @@ class OwnedTable:
                         "or choose another gateway.table",
                     )
                 ) from error
-        if first.number in (errno.EOPNOTSUPP, errno.ENOENT):
+        if first.number in _NOT_THERE:
             raise MissingFeature(
                 Problem(
                     where,
@@ -229,3 +244,15 @@ class OwnedTable:
                 )
             ) from error
         raise error
+
+
+def _no_forwarding(failure: Failure) -> MissingFeature:
+    return MissingFeature(
+        Problem(
+            "kernel",
+            f"cannot forward packets at both hooks ({failure.what}: {failure}),"
+            " so that nothing can be enforced",
+            "take Linux 5.17 or later, with the module nft_fwd_netdev; vpngate can"
+            ' observe on this one (gateway.mode = "observe")',
+        )
+    )

@@ -31,11 +31,11 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
 _NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_WATCHED_PARENTS = (tc.ROOT, tc.CLSACT)  # not each class's queue
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 5, 10, 18
 _IFLA_LINK_NETNSID = 37
 _IFLA_INFO_KIND = 1
-_OF_TC = (tc.NEW_QDISC, tc.DELETE_QDISC, tc.DELETE_FILTER)
+_OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
+_OF_FILTERS = (tc.NEW_FILTER, tc.DELETE_FILTER)
 _UP = 0x1  # IFF_UP
 _RECEIVE = 1 << 18
 
@@ -63,8 +63,8 @@ class What(Enum):
 
     LINK = "link"  # came, or changed in any way
     LINK_GONE = "link gone"
-    QDISC_GONE = "qdisc gone"  # or another took its place
-    FILTER_GONE = "filter gone"
+    QDISC = "qdisc"  # at the root: came, went, or took another's place
+    FILTER = "filter"  # came or went
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
 
 
@@ -167,13 +167,15 @@ class Watcher:
 
 
 async def changes(watcher: Watcher) -> AsyncGenerator[None, None]:
-    """A word at once, and again after each change of any link; several may be one."""
+    """A word at once, and again after each change of any link; several may be one.
+
+    Filters and queueing disciplines of a link are part of it.
+    """
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
-    def notice(announcement: Announcement) -> None:
-        if announcement.what in (What.LINK, What.LINK_GONE, What.UNKNOWN):
-            loop.call_soon_threadsafe(changed.set)
+    def notice(_: Announcement) -> None:
+        loop.call_soon_threadsafe(changed.set)
 
     watcher.tell(notice)
     try:
@@ -199,12 +201,12 @@ def _read(kind: int, body: memoryview) -> Announcement | None:
         what = What.LINK if kind == _NEW_LINK else What.LINK_GONE
         link = _read_link(body)
         return Announcement(what, link.index, link)
-    if kind in _OF_TC and len(body) >= tc.HEAD.size:
+    if kind in _OF_QDISCS + _OF_FILTERS and len(body) >= tc.HEAD.size:
         _, index, _, parent, _ = tc.HEAD.unpack_from(body)
-        if kind == tc.DELETE_FILTER:
-            return Announcement(What.FILTER_GONE, index)
-        if parent in _WATCHED_PARENTS:
-            return Announcement(What.QDISC_GONE, index)
+        if kind in _OF_FILTERS:
+            return Announcement(What.FILTER, index)
+        if parent == tc.ROOT:  # not each class's queue
+            return Announcement(What.QDISC, index)
     return None
 
 

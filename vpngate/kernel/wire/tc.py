@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.kernel.wire.attributes import DUMP, attributes, message, text
+from vpngate.kernel.wire.attributes import DUMP, ECHO, attributes, message, text
 from vpngate.kernel.wire.channel import Channel
 
 # RTM_*
@@ -20,12 +20,12 @@ NEW_FILTER, DELETE_FILTER, GET_FILTER = 44, 45, 46
 HEAD = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 KIND, OPTIONS, STATISTICS = 1, 2, 7  # TCA_KIND, TCA_OPTIONS, TCA_STATS2
 STATISTICS_BASIC, STATISTICS_QUEUE = 1, 3  # TCA_STATS_*
-ACTION_KIND, ACTION_OPTIONS = 1, 2  # TCA_ACT_*
+ACTION_KIND = 1  # TCA_ACT_KIND
 
-# TC_H_*: parents that are no class, and the major number of what has no classes
+# TC_H_*: parents that are no class
 ROOT = 0xFFFFFFFF
+ANY_ROOT = 0  # as a filter's parent: the queueing discipline at the root
 CLSACT, CLSACT_INGRESS, CLSACT_EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
-CLSACT_MAJOR = 0xFFFF  # of clsact, and of the older ingress
 
 # TCA_HTB_*, TC_LINKLAYER_ETHERNET, TCA_FQ_CODEL_LIMIT
 HTB_PARAMETERS, HTB_RATE64, HTB_CEIL64 = 1, 6, 7
@@ -66,6 +66,20 @@ def packed(kind: int, flags: int, place: Place, body: bytes = b"") -> bytes:
 def ask(kind: int, interface: int, parent: int = 0) -> bytes:
     """Ask for all objects of a kind on an interface; 0 stands for all interfaces."""
     return packed(kind, DUMP, Place(interface, parent=parent))
+
+
+def kind_at(channel: Channel, interface: int, parent: int) -> str:
+    """What stands at a place: ROOT, or CLSACT, where also the older ingress stands.
+
+    Empty where nothing does. The kernel announces its answer to all who watch traffic
+    control, and sends it to who asks only as an echo: whoever asks for ROOT because of
+    such an announcement goes on asking.
+    """
+    question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
+    [answer] = channel.ask([question])
+    if answer is None:
+        return ""
+    return text(attributes(answer, HEAD.size).get(KIND, b""))
 
 
 def queues(channel: Channel) -> list[Queue]:

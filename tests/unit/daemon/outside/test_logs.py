@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from vpngate.config import parse_config
 from vpngate.daemon.outside import logs
 
 LOG = logging.getLogger("vpngate.feed.sources.https")
@@ -92,3 +93,14 @@ def test_the_latest_set_up_counts(capsys: pytest.CaptureFixture[str]) -> None:
     LOG.warning("not this")
     LOG.error("this, once")
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_is_outdated_in_a_configuration_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = '[gateway]\ninterfaces = ["lan0"]\n'
+    for more, lines in (("", 0), ('mark = "0x40000000"\n', 1)):
+        caplog.clear()
+        config = parse_config(text + more, where="f", known_tunnels=["wireguard"])
+        assert logs.told(config) is config
+        assert len(caplog.messages) == lines

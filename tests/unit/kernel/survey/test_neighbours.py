@@ -2,6 +2,8 @@
 """What is read from the kernel's answers about others; some from other kernels."""
 
 import struct
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -9,11 +11,14 @@ from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
     Flowtable,
+    egress_filters,
     read_chains,
     read_filters,
     read_flowtables,
 )
-from vpngate.kernel.wire.attributes import attribute
+from vpngate.kernel.wire import tc
+from vpngate.kernel.wire.attributes import HEADER, attribute
+from vpngate.kernel.wire.channel import Channel
 from vpngate.packets import HookPoint
 
 NETDEV, INET, IP = 5, 1, 2
@@ -108,6 +113,58 @@ def test_filters_and_their_actions(kind: str, place: int) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "acts"),
+    [
+        ("u32", [string(1, "class")], False),
+        ("u32", [nested(7, nested(1, string(1, "mirred")))], True),
+        ("u32", [nested(6, string(1, "rate"))], True),  # police, as it once was
+        ("bpf", [word(8, 1)], False),  # acts by itself
+        ("novel", [], True),
+    ],
+)
+def test_what_does_more_than_to_choose_a_class(
+    kind: str, options: list[bytes], *, acts: bool
+) -> None:
+    [one] = read_filters([filter_answer(kind, 1, *options)])
+    assert one.acts is acts
+
+
 def test_a_filter_of_a_kind_unknown_and_a_head() -> None:
     found = read_filters([filter_answer("novel", 1), filter_answer("novel", 0)])
     assert list(found) == [Filter(7, 0xFFFFFFF3, 3, "novel", 1)]
+
+
+class Kernel:
+    """Has one qdisc at the hooks of interface 7, and a filter wherever it is asked."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self.parents: list[int] = []
+
+    def ask(self, requests: Sequence[bytes]) -> list[bytes | None]:
+        [request] = requests
+        *_, parent, _ = tc.HEAD.unpack_from(request, HEADER.size)
+        assert parent == tc.CLSACT
+        head = tc.HEAD.pack(0, 7, 0xFFFF0000, parent, 0)
+        return [head + string(1, self._kind) if self._kind else None]
+
+    def dump(self, request: bytes) -> list[bytes]:
+        *_, parent, _ = tc.HEAD.unpack_from(request, HEADER.size)
+        self.parents.append(parent)
+        return [filter_answer("u32", len(self.parents))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parents"),
+    [
+        ("", {tc.ANY_ROOT}),
+        ("ingress", {tc.ANY_ROOT}),  # it would show its own for those of egress
+        ("clsact", {tc.ANY_ROOT, tc.CLSACT_EGRESS}),
+    ],
+)
+def test_filters_on_the_way_out(kind: str, parents: set[int]) -> None:
+    kernel = Kernel(kind)
+    found = egress_filters(cast("Channel", kernel), 7)
+    assert set(kernel.parents) == parents
+    assert len(found) == len(parents)
