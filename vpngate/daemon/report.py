@@ -58,7 +58,7 @@ class Report:
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
-            "capture": {"captured": self._intake.captured, **self._intake.losses},
+            "capture": self._capture(),
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }
 
@@ -99,6 +99,12 @@ class Report:
             }
             for tunnel, reached in self._pipeline.verdicts.items()
         }
+
+    def _capture(self) -> dict[str, int]:
+        """Packets that recognition has seen, and missed, by reason."""
+        latest = self._totals.latest
+        limit = {"limit": latest.copies_held_back} if latest else {}
+        return {"captured": self._intake.captured, **self._intake.losses, **limit}
 
     def _throttled(self, snapshot: Snapshot) -> dict[str, Any]:
         """The slower class: its limit, who is in it, and what it passes now."""

@@ -25,6 +25,7 @@ class Counters:
     dropped_packets: dict[str, int]  # by direction: what HTB dropped
     spared_packets: dict[str, int]  # by family
     reverse_path_failed: int  # candidates that came from where their source is not
+    copies_held_back: int  # candidates beyond a limit on copies
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone

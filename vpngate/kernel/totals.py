@@ -23,6 +23,7 @@ def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Count
         dropped_packets={d.value: drops[d] for d in Direction},
         spared_packets={f.label: counted[names.spared_counter(f)][0] for f in Family},
         reverse_path_failed=counted[names.REVERSE_PATH_FAILED][0],
+        copies_held_back=sum(counted[name][0] for name in names.HELD_BACK),
         throttled_flows={f.label: n for f, n in throttled.live.items()},
         buckets_shared=throttled.shared,
         verdicts_refused=throttled.refused,

@@ -39,6 +39,10 @@ class KernelTotals(Protocol):
         """Candidates that came in by another interface than their source lives at."""
 
     @property
+    def copies_held_back(self) -> int:
+        """Candidates that a limit on copies kept from recognition."""
+
+    @property
     def throttled_flows(self) -> Mapping[str, int]:
         """By family, now."""
 

@@ -6,10 +6,9 @@ what the kernel holds, nor how any of it is sent there.
 """
 
 from collections.abc import Iterator
-from functools import partial
 
 from vpngate.packets import Direction, Family, HookPoint
-from vpngate.ruleset import Ruleset, copying, matching, names, throttling
+from vpngate.ruleset import Ruleset, copying, matching, names, sharing, throttling
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
 
 
@@ -32,11 +31,13 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
             *lasting_sets(ruleset),
             *throttling.spared_sets(generation),
             *copying.sampled_sets(ruleset.signatures),
+            *sharing.address_sets(ruleset),
         ),
         counters=(
             *map(names.throttled_counter, Direction),
             *map(names.spared_counter, Family),
             names.REVERSE_PATH_FAILED,
+            *names.HELD_BACK,
         ),
         chains=tuple(_chains(ruleset, device, generation)),
     )
@@ -62,7 +63,7 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
                 carriers,
                 detour,
                 generation,
-                watching=partial(copying.watching_lines, ruleset),
+                watching=tuple(copying.watching_lines(ruleset, point)),
             )
             yield from throttling.verdict_chains(direction, carriers)
         if ruleset.interfaces:

@@ -6,7 +6,7 @@ anything that changes a packet; does not know how packets earn a verdict.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -134,11 +134,11 @@ def throttle_chains(
     detour: Detour,
     generation: int,
     *,
-    watching: Callable[[Family], Iterable[Line]],
+    watching: tuple[Line, ...],
 ) -> Iterator[Chain]:
     """What happens to a packet whose flow has a verdict.
 
-    `watching` gives lines that look at it before it is slowed, and change nothing.
+    `watching` are lines that look at it before it is slowed, and change nothing.
     """
     for family in Family:
         yield Chain(
@@ -153,7 +153,7 @@ def throttle_chains(
                     "the daemon is silent or has not started: leave alone",
                 ),
                 *_spared_lines(family, generation),
-                *watching(family),
+                *watching,
                 *(
                     Line(
                         _slow(direction, family, carrier, detour),

@@ -58,6 +58,7 @@ class Totals:
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
+    copies_held_back: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)
     buckets_shared: int = 0
     verdicts_refused: int = 0
@@ -97,6 +98,7 @@ def moved() -> Metrics:
             {"download": 1},
             {"ipv4": 4},
             5,
+            6,
             {"ipv6": 1},
             2,
             3,
@@ -148,6 +150,7 @@ def test_what_happened_is_counted() -> None:
         'vpngate_flows_total{family="ipv6",tunnel="wireguard",verdict="throttle"}': 1,
         "vpngate_captured_packets_total": 5,
         'vpngate_capture_lost_packets_total{reason="enobufs"}': 2,
+        'vpngate_capture_lost_packets_total{reason="limit"}': 6,
         'vpngate_verdict_latency_seconds_bucket{le="0.0025"}': 0,
         'vpngate_verdict_latency_seconds_bucket{le="0.005"}': 1,
         "vpngate_kernel_in_sync": 1,
@@ -202,6 +205,16 @@ def test_later_facts_replace_earlier_ones() -> None:
     assert found['vpngate_mode{mode="enforce"}'] == 0
     assert found["vpngate_config_last_reload_successful"] == 0
     assert found['vpngate_verdict_latency_seconds_bucket{le="0.001"}'] == 1
+
+
+def test_what_a_limit_holds_back_is_added_as_it_grows() -> None:
+    metrics = Metrics("1", [])
+    name = 'vpngate_capture_lost_packets_total{reason="limit"}'
+    assert samples(metrics)[name] == 0
+    for total in (4, 4, 9):
+        metrics.kernel(Totals(copies_held_back=total))
+        metrics.lost("gap", 1)
+        assert samples(metrics)[name] == total
 
 
 def test_each_has_a_registry_of_its_own() -> None:
