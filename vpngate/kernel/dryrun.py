@@ -102,6 +102,8 @@ class DryRunDataPlane:
         """Zeros, but for flows and verdicts."""
         self._expire()
         return Counters(
+            traffic_packets=dict.fromkeys(Direction, 0),
+            traffic_bytes=dict.fromkeys(Direction, 0),
             throttled_packets=dict.fromkeys(Direction, 0),
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),

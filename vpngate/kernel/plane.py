@@ -20,6 +20,8 @@ REPAIRS = ("ifb", "filter", "hook", "spared")
 class Counters:
     """Totals since the data plane was started, by label of the metric."""
 
+    traffic_packets: dict[str, int]  # by direction: all that crossed the hooks
+    traffic_bytes: dict[str, int]  # by direction, as long as the hook sees them
     throttled_packets: dict[str, int]  # by direction
     throttled_bytes: dict[str, int]  # by direction
     dropped_packets: dict[str, int]  # by direction: what HTB dropped

@@ -17,7 +17,10 @@ def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Count
     """Current totals; `counted` has packets and bytes of each named counter."""
     slowed = {d: counted[names.throttled_counter(d)] for d in Direction}
     drops = throttled.classes.drops()
+    traffic = {d.value: counted[names.traffic_counter(d)] for d in Direction}
     return Counters(
+        traffic_packets={d: packets for d, (packets, _) in traffic.items()},
+        traffic_bytes={d: octets for d, (_, octets) in traffic.items()},
         throttled_packets={d.value: slowed[d][0] for d in Direction},
         throttled_bytes={d.value: slowed[d][1] for d in Direction},
         dropped_packets={d.value: drops[d] for d in Direction},

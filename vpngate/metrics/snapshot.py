@@ -19,6 +19,14 @@ class KernelTotals(Protocol):
     """Totals of the data plane since it was started, by value of the label."""
 
     @property
+    def traffic_packets(self) -> Mapping[str, int]:
+        """By direction: all that crossed the hooks."""
+
+    @property
+    def traffic_bytes(self) -> Mapping[str, int]:
+        """By direction."""
+
+    @property
     def throttled_packets(self) -> Mapping[str, int]:
         """By direction."""
 
@@ -75,6 +83,20 @@ class RegistryFacts:
 _DIRECTIONS = tuple(direction.value for direction in Direction)
 _FAMILIES = tuple(family.label for family in Family)
 _TOTALS = (
+    (
+        "traffic_packets",
+        "traffic_packets",
+        "Packets that crossed the hooks, throttled or not",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
+        "traffic_bytes",
+        "traffic_bytes",
+        "Bytes that crossed the hooks; what comes in without its link header",
+        "direction",
+        _DIRECTIONS,
+    ),
     (
         "throttled_packets",
         "throttled_packets",

@@ -7,6 +7,7 @@ what the kernel holds, nor how any of it is sent there.
 
 from collections.abc import Iterator
 
+from vpngate.expressions import NamedCounter
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import Ruleset, copying, matching, names, sharing, throttling
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
@@ -34,6 +35,7 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
             *sharing.address_sets(ruleset),
         ),
         counters=(
+            *map(names.traffic_counter, Direction),
             *map(names.throttled_counter, Direction),
             *map(names.spared_counter, Family),
             names.REVERSE_PATH_FAILED,
@@ -73,6 +75,10 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
 
 
 def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:
+    yield Line(
+        (NamedCounter(names.traffic_counter(direction)),),
+        f"{direction}: everything",
+    )
     if ruleset.enforce:
         for family in Family:
             yield Line(

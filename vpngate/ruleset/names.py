@@ -36,6 +36,11 @@ def throttled_counter(direction: Direction) -> str:
     return f"throttled_{direction}"
 
 
+def traffic_counter(direction: Direction) -> str:
+    """The counter of all packets at that direction's hook."""
+    return f"traffic_{direction}"
+
+
 def spared_counter(family: Family) -> str:
     """The counter of packets that had a verdict and were left alone all the same."""
     return f"spared_{family.label}"

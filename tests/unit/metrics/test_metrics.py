@@ -35,6 +35,8 @@ PINNED = {
     "vpngate_handshakes_total": ("counter", {"tunnel", "evidence"}),
     "vpngate_flows_total": ("counter", {"tunnel", "family", "verdict"}),
     "vpngate_second_reading_total": ("counter", {"tunnel", "outcome"}),
+    "vpngate_traffic_packets_total": ("counter", {"direction"}),
+    "vpngate_traffic_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_flows": ("gauge", {"family"}),
     "vpngate_throttled_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
@@ -53,6 +55,8 @@ PINNED = {
 
 @dataclass(frozen=True)
 class Totals:
+    traffic_packets: dict[str, int] = field(default_factory=dict)
+    traffic_bytes: dict[str, int] = field(default_factory=dict)
     throttled_packets: dict[str, int] = field(default_factory=dict)
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
@@ -93,6 +97,8 @@ def moved() -> Metrics:
     metrics.halted("errors")
     metrics.kernel(
         Totals(
+            {"upload": 1000},
+            {"download": 2000},
             {"upload": 7},
             {"upload": 700, "download": 100},
             {"download": 1},
@@ -157,6 +163,8 @@ def test_what_happened_is_counted() -> None:
         'vpngate_kernel_repairs_total{what="filter"}': 1,
         "vpngate_deadman_armed": 1,
         'vpngate_halts_total{reason="errors"}': 1,
+        'vpngate_traffic_packets_total{direction="upload"}': 1000,
+        'vpngate_traffic_bytes_total{direction="download"}': 2000,
         'vpngate_throttled_packets_total{direction="upload"}': 7,
         'vpngate_throttled_packets_total{direction="download"}': 0,
         'vpngate_throttled_bytes_total{direction="download"}': 100,

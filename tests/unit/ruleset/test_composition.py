@@ -140,6 +140,16 @@ def test_observe_mode_only_copies() -> None:
         assert jumps(chain(table, names.base(point))) == {names.candidates(point)}
 
 
+@pytest.mark.parametrize("enforce", [True, False])
+def test_everything_is_counted_before_anything_is_asked(*, enforce: bool) -> None:
+    for subscriber_side in (True, False):
+        ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
+        table = compose(ruleset, device=7, generation=1)
+        for direction in Direction:
+            first = chain(table, names.base(hook_of(direction, ruleset))).lines[0]
+            assert first.rule == (NamedCounter(names.traffic_counter(direction)),)
+
+
 def test_hooks_carry_interfaces_and_priority() -> None:
     table = compose(RULESET, device=7, generation=1)
     hook = chain(table, "egress").hook
