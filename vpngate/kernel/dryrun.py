@@ -104,6 +104,7 @@ class DryRunDataPlane:
         return Counters(
             traffic_packets=dict.fromkeys(Direction, 0),
             traffic_bytes=dict.fromkeys(Direction, 0),
+            diverted_packets=dict.fromkeys(Direction, 0),
             throttled_packets=dict.fromkeys(Direction, 0),
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),

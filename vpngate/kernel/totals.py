@@ -15,15 +15,17 @@ from vpngate.ruleset import names
 
 def total(counted: Mapping[str, tuple[int, int]], throttled: Throttled) -> Counters:
     """Current totals; `counted` has packets and bytes of each named counter."""
-    slowed = {d: counted[names.throttled_counter(d)] for d in Direction}
-    drops = throttled.classes.drops()
+    passed = throttled.classes.passed()
     traffic = {d.value: counted[names.traffic_counter(d)] for d in Direction}
     return Counters(
         traffic_packets={d: packets for d, (packets, _) in traffic.items()},
         traffic_bytes={d: octets for d, (_, octets) in traffic.items()},
-        throttled_packets={d.value: slowed[d][0] for d in Direction},
-        throttled_bytes={d.value: slowed[d][1] for d in Direction},
-        dropped_packets={d.value: drops[d] for d in Direction},
+        diverted_packets={
+            d.value: counted[names.throttled_counter(d)][0] for d in Direction
+        },
+        throttled_packets={d.value: passed[d].packets for d in Direction},
+        throttled_bytes={d.value: passed[d].bytes for d in Direction},
+        dropped_packets={d.value: passed[d].dropped for d in Direction},
         spared_packets={f.label: counted[names.spared_counter(f)][0] for f in Family},
         reverse_path_failed=counted[names.REVERSE_PATH_FAILED][0],
         copies_held_back=sum(counted[name][0] for name in names.HELD_BACK),

@@ -35,7 +35,7 @@ from vpngate.kernel.netlink import NETFILTER, ROUTE, Channel, Rejected
 from vpngate.kernel.redirect import Redirect
 from vpngate.kernel.shaper import Shaper
 from vpngate.kernel.solitude import NEAR, Wire, datagram
-from vpngate.kernel.verdicts import minor
+from vpngate.kernel.verdicts import class_direction
 from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
@@ -236,7 +236,7 @@ async def _pass_through(
             _send(ruleset, wire, direction, [datagram(*ends, b"trial")] * _PACKETS)
         deadline = time.monotonic() + _PATIENCE
         while True:
-            counted = (await plane.counters()).throttled_packets
+            counted = (await plane.counters()).diverted_packets
             shaped = await asyncio.to_thread(_shaped, ruleset)
             found = {d: Passage(_PACKETS, counted[d], shaped[d]) for d in Direction}
             arrived = all(one.whole for one in found.values())
@@ -285,6 +285,5 @@ def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
         roots = neighbours.queues(channel)
         shaper.major = next(q.major for q in roots if q.interface == shaper.index)
         for number, one in shaper.statistics().items():
-            upload = number == minor(number // 2, Direction.UPLOAD)
-            passed[Direction.UPLOAD if upload else Direction.DOWNLOAD] += one.packets
+            passed[class_direction(number)] += one.packets
     return passed

@@ -100,14 +100,14 @@ _TOTALS = (
     (
         "throttled_packets",
         "throttled_packets",
-        "Packets sent through the slower class",
+        "Packets that left the slower class",
         "direction",
         _DIRECTIONS,
     ),
     (
         "throttled_bytes",
         "throttled_bytes",
-        "Bytes sent through the slower class",
+        "Bytes that left the slower class",
         "direction",
         _DIRECTIONS,
     ),
