@@ -6,7 +6,8 @@ signature is copied only a few times a pair of addresses; does not know who gets
 many copies (`sharing.py`), or what a signature means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, count
 
 from vpngate.expressions import (
     Compare,
@@ -24,7 +25,7 @@ from vpngate.packets import Family, HookPoint
 from vpngate.ruleset import Ruleset, matching, names, sharing
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
-from vpngate.signatures.decision import Branch, decision
+from vpngate.signatures.decision import WHOLE, Branch, decision
 from vpngate.signatures.nft import entrances
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
@@ -168,18 +169,34 @@ def _tree(
     """
     known = {} if known is None else known
     lines = []
-    for number, branch in enumerate(branches, 1):
+    for branch in branches:
         if isinstance(branch.then, Signature):
             target = names.copies(point, branch.then.name)
             comment = branch.then.name
         else:
-            comment = f"{len(branch.then)} ways to go on"
-            target = known.get(branch.then, f"{name}_{number}")
+            comment = branch.asks.replace("_", " ")
             if branch.then not in known:
-                known[branch.then] = target
-                yield from _tree(point, target, branch.then, known)
+                wanted = _name_of(branch.then, point) or f"{name}_{branch.asks}"
+                known[branch.then] = _unused(wanted, known.values())
+                yield from _tree(point, known[branch.then], branch.then, known)
+            target = known[branch.then]
         lines.append(Line((*branch.condition, matching.jump(target)), comment))
     yield Chain(name, tuple(lines))
+
+
+def _name_of(branches: tuple[Branch, ...], point: HookPoint) -> str | None:
+    """What a chain is called that says the same wherever it is jumped to from."""
+    after = {branch.then if branch.asks == WHOLE else None for branch in branches}
+    match tuple(after):
+        case (Signature(name),):
+            return names.whole(point, name)
+    return None
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """That name, with a number behind it if there is a chain of that name."""
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(one for one in chain((name,), numbered) if one not in used)
 
 
 def _sampled_lines(point: HookPoint, signature: str, generation: int) -> Iterator[Line]:

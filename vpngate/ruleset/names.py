@@ -71,7 +71,12 @@ def candidates(point: HookPoint) -> str:
 
 def transport_candidates(point: HookPoint, transport: Transport) -> str:
     """The chain that compares packets of that transport with its signatures."""
-    return f"{candidates(point)}_{transport.label}"
+    return f"{base(point)}_{transport.label}"
+
+
+def whole(point: HookPoint, signature: str) -> str:
+    """The chain that lets whole packets of that signature go on, and no fragments."""
+    return f"{base(point)}_whole_{signature}"
 
 
 def copies(point: HookPoint, signature: str) -> str:

@@ -200,5 +200,5 @@ def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     natt = replace(SAMPLED, name="natt", transport=Transport.UDP, fragments=True)
     plain = replace(natt, name="plain", sampled=False)
     table = compose(replace(RULESET, signatures=(natt, plain)), 7, 1)
-    lines = chain(table, "egress_candidates_udp").lines
+    lines = chain(table, "egress_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]
