@@ -102,11 +102,15 @@ class DryRunDataPlane:
         """Zeros, but for flows and verdicts."""
         self._expire()
         return Counters(
+            traffic_packets=dict.fromkeys(Direction, 0),
+            traffic_bytes=dict.fromkeys(Direction, 0),
+            diverted_packets=dict.fromkeys(Direction, 0),
             throttled_packets=dict.fromkeys(Direction, 0),
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),
             spared_packets={family.label: 0 for family in Family},
             reverse_path_failed=0,
+            copies_held_back=0,
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
             buckets_shared=self._verdicts.shared,
             verdicts_refused=self._refused,

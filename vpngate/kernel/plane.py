@@ -20,11 +20,15 @@ REPAIRS = ("ifb", "hook", "spared")
 class Counters:
     """Totals since the data plane was started, by label of the metric."""
 
-    throttled_packets: dict[str, int]  # by direction
+    traffic_packets: dict[str, int]  # by direction: all that crossed the hooks
+    traffic_bytes: dict[str, int]  # by direction, as long as the hook sees them
+    diverted_packets: dict[str, int]  # by direction: sent to where they wait
+    throttled_packets: dict[str, int]  # by direction: what left its class
     throttled_bytes: dict[str, int]  # by direction
-    dropped_packets: dict[str, int]  # by direction: what HTB dropped
+    dropped_packets: dict[str, int]  # by direction: what its class had no room for
     spared_packets: dict[str, int]  # by family
     reverse_path_failed: int  # candidates that came from where their source is not
+    copies_held_back: int  # candidates beyond a limit on copies
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone

@@ -25,6 +25,7 @@ from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
 
+_LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
 # From the packet's arrival to the verdict in the kernel, seconds.
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -46,6 +47,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._snapshot = LatestNumbers()
+        self._held_back = 0
         self.registry.register(self._snapshot)
         self._gauges(version)
         self._counters()
@@ -64,6 +66,7 @@ class Metrics:
             self._source_failures.labels(reason)
         for what in repairs:
             self._repairs.labels(what)
+        self._lost.labels(_LIMIT)
 
     def _gauges(self, version: str) -> None:
         build = self._gauge("build_info", "The version that runs", "version")
@@ -231,8 +234,15 @@ class Metrics:
         self._halts.labels(reason).inc()
 
     def kernel(self, totals: KernelTotals) -> None:
-        """The data plane's totals at this moment."""
+        """The data plane's totals at this moment.
+
+        What a limit held back stands beside what else recognition has missed, which
+        is counted elsewhere: so it is added as it grows.
+        """
         self._snapshot.kernel = totals
+        if totals.copies_held_back > self._held_back:
+            self.lost(_LIMIT, totals.copies_held_back - self._held_back)
+            self._held_back = totals.copies_held_back
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics in the format that `accept` asks for, and its content type.

@@ -19,6 +19,14 @@ class KernelTotals(Protocol):
     """Totals of the data plane since it was started, by value of the label."""
 
     @property
+    def traffic_packets(self) -> Mapping[str, int]:
+        """By direction: all that crossed the hooks."""
+
+    @property
+    def traffic_bytes(self) -> Mapping[str, int]:
+        """By direction."""
+
+    @property
     def throttled_packets(self) -> Mapping[str, int]:
         """By direction."""
 
@@ -37,6 +45,10 @@ class KernelTotals(Protocol):
     @property
     def reverse_path_failed(self) -> int:
         """Candidates that came in by another interface than their source lives at."""
+
+    @property
+    def copies_held_back(self) -> int:
+        """Candidates that a limit on copies kept from recognition."""
 
     @property
     def throttled_flows(self) -> Mapping[str, int]:
@@ -72,16 +84,30 @@ _DIRECTIONS = tuple(direction.value for direction in Direction)
 _FAMILIES = tuple(family.label for family in Family)
 _TOTALS = (
     (
+        "traffic_packets",
+        "traffic_packets",
+        "Packets that crossed the hooks, throttled or not",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
+        "traffic_bytes",
+        "traffic_bytes",
+        "Bytes that crossed the hooks; what comes in without its link header",
+        "direction",
+        _DIRECTIONS,
+    ),
+    (
         "throttled_packets",
         "throttled_packets",
-        "Packets sent through the slower class",
+        "Packets that left the slower class",
         "direction",
         _DIRECTIONS,
     ),
     (
         "throttled_bytes",
         "throttled_bytes",
-        "Bytes sent through the slower class",
+        "Bytes that left the slower class",
         "direction",
         _DIRECTIONS,
     ),

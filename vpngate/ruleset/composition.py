@@ -6,10 +6,10 @@ what the kernel holds, nor how any of it is sent there.
 """
 
 from collections.abc import Iterator
-from functools import partial
 
+from vpngate.expressions import NamedCounter
 from vpngate.packets import Direction, Family, HookPoint
-from vpngate.ruleset import Ruleset, copying, matching, names, throttling
+from vpngate.ruleset import Ruleset, copying, matching, names, sharing, throttling
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
 
 
@@ -32,11 +32,14 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
             *lasting_sets(ruleset),
             *throttling.spared_sets(generation),
             *copying.sampled_sets(ruleset.signatures),
+            *sharing.address_sets(ruleset),
         ),
         counters=(
+            *map(names.traffic_counter, Direction),
             *map(names.throttled_counter, Direction),
             *map(names.spared_counter, Family),
             names.REVERSE_PATH_FAILED,
+            *names.HELD_BACK,
         ),
         chains=tuple(_chains(ruleset, device, generation)),
     )
@@ -61,7 +64,7 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
                 carriers,
                 device,
                 generation,
-                watching=partial(copying.watching_lines, ruleset),
+                watching=tuple(copying.watching_lines(ruleset, point)),
             )
             yield from throttling.verdict_chains(direction, carriers)
         if ruleset.interfaces:
@@ -71,6 +74,10 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
 
 
 def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:
+    yield Line(
+        (NamedCounter(names.traffic_counter(direction)),),
+        f"{direction}: everything",
+    )
     if ruleset.enforce:
         for family in Family:
             yield Line(

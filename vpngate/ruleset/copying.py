@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The chains that copy what looks like a tunnel's handshake to user space.
 
-Knows that a forged source is no evidence and costs nobody a copy, how copies are
-shared out among signatures, and that a sampled signature is copied only a few times a
-pair of addresses; does not know what a signature means.
+Knows that a forged source is no evidence and costs nobody a copy, and that a sampled
+signature is copied only a few times a pair of addresses; does not know who gets how
+many copies (`sharing.py`), or what a signature means.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain, count
 
 from vpngate.expressions import (
     Compare,
@@ -18,19 +19,19 @@ from vpngate.expressions import (
     MetaKey,
     NamedCounter,
     ReversePathCheck,
-    Rule,
     SetOperation,
 )
 from vpngate.packets import Family, HookPoint
-from vpngate.ruleset import Ruleset, matching, names
+from vpngate.ruleset import Ruleset, matching, names, sharing
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
-from vpngate.signatures.decision import Branch, decision
+from vpngate.signatures.decision import WHOLE, Branch, decision
 from vpngate.signatures.nft_conditions import entrances
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
 # between subscribers, and a tunnel whose verdict ended must be seen again before long.
-SAMPLE = Limit(rate=12, burst=12, seconds=60)
+# What is beyond it is not held back by a limit: it looks like what was copied.
+SAMPLE = Limit(rate=12, burst=12, seconds=60, over=True)
 _SAMPLE_MEMORY = 60.0  # seconds without a packet
 _SAMPLED_PAIRS = 65536
 
@@ -80,57 +81,54 @@ def copy_chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
         yield from _candidates(point, ruleset.signatures)
 
 
-def watching_lines(ruleset: Ruleset, family: Family) -> Iterator[Line]:
+def watching_lines(ruleset: Ruleset, point: HookPoint) -> Iterator[Line]:
     """Copies of what has a verdict by its running traffic, on its way to be slowed.
 
     One packet that does not fit ends such a verdict, so a few go on being looked at.
     """
-    copy = (Limit(_share(ruleset), _share(ruleset)), LogPacket(ruleset.nflog_group))
     for signature in ruleset.signatures:
         if signature.sampled:
             yield Line(
                 (
                     *(Meta(MetaKey.L4PROTO), Compare(bytes([signature.transport]))),
-                    *_a_few(signature.name, family),
-                    *copy,
+                    matching.jump(names.sample(point, signature.name)),
                 ),
                 f"{signature.transport.label}: does it still look like a tunnel?",
             )
 
 
-def _share(ruleset: Ruleset) -> int:
-    """Copies a second for one signature at one hook."""
-    shares = max(1, len(HookPoint) * len(ruleset.signatures))
-    return max(1, ruleset.packets_per_second // shares)
-
-
-def _a_few(signature: str, family: Family) -> Rule:
-    """Go on for a few packets of a pair of addresses."""
-    return (
-        matching.address_pair(family),
-        DynamicSet(
-            names.sampled_set(signature, family),
-            SetOperation.UPDATE,
-            matching.KEY,
-            expressions=(SAMPLE,),
-        ),
-    )
-
-
 def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Chain]:
     """The copying, a chain for each signature."""
-    share = _share(ruleset)
-    copy = (Limit(share, share), LogPacket(ruleset.nflog_group), matching.ACCEPT)
+    if ruleset.signatures:
+        yield sharing.address_chain(point, ruleset)
     # Before any limit: forgeries must not use up what others need.
     asked = ruleset.reverse_path and point is HookPoint.INGRESS
     before = _REVERSE_PATH_FIRST if asked else ()
     for signature in ruleset.signatures:
-        lines = (
-            _sampled_lines(signature.name, copy, generation)
-            if signature.sampled
-            else [Line(copy, "copy to the daemon, and on its way")]
-        )
+        if signature.sampled:
+            yield _sample(point, ruleset, signature)
+            lines = _sampled_lines(point, signature.name, generation)
+        else:
+            lines = _copy_lines(point, ruleset, signature)
         yield Chain(names.copies(point, signature.name), (*before, *lines))
+
+
+def _copy_lines(
+    point: HookPoint, ruleset: Ruleset, signature: Signature
+) -> Iterator[Line]:
+    limit = sharing.copies(ruleset, signature)
+    yield Line(
+        (matching.jump(names.address_share(point)),),
+        "no address gets more than its share",
+    )
+    yield Line(
+        (limit, LogPacket(ruleset.nflog_group), matching.ACCEPT),
+        "copy to the daemon, and on its way",
+    )
+    yield Line(
+        (NamedCounter(names.HELD_BACK_BY_SIGNATURE), matching.ACCEPT),
+        "beyond what is copied of its kind",
+    )
 
 
 def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[Chain]:
@@ -171,21 +169,37 @@ def _tree(
     """
     known = {} if known is None else known
     lines = []
-    for number, branch in enumerate(branches, 1):
+    for branch in branches:
         if isinstance(branch.then, Signature):
             target = names.copies(point, branch.then.name)
             comment = branch.then.name
         else:
-            comment = f"{len(branch.then)} ways to go on"
-            target = known.get(branch.then, f"{name}_{number}")
+            comment = branch.asks.replace("_", " ")
             if branch.then not in known:
-                known[branch.then] = target
-                yield from _tree(point, target, branch.then, known)
+                wanted = _name_of(branch.then, point) or f"{name}_{branch.asks}"
+                known[branch.then] = _unused(wanted, known.values())
+                yield from _tree(point, known[branch.then], branch.then, known)
+            target = known[branch.then]
         lines.append(Line((*branch.condition, matching.jump(target)), comment))
     yield Chain(name, tuple(lines))
 
 
-def _sampled_lines(signature: str, copy: Rule, generation: int) -> Iterator[Line]:
+def _name_of(branches: tuple[Branch, ...], point: HookPoint) -> str | None:
+    """What a chain is called that says the same wherever it is jumped to from."""
+    after = {branch.then if branch.asks == WHOLE else None for branch in branches}
+    match tuple(after):
+        case (Signature(name),):
+            return names.whole(point, name)
+    return None
+
+
+def _unused(name: str, used: Collection[str]) -> str:
+    """That name, with a number behind it if there is a chain of that name."""
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(one for one in chain((name,), numbered) if one not in used)
+
+
+def _sampled_lines(point: HookPoint, signature: str, generation: int) -> Iterator[Line]:
     for family in Family:
         for load in (matching.source(family), matching.destination(family)):
             yield Line(
@@ -197,11 +211,56 @@ def _sampled_lines(signature: str, copy: Rule, generation: int) -> Iterator[Line
                 ),
                 "registered or protected: of no interest",
             )
+    for family in Family:
         yield Line(
             (
                 *matching.of_family(family),
-                *_a_few(signature, family),
-                *copy,
+                matching.address_pair(family),
+                Lookup(
+                    names.sampled_set(signature, family), matching.KEY, inverted=True
+                ),
+                matching.jump(names.address_share(point)),
             ),
-            "a few packets of this pair to the daemon, and on their way",
+            "a pair that is new counts against its addresses' share",
         )
+    yield Line((matching.jump(names.sample(point, signature)),), "a few packets of it")
+    yield Line((matching.ACCEPT,), "on its way")
+
+
+def _sample(point: HookPoint, ruleset: Ruleset, signature: Signature) -> Chain:
+    """The chain that copies a few packets of a pair of addresses, and returns.
+
+    A pair that finds no room in the set is limited by the signature's share alone.
+    """
+    beyond = tuple(
+        Line(
+            (
+                *matching.of_family(family),
+                matching.address_pair(family),
+                DynamicSet(
+                    names.sampled_set(signature.name, family),
+                    SetOperation.UPDATE,
+                    matching.KEY,
+                    expressions=(SAMPLE,),
+                ),
+                matching.RETURN,
+            ),
+            "enough of this pair of addresses for now",
+        )
+        for family in Family
+    )
+    limit = sharing.copies(ruleset, signature)
+    return Chain(
+        names.sample(point, signature.name),
+        (
+            *beyond,
+            Line(
+                (limit, LogPacket(ruleset.nflog_group), matching.RETURN),
+                "copy to the daemon",
+            ),
+            Line(
+                (NamedCounter(names.HELD_BACK_BY_SIGNATURE),),
+                "beyond what is copied of its kind",
+            ),
+        ),
+    )

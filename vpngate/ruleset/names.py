@@ -10,7 +10,10 @@ from vpngate.packets import Direction, Family, HookPoint, Transport
 ARMED = "armed"
 REVERSE_PATH = "reverse_path"  # a chain
 REVERSE_PATH_FAILED = "reverse_path_failed"  # its counter
-_SPARED, _SAMPLED = "spared_", "sampled_"
+HELD_BACK_BY_ADDRESS = "held_back_by_address"  # counters of what is not copied
+HELD_BACK_BY_SIGNATURE = "held_back_by_signature"
+HELD_BACK = (HELD_BACK_BY_ADDRESS, HELD_BACK_BY_SIGNATURE)
+_SPARED, _SAMPLED, _LIMITED = "spared_", "sampled_", "limited_"
 
 
 def verdict_map(direction: Direction, family: Family, transport: Transport) -> str:
@@ -31,6 +34,11 @@ def throttle(direction: Direction, family: Family) -> str:
 def throttled_counter(direction: Direction) -> str:
     """The counter of packets on their way to the ifb."""
     return f"throttled_{direction}"
+
+
+def traffic_counter(direction: Direction) -> str:
+    """The counter of all packets at that direction's hook."""
+    return f"traffic_{direction}"
 
 
 def spared_counter(family: Family) -> str:
@@ -63,12 +71,32 @@ def candidates(point: HookPoint) -> str:
 
 def transport_candidates(point: HookPoint, transport: Transport) -> str:
     """The chain that compares packets of that transport with its signatures."""
-    return f"{candidates(point)}_{transport.label}"
+    return f"{base(point)}_{transport.label}"
+
+
+def whole(point: HookPoint, signature: str) -> str:
+    """The chain that lets whole packets of that signature go on, and no fragments."""
+    return f"{base(point)}_whole_{signature}"
 
 
 def copies(point: HookPoint, signature: str) -> str:
     """The chain that hands packets of that signature to user space."""
     return f"{base(point)}_copy_{signature}"
+
+
+def sample(point: HookPoint, signature: str) -> str:
+    """The chain that hands a few of that signature's packets to user space."""
+    return f"{base(point)}_sample_{signature}"
+
+
+def address_share(point: HookPoint) -> str:
+    """The chain that looks whether an address has had its share of the copies."""
+    return f"{base(point)}_address_share"
+
+
+def address_set(point: HookPoint, end: str, family: Family) -> str:
+    """The set that limits copies per address at that end of a packet."""
+    return f"{_LIMITED}{base(point)}_{end}_{family.label}"
 
 
 def sampled_set(signature: str, family: Family) -> str:
@@ -78,4 +106,4 @@ def sampled_set(signature: str, family: Family) -> str:
 
 def is_sampled_set(name: str) -> bool:
     """Whether that is a set that limits copies: it comes and goes with the rules."""
-    return name.startswith(_SAMPLED)
+    return name.startswith((_SAMPLED, _LIMITED))

@@ -6,7 +6,7 @@ anything that changes a packet; does not know how packets earn a verdict.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 from vpngate.expressions import (
@@ -120,7 +120,7 @@ def throttle_chains(
     device: int,
     generation: int,
     *,
-    watching: Callable[[Family], Iterable[Line]],
+    watching: tuple[Line, ...],
 ) -> Iterator[Chain]:
     """What happens to a packet whose flow has a verdict.
 
@@ -141,7 +141,7 @@ def throttle_chains(
                     "the daemon is silent or has not started: leave alone",
                 ),
                 *_spared_lines(family, generation),
-                *watching(family),
+                *watching,
                 *(
                     Line(
                         _slow(direction, family, carrier, device),

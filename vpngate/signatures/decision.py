@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from vpngate.expressions import Rule
+from vpngate.expressions import Compare, Range, Rule
 from vpngate.packets import Transport
 from vpngate.signatures.declaration import MAX_VALUE, Field, Shape, Signature
 from vpngate.signatures.headers import TCP_USUAL_HEADERS
@@ -31,6 +31,9 @@ _WORTH_A_BRANCH = 3
 # Bits that all signatures of a transport have to share before they are asked for
 # ahead of all: of random payloads 1 in 256 goes further.
 _WORTH_A_GATE = 8
+# What a branch asks that lets no fragment pass.
+WHOLE = "whole"
+_COMMON = "common"  # what all signatures share: said only where nothing else is
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class Branch:
     """A condition, and behind it more of them, or the signature that is matched.
 
     More than one branch may hold; all have to be tried, in order, until one of them
-    decides what becomes of the packet.
+    decides what becomes of the packet. `asks` says what the condition is about, in
+    words that names can be made of: [a-z0-9_].
     """
 
     condition: Rule
     then: "tuple[Branch, ...] | Signature"
+    asks: str
 
 
 def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
@@ -65,14 +70,14 @@ def _by_header(
 ) -> tuple[Branch, ...]:
     """Where the payload begins. Unusual headers are asked for last, and together."""
     found = [
-        _behind(condition, behind(start))
+        _behind(condition, behind(start), f"header{start}")
         for condition, start in header_conditions(transport)
     ]
     usual = tuple(chain.from_iterable(found[: len(TCP_USUAL_HEADERS)]))
     unusual = tuple(chain.from_iterable(found[len(TCP_USUAL_HEADERS) :]))
     if not unusual:
         return usual
-    return (*usual, *_behind(unusual_header(), unusual))
+    return (*usual, *_behind(unusual_header(), unusual, "unusual"))
 
 
 def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, ...]:
@@ -82,17 +87,21 @@ def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, .
     common = _in_common(shapes)
     if common is None or len(signatures) == 1 or _bits(common) < _WORTH_A_GATE:
         return branches
-    return _behind(_fast(common, shapes, start), branches)
+    return _behind(_fast(common, shapes, start), branches, _COMMON)
 
 
-def _behind(condition: Rule, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+def _behind(
+    condition: Rule, branches: tuple[Branch, ...], asks: str
+) -> tuple[Branch, ...]:
     """The branches behind a condition, if there is one."""
     if not condition:
         return branches
     if len(branches) == 1:
         (only,) = branches
-        return (Branch((*condition, *only.condition), only.then),)
-    return (Branch(condition, branches),)
+        said = [one for one in (asks, only.asks) if one not in ("", _COMMON)]
+        both = "_".join(dict.fromkeys(said)) or _COMMON
+        return (Branch((*condition, *only.condition), only.then, both),)
+    return (Branch(condition, branches, asks),)
 
 
 def _by_port(signatures: Sequence[Signature], start: int) -> Iterator[Branch]:
@@ -103,12 +112,24 @@ def _by_port(signatures: Sequence[Signature], start: int) -> Iterator[Branch]:
     for ports, group in groups.items():
         branches = (_by_signature(signature, start) for signature in group)
         if group:
-            yield from _behind(ports, tuple(b for found in branches for b in found))
+            every = tuple(chain.from_iterable(branches))
+            yield from _behind(ports, every, _port_name(ports))
+
+
+def _port_name(ports: Rule) -> str:
+    """What a condition on ports asks, whichever end's port it is."""
+    match ports:
+        case (_, Compare(value)):
+            return f"port{int.from_bytes(value)}"
+        case (_, Range(low, high)):
+            return f"ports{int.from_bytes(low)}_to_{int.from_bytes(high)}"
+    return ""
 
 
 def _by_signature(signature: Signature, start: int) -> tuple[Branch, ...]:
+    name = signature.name
     leaves = tuple(
-        Branch((*length, *compare_fields(shape.fields, start)), signature)
+        Branch((*length, *compare_fields(shape.fields, start)), signature, name)
         for shape in signature.shapes
         for length in length_conditions(shape)
     )
@@ -117,10 +138,10 @@ def _by_signature(signature: Signature, start: int) -> tuple[Branch, ...]:
         return tuple(
             branch
             for leaf in leaves
-            for branch in _behind(leaf.condition, _admitted(signature, signature))
+            for branch in _behind(leaf.condition, _admitted(signature, signature), name)
         )
     condition = _fast(common, signature.shapes, start)
-    return _behind(condition, _admitted(signature, leaves))
+    return _behind(condition, _admitted(signature, leaves), name)
 
 
 def _admitted(
@@ -131,8 +152,8 @@ def _admitted(
     Asked late: nearly all that comes is whole, but hardly any of it comes so far.
     """
     if signature.fragments:
-        return (Branch((), then),)
-    return tuple(Branch(whole, then) for whole in UNFRAGMENTED)
+        return (Branch((), then, ""),)
+    return tuple(Branch(whole, then, WHOLE) for whole in UNFRAGMENTED)
 
 
 def _fast(common: Field, shapes: Sequence[Shape], start: int) -> Rule:

@@ -118,6 +118,8 @@ class Signature:
                only a few a pair of addresses, and none when an end is spared
     fragments  UDP only: a first fragment is enough, since the message may be longer
                than a packet; no shape has an exact length then
+    opens      holds the first message of a handshake: of a limited number of copies it
+               gets more than what follows, which proves nothing without it
     """
 
     name: str
@@ -126,6 +128,7 @@ class Signature:
     ports: frozenset[int] = frozenset()
     sampled: bool = False
     fragments: bool = False
+    opens: bool = False
 
     def __post_init__(self) -> None:
         if not self.shapes:

@@ -42,6 +42,7 @@ _SIGNATURES = (
         *("ike_initial", Transport.UDP, ike.initial_shapes(0)),
         frozenset({_IKE_PORT}),
         fragments=True,
+        opens=True,
     ),
     Signature(
         *("ike", Transport.UDP, ike.later_shapes(0)),
@@ -53,10 +54,11 @@ _SIGNATURES = (
             *(name, Transport.UDP, _marked(shapes)),
             frozenset({_NATT_PORT}),
             fragments=True,
+            opens=opens,
         )
-        for name, shapes in (
-            ("ike_initial_natt", ike.initial_shapes(len(_MARKER))),
-            ("ike_natt", ike.later_shapes(len(_MARKER))),
+        for name, shapes, opens in (
+            ("ike_initial_natt", ike.initial_shapes(len(_MARKER)), True),
+            ("ike_natt", ike.later_shapes(len(_MARKER)), False),
         )
     ),
     Signature(

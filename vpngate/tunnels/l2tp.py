@@ -111,7 +111,10 @@ def _shapes(*message_types: int) -> tuple[Shape, ...]:
 
 
 _SIGNATURES = (
-    Signature("l2tp_request", Transport.UDP, _shapes(_SCCRQ), ports=frozenset({_PORT})),
+    Signature(
+        *("l2tp_request", Transport.UDP, _shapes(_SCCRQ), frozenset({_PORT})),
+        opens=True,
+    ),
     # A responder may answer from a port of its choice (RFC 2661 section 8.1).
     Signature("l2tp_reply", Transport.UDP, _shapes(_SCCRP, _SCCCN)),
 )

@@ -65,7 +65,8 @@ def _signatures() -> Iterator[Signature]:
         for role in (Role.INITIATION, Role.RESPONSE, Role.FOLLOW_UP):
             shapes = tuple(_shape(f, transport) for f in FORMS if f.role is role)
             name = f"openvpn_{transport.label}_{role.value.replace('-', '_')}"
-            yield Signature(name, transport, shapes)
+            opens = role is Role.INITIATION
+            yield Signature(name, transport, shapes, opens=opens)
 
 
 def _covers(flow: FlowKey) -> tuple[FlowKey, ...]:

@@ -58,6 +58,7 @@ _SIGNATURES = (
         Transport.TCP,
         (_opening(_SCCRQ, 0, 0), _opening(_SCCRP, *_SUCCESS)),
         ports=frozenset({_PORT}),
+        opens=True,
     ),
     Signature(
         "pptp_gre",

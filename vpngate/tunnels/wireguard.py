@@ -40,7 +40,8 @@ class _Kind(NamedTuple):
         length = (self.length, self.length)
         name = "wireguard_" + self.name.removeprefix("handshake ").replace(" ", "_")
         return Signature(
-            name, Transport.UDP, (Shape((Field(0, self.start),), (length,)),)
+            *(name, Transport.UDP, (Shape((Field(0, self.start),), (length,)),)),
+            opens=self.role is Role.INITIATION,
         )
 
 

@@ -35,6 +35,8 @@ PINNED = {
     "vpngate_handshakes_total": ("counter", {"tunnel", "evidence"}),
     "vpngate_flows_total": ("counter", {"tunnel", "family", "verdict"}),
     "vpngate_second_reading_total": ("counter", {"tunnel", "outcome"}),
+    "vpngate_traffic_packets_total": ("counter", {"direction"}),
+    "vpngate_traffic_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_flows": ("gauge", {"family"}),
     "vpngate_throttled_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
@@ -53,11 +55,14 @@ PINNED = {
 
 @dataclass(frozen=True)
 class Totals:
+    traffic_packets: dict[str, int] = field(default_factory=dict)
+    traffic_bytes: dict[str, int] = field(default_factory=dict)
     throttled_packets: dict[str, int] = field(default_factory=dict)
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
+    copies_held_back: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)
     buckets_shared: int = 0
     verdicts_refused: int = 0
@@ -92,11 +97,14 @@ def moved() -> Metrics:
     metrics.halted("errors")
     metrics.kernel(
         Totals(
+            {"upload": 1000},
+            {"download": 2000},
             {"upload": 7},
             {"upload": 700, "download": 100},
             {"download": 1},
             {"ipv4": 4},
             5,
+            6,
             {"ipv6": 1},
             2,
             3,
@@ -148,12 +156,15 @@ def test_what_happened_is_counted() -> None:
         'vpngate_flows_total{family="ipv6",tunnel="wireguard",verdict="throttle"}': 1,
         "vpngate_captured_packets_total": 5,
         'vpngate_capture_lost_packets_total{reason="enobufs"}': 2,
+        'vpngate_capture_lost_packets_total{reason="limit"}': 6,
         'vpngate_verdict_latency_seconds_bucket{le="0.0025"}': 0,
         'vpngate_verdict_latency_seconds_bucket{le="0.005"}': 1,
         "vpngate_kernel_in_sync": 1,
         'vpngate_kernel_repairs_total{what="hook"}': 1,
         "vpngate_deadman_armed": 1,
         'vpngate_halts_total{reason="errors"}': 1,
+        'vpngate_traffic_packets_total{direction="upload"}': 1000,
+        'vpngate_traffic_bytes_total{direction="download"}': 2000,
         'vpngate_throttled_packets_total{direction="upload"}': 7,
         'vpngate_throttled_packets_total{direction="download"}': 0,
         'vpngate_throttled_bytes_total{direction="download"}': 100,
@@ -202,6 +213,16 @@ def test_later_facts_replace_earlier_ones() -> None:
     assert found['vpngate_mode{mode="enforce"}'] == 0
     assert found["vpngate_config_last_reload_successful"] == 0
     assert found['vpngate_verdict_latency_seconds_bucket{le="0.001"}'] == 1
+
+
+def test_what_a_limit_holds_back_is_added_as_it_grows() -> None:
+    metrics = Metrics("1", [])
+    name = 'vpngate_capture_lost_packets_total{reason="limit"}'
+    assert samples(metrics)[name] == 0
+    for total in (4, 4, 9):
+        metrics.kernel(Totals(copies_held_back=total))
+        metrics.lost("gap", 1)
+        assert samples(metrics)[name] == total
 
 
 def test_each_has_a_registry_of_its_own() -> None:

@@ -102,9 +102,14 @@ def test_promise_comes_before_anything_touches_a_packet(
         assert NamedCounter(names.spared_counter(family)) in line.rule
         assert line.rule[-1] == ChainVerdict(VerdictCode.ACCEPT)
     # What is sampled goes on being looked at, and on its way: nothing ends there.
-    kinds = [type(step) for step in lines[3].rule]
-    assert kinds[-3:] == [DynamicSet, Limit, LogPacket]
-    assert not {SetMeta, Forward, ChainVerdict} & set(kinds)
+    point = hook_of(direction, RULESET)
+    assert lines[3].rule[-1] == matching.jump(names.sample(point, "often"))
+    sample = chain(table, names.sample(point, "often"))
+    steps = [step for line in sample.lines for step in line.rule]
+    assert LogPacket(RULESET.nflog_group) in steps
+    assert not {SetMeta, Forward} & {type(step) for step in steps}
+    ends = {step for step in steps if isinstance(step, ChainVerdict)}
+    assert ends == {matching.RETURN}
     for line in lines[4:]:
         kinds = [type(step) for step in line.rule]
         assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
@@ -138,6 +143,16 @@ def test_observe_mode_only_copies() -> None:
     )
     for point in HookPoint:
         assert jumps(chain(table, names.base(point))) == {names.candidates(point)}
+
+
+@pytest.mark.parametrize("enforce", [True, False])
+def test_everything_is_counted_before_anything_is_asked(*, enforce: bool) -> None:
+    for subscriber_side in (True, False):
+        ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
+        table = compose(ruleset, device=7, generation=1)
+        for direction in Direction:
+            first = chain(table, names.base(hook_of(direction, ruleset))).lines[0]
+            assert first.rule == (NamedCounter(names.traffic_counter(direction)),)
 
 
 def test_hooks_carry_interfaces_and_priority() -> None:
@@ -183,12 +198,12 @@ def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
 def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     table = compose(RULESET, device=7, generation=1)
     for point in HookPoint:
-        copy = chain(table, names.copies(point, "plain")).lines[-1].rule
-        assert copy[0].rate == 5_000  # type: ignore[union-attr]
+        copy = chain(table, names.copies(point, "plain")).lines[-2].rule
+        assert copy[0] == Limit(5_000, 5_000)
         assert len(chain(table, names.copies(point, "often")).lines) >= 6
     # What takes fragments is one leaf, not one for each family.
     natt = replace(SAMPLED, name="natt", transport=Transport.UDP, fragments=True)
     plain = replace(natt, name="plain", sampled=False)
     table = compose(replace(RULESET, signatures=(natt, plain)), 7, 1)
-    lines = chain(table, "egress_candidates_udp").lines
+    lines = chain(table, "egress_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which of the table's sets come and go is told by their names."""
 
-from vpngate.ruleset import copying, names, throttling
+from tests import rulesets
+from vpngate.ruleset import copying, names, sharing, throttling
 from vpngate.tunnels import all_carriers, all_tunnels
 
 SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
@@ -10,6 +11,7 @@ SIGNATURES = [s for tunnel in all_tunnels() for s in tunnel.signatures]
 def test_each_kind_of_set_is_told_by_its_name() -> None:
     spared = [one.name for n in (1, 20) for one in throttling.spared_sets(n)]
     sampled = [one.name for one in copying.sampled_sets(SIGNATURES)]
+    sampled += [one.name for one in sharing.address_sets(rulesets.RULESET)]
     lasting = [one.name for one in throttling.verdict_maps(all_carriers(), 10)]
     lasting.append(throttling.armed_set(30.0).name)
     every = [*spared, *sampled, *lasting]

@@ -14,7 +14,7 @@ _EXTENSIONS = {0, 43, 44, 51, 59, 60}
 _ROUTING, _FRAGMENT, _AUTHENTICATION, _NONE = 43, 44, 51, 59
 
 
-class _Break(Exception):
+class Break(Exception):
     """NFT_BREAK: the rule does not go on."""
 
 
@@ -39,8 +39,8 @@ class Packet:
         registers: dict[int, bytes] = {}
         for number, expression in enumerate(rule, 1):
             try:
-                self._evaluate(expression, registers)
-            except _Break:
+                self.step(expression, registers)
+            except Break:
                 return False, number
         return True, len(rule)
 
@@ -89,7 +89,8 @@ class Packet:
             following, start = header[0], start + size
         return following, start, 0
 
-    def _evaluate(self, expression: ex.Expression, registers: dict[int, bytes]) -> None:
+    def step(self, expression: ex.Expression, registers: dict[int, bytes]) -> None:
+        """Evaluate one expression; Break where the rule ends."""
         match expression:
             case ex.Meta(key, register):
                 registers[register] = self._meta(key)
@@ -97,7 +98,7 @@ class Packet:
                 registers[register] = self._load(base, offset, length)
             case ex.ExtensionHeader(kind, register):
                 if self.protocol != _IPV6:
-                    raise _Break
+                    raise Break
                 registers[register] = bytes([self._find(kind) is not None])
             case ex.Bitwise(mask, xor, source, register):
                 loaded = registers[source][: len(mask)]
@@ -107,10 +108,10 @@ class Packet:
             case ex.Compare(value, operator, register):
                 equal = registers[register][: len(value)] == value
                 if equal is not (operator is ex.CompareOp.EQ):
-                    raise _Break
+                    raise Break
             case ex.Range(low, high, outside, register):
                 if (low <= registers[register][: len(low)] <= high) is outside:
-                    raise _Break
+                    raise Break
             case _:
                 raise NotImplementedError(expression)
 
@@ -118,16 +119,16 @@ class Packet:
         if key is ex.MetaKey.PROTOCOL:
             return self.protocol.to_bytes(2)
         if key is not ex.MetaKey.L4PROTO or self.transport is None:
-            raise _Break
+            raise Break
         return bytes([self.transport[0]])
 
     def _load(self, base: ex.Base, offset: int, length: int) -> bytes:
         start = 0
         if base is ex.Base.TRANSPORT:
             if self.transport is None or self.transport[2]:
-                raise _Break
+                raise Break
             start = self.transport[1]
         loaded = self.network[start + offset : start + offset + length]
         if len(loaded) < length:
-            raise _Break
+            raise Break
         return loaded

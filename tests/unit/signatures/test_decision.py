@@ -43,7 +43,11 @@ def walk(packet: Packet, branches: Sequence[Branch]) -> Iterator[Signature]:
 def tree_for(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
     """The tree behind the entrances that it stands behind."""
     return tuple(
-        Branch(entrance, decision([s for s in signatures if s.transport is transport]))
+        Branch(
+            entrance,
+            decision([s for s in signatures if s.transport is transport]),
+            transport.label,
+        )
         for transport in {signature.transport for signature in signatures}
         for entrance in entrances(transport)
     )

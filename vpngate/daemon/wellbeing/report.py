@@ -58,7 +58,7 @@ class Report:
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
-            "capture": {"captured": self._capture.captured, **self._capture.losses},
+            "capture": self._captured(),
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }
 
@@ -99,6 +99,12 @@ class Report:
             }
             for tunnel, reached in self._pipeline.verdicts.items()
         }
+
+    def _captured(self) -> dict[str, int]:
+        """Packets that recognition has seen, and missed, by reason."""
+        latest = self._counters.latest
+        limit = {"limit": latest.copies_held_back} if latest else {}
+        return {"captured": self._capture.captured, **self._capture.losses, **limit}
 
     def _throttled(self, snapshot: Snapshot) -> dict[str, Any]:
         """The slower class: its limit, who is in it, and what it passes now."""

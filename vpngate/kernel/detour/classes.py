@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The classes of all buckets: made when first needed, removed when idle.
 
-Knows which places have their two classes, which still wait for them, and what
-classes that are gone have dropped; does not know whose they are. One thread alone
-may use it. Times are of a clock that never jumps, in seconds.
+Knows which places have their two classes, and which still wait for them; does not
+know whose they are. One thread alone may use it. Times are of a clock that never
+jumps, in seconds.
 
 Making or removing a class takes the longer the more there are: the kernel walks
 them all, 3 ms beside 20,000. So whatever may be many is done a few at a time.
 """
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from itertools import islice
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.passed import Passed, Tally
 from vpngate.kernel.detour.verdicts import minor
 from vpngate.packets import Direction
 
@@ -29,8 +31,7 @@ class Classes:
         self._shaper = shaper
         self._made: dict[int, float | None] = {}  # place: idle since
         self._waiting: dict[int, None] = {}  # places to make or change, in order
-        self._drops = dict.fromkeys(Direction, 0)  # of classes that are gone
-        self._drops_seen: dict[int, int] = {}  # by class
+        self._tally = Tally()
 
     def make(self, places: Iterable[int]) -> None:
         """Make the classes of places that have just come into use.
@@ -50,9 +51,9 @@ class Classes:
 
         Until its class is made, a flow's packets pass the ifb unslowed.
         """
-        for number, drops in self._drops_seen.items():
-            self._drops[_direction(number)] += drops
-        self._drops_seen.clear()
+        with suppress(KernelRefused):  # there may be nothing left to read
+            self._tally.take(self._shaper.statistics())
+        self._tally.all_gone()
         self._made.clear()
         self._waiting = dict.fromkeys(places)
 
@@ -88,19 +89,15 @@ class Classes:
             if any(one.backlog for one in pair.values()):
                 continue
             self._shaper.remove_classes(_minors([place]))
-            for number, one in pair.items():
-                self._drops[_direction(number)] += one.drops
-                self._drops_seen.pop(number, None)
+            self._tally.take(pair)
+            self._tally.gone(pair)
             del self._made[place]
             self._waiting.pop(place, None)
 
-    def drops(self) -> dict[Direction, int]:
-        """Packets that the queues had no room for, by direction, since the start."""
-        totals = dict(self._drops)
-        for number, statistics in self._shaper.statistics().items():
-            self._drops_seen[number] = statistics.drops
-            totals[_direction(number)] += statistics.drops
-        return totals
+    def passed(self) -> dict[Direction, Passed]:
+        """What has left the classes, by direction, since the start."""
+        self._tally.take(self._shaper.statistics())
+        return self._tally.totals
 
     def backlog(self) -> int:
         """Bytes that wait in all queues."""
@@ -109,7 +106,3 @@ class Classes:
 
 def _minors(places: Iterable[int]) -> list[int]:
     return [minor(place, direction) for place in places for direction in Direction]
-
-
-def _direction(number: int) -> Direction:
-    return Direction.DOWNLOAD if number % 2 else Direction.UPLOAD

@@ -13,16 +13,22 @@ from vpngate.ruleset import names
 
 
 def total(table: OwnedTable, throttled: Throttled) -> Counters:
-    """Current totals."""
+    """Current totals; the table counts packets and bytes by name."""
     counted = table.counters()
-    slowed = {d: counted[names.throttled_counter(d)] for d in Direction}
-    drops = throttled.classes.drops()
+    passed = throttled.classes.passed()
+    traffic = {d.value: counted[names.traffic_counter(d)] for d in Direction}
     return Counters(
-        throttled_packets={d.value: slowed[d][0] for d in Direction},
-        throttled_bytes={d.value: slowed[d][1] for d in Direction},
-        dropped_packets={d.value: drops[d] for d in Direction},
+        traffic_packets={d: packets for d, (packets, _) in traffic.items()},
+        traffic_bytes={d: octets for d, (_, octets) in traffic.items()},
+        diverted_packets={
+            d.value: counted[names.throttled_counter(d)][0] for d in Direction
+        },
+        throttled_packets={d.value: passed[d].packets for d in Direction},
+        throttled_bytes={d.value: passed[d].bytes for d in Direction},
+        dropped_packets={d.value: passed[d].dropped for d in Direction},
         spared_packets={f.label: counted[names.spared_counter(f)][0] for f in Family},
         reverse_path_failed=counted[names.REVERSE_PATH_FAILED][0],
+        copies_held_back=sum(counted[name][0] for name in names.HELD_BACK),
         throttled_flows={f.label: n for f, n in throttled.live.items()},
         buckets_shared=throttled.shared,
         verdicts_refused=throttled.refused,

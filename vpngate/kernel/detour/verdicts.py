@@ -43,6 +43,11 @@ def minor(place: int, direction: Direction) -> int:
     return 2 * place + (direction is Direction.DOWNLOAD)
 
 
+def class_direction(number: int) -> Direction:
+    """The direction of a class, by the low 16 bits of its number."""
+    return Direction.DOWNLOAD if number % 2 else Direction.UPLOAD
+
+
 def identity(flow: Throttle) -> FlowId:
     """The key of a flow."""
     return FlowId(flow.transport, flow.subscriber, flow.remote)

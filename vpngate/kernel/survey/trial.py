@@ -30,7 +30,7 @@ from vpngate.expressions import (
     SetOperation,
 )
 from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.verdicts import minor
+from vpngate.kernel.detour.verdicts import class_direction
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
@@ -214,7 +214,7 @@ async def _pass_through(
             _send(ruleset, wire, direction, [datagram(*ends, b"trial")] * _PACKETS)
         deadline = time.monotonic() + _PATIENCE
         while True:
-            counted = (await plane.counters()).throttled_packets
+            counted = (await plane.counters()).diverted_packets
             shaped = await asyncio.to_thread(_shaped, ruleset)
             found = {d: Passage(_PACKETS, counted[d], shaped[d]) for d in Direction}
             arrived = all(one.whole for one in found.values())
@@ -263,6 +263,5 @@ def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
         roots = tc.queues(channel)
         shaper.major = next(q.major for q in roots if q.interface == shaper.index)
         for number, one in shaper.statistics().items():
-            upload = number == minor(number // 2, Direction.UPLOAD)
-            passed[Direction.UPLOAD if upload else Direction.DOWNLOAD] += one.packets
+            passed[class_direction(number)] += one.packets
     return passed
