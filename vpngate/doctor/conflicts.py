@@ -181,8 +181,7 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Filters that take what vpngate would see, or that what it slows passes by."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
-        takes = one.acts or (side is HookPoint.INGRESS and one.kind == "bpf")
-        if takes:
+        if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):
             key = (side, one.kind, one.preference, one.actions)
             alike.setdefault(key, {})[beside.names.get(one.interface, "a block")] = None
     for (side, kind, preference, kinds), names in alike.items():
@@ -191,12 +190,13 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
             f"tc filter {kind} pref {preference} at {side.name.lower()} of"
             f" {few(list(names))}"
         )
-        yield (_before if side is HookPoint.INGRESS else _behind)(
-            config, where, actions
-        )
+        if side is HookPoint.INGRESS:
+            yield _before(where, actions)
+        else:
+            yield _behind(config, where, actions)
 
 
-def _before(_config: Config, where: str, actions: str) -> Finding:
+def _before(where: str, actions: str) -> Finding:
     return Finding(
         Weight.COST,
         where,
