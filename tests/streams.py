@@ -31,6 +31,8 @@ SECONDS = {
     "tests/netns/test_verdict_life.py": 80,
     "tests/netns/test_reload.py": 70,
     "tests/netns/test_operator.py": 70,
+    "tests/netns/test_barrage.py": 60,
+    "tests/netns/test_counting.py": 60,
     "tests/netns/test_innocent_4500.py": 60,
     "tests/netns/test_coverage_of_verdicts.py": 60,
     "tests/netns/test_ipsec_natt.py": 60,
