@@ -22,7 +22,7 @@ from vpngate.kernel.survey.reverse_path import (
     forwards_ipv6,
     without_ipv4_filter,
 )
-from vpngate.kernel.wire.addresses import Held, current_addresses
+from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Family
@@ -207,7 +207,7 @@ def networks(
     config: Config,
     links: Mapping[str, Link],
     attached: Collection[str],
-    held: Collection[Held],
+    held: Collection[InterfaceAddress],
 ) -> frozenset[IPNetwork]:
     """Where subscribers are, as prefixes: the networks of the attached interfaces.
 

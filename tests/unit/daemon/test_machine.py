@@ -11,7 +11,7 @@ from vpngate.daemon.machine import forgeable, insist, left_alone, networks
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
 from vpngate.kernel.survey.neighbours import Filter
-from vpngate.kernel.wire.addresses import Held, current_addresses
+from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import parse_address
 
@@ -160,11 +160,11 @@ def test_a_daemon_that_could_be_deceived_does_not_start() -> None:
         insist(config(), Machine(("lan0",), forgeable=(problem,)))
 
 
-def held(text: str, link: Link, network: str = "") -> Held:
+def held(text: str, link: Link, network: str = "") -> InterfaceAddress:
     address, _, length = text.partition("/")
     packed = parse_address(address)
     peer = parse_address(network) if network else packed
-    return Held(packed, peer, int(length), link.index)
+    return InterfaceAddress(packed, peer, int(length), link.index)
 
 
 HOLDS = [
@@ -196,4 +196,4 @@ def test_the_kernel_tells_which_interface_has_an_address_and_how_long_it_is() ->
     loopback = current_links()["lo"].index
     found = {one for one in current_addresses() if one.interface == loopback}
     address = parse_address("127.0.0.1")
-    assert Held(address, address, 8, loopback) in found
+    assert InterfaceAddress(address, address, 8, loopback) in found

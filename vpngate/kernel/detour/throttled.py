@@ -15,7 +15,13 @@ import numpy as np
 
 from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.verdicts import FlowId, Held, Verdicts, identity, minor
+from vpngate.kernel.detour.verdicts import (
+    FlowId,
+    HeldVerdict,
+    Verdicts,
+    identity,
+    minor,
+)
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
@@ -87,7 +93,7 @@ class Throttled:
             raise
 
     def _one_by_one(
-        self, keys: Sequence[FlowId], change: Callable[[Held], None]
+        self, keys: Sequence[FlowId], change: Callable[[HeldVerdict], None]
     ) -> None:
         """Change verdicts of which the kernel has something that we did not know of."""
         for key in keys:
@@ -99,13 +105,13 @@ class Throttled:
             except Rejected:  # what was to be deleted ended this very moment
                 change(held)
 
-    def _give_anew(self, held: Held) -> None:
+    def _give_anew(self, held: HeldVerdict) -> None:
         self._table.commit([*self._deleting_found(held), *self._adding(held)])
 
-    def _take_out(self, held: Held) -> None:
+    def _take_out(self, held: HeldVerdict) -> None:
         self._table.commit(self._deleting_found(held))
 
-    def _deleting_found(self, held: Held) -> list[Change]:
+    def _deleting_found(self, held: HeldVerdict) -> list[Change]:
         """The changes that delete what the kernel has of a verdict, whatever it is."""
         places = self._elements(held)
         there = self._table.find([(name, element.key) for name, element in places])
@@ -203,7 +209,11 @@ class Throttled:
             self._table.commit(mending)
 
     def _settle(
-        self, key: FlowId, held: Held, answers: Sequence[bytes | None], now: float
+        self,
+        key: FlowId,
+        held: HeldVerdict,
+        answers: Sequence[bytes | None],
+        now: float,
     ) -> list[Change]:
         """Take in what the kernel still has of a verdict; the changes that mend it.
 
@@ -225,13 +235,13 @@ class Throttled:
             changes += self._deleting(name, element)
         return changes if held.ended else changes + self._adding(held)
 
-    def _adding(self, held: Held) -> list[Change]:
+    def _adding(self, held: HeldVerdict) -> list[Change]:
         changes: list[Change] = []
         for name, element in self._elements(held):
             changes += elements.add(self._table.name, name, [element])
         return changes
 
-    def _ending(self, held: Held) -> list[Change]:
+    def _ending(self, held: HeldVerdict) -> list[Change]:
         """Add, then delete: deleting alone fails if the kernel was faster."""
         changes = self._adding(held)
         for name, element in self._elements(held):
@@ -241,7 +251,7 @@ class Throttled:
     def _deleting(self, name: str, element: Element) -> list[Change]:
         return elements.delete(self._table.name, name, [Element(element.key)])
 
-    def _elements(self, held: Held) -> list[tuple[str, Element]]:
+    def _elements(self, held: HeldVerdict) -> list[tuple[str, Element]]:
         """The elements of a verdict, one a direction, and the maps they are in."""
         flow = held.flow
         found = []

@@ -30,7 +30,7 @@ class FlowId(NamedTuple):
 
 
 @dataclass(slots=True)
-class Held:
+class HeldVerdict:
     """A verdict as handed to the kernel. Ended ones stay until the kernel agrees."""
 
     flow: Throttle
@@ -58,7 +58,7 @@ class Verdicts:
 
     def __init__(self, reserved: Iterable[int] = ()) -> None:
         kept = set(reserved)
-        self._held: dict[FlowId, Held] = {}
+        self._held: dict[FlowId, HeldVerdict] = {}
         self._due: dict[int, list[FlowId]] = defaultdict(list)
         self._places: dict[bytes, int] = {}
         # For each place, its owners, and how many verdicts each of them has.
@@ -71,7 +71,7 @@ class Verdicts:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __iter__(self) -> Iterator[Held]:
+    def __iter__(self) -> Iterator[HeldVerdict]:
         return iter(self._held.values())
 
     @property
@@ -95,7 +95,7 @@ class Verdicts:
         self._fresh.clear()
         return fresh
 
-    def get(self, key: FlowId) -> Held | None:
+    def get(self, key: FlowId) -> HeldVerdict | None:
         """The verdict on a flow, ended or not."""
         return self._held.get(key)
 
@@ -110,7 +110,7 @@ class Verdicts:
         used = sorted(self._buckets)
         return used[int.from_bytes(bucket, "big") % len(used)]
 
-    def add(self, flow: Throttle, now: float) -> Held:
+    def add(self, flow: Throttle, now: float) -> HeldVerdict:
         """Note a verdict that is about to be handed to the kernel, or given anew."""
         key = identity(flow)
         old = self._held.get(key)
@@ -124,7 +124,7 @@ class Verdicts:
         self._live[flow.subscriber.family] += 1
         if old is not None:  # only now, lest its bucket empties and moves
             self._leave(old)
-        held = Held(flow, place)
+        held = HeldVerdict(flow, place)
         self._held[key] = held
         self._ask_at(key, now + flow.idle)
         return held
@@ -168,7 +168,7 @@ class Verdicts:
     def _ask_at(self, key: FlowId, when: float) -> None:
         self._due[int(when // _SLOT) + 1].append(key)
 
-    def _leave(self, held: Held) -> None:
+    def _leave(self, held: HeldVerdict) -> None:
         """Take a verdict out of its bucket, and the bucket away with the last."""
         if not held.ended:
             self._live[held.flow.subscriber.family] -= 1

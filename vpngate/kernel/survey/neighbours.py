@@ -51,7 +51,7 @@ class Flowtable:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ForeignTable:
     """A table; `owner` is the netlink port of the socket that owns it, 0 if none."""
 
     family: str
@@ -120,10 +120,10 @@ def read_flowtables(answers: Iterable[bytes]) -> Iterator[Flowtable]:
         )
 
 
-def tables(channel: Channel) -> list[Table]:
+def tables(channel: Channel) -> list[ForeignTable]:
     """All tables."""
     return [
-        Table(
+        ForeignTable(
             nft.family(answer),
             text(parts[nft.TABLE_NAME]),
             number(parts.get(nft.TABLE_OWNER, b"")),

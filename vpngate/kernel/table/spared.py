@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 
 from vpngate.kernel.table import readback
+from vpngate.kernel.table.batch_size import BatchSize
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Intervals
@@ -26,7 +26,7 @@ class SparedSets:
         self.asked = 1  # the generation that rules name
         self.newest = 1  # the one that is filled; never given twice
         self._table = table
-        self._pace = Pace()
+        self._batch = BatchSize()
 
     def create(self) -> None:
         """Make the first sets, empty; MissingFeature if the kernel has none."""
@@ -43,7 +43,7 @@ class SparedSets:
             bounds = spared.of(family)
             start = 0
             while start < len(bounds):
-                part = slice(start, start + self._pace.size)
+                part = slice(start, start + self._batch.size)
                 yield family, Bounds(bounds.first[part], bounds.last[part])
                 start = part.stop
 
@@ -51,7 +51,7 @@ class SparedSets:
         """Put a few more intervals into a newest set."""
         begin = time.monotonic()
         self._table.fill(self.newest, family, few)
-        self._pace.took(len(few), time.monotonic() - begin)
+        self._batch.took(len(few), time.monotonic() - begin)
 
     def removal(self) -> list[Change]:
         """The changes that remove all other sets, once rules ask the newest."""

@@ -18,7 +18,7 @@ _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix, flags, scope, i
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 
 
-class Held(NamedTuple):
+class InterfaceAddress(NamedTuple):
     """An address that an interface has.
 
     address   of this machine, in network order
@@ -34,7 +34,7 @@ class Held(NamedTuple):
     interface: int
 
 
-def current_addresses() -> frozenset[Held]:
+def current_addresses() -> frozenset[InterfaceAddress]:
     """Every IPv4 and IPv6 address of this network namespace."""
     channel = Channel(ROUTE)
     try:
@@ -45,11 +45,11 @@ def current_addresses() -> frozenset[Held]:
     return frozenset(held for answer in answers if (held := _read(answer)))
 
 
-def _read(answer: bytes | memoryview) -> Held | None:
+def _read(answer: bytes | memoryview) -> InterfaceAddress | None:
     _, length, _, _, index = _ADDRESS.unpack_from(answer)
     parts = attributes(answer, _ADDRESS.size)
     network = parts.get(_IFA_ADDRESS)
     address = parts.get(_IFA_LOCAL, network)
     if address is None:
         return None
-    return Held(bytes(address), bytes(network or address), length, index)
+    return InterfaceAddress(bytes(address), bytes(network or address), length, index)

@@ -12,7 +12,7 @@ LEAST, MOST = 10_000, 200_000
 HOLD = 0.5  # seconds that a transaction should hold the lock for
 
 
-class Pace:
+class BatchSize:
     """The size of the next transaction, in intervals."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from vpngate.kernel.table.pace import FIRST, HOLD, LEAST, MOST, Pace
+from vpngate.kernel.table.batch_size import FIRST, HOLD, LEAST, MOST, BatchSize
 
 
 @pytest.mark.parametrize(
@@ -15,19 +15,19 @@ from vpngate.kernel.table.pace import FIRST, HOLD, LEAST, MOST, Pace
     ],
 )
 def test_finds_the_size_that_fits(rate: float, size: float) -> None:
-    pace = Pace()
+    batch = BatchSize()
     for _ in range(10):
-        pace.took(pace.size, pace.size / rate)
-    assert pace.size == pytest.approx(size, rel=0.01)
+        batch.took(batch.size, batch.size / rate)
+    assert batch.size == pytest.approx(size, rel=0.01)
 
 
 def test_grows_no_faster_than_twofold() -> None:
-    pace = Pace()
-    pace.took(FIRST, 0.0)
-    assert pace.size == 2 * FIRST
+    batch = BatchSize()
+    batch.took(FIRST, 0.0)
+    assert batch.size == 2 * FIRST
 
 
 def test_a_leftover_teaches_nothing() -> None:
-    pace = Pace()
-    pace.took(FIRST // 2 - 1, HOLD)
-    assert pace.size == FIRST
+    batch = BatchSize()
+    batch.took(FIRST // 2 - 1, HOLD)
+    assert batch.size == FIRST
