@@ -99,8 +99,9 @@ def test_the_drawing_is_the_house() -> None:
     assert page == redrawn(page), "make house"
 
 
-def test_the_page_names_files_that_there_are() -> None:
-    named = set(re.findall(r"`([\w/]+\.py)`", PAGE.read_text()))
+@pytest.mark.parametrize("page", [PAGE, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_pages_name_files_that_there_are(page: Path) -> None:
+    named = set(re.findall(r"`([a-z_0-9/]+\.py)`", page.read_text()))
     there = {
         path.as_posix()
         for folder in ("vpngate", "tests")

@@ -16,7 +16,7 @@ from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
     Flowtable,
-    ForeignTable,
+    ListedTable,
 )
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
@@ -39,7 +39,7 @@ class Neighbours:
     ifb: Link | None = None  # of our name
     chains: tuple[BaseChain, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
-    tables: tuple[ForeignTable, ...] = ()
+    tables: tuple[ListedTable, ...] = ()
     queues: tuple[Queue, ...] = ()
     filters: tuple[tuple[HookPoint, Filter], ...] = ()
     daemon: Holder | None = None

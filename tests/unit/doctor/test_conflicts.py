@@ -9,7 +9,7 @@ from tests.unit.doctor.settings import config
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
-from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, ForeignTable
+from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, ListedTable
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
@@ -18,7 +18,7 @@ CONFIG = config()
 LAN0 = Link(2, "lan0", up=True, hardware=1)
 ALONE = Neighbours(matched=(LAN0,), names={2: "lan0", 3: "wan0"})
 DAEMON, OTHER = Holder(100, "vpngate"), Holder(200, "ulogd")
-OURS = ForeignTable("netdev", "vpngate", 1)
+OURS = ListedTable("netdev", "vpngate", 1)
 IFB = Link(9, "ifb-vpngate", up=True, hardware=1, kind="ifb")
 
 
@@ -49,7 +49,7 @@ def test_nobody_else() -> None:
 def test_a_table_of_our_name(
     owner: Holder | None, daemon: Holder | None, words: str
 ) -> None:
-    tables = (ForeignTable("inet", "vpngate", 0), OURS)
+    tables = (ListedTable("inet", "vpngate", 0), OURS)
     finding, *_ = judged(
         replace(ALONE, tables=tables, table_owner=owner, daemon=daemon)
     )
@@ -60,7 +60,7 @@ def test_a_table_of_our_name(
 
 
 def test_tables_of_other_names_or_families() -> None:
-    tables = (ForeignTable("inet", "vpngate", 0), ForeignTable("netdev", "other", 0))
+    tables = (ListedTable("inet", "vpngate", 0), ListedTable("netdev", "other", 0))
     assert weighed(replace(ALONE, tables=tables)) == [Weight.SOUND]
 
 

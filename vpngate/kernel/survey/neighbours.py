@@ -51,7 +51,7 @@ class Flowtable:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignTable:
+class ListedTable:
     """A table; `owner` is the netlink port of the socket that owns it, 0 if none."""
 
     family: str
@@ -120,10 +120,10 @@ def read_flowtables(answers: Iterable[bytes]) -> Iterator[Flowtable]:
         )
 
 
-def tables(channel: Channel) -> list[ForeignTable]:
+def tables(channel: Channel) -> list[ListedTable]:
     """All tables."""
     return [
-        ForeignTable(
+        ListedTable(
             nft.family(answer),
             text(parts[nft.TABLE_NAME]),
             number(parts.get(nft.TABLE_OWNER, b"")),
