@@ -80,17 +80,9 @@ def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
     ], "check touches nothing"
 
 
-def test_check_warns_of_the_mark_of_earlier_versions(run: Run, config: Path) -> None:
-    text = config.read_text().replace("[gateway]", '[gateway]\nmark = "0x40000000"')
-    config.write_text(text)
-    status, _, err = run("check", "--config", config)
-    assert status == 0
-    [line] = err
-    assert line.startswith("warning: gateway.mark: ")
-
-
 def test_check_tells_everything_at_once(run: Run, config: Path, registry: Path) -> None:
-    config.write_text(config.read_text() + '[throttle]\nrate = "1kbit"\n[lgo]\n')
+    text = config.read_text().replace("[gateway]", "[gateway]\nmark = 1")
+    config.write_text(text + '[throttle]\nrate = "1kbit"\n[lgo]\n')
     registry.write_text(
         REGISTRY + "192.0.2.1/24,R-5,,,\n" + "198.18.0.0/24,R,,,\n" * 99
     )
@@ -101,6 +93,7 @@ def test_check_tells_everything_at_once(run: Run, config: Path, registry: Path) 
         f"{config}: throttle.rate: '1kbit' is less than 512kbit, the least allowed",
         f"{config}: lgo: there is no such key; is 'log' meant?",
         f"{registry}: line 6, prefix: " + HOST_BITS,
+        "warning: gateway.mark: no bit of the mark is used any more, remove the key",
     ]
 
 
