@@ -47,6 +47,20 @@ def test_filters_that_act_on_the_way_out(
     assert root == ("htb" if "htb" in qdisc else "noqueue")
 
 
+@pytest.mark.parametrize("qdisc", ["clsact", "ingress"])
+def test_of_a_qdisc_that_went_the_kernel_says_nothing(qdisc: str) -> None:
+    def work() -> tuple[str, bool]:
+        near = namespace.lay_wire().near
+        for verb in ("add", "del"):
+            words = ("tc", "qdisc", verb, "dev", namespace.NEAR, qdisc)
+            subprocess.run(words, check=True)
+        with closing(Channel(ROUTE)) as route:
+            hooks = tc.kind_at(route, near, tc.CLSACT)
+            return hooks, bool(egress_filters(route, near))
+
+    assert namespace.alone(work) == ("", False)
+
+
 def test_an_interface_that_went_has_none() -> None:
     def work() -> tuple[str, bool]:
         with closing(Channel(ROUTE)) as route:

@@ -42,6 +42,7 @@ _MESSAGE_TEXT = 1  # NLMSGERR_ATTR_MSG
 _RECEIVE_BUFFER = 16 << 20
 _RECEIVE = 1 << 20
 _PATIENCE = 10.0  # seconds: the kernel answers as it takes a message in, or never
+_THERE_IS_NONE = frozenset({errno.ENOENT, errno.ENODEV, errno.EINVAL})
 _WHOLE = "transaction"  # what a failure of the batch itself is about
 
 
@@ -140,11 +141,26 @@ class Channel:
                 seen += 1
                 if kind == _ERROR:
                     number = _errno(body)
-                    if number not in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
+                    if number not in _THERE_IS_NONE:
                         raise Rejected([Failure("request", number, "")])
                 else:
                     answers[index] = bytes(body)
         return answers
+
+    def ask_for_one(self, request: bytes) -> bytes | None:
+        """The same for a request that the kernel may leave without any answer."""
+        first = self._send([(request, ACK)])
+        found = None
+        while True:
+            for kind, _, sequence, body in self._receive():
+                if sequence != first:
+                    continue
+                if kind != _ERROR:
+                    found = bytes(body)
+                elif (number := _errno(body)) in _THERE_IS_NONE or not number:
+                    return found
+                else:
+                    raise Rejected([Failure("request", number, "")])
 
     def dump(self, request: bytes) -> list[bytes]:
         """All objects that a request names; asks again if they changed meanwhile."""

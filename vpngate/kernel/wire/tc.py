@@ -76,7 +76,7 @@ def kind_at(channel: Channel, interface: int, parent: int) -> str:
     such an announcement goes on asking.
     """
     question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
-    [answer] = channel.ask([question])
+    answer = channel.ask_for_one(question)  # of what has gone it says nothing
     if answer is None:
         return ""
     return text(attributes(answer, HEAD.size).get(KIND, b""))

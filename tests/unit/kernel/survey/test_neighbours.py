@@ -2,7 +2,6 @@
 """What is read from the kernel's answers about others; some from other kernels."""
 
 import struct
-from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -142,12 +141,11 @@ class Kernel:
         self._kind = kind
         self.parents: list[int] = []
 
-    def ask(self, requests: Sequence[bytes]) -> list[bytes | None]:
-        [request] = requests
+    def ask_for_one(self, request: bytes) -> bytes | None:
         *_, parent, _ = tc.HEAD.unpack_from(request, HEADER.size)
         assert parent == tc.CLSACT
         head = tc.HEAD.pack(0, 7, 0xFFFF0000, parent, 0)
-        return [head + string(1, self._kind) if self._kind else None]
+        return head + string(1, self._kind) if self._kind else None
 
     def dump(self, request: bytes) -> list[bytes]:
         *_, parent, _ = tc.HEAD.unpack_from(request, HEADER.size)

@@ -110,3 +110,25 @@ def test_a_kernel_that_does_not_answer_is_given_up(
     one = channel(monkeypatch, lambda _: [])
     with pytest.raises(KernelRefused, match="cannot take in the kernel's answer"):
         one.commit([CHANGE])
+
+
+def test_one_object_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def there(sent: list[int]) -> list[bytes]:
+        found = HEADER.pack(HEADER.size + 4, 36, 0, sent[0], 0) + b"body"
+        return [found, answer(0, sent[0])]
+
+    assert channel(monkeypatch, there).ask_for_one(CHANGE.data) == b"body"
+
+
+@pytest.mark.parametrize("number", [0, errno.ENOENT, errno.ENODEV])
+def test_one_object_is_not_there_or_nothing_is_said_of_it(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    one = channel(monkeypatch, lambda sent: [answer(number, sent[0])])
+    assert one.ask_for_one(CHANGE.data) is None
+
+
+def test_one_object_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = channel(monkeypatch, lambda sent: [answer(errno.ENOMEM, sent[0])])
+    with pytest.raises(Rejected):
+        one.ask_for_one(CHANGE.data)
