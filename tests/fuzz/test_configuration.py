@@ -72,4 +72,3 @@ def test_a_slip_is_harmless_or_told(slips: list[tuple[int, int, str]]) -> None:
     # Whatever was typed, the promises hold.
     assert found.config.throttle.rate >= 512_000
     assert found.config.gateway.deadman >= 10
-    assert found.config.gateway.mark.bit_count() == 1
