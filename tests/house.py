@@ -48,6 +48,7 @@ WITHIN = {
     ),
     "daemon": (
         ("outside", "snapshot", "threads", "wall_clock"),
+        ("skipped_filters",),
         ("capture_and_plane", "facts", "machine", "traffic"),
         ("in_force",),
         ("wellbeing",),

@@ -8,12 +8,18 @@ Filters that choose classes see throttled packets as they see all others.
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.lab import load, operators, rates, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.namespaces import Namespace
 from tests.lab.topology import Lab
+from tests.unit.daemon.gatehouse import config
+from vpngate.daemon.skipped_filters import skipped_filters
+from vpngate.kernel.wire.links import current_links
 
 _CLSACT = """
 tc qdisc add dev lan0 clsact
@@ -23,6 +29,7 @@ _ROOT = """
 tc qdisc add dev lan0 root handle 1: htb
 tc filter add dev lan0 parent 1: u32 match u32 0 0 action mirred egress mirror dev lo
 """
+_BRIDGED = '[gateway]\ninterfaces = ["br0"]\n'
 _FILTERS = {"clsact": _CLSACT, "root": _ROOT}
 
 
@@ -77,6 +84,28 @@ def test_who_accepts_that_filters_are_skipped_has_it_attached(lab: Lab) -> None:
         assert _interfaces(running, "left_alone") == 0
         measured = rates.class_rates(lab, tunnel.server, tunnel.client)
     assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)]
+
+
+def test_what_a_bridge_sends_by_counts_as_its_own(tmp_path: Path) -> None:
+    """The kernel skips actions at a port, too: what the ifb marked goes on marked."""
+    place = Namespace("scratch", tmp_path)
+    found = partial(
+        place.call,
+        lambda: skipped_filters(config(_BRIDGED), current_links(), ["br0"]),
+    )
+    try:
+        place.ip(
+            "link add br0 type bridge",
+            "link add port0 type veth peer name port1",
+            "link set port0 master br0",
+        )
+        assert found() == {}
+        place.run("sh", "-ec", _CLSACT.replace("lan0", "port0"))
+        assert found()["br0"].what.startswith("port0 below it has tc filters")
+        place.run("tc", "qdisc", "del", "dev", "port0", "clsact")
+        assert found() == {}
+    finally:
+        place.close()
 
 
 _MARK = 0xC0000007

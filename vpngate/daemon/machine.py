@@ -6,33 +6,26 @@ possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from netaddr import IPNetwork
 
-from vpngate.config import CaptureSource, Config, Mode, ReversePath, Side
+from vpngate.config import Config, Mode, ReversePath, Side
+from vpngate.daemon.skipped_filters import skipped_filters
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
 from vpngate.kernel.detour.ifbs import ifb_name
-from vpngate.kernel.survey.neighbours import egress_filters
 from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
     without_ipv4_filter,
 )
 from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
-from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")
-_FILTERED = "it has tc filters with actions at egress, which throttled packets pass by"
-_FILTERED_REMEDY = (
-    "move what they do into the forward or postrouting chain, or state"
-    " gateway.accept_skipped_filters = true"
-)
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
 # A VRF has ports, like a bridge, but they keep their packets.
 _VRF, _VLAN = "vrf", "vlan"
@@ -142,7 +135,7 @@ def left_alone(
     config: Config,
     links: Mapping[str, Link],
     interfaces: Collection[str],
-    filtered: Collection[str],
+    filtered: Mapping[str, LeftAlone],
 ) -> tuple[LeftAlone, ...]:
     """Those of the interfaces that are not attached, and why.
 
@@ -158,32 +151,12 @@ def left_alone(
             what = f"{upper} stands on it and has its packets"
             found.append(LeftAlone(name, what, _upper_remedy(upper)))
         elif name in filtered:
-            found.append(LeftAlone(name, _FILTERED, _FILTERED_REMEDY))
+            found.append(filtered[name])
     return tuple(found)
 
 
 def _upper_remedy(upper: str) -> str:
     return f"name {upper} instead; for a transparent bridge see gateway.reverse_path"
-
-
-def skipped_filters(
-    config: Config, links: Mapping[str, Link], interfaces: Collection[str]
-) -> frozenset[str]:
-    """Those of the interfaces with filters of the operator's that nobody may skip.
-
-    What comes back from an ifb passes by the actions of filters, on its way out, and by
-    nothing else: filters go on choosing classes. None where the operator accepts that,
-    nor where packets are only looked at.
-    """
-    passive = config.capture.source is CaptureSource.MIRROR
-    if passive or config.gateway.accept_skipped_filters:
-        return frozenset()
-    with closing(Channel(ROUTE)) as route:
-        return frozenset(
-            name
-            for name in interfaces
-            if any(one.acts for one in egress_filters(route, links[name].index))
-        )
 
 
 def _upper(

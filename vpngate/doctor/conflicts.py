@@ -18,11 +18,11 @@ from vpngate.kernel.survey.neighbours import (
     Flowtable,
     ListedTable,
 )
+from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
 
-_ROOT = 0xFFFFFFFF
 _NETDEV = "netdev"
 
 
@@ -99,7 +99,7 @@ def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
             "rename it, or choose another gateway.table",
         )
     elif any(
-        (q.interface, q.parent, q.kind) == (link.index, _ROOT, "htb")
+        (q.interface, q.parent, q.kind) == (link.index, tc.ROOT, "htb")
         for q in beside.queues
     ):
         yield Finding(

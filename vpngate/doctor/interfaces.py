@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from vpngate.config import Config
-from vpngate.daemon.machine import forgeable, is_glob, left_alone, skipped_filters
+from vpngate.daemon.machine import forgeable, is_glob, left_alone
+from vpngate.daemon.skipped_filters import skipped_filters
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 

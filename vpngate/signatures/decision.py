@@ -53,7 +53,7 @@ class Branch:
 def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
     """The tree for signatures of one transport.
 
-    It may stand only behind one of the transport's `nft.entrances`.
+    It may stand only behind one of the transport's `nft_conditions.entrances`.
     """
     transports = {signature.transport for signature in signatures}
     return tuple(

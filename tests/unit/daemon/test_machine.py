@@ -10,7 +10,6 @@ from vpngate.daemon import machine
 from vpngate.daemon.machine import forgeable, insist, left_alone, networks
 from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
-from vpngate.kernel.survey.neighbours import Filter
 from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import parse_address
@@ -33,7 +32,7 @@ def alone(reverse_path: str, matched: Iterable[str], *links: Link) -> dict[str, 
     """What is left alone, and the interface that has its packets."""
     text = f'[gateway]\ninterfaces = ["lan*"]\nreverse_path = "{reverse_path}"\n'
     by_name = {link.name: link for link in links}
-    found = left_alone(config(text), by_name, list(matched), ())
+    found = left_alone(config(text), by_name, list(matched), {})
     return {one.interface: one.what.split()[0] for one in found}
 
 
@@ -69,29 +68,9 @@ def test_of_two_that_stand_on_each_other_the_upper_one_is_attached(
 
 def test_where_filters_would_be_skipped_it_is_left_alone() -> None:
     by_name = {link.name: link for link in (LAN0, WAN0)}
-    [one] = left_alone(config(), by_name, ["lan0", "wan0"], {"lan0"})
-    assert one.interface == "lan0"
-    assert "at egress" in one.reason
-    assert "accept_skipped_filters" in one.reason
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", {"lan0"}),
-        ("accept_skipped_filters = true\n", set()),
-        ('[capture]\nsource = "mirror"\n', set()),
-    ],
-)
-def test_filters_matter_where_packets_are_slowed_and_nobody_accepts_it(
-    monkeypatch: pytest.MonkeyPatch, text: str, expected: set[str]
-) -> None:
-    by_name = {link.name: link for link in (LAN0, WAN0)}
-    acting = Filter(2, 0, 1, "u32", 0x800, ("mirred",))
-    by_index = {2: [acting], 3: [Filter(3, 0, 1, "u32", 0x800)]}
-    monkeypatch.setattr(machine, "egress_filters", lambda _, index: by_index[index])
-    whole = config('[gateway]\ninterfaces = ["lan0", "wan0"]\n' + text)
-    assert machine.skipped_filters(whole, by_name, ["lan0", "wan0"]) == expected
+    filtered = LeftAlone("lan0", "it has filters", "take them away")
+    found = left_alone(config(), by_name, ["lan0", "wan0"], {"lan0": filtered})
+    assert found == (filtered,)
 
 
 def test_a_name_that_is_left_alone_is_not_missing() -> None:

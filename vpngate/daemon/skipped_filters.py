@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Filters of the operator's whose actions throttled packets would pass by.
+
+Knows that what an ifb hands back passes by the actions of tc filters on the rest of its
+way out, at the interface and at all that it sends by, and by nothing else: filters go
+on choosing classes. Does not know which interfaces are attached in the end.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+
+from vpngate.config import CaptureSource, Config
+from vpngate.daemon.snapshot import LeftAlone
+from vpngate.errors import VpngateError
+from vpngate.kernel.survey.neighbours import egress_filters
+from vpngate.kernel.wire import tc
+from vpngate.kernel.wire.channel import ROUTE, Channel
+from vpngate.kernel.wire.links import Link
+
+# Most interfaces have one of these alone, and none of them takes a filter.
+_WITHOUT_FILTERS = {"noqueue", "noop", "pfifo", "bfifo", "pfifo_fast", "mq", "ingress"}
+_REMEDY = (
+    "move what they do into the forward or postrouting chain, or state"
+    " gateway.accept_skipped_filters = true"
+)
+
+
+def skipped_filters(
+    config: Config, links: Mapping[str, Link], interfaces: Collection[str]
+) -> dict[str, LeftAlone]:
+    """Those of the interfaces with filters of the operator's that nobody may skip.
+
+    None where the operator accepts that, nor where packets are only looked at. One
+    whose filters cannot be read is among them; it holds up no other.
+    """
+    passive = config.capture.source is CaptureSource.MIRROR
+    if passive or config.gateway.accept_skipped_filters:
+        return {}
+    found: dict[str, LeftAlone] = {}
+    with closing(Channel(ROUTE)) as route:
+        may_have = {
+            queue.interface
+            for queue in tc.queues(route)
+            if queue.kind not in _WITHOUT_FILTERS
+        }
+        for name in interfaces:
+            for device in _on_the_way_out(links, links[name]):
+                if device.index in may_have and (why := _why(route, device)):
+                    what, remedy = why
+                    who = "it" if device.name == name else f"{device.name} below it"
+                    found[name] = LeftAlone(name, f"{who} {what}", remedy)
+                    break
+    return found
+
+
+def _why(route: Channel, device: Link) -> tuple[str, str] | None:
+    """What is wrong with a device's filters, and what to do; None: nothing."""
+    try:
+        acts = any(one.acts for one in egress_filters(route, device.index))
+    except VpngateError as error:
+        fault = f"has tc filters that cannot be read ({error.lines[0]})"
+        return fault, "it is tried again at the next look"
+    if not acts:
+        return None
+    what = "has tc filters with actions at egress, which throttled packets pass by"
+    return what, _REMEDY
+
+
+def _on_the_way_out(links: Mapping[str, Link], upper: Link) -> Iterator[Link]:
+    """An interface, and all that its packets may leave by: parents and ports."""
+    waiting, seen = [upper], {upper.index}
+    while waiting:
+        device = waiting.pop(0)
+        yield device
+        for link in links.values():
+            is_below = link.index == device.parent or link.master == device.index
+            if is_below and link.index not in seen:
+                seen.add(link.index)
+                waiting.append(link)
