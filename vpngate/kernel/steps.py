@@ -178,8 +178,8 @@ class Steps:
         repaired = []
         if self.ruleset.enforce and not self.shaper.exists():
             self.switch.break_off()
+            self.throttled.rebuilt()  # what an ifb that is still there has counted
             self.shaper.build(self.ruleset.rate)
-            self.throttled.rebuilt()
             repaired.append("ifb")
         if repaired or not self._is_hooked():
             table = self._composed(self.ruleset)

@@ -90,7 +90,7 @@ class Classes:
                 continue
             self._shaper.remove_classes(_minors([place]))
             self._tally.take(pair)
-            self._tally.gone(pair)
+            self._tally.gone(_minors([place]))  # somebody else may have removed one
             del self._made[place]
             self._waiting.pop(place, None)
 
