@@ -6,6 +6,7 @@ way out, at the interface and at all that it sends by, and by nothing else: filt
 on choosing classes. Does not know which interfaces are attached in the end.
 """
 
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 
@@ -43,8 +44,9 @@ def skipped_filters(
             for queue in tc.queues(route)
             if queue.kind not in _WITHOUT_FILTERS
         }
+        below = _below(links)
         for name in interfaces:
-            for device in _on_the_way_out(links, links[name]):
+            for device in _on_the_way_out(below, links[name]):
                 if device.index in may_have and (why := _why(route, device)):
                     what, remedy = why
                     who = "it" if device.name == name else f"{device.name} below it"
@@ -66,14 +68,25 @@ def _why(route: Channel, device: Link) -> tuple[str, str] | None:
     return what, _REMEDY
 
 
-def _on_the_way_out(links: Mapping[str, Link], upper: Link) -> Iterator[Link]:
-    """An interface, and all that its packets may leave by: parents and ports."""
-    waiting, seen = [upper], {upper.index}
+def _below(links: Mapping[str, Link]) -> dict[int, list[Link]]:
+    """What packets go to next on their way out, by index: a parent, or ports."""
+    by_index = {link.index: link for link in links.values()}
+    below = defaultdict(list)
+    for link in links.values():
+        if link.parent in by_index:
+            below[link.index].append(by_index[link.parent])
+        if link.master:
+            below[link.master].append(link)
+    return below
+
+
+def _on_the_way_out(below: Mapping[int, list[Link]], upper: Link) -> Iterator[Link]:
+    """An interface, and all that its packets may leave by, each once."""
+    waiting, seen = deque([upper]), {upper.index}
     while waiting:
-        device = waiting.pop(0)
+        device = waiting.popleft()
         yield device
-        for link in links.values():
-            is_below = link.index == device.parent or link.master == device.index
-            if is_below and link.index not in seen:
+        for link in below.get(device.index, ()):
+            if link.index not in seen:
                 seen.add(link.index)
                 waiting.append(link)
