@@ -18,7 +18,7 @@ from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.namespaces import Namespace
 from tests.lab.topology import Lab
 from tests.unit.daemon.gatehouse import config
-from vpngate.daemon.skipped_filters import skipped_filters
+from vpngate.attachment.skipped_filters import skipped_filters
 from vpngate.kernel.wire.links import current_links
 
 _CLSACT = """

@@ -53,8 +53,9 @@ def configured(path: str, now: float) -> "Snapshot":
     InvalidConfig or UnreadableInput if it is bad; UnreadableInput, or what stands
     against its sources, if there is no registry to be had.
     """
+    from vpngate.attachment.machine import Machine
     from vpngate.cli.inputs import read_config
-    from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+    from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 
     config = read_config(path)
     registry = _registry(config, path, now)

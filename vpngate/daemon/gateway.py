@@ -16,10 +16,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from vpngate import __version__
+from vpngate.attachment.look import insist, look
 from vpngate.config import Config
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.machine import insist, look
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager

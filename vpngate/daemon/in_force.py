@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from netaddr import IPNetwork
 
+from vpngate.attachment.machine import Machine
 from vpngate.config import Config
-from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.snapshot import Snapshot
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane

@@ -18,11 +18,12 @@ from random import Random
 from typing import Any
 
 from vpngate import feed
+from vpngate.attachment.look import insist, looked
+from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Reload, changes, without_more
 from vpngate.daemon.facts import announce_machine, facts_of
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.machine import insist, looked
-from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.supply.fetches import Fetches
 from vpngate.daemon.supply.keeper import Delivery, Keeper
 from vpngate.daemon.threads import Shared, in_thread

@@ -8,12 +8,11 @@ came from.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from netaddr import IPNetwork
 
+from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Confirm, Mode, ReversePath, Side
-from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.recognition import Gate, Gates, Tunnel
@@ -26,33 +25,6 @@ from vpngate.tunnels import all_carriers, all_tunnels
 def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
     """The tunnels that the configuration has recognised."""
     return tuple(t for t in all_tunnels() if t.name in config.tunnels.enabled)
-
-
-class LeftAlone(NamedTuple):
-    """An interface that the configuration means and that is not attached."""
-
-    interface: str
-    what: str
-    remedy: str
-
-    @property
-    def reason(self) -> str:
-        """Why, and what to do."""
-        return f"{self.what}; {self.remedy}"
-
-    def __str__(self) -> str:
-        return f"interface {self.interface}: left alone, since {self.reason}"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The machine as far as it matters: where to attach, and its own addresses."""
-
-    interfaces: tuple[str, ...] = ()
-    addresses: frozenset[bytes] = frozenset()
-    left_alone: tuple[LeftAlone, ...] = ()
-    forgeable: tuple[Problem, ...] = ()  # why nobody may be slowed here
-    networks: frozenset[IPNetwork] = frozenset()  # where subscribers are known to be
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,13 +15,14 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from vpngate.attachment.look import matched
+from vpngate.attachment.machine import Machine
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
 from vpngate.capture.live.source import PacketSource
 from vpngate.config import CaptureSource, Config, Examined
-from vpngate.daemon.machine import matched
-from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.snapshot import Snapshot
 from vpngate.doctor import holders, host
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.features import (

@@ -8,9 +8,9 @@ together; does not know how interfaces are listed.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
+from vpngate.attachment.look import forgeable, is_glob, left_alone
+from vpngate.attachment.skipped_filters import skipped_filters
 from vpngate.config import Config
-from vpngate.daemon.machine import forgeable, is_glob, left_alone
-from vpngate.daemon.skipped_filters import skipped_filters
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 

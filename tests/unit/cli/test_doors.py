@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from netaddr import IPNetwork
 
+from vpngate.attachment import look
 from vpngate.cli import main
-from vpngate.daemon import machine
 
 
 class Run:
@@ -113,7 +113,7 @@ def test_check_warns_of_subscribers_that_the_registry_spares_together(
 ) -> None:
     registry.write_text("prefix,registration\n192.0.2.0/24,R-1\n")
     here = frozenset(map(IPNetwork, ("192.0.2.0/26", "203.0.113.0/24")))
-    monkeypatch.setattr(machine, "current_networks", lambda _: here)
+    monkeypatch.setattr(look, "current_networks", lambda _: here)
     status, _, err = run("check", "--config", config)
     (line,) = err
     assert line.startswith("vpngate: warning: 192.0.2.0/26: the registry covers")

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
+from vpngate.attachment.machine import Machine
 from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.snapshot import Machine, Snapshot, enabled_tunnels
+from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.daemon.test_reloader import Desk
-from vpngate.daemon.snapshot import Machine
+from vpngate.attachment.machine import Machine
 from vpngate.errors import KernelRefused
 
 

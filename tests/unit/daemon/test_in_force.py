@@ -21,8 +21,9 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     registry,
 )
+from vpngate.attachment.machine import Machine
 from vpngate.daemon import in_force
-from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.snapshot import Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address

@@ -17,9 +17,9 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
+from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Mode
 from vpngate.daemon.reloader import Reloader
-from vpngate.daemon.snapshot import Machine
 from vpngate.daemon.supply import keeper
 from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.wall_clock import WallClock

@@ -10,8 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 
+from vpngate.attachment.machine import LeftAlone
 from vpngate.config import CaptureSource, Config
-from vpngate.daemon.snapshot import LeftAlone
 from vpngate.errors import VpngateError
 from vpngate.kernel.survey.neighbours import egress_filters
 from vpngate.kernel.wire import tc

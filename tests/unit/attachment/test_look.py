@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import pytest
 
 from tests.unit.daemon.gatehouse import config
-from vpngate.daemon import machine
-from vpngate.daemon.machine import forgeable, insist, left_alone, networks
-from vpngate.daemon.snapshot import LeftAlone, Machine
+from vpngate.attachment import look
+from vpngate.attachment.look import forgeable, insist, left_alone, networks
+from vpngate.attachment.machine import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
 from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
 from vpngate.kernel.wire.links import Link, current_links
@@ -94,10 +94,10 @@ def found(
 ) -> list[str]:
     """Where a forged source could come in; `loose` have no strict filter."""
     monkeypatch.setattr(
-        machine, "without_ipv4_filter", lambda names: [n for n in names if n in loose]
+        look, "without_ipv4_filter", lambda names: [n for n in names if n in loose]
     )
-    monkeypatch.setattr(machine, "forwards_ipv6", lambda: ipv6)
-    monkeypatch.setattr(machine, "filters_ipv6", lambda: rule)
+    monkeypatch.setattr(look, "forwards_ipv6", lambda: ipv6)
+    monkeypatch.setattr(look, "filters_ipv6", lambda: rule)
     links = {link.name: link for link in (LAN0, WAN0, DOWN)}
     return [p.where for p in forgeable(config(text), links)]
 
@@ -127,8 +127,8 @@ def test_the_remedy_can_be_typed_whatever_an_interface_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """sysctl takes dots for slashes: those of a VLAN's name are none."""
-    monkeypatch.setattr(machine, "without_ipv4_filter", list)
-    monkeypatch.setattr(machine, "forwards_ipv6", lambda: False)
+    monkeypatch.setattr(look, "without_ipv4_filter", list)
+    monkeypatch.setattr(look, "forwards_ipv6", lambda: False)
     (problem,) = forgeable(config(ENFORCING), {"lan0.7": VLAN})
     assert "net/ipv4/conf/lan0.7/rp_filter" in problem.remedy
 

@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 
 from netaddr import IPNetwork
 
+from vpngate.attachment.machine import LeftAlone, Machine
+from vpngate.attachment.skipped_filters import skipped_filters
 from vpngate.config import Config, Mode, ReversePath, Side
-from vpngate.daemon.skipped_filters import skipped_filters
-from vpngate.daemon.snapshot import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
 from vpngate.kernel.detour.ifbs import ifb_name
 from vpngate.kernel.survey.reverse_path import (

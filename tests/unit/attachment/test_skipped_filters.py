@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.unit.daemon.gatehouse import config
-from vpngate.daemon import skipped_filters as room
+from vpngate.attachment import skipped_filters as room
 from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.survey.neighbours import Filter
 from vpngate.kernel.wire import tc
