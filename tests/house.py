@@ -24,6 +24,7 @@ FLOORS = (
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment",)),
+    ("third", ("snapshot",)),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
@@ -49,7 +50,7 @@ WITHIN = {
         ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
     ),
     "daemon": (
-        ("outside", "snapshot", "threads", "wall_clock"),
+        ("outside", "threads", "wall_clock"),
         ("capture_and_plane", "facts", "traffic"),
         ("in_force",),
         ("wellbeing",),

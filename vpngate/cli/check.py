@@ -81,8 +81,7 @@ def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     """Networks of subscribers, as far as this machine has them, that it covers."""
     from vpngate.attachment.look import current_networks
     from vpngate.attachment.machine import Machine
-    from vpngate.daemon.in_force import tell_spared
-    from vpngate.daemon.snapshot import Snapshot
+    from vpngate.snapshot import Snapshot, tell_spared
 
     try:
         networks = current_networks(config)

@@ -13,8 +13,8 @@ from vpngate.errors import Problem, UnreadableInput, VpngateError
 
 if TYPE_CHECKING:
     from vpngate.config import Config
-    from vpngate.daemon.snapshot import Snapshot
     from vpngate.registry import Registration, Registry
+    from vpngate.snapshot import Snapshot
     from vpngate.timekeeping.moments import When
 
 
@@ -55,7 +55,7 @@ def configured(path: str, now: float) -> "Snapshot":
     """
     from vpngate.attachment.machine import Machine
     from vpngate.cli.inputs import read_config
-    from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
+    from vpngate.snapshot import Snapshot, enabled_tunnels
 
     config = read_config(path)
     registry = _registry(config, path, now)

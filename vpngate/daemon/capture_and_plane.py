@@ -12,11 +12,11 @@ from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
 from vpngate.capture.live.source import PacketSource
 from vpngate.config import CaptureSource, Config
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.plane import DataPlane
 from vpngate.kernel.wire.links import Watcher
+from vpngate.snapshot import Snapshot
 
 
 def data_plane(config: Config, watcher: Watcher) -> DataPlane:

@@ -5,9 +5,9 @@ Knows which facts are shown to people and programs; does not know how.
 """
 
 from vpngate.config import Mode
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry
+from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}

@@ -15,11 +15,11 @@ from netaddr import IPNetwork
 
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
 from vpngate.ruleset import Ruleset
+from vpngate.snapshot import Snapshot, tell_spared
 from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 
 _log = logging.getLogger(__name__)
@@ -94,14 +94,6 @@ class InForce:
             if network not in self.spared_networks:
                 _log.warning("%s", tell_spared(network))
         self.spared_networks = found
-
-
-def tell_spared(network: IPNetwork) -> str:
-    """What it means that the registry covers a network of subscribers."""
-    return (
-        f"{network}: the registry covers this network on the subscriber side, so that"
-        " nobody in it is ever slowed; see whether that is meant"
-    )
 
 
 class _Settled(NamedTuple):

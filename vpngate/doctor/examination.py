@@ -22,7 +22,6 @@ from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
 from vpngate.capture.live.source import PacketSource
 from vpngate.config import CaptureSource, Config, Examined
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.doctor import holders, host
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.features import (
@@ -61,6 +60,7 @@ from vpngate.packets import Direction, HookPoint
 from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
+from vpngate.snapshot import Snapshot
 from vpngate.tunnels import all_tunnels
 
 # WireGuard's first two messages as the kernel's rules see them: their type and length.

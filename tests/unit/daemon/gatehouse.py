@@ -13,13 +13,13 @@ from vpngate.attachment.machine import Machine
 from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.snapshot import Snapshot, enabled_tunnels
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.recognition import Agree
 from vpngate.registry import Limits, Registry, load
+from vpngate.snapshot import Snapshot, enabled_tunnels
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_tunnels
 

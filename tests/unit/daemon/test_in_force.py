@@ -23,12 +23,12 @@ from tests.unit.daemon.gatehouse import (
 )
 from vpngate.attachment.machine import Machine
 from vpngate.daemon import in_force
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
+from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import Span, When, format_moment
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vpngate.capture.live.source import Captured
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.flows import FlowTable
 from vpngate.metrics import Metrics
 from vpngate.policy import (
@@ -25,6 +24,7 @@ from vpngate.policy import (
     throttles,
 )
 from vpngate.recognition import Agree, Heard, Sighting
+from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import Recogniser
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from vpngate import __version__
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.snapshot import Snapshot
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.wellbeing.freshness import Freshness
@@ -17,6 +16,7 @@ from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
+from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import format_moment
 from vpngate.units import format_rate
 

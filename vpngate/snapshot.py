@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the daemon acts on at one moment: configuration, registry, machine.
+"""What is acted on at one moment: configuration, registry, machine.
 
 Knows how the three together answer "is this address left alone" and what the
 kernel should hold; immutable, and replaced whole. Does not know where any of them
@@ -126,3 +126,11 @@ class Snapshot:
             reverse_path=gateway.reverse_path is ReversePath.STRICT,
             spared=self.registry.covered(now).union(self.protected),
         )
+
+
+def tell_spared(network: IPNetwork) -> str:
+    """What it means that the registry covers a network of subscribers."""
+    return (
+        f"{network}: the registry covers this network on the subscriber side, so that"
+        " nobody in it is ever slowed; see whether that is meant"
+    )
