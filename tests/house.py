@@ -86,7 +86,7 @@ WITHIN = {
         ("plane", "wire"),
         ("table",),
         ("detour",),
-        ("steps",),
+        ("comparing", "steps"),
         ("dryrun", "live"),
         ("survey",),
     ),
