@@ -88,7 +88,7 @@ WITHIN = {
         ("plane", "wire"),
         ("table",),
         ("detour",),
-        ("steps",),
+        ("comparing", "steps"),
         ("dryrun", "live"),
         ("survey",),
     ),

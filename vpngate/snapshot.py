@@ -49,7 +49,7 @@ class Snapshot:
     def spared_networks(self, spared: Intervals) -> list[IPNetwork]:
         """The subscribers' networks that are left alone as a whole.
 
-        `spared` is what the kernel holds of this. What `[protect]` says is meant.
+        `spared` is what the registry spares. What `[protect]` says is meant.
         """
         return [
             network
@@ -108,7 +108,7 @@ class Snapshot:
         return points == {HookPoint.EGRESS}
 
     def ruleset(self, now: When) -> Ruleset:
-        """What the kernel should hold at `now`."""
+        """What the kernel should hold at `now`, beside what is `protected`."""
         gateway, capture = self.config.gateway, self.config.capture
         return Ruleset(
             table=gateway.table,
@@ -124,7 +124,7 @@ class Snapshot:
             nflog_group=capture.nflog_group,
             packets_per_second=capture.packets_per_second,
             reverse_path=gateway.reverse_path is ReversePath.STRICT,
-            spared=self.registry.covered(now).union(self.protected),
+            spared=self.registry.covered(now),
         )
 
 

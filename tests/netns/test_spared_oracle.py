@@ -42,6 +42,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import rows_of
 from vpngate.registry import Limits, Registry, load
+from vpngate.ruleset import names
 
 REGISTRIES = int(os.environ.get("VPNGATE_SPARED_ORACLE", "40"))
 ADDRESSES = 500  # a registry, half of each family
@@ -226,9 +227,8 @@ class Gate:
             mine = [q.address for q in batch if q.family is family]
             packed = b"".join(number.to_bytes(width, "big") for number in mine)
             addresses = rows_of(packed, family)
-            held = await self.plane._do(
-                steps.table.spares, self.generation, family, addresses
-            )
+            name = names.spared_set(family, self.generation)
+            held = await self.plane._do(steps.table.holds, name, addresses)
             found += held.tolist()
         return found
 

@@ -18,6 +18,7 @@ from vpngate.config import Config
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot, tell_spared
 from vpngate.timekeeping.moments import NEVER, Span, When, span_of
@@ -41,12 +42,13 @@ class InForce:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._ruleset, self._settled = _held(snapshot, clock())
+        self._protected = snapshot.protected  # by the kernel, as it was last told
         self.spared_networks: list[IPNetwork] = []  # of subscribers, by the registry
         self._broken_off = False  # a change was: who knows what the kernel has of it
 
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
-        await self._plane.start(self._ruleset)
+        await self._plane.start(self._ruleset, self._protected)
         _tell(Machine(), self.snapshot.machine)
         self._note_networks()
 
@@ -71,10 +73,18 @@ class InForce:
             # A million prefixes take a while to merge; the loop has a switch to hold,
             # and a stop does not wait for them.
             ruleset, settled = await in_thread(_held, snapshot, self._clock())
-            differs = self._broken_off or ruleset != self._ruleset
-            if differs:
+            unsure, protected = self._broken_off, snapshot.protected
+            guards = unsure or protected != self._protected
+            differs = unsure or ruleset != self._ruleset
+            if differs or guards:
                 self._broken_off = True  # until all is through
+            if guards and (unsure or not self._protected.covers(protected)):
+                # Before the rest: whoever was registered is protected without a gap.
+                await self._protect(self._protected.union(protected))
+            if differs:
                 await self._plane.replace(ruleset)
+            if guards and protected != self._protected:
+                await self._protect(protected)
             if _narrower(self.snapshot.config, snapshot.config):
                 # Who is slowed for a reason that no longer holds is let go; whoever
                 # it still holds for is recognised again.
@@ -85,7 +95,11 @@ class InForce:
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
             self._note_networks()
-            return differs
+            return differs or guards
+
+    async def _protect(self, protected: Intervals) -> None:
+        await self._plane.protect(protected)
+        self._protected = protected
 
     def _note_networks(self) -> None:
         """Tell, once, of subscribers that a registration leaves alone together."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
-from vpngate.kernel.plane import Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
 from vpngate.policy import Throttle
@@ -26,6 +26,7 @@ class DryRunDataPlane:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._ruleset: Ruleset | None = None
+        self.protected = NOBODY
         self._verdicts = Verdicts()
         self._armed_until = 0.0
         self._refused = 0
@@ -53,9 +54,10 @@ class DryRunDataPlane:
         self._expire()
         return [held.flow for held in self._verdicts]
 
-    async def start(self, ruleset: Ruleset) -> None:
-        """Note the ruleset."""
+    async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
+        """Note the ruleset, and who is protected."""
         self._ruleset = ruleset
+        self.protected = protected
 
     async def replace(self, ruleset: Ruleset) -> None:
         """Note another ruleset, and end the verdicts that it covers."""
@@ -63,13 +65,21 @@ class DryRunDataPlane:
         self._ruleset = ruleset
         self._end(lambda flow: steps.end_verdicts or _is_spared(flow, ruleset.spared))
 
+    async def protect(self, addresses: Intervals) -> None:
+        """Note who is protected, and end the verdicts on them."""
+        self.protected = addresses
+        self._end(lambda flow: _is_spared(flow, addresses))
+
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Note verdicts whose ends are not spared."""
         self._expire()
         for flow in flows:
             known = self._verdicts.get(identity(flow)) is not None
             room = known or len(self._verdicts) < self.ruleset.max_flows
-            if not self.ruleset.enforce or _is_spared(flow, self.ruleset.spared):
+            left_alone = any(
+                _is_spared(flow, each) for each in (self.ruleset.spared, self.protected)
+            )
+            if left_alone or not self.ruleset.enforce:
                 continue
             if room:
                 self._verdicts.add(flow, self._clock())
@@ -122,10 +132,10 @@ class DryRunDataPlane:
 
     async def compare(self) -> Comparison:
         """What should be there is there."""
-        spared = self.ruleset.spared
+        sets = (self.ruleset.spared, self.protected)
         zero = {family.label: 0 for family in Family}
         return Comparison(
-            compared={family.label: len(spared.of(family)) for family in Family},
+            compared={f.label: sum(len(each.of(f)) for each in sets) for f in Family},
             differing=zero,
             surplus=dict(zero),
         )
@@ -135,6 +145,7 @@ class DryRunDataPlane:
         self._verdicts.clear()
         self._armed_until = 0.0
         self._ruleset = None
+        self.protected = NOBODY
 
     def _expire(self) -> None:
         for key in self._verdicts.due(self._clock()):

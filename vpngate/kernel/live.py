@@ -13,21 +13,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 from vpngate.errors import VpngateError
+from vpngate.kernel.comparing import found, together
 from vpngate.kernel.detour.throttled import FLOWS_A_STEP
 from vpngate.kernel.detour.totals import total
-from vpngate.kernel.plane import Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.table.readback import after_change
 from vpngate.kernel.wire.channel import Unanswered, in_one_line
 from vpngate.kernel.wire.links import Announcement, Watcher
-from vpngate.packets import Family
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -58,12 +57,12 @@ class LiveDataPlane:
         self._repaired: list[str] = []  # since `verify` last told
         self._doubted = False  # whether the spared sets may not be what they should
 
-    async def start(self, ruleset: Ruleset) -> None:
+    async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Take the table and install `ruleset`, not armed yet."""
         async with self._changing:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="vpngate-kernel")
             try:
-                await self._do(self._steps.open, ruleset)
+                await self._do(self._steps.open, ruleset, protected)
                 await self._fill(ruleset.spared)
                 await self._do(self._steps.install, ruleset)
                 self._doubted = not await self._do(self._steps.spared.in_sync)
@@ -93,6 +92,11 @@ class LiveDataPlane:
                 raise
             await self._conclude(planned)
             await self._read_back(planned)
+
+    async def protect(self, addresses: Intervals) -> None:
+        """Protect exactly these from now on; whatever change is under way."""
+        await self._do(self._steps.protected.put, addresses)
+        await self._do(self._steps.end_protected)
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
@@ -128,30 +132,18 @@ class LiveDataPlane:
             repaired = self._repaired + list(await self._do(self._steps.repair))
             self._repaired = []
             await self._advance()
+            wrong = await self._do(self._steps.protected.mend)
             if self._doubted or not await self._do(self._steps.spared.in_sync):
                 await self._refill()
-                repaired.append("spared")
-            return repaired
+                wrong = True
+            return [*repaired, "spared"] if wrong else repaired
 
     async def compare(self) -> Comparison:
-        """Compare every spared interval with the kernel's, few at a time."""
-        compared, differing = Counter[str](), Counter[str]()
-        surplus: dict[str, int | None] = {}
-        for family in Family:
-            label, last = family.label, None
-            while True:
-                found = await self._do(self._steps.spared.compare, family, last)
-                compared[label] += found.compared
-                differing[label] += found.differing
-                if found.last is None:
-                    break
-                last = found.last
-            surplus[label] = None
-            if not differing[label]:
-                surplus[label] = await self._do(self._steps.spared.surplus, family)
-        comparison = Comparison(dict(compared), dict(differing), surplus)
-        self._doubted |= not comparison.equal
-        return comparison
+        """Compare every spared or protected interval, few at a time."""
+        spared = await found(self._do, self._steps.spared)
+        protected = await found(self._do, self._steps.protected)
+        self._doubted |= any(one.differing or one.surplus for one in spared)
+        return together(spared, protected)
 
     async def stop(self) -> None:
         """Leave nothing behind, in the order that blocks no packet."""

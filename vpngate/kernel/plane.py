@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 REPAIRS = ("ifb", "hook", "spared")
+NOBODY = Intervals.empty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison of all spared intervals has shown, by family.
+    """What a comparison of all spared and protected intervals has shown, by family.
 
     compared   intervals that the kernel should have
     differing  those of them that it has not, or not with these ends
@@ -57,10 +59,11 @@ class Comparison:
 class DataPlane(Protocol):
     """What the kernel does for vpngate; errors are MachineFault or Refused."""
 
-    async def start(self, ruleset: Ruleset) -> None:
+    async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Take the table (TableTaken if somebody owns it) and install `ruleset`.
 
-        Nothing is throttled before the first `rearm`.
+        `protected` is in force before anything can be throttled, which nothing is
+        before the first `rearm`.
         """
         ...
 
@@ -72,12 +75,21 @@ class DataPlane(Protocol):
         """
         ...
 
+    async def protect(self, addresses: Intervals) -> None:
+        """Protect exactly these from now on, beside what the ruleset spares.
+
+        Urgent: in force within 100 ms, also while a `replace` is under way, which
+        takes nothing of it back. Verdicts with an end in them are ended afterwards,
+        step by step. On an error what was protected still is.
+        """
+        ...
+
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those already there are refreshed.
 
-        One with an end in the spared set of this moment is dropped: it was decided on
-        an older registry, and only here, where changes are in order, is that certain.
-        In observe mode all are.
+        One with an end that is spared or protected at this moment is dropped: it was
+        decided on something older, and only here, where changes are in order, is that
+        certain. In observe mode all are.
         """
         ...
 
@@ -112,7 +124,7 @@ class DataPlane(Protocol):
         ...
 
     async def compare(self) -> Comparison:
-        """Compare every spared interval with the kernel's; mends nothing.
+        """Compare every spared or protected interval with the kernel's; mends nothing.
 
         Takes a while, in short steps: changes go on meanwhile, and each step compares
         with what should be there at that moment. If anything differs the next

@@ -16,12 +16,14 @@ from pyroute2 import IPRoute
 from vpngate.kernel.detour.ifbs import Shaper, free_major
 from vpngate.kernel.detour.throttled import Throttled, ends_among
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
@@ -42,6 +44,7 @@ class Steps:
     table: OwnedTable
     switch: Switch
     spared: SparedSets
+    protected: ProtectedSets
     shaper: Shaper
     throttled: Throttled
 
@@ -51,7 +54,7 @@ class Steps:
         self._taken = False
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
-    def open(self, ruleset: Ruleset) -> None:
+    def open(self, ruleset: Ruleset, protected: Intervals) -> None:
         """Take the table, with sets and counters and no rule yet."""
         self.ruleset = ruleset
         require(ruleset.interfaces)
@@ -62,11 +65,13 @@ class Steps:
         self.table = OwnedTable(owner, ruleset.table)
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
+        self.protected = ProtectedSets(self.table)
         self.shaper = Shaper(ruleset.table, self._route, route)
         self.shaper.major = free_major(self._route)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.table.create(ruleset)
         self._taken = True
+        self.protected.put(protected)
         self.spared.create()
         # A killed predecessor leaves it; its table went with it.
         self.shaper.remove()
@@ -150,10 +155,16 @@ class Steps:
         """Hand over a few verdicts whose ends are not spared at this moment."""
         if self.ruleset.enforce:
             spared = ends_among(flows, self.spared.held)
+            spared |= ends_among(flows, self.protected.held)
             wanted = [
                 flow for flow, skip in zip(flows, spared, strict=True) if not skip
             ]
             self.throttled.throttle(wanted, time.monotonic())
+
+    def end_protected(self) -> None:
+        """End the verdicts that what is protected covers."""
+        covered = self.throttled.covered(self.protected.held)
+        self.throttled.end(covered, time.monotonic())
 
     def rearm(self) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""

@@ -34,4 +34,4 @@ class Ruleset:
     nflog_group: int
     packets_per_second: int  # copies in all, shared out among the signatures
     reverse_path: bool  # a candidate has to come in where its source lives
-    spared: Intervals
+    spared: Intervals  # the registry's; what is protected is told apart from this

@@ -23,8 +23,8 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
     """The table that does what `ruleset` says.
 
     `device` is the ifb's index (of no meaning in observe mode), `generation` tells
-    which spared sets the rules ask. What verdicts, spared and armed sets contain is
-    not part of it.
+    which spared sets the rules ask. What verdicts, spared, protected and armed sets
+    contain is not part of it.
     """
     return Table(
         ruleset.table,
@@ -49,6 +49,7 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
     """The sets that are made once and survive every change of rules."""
     return (
         throttling.armed_set(ruleset.deadman),
+        *throttling.protected_sets(),
         *throttling.verdict_maps(ruleset.carriers, ruleset.max_flows),
     )
 

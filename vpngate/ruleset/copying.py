@@ -201,16 +201,20 @@ def _unused(name: str, used: Collection[str]) -> str:
 
 def _sampled_lines(point: HookPoint, signature: str, generation: int) -> Iterator[Line]:
     for family in Family:
-        for load in (matching.source(family), matching.destination(family)):
-            yield Line(
-                (
-                    *matching.of_family(family),
-                    load,
-                    Lookup(names.spared_set(family, generation), matching.KEY),
-                    matching.RETURN,
-                ),
-                "registered or protected: of no interest",
-            )
+        for why, asked in (
+            ("protected", names.protected_set(family)),
+            ("registered", names.spared_set(family, generation)),
+        ):
+            for load in (matching.source(family), matching.destination(family)):
+                yield Line(
+                    (
+                        *matching.of_family(family),
+                        load,
+                        Lookup(asked, matching.KEY),
+                        matching.RETURN,
+                    ),
+                    f"{why}: of no interest",
+                )
     for family in Family:
         yield Line(
             (

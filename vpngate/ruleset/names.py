@@ -47,15 +47,20 @@ def spared_counter(family: Family) -> str:
 
 
 def spared_set(family: Family, generation: int) -> str:
-    """The set of addresses that are never throttled.
+    """The set of registered addresses: they are never throttled.
 
     Large changes fill a set of the next generation before rules name it.
     """
     return f"{_SPARED}{family.label}_{generation}"
 
 
+def protected_set(family: Family) -> str:
+    """The small set of addresses that are never throttled, whatever is registered."""
+    return f"protected_{family.label}"
+
+
 def is_spared_set(name: str) -> bool:
-    """Whether that is a set of spared addresses, of any generation."""
+    """Whether that is a set of registered addresses, of any generation."""
     return name.startswith(_SPARED)
 
 

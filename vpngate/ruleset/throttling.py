@@ -54,14 +54,30 @@ def armed_set(deadman: float) -> Set:
     )
 
 
+def protected_sets() -> tuple[Set, ...]:
+    """The few addresses that are never throttled, whatever the registry says.
+
+    They have sets of their own, so that no change of the registry stands before them.
+    """
+    return tuple(
+        Set(
+            names.protected_set(family),
+            (address_type(family),),
+            Nature.INTERVALS,
+            "protected addresses and our own: never throttled",
+        )
+        for family in Family
+    )
+
+
 def spared_sets(generation: int) -> tuple[Set, ...]:
-    """The addresses that are never throttled, whatever any verdict says."""
+    """The registered addresses: never throttled, whatever any verdict says."""
     return tuple(
         Set(
             names.spared_set(family, generation),
             (address_type(family),),
             Nature.INTERVALS,
-            "registered, protected and own addresses: never throttled",
+            "registered addresses: never throttled",
         )
         for family in Family
     )
@@ -154,19 +170,23 @@ def throttle_chains(
 
 
 def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
-    for end, load in (
-        ("source", matching.source(family)),
-        ("destination", matching.destination(family)),
+    for why, asked in (
+        ("protected", names.protected_set(family)),
+        ("registered", names.spared_set(family, generation)),
     ):
-        yield Line(
-            (
-                load,
-                Lookup(names.spared_set(family, generation), matching.KEY),
-                NamedCounter(names.spared_counter(family)),
-                matching.ACCEPT,
-            ),
-            f"registered or protected {end}: leave alone",
-        )
+        for end, load in (
+            ("source", matching.source(family)),
+            ("destination", matching.destination(family)),
+        ):
+            yield Line(
+                (
+                    load,
+                    Lookup(asked, matching.KEY),
+                    NamedCounter(names.spared_counter(family)),
+                    matching.ACCEPT,
+                ),
+                f"{why} {end}: leave alone",
+            )
 
 
 def _slow(direction: Direction, family: Family, carrier: Carrier, device: int) -> Rule:

@@ -22,7 +22,7 @@ def test_interfaces_are_followed(desk: Desk) -> None:
         desk.machine = Machine(("lan0", "lan7"), frozenset({b"\x0a\0\0\1"}))
         await desk.reloader.look_again()
         assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
-        assert gatehouse.plane.ruleset.spared.contains(b"\x0a\0\0\1")
+        assert gatehouse.plane.protected.contains(b"\x0a\0\0\1")
 
     asyncio.run(scenario())
 

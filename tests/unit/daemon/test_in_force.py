@@ -27,6 +27,7 @@ from vpngate.errors import KernelRefused
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address
 from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import Span, When, format_moment
@@ -95,6 +96,90 @@ def test_a_change_that_fails_behind_the_kernels_is_undone_as_time_passes() -> No
         assert gatehouse.plane.ruleset != before
         assert await gatehouse.current.age()
         assert gatehouse.plane.ruleset == before
+        assert not await gatehouse.current.age()
+
+    asyncio.run(scenario())
+
+
+GUARDED = '[protect]\nprefixes = ["198.51.100.0/24"]\n'
+
+
+class Told(DryRunDataPlane):
+    """Notes in which order it is told what is spared and what is protected."""
+
+    refusing = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def _note(self, what: str) -> None:
+        either = (self.ruleset.spared, self.protected)
+        left_alone = any(each.contains(STRANGER.address) for each in either)
+        self.told.append(f"{what}: {'left alone' if left_alone else 'neither'}")
+
+    async def replace(self, ruleset: Ruleset) -> None:
+        if self.refusing:
+            raise KernelRefused("table vpngate: no memory")
+        await super().replace(ruleset)
+        self._note("replace")
+
+    async def protect(self, addresses: Intervals) -> None:
+        await super().protect(addresses)
+        self._note("protect")
+
+
+def guarded(old: Snapshot) -> Snapshot:
+    return replace(old, config=config(CONFIG + GUARDED))
+
+
+def test_protecting_ends_the_verdict_and_asks_for_no_other_rules() -> None:
+    async def scenario() -> None:
+        plane = Told()
+        gatehouse = Gatehouse(plane=plane)
+        await throttling(gatehouse)
+        assert await gatehouse.current.change(guarded)
+        assert plane.told == ["protect: left alone"]
+        assert plane.flows == []
+        assert not plane.ruleset.spared.contains(STRANGER.address)
+        assert plane.protected.contains(parse_address("100.64.1.1")), "its own"
+        assert not await gatehouse.current.change(guarded)
+
+    asyncio.run(scenario())
+
+
+def test_who_goes_from_the_registry_to_the_protected_is_never_neither() -> None:
+    async def scenario() -> None:
+        plane = Told()
+        gatehouse = Gatehouse(plane=plane)
+        await gatehouse.current.install()
+        await gatehouse.current.change(with_stranger)
+        plane.told.clear()
+        await gatehouse.current.change(
+            lambda old: replace(guarded(old), registry=registry())
+        )
+        assert plane.told == ["protect: left alone", "replace: left alone"]
+        plane.told.clear()
+        await gatehouse.current.change(
+            lambda old: with_stranger(replace(old, config=config()))
+        )
+        assert plane.told == ["replace: left alone", "protect: left alone"]
+
+    asyncio.run(scenario())
+
+
+def test_who_was_protected_for_a_change_that_failed_is_not_for_long() -> None:
+    async def scenario() -> None:
+        plane = Told()
+        gatehouse = Gatehouse(plane=plane)
+        await gatehouse.current.install()
+        plane.refusing = True
+        with pytest.raises(KernelRefused, match="no memory"):
+            await gatehouse.current.change(lambda old: with_stranger(guarded(old)))
+        assert plane.protected.contains(STRANGER.address)
+        plane.refusing = False
+        assert await gatehouse.current.age()
+        assert not plane.protected.contains(STRANGER.address)
         assert not await gatehouse.current.age()
 
     asyncio.run(scenario())

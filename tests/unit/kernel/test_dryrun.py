@@ -50,6 +50,13 @@ def test_life_of_a_verdict() -> None:
         assert plane.flows == []
         await plane.replace(RULESET)
         await plane.throttle([FREE])
+        await plane.protect(everything)
+        assert plane.flows == []
+        await plane.replace(RULESET)
+        await plane.throttle([FREE])
+        assert plane.flows == []
+        await plane.protect(Intervals.empty())
+        await plane.throttle([FREE])
         assert await plane.release(lambda _: True) == 1
         assert tuple(await plane.verify()) == ()
         await plane.disarm()

@@ -94,33 +94,33 @@ def test_promise_comes_before_anything_touches_a_packet(
     table = compose(RULESET, device=7, generation=2)
     lines = chain(table, names.throttle(direction, family)).lines
     assert Lookup(names.ARMED, inverted=True) in lines[0].rule
-    for line in lines[1:3]:
+    protected, spared = names.protected_set(family), names.spared_set(family, 2)
+    for line, asked in zip(lines[1:5], 2 * [protected] + 2 * [spared], strict=True):
         assert any(
-            isinstance(step, Lookup) and step.set_name == names.spared_set(family, 2)
-            for step in line.rule
+            isinstance(step, Lookup) and step.set_name == asked for step in line.rule
         )
         assert NamedCounter(names.spared_counter(family)) in line.rule
         assert line.rule[-1] == ChainVerdict(VerdictCode.ACCEPT)
     # What is sampled goes on being looked at, and on its way: nothing ends there.
     point = hook_of(direction, RULESET)
-    assert lines[3].rule[-1] == matching.jump(names.sample(point, "often"))
+    assert lines[5].rule[-1] == matching.jump(names.sample(point, "often"))
     sample = chain(table, names.sample(point, "often"))
     steps = [step for line in sample.lines for step in line.rule]
     assert LogPacket(RULESET.nflog_group) in steps
     assert not {SetMeta, Forward} & {type(step) for step in steps}
     ends = {step for step in steps if isinstance(step, ChainVerdict)}
     assert ends == {matching.RETURN}
-    for line in lines[4:]:
+    for line in lines[6:]:
         kinds = [type(step) for step in line.rule]
         assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
         assert kinds.index(NamedCounter) < kinds.index(SetMeta)
-    assert len(lines) == 3 + 1 + 4
+    assert len(lines) == 5 + 1 + 4
 
 
 def test_both_directions_are_forwarded_to_the_ifb_and_no_mark_is_read_or_set() -> None:
     table = compose(RULESET, device=7, generation=1)
     for direction in Direction:
-        for line in chain(table, names.throttle(direction, Family.IPV4)).lines[4:]:
+        for line in chain(table, names.throttle(direction, Family.IPV4)).lines[6:]:
             assert line.rule[-2:] == (
                 Immediate((7).to_bytes(4, sys.byteorder)),
                 Forward(),

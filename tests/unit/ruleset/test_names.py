@@ -14,6 +14,7 @@ def test_each_kind_of_set_is_told_by_its_name() -> None:
     sampled += [one.name for one in sharing.address_sets(rulesets.RULESET)]
     lasting = [one.name for one in throttling.verdict_maps(all_carriers(), 10)]
     lasting.append(throttling.armed_set(30.0).name)
+    lasting += [one.name for one in throttling.protected_sets()]
     every = [*spared, *sampled, *lasting]
     assert [name for name in every if names.is_spared_set(name)] == spared
     assert [name for name in every if names.is_sampled_set(name)] == sampled

@@ -124,9 +124,13 @@ class Throttled:
     def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
         """End the verdicts that a predicate picks; returns how many."""
         keys = self._verdicts.chosen(chosen)
+        self.end(keys, now)
+        return len(keys)
+
+    def end(self, keys: Sequence[FlowId], now: float) -> None:
+        """End these verdicts."""
         for start in range(0, len(keys), _AT_ONCE):
             self._end(keys[start : start + _AT_ONCE], now)
-        return len(keys)
 
     def withdraw(self, flows: Iterable[Throttle], now: float) -> None:
         """End these verdicts, of those that are in force."""

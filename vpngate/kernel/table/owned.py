@@ -19,7 +19,7 @@ from vpngate.kernel.wire.attributes import attributes, each_attribute, number, t
 from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family, HookPoint
-from vpngate.prefixes.intervals import Bounds, Delta
+from vpngate.prefixes.intervals import Bounds, Delta, Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
@@ -108,6 +108,15 @@ class OwnedTable:
             changes += elements.add_intervals(self.name, name, delta.added.of(family))
         return changes
 
+    def protect(self, protected: Intervals) -> None:
+        """Have exactly these in the sets of protected addresses, whatever was there."""
+        changes = []
+        for family in Family:
+            name = names.protected_set(family)
+            changes.append(elements.flush(self.name, name))
+            changes += elements.add_intervals(self.name, name, protected.of(family))
+        self._channel.commit(changes)
+
     def new_rules(self, table: Table) -> list[Change]:
         """The changes that put `table`'s chains and rules in the place of any others.
 
@@ -183,26 +192,22 @@ class OwnedTable:
             answers += self._channel.ask(requests[start : start + _AT_ONCE])
         return answers
 
-    def spares(self, generation: int, family: Family, addresses: Rows) -> Flags:
-        """For each row, whether the kernel's set of spared addresses holds it."""
-        starts = self.starts(generation, family, addresses)
+    def holds(self, name: str, addresses: Rows) -> Flags:
+        """For each row, whether the kernel's set of intervals holds it."""
+        starts = self.starts(name, addresses)
         return np.array([start is not None for start in starts], dtype=np.bool_)
 
-    def starts(
-        self, generation: int, family: Family, addresses: Rows
-    ) -> list[bytes | None]:
-        """For each row, where the spared interval around it begins; None without."""
-        name = names.spared_set(family, generation)
+    def starts(self, name: str, addresses: Rows) -> list[bytes | None]:
+        """For each row, where the set's interval around it begins; None without."""
         answers = self.find([(name, row.tobytes()) for row in addresses])
         return [answer and elements.key_of(answer) for answer in answers]
 
-    def count(self, generation: int, family: Family) -> int | None:
-        """How many spared intervals there are; None from a kernel that does not tell.
+    def count(self, name: str) -> int | None:
+        """How many intervals there are in a set; None from a kernel that does not tell.
 
         It counts elements and halves them, so one whose end needs no element, at the
         top of the address space, does not count. Linux tells since 6.16.
         """
-        name = names.spared_set(family, generation)
         [answer] = self._channel.ask([messages.get_set(self.name, name)])
         told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
         return None if told is None else number(told)

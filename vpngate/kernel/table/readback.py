@@ -52,24 +52,14 @@ def after_change(
             yield family, rows[start : start + STEP]
 
 
-def agrees(
-    table: OwnedTable,
-    generation: int,
-    spared: Intervals,
-    family: Family,
-    addresses: Rows,
-) -> bool:
-    """Whether the kernel gives the same answers as `spared`."""
-    found = table.spares(generation, family, addresses)
-    return np.array_equal(found, spared.contains_each(addresses))
+def agrees(table: OwnedTable, name: str, intervals: Intervals, addresses: Rows) -> bool:
+    """Whether the kernel's set gives the same answers as `intervals`."""
+    found = table.holds(name, addresses)
+    return np.array_equal(found, intervals.contains_each(addresses))
 
 
 def compare(
-    table: OwnedTable,
-    generation: int,
-    family: Family,
-    bounds: Bounds,
-    after: bytes | None,
+    table: OwnedTable, name: str, bounds: Bounds, after: bytes | None
 ) -> Compared:
     """Compare up to `STEP` intervals, those that end behind an address, end for end.
 
@@ -82,9 +72,9 @@ def compare(
     few = Bounds(*(side[place : place + STEP] for side in bounds))
     if not len(few):
         return Compared(0, 0, None)
-    starts = table.starts(generation, family, few.last)
+    starts = table.starts(name, few.last)
     behind, none_left = following(few.last)
-    joined = table.spares(generation, family, behind) & ~none_left
+    joined = table.holds(name, behind) & ~none_left
     wrong = [
         start != first.tobytes() or bool(more)
         for start, first, more in zip(starts, few.first, joined, strict=True)

@@ -16,6 +16,7 @@ from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Rows
+from vpngate.ruleset import names
 
 
 class SparedSets:
@@ -79,17 +80,20 @@ class SparedSets:
 
     def agrees(self, family: Family, addresses: Rows) -> bool:
         """Whether the kernel spares those of the addresses that it should, no other."""
-        return readback.agrees(self._table, self.asked, self.held, family, addresses)
+        return readback.agrees(self._table, self._name(family), self.held, addresses)
 
     def compare(self, family: Family, after: bytes | None) -> readback.Compared:
         """Compare the intervals behind an address with the kernel's, a few of them."""
         bounds = self.held.of(family)
-        return readback.compare(self._table, self.asked, family, bounds, after)
+        return readback.compare(self._table, self._name(family), bounds, after)
 
     def surplus(self, family: Family) -> int | None:
         """How many intervals the kernel has beyond those that it should; None: unknown.
 
         To be asked when those that it should have are all there.
         """
-        count = self._table.count(self.asked, family)
+        count = self._table.count(self._name(family))
         return None if count is None else count - readback.counted(self.held.of(family))
+
+    def _name(self, family: Family) -> str:
+        return names.spared_set(family, self.asked)

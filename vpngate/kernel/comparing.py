@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The comparison of every spared or protected interval with the kernel's.
+
+Knows how a few at a time become the whole; does not know how the kernel is asked, nor
+what becomes of what differs.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+from vpngate.kernel.plane import Comparison
+from vpngate.kernel.table.readback import Compared
+from vpngate.packets import Family
+
+
+class Comparable(Protocol):
+    """Sets of intervals that are compared a few at a time."""
+
+    def compare(self, family: Family, after: bytes | None) -> Compared:
+        """Compare those that end behind an address, a few of them."""
+        ...
+
+    def surplus(self, family: Family) -> int | None:
+        """How many the kernel has beyond those that it should; None: unknown."""
+        ...
+
+
+# Has something done in the kernel's thread, in its turn.
+Do = Callable[..., Awaitable[Any]]
+
+
+class Found(NamedTuple):
+    """What a comparison of the intervals of one family has shown."""
+
+    compared: int
+    differing: int
+    surplus: int | None
+
+
+async def found(do: Do, sets: Comparable) -> list[Found]:
+    """What differs between sets and the kernel's, by family."""
+    return [await _found(do, sets, family) for family in Family]
+
+
+async def _found(do: Do, sets: Comparable, family: Family) -> Found:
+    compared = differing = 0
+    last: bytes | None = None
+    while True:
+        few: Compared = await do(sets.compare, family, last)
+        compared += few.compared
+        differing += few.differing
+        last = few.last
+        if last is None:
+            break
+    surplus = None if differing else await do(sets.surplus, family)
+    return Found(compared, differing, surplus)
+
+
+def together(one: list[Found], other: list[Found]) -> Comparison:
+    """The comparison of two kinds of sets as one."""
+    compared, differing = dict[str, int](), dict[str, int]()
+    surplus = dict[str, int | None]()
+    for family, here, there in zip(Family, one, other, strict=True):
+        compared[family.label] = here.compared + there.compared
+        differing[family.label] = here.differing + there.differing
+        unknown = here.surplus is None or there.surplus is None
+        surplus[family.label] = (
+            None if unknown else (here.surplus or 0) + (there.surplus or 0)
+        )
+    return Comparison(compared, differing, surplus)

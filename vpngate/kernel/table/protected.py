@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The small sets of protected addresses, which no change of the registry touches.
+
+Knows what they should hold, and whether the kernel's answers are the right ones; does
+not know who protects whom. They are always written whole, in one transaction: so it
+is of no matter what the kernel had. One thread alone may change them.
+"""
+
+from vpngate.kernel.table import readback
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.wire.channel import Unanswered
+from vpngate.packets import Family
+from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import names
+
+
+class ProtectedSets:
+    """A set for each family, which rules always ask."""
+
+    def __init__(self, table: OwnedTable) -> None:
+        self.held = Intervals.empty()
+        self._table = table
+        self._doubted = False  # whether the kernel may hold something else
+
+    def put(self, protected: Intervals) -> None:
+        """From now on exactly these; on an error, those that were."""
+        try:
+            self._table.protect(protected)
+        except Unanswered:
+            self._doubted = True
+            raise
+        self.held = protected
+        self._doubted = False
+
+    def mend(self) -> bool:
+        """Write them anew if the kernel gives wrong answers; whether it did."""
+        wrong = self._doubted or not self._in_sync()
+        if wrong:
+            self.put(self.held)
+        return wrong
+
+    def compare(self, family: Family, after: bytes | None) -> readback.Compared:
+        """Compare the intervals behind an address with the kernel's, a few of them."""
+        name, bounds = names.protected_set(family), self.held.of(family)
+        return readback.compare(self._table, name, bounds, after)
+
+    def surplus(self, family: Family) -> int | None:
+        """How many intervals the kernel has beyond those that it should; None: unknown.
+
+        To be asked when those that it should have are all there.
+        """
+        count = self._table.count(names.protected_set(family))
+        return None if count is None else count - readback.counted(self.held.of(family))
+
+    def _in_sync(self) -> bool:
+        return all(
+            readback.agrees(
+                self._table,
+                names.protected_set(family),
+                self.held,
+                readback.sample(self.held.of(family), family),
+            )
+            for family in Family
+        )
