@@ -148,14 +148,17 @@ class Sources:
 
     def read(self, now: float) -> Loaded:
         """The registry; NoSourceAnswered with what stands against each source."""
-        found: list[Loaded] = []
-
-        def examine(answer: Fetched) -> None:
-            found[:] = [_load(answer.data, answer.source, self._limits, now)]
-
-        answer = self._feed.fetch(examine=examine)
-        self.source, self.faults = answer.source, answer.faults
-        return found[0]
+        with self._feed.asking() as answers:
+            for answer in answers:
+                if isinstance(answer, Fetched):
+                    try:
+                        loaded = _load(answer.data, answer.source, self._limits, now)
+                    except Exception as error:  # noqa: BLE001 - of one source
+                        answers.refuse(error)
+                    else:
+                        self.source, self.faults = answer.source, answer.faults
+                        return loaded
+        raise AssertionError("answers end by a fault")  # pragma: no cover
 
     def standing(self, now: float) -> tuple[Registry, VpngateError | None]:
         """The registry with those whom only the last good one has, in their grace.

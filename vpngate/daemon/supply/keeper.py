@@ -27,6 +27,8 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import (
+    Answer,
+    Answers,
     Feed,
     Fetched,
     LastGood,
@@ -140,33 +142,48 @@ class Keeper:
         older signature counts. With `keep` a registry for which there is no room on
         disk is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
-        accepted: list[Loaded] = []
         self.faults = ()
-
-        def examine(answer: Fetched) -> None:
-            loaded = self._load(answer.data, answer.source)
-            self._feed.check(answer.source)
-            settings, now = guard_settings(self.settings), self._clock.now()
-            try:
-                guard(current, loaded.registry, settings, now, accept)
-            except RegistryRefused as refused:
-                raise RegistryRefused(
-                    refused.reason, f"{answer.source}: {refused}"
-                ) from None
-            accepted[:] = [loaded]
-
         previous = None if Accept.OLDER in accept else self._asked_with()
-        answer = self._feed.fetch(previous, examine)
+        with self._feed.asking(previous) as answers:
+            answer, loaded = self._taken(answers, current, accept)
         self._unasked = 0 if self._unasked >= ASK_WHOLE_AFTER else self._unasked + 1
         self.faults = answer.faults
         for fault in answer.faults:
             for line in fault.lines:
                 _log.warning("%s; asking the next source", line)
-        if not isinstance(answer, Fetched):
+        if not isinstance(answer, Fetched) or loaded is None:
             self.validators = answer.validators
             self._remember_again(current)
             return None
-        return self._accept(answer, accepted[0], current, keep=keep)
+        return self._accept(answer, loaded, current, keep=keep)
+
+    def _taken(
+        self, answers: Answers, current: Registry | None, accept: Collection[Accept]
+    ) -> tuple[Answer, Loaded | None]:
+        """The first answer that may be used, and the registry in it if it has one."""
+        for answer in answers:
+            if not isinstance(answer, Fetched):
+                return answer, None
+            try:
+                return answer, self._examined(answer, current, accept)
+            except Exception as error:  # noqa: BLE001 - of one source, not the end
+                answers.refuse(error)
+        raise AssertionError("answers end by a fault")  # pragma: no cover
+
+    def _examined(
+        self, answer: Fetched, current: Registry | None, accept: Collection[Accept]
+    ) -> Loaded:
+        """The registry in an answer; VpngateError if it must not be used."""
+        loaded = self._load(answer.data, answer.source)
+        self._feed.check(answer.source)
+        settings, now = guard_settings(self.settings), self._clock.now()
+        try:
+            guard(current, loaded.registry, settings, now, accept)
+        except RegistryRefused as refused:
+            raise RegistryRefused(
+                refused.reason, f"{answer.source}: {refused}"
+            ) from None
+        return loaded
 
     def _asked_with(self) -> Validators | None:
         """What to ask with: now and then for the whole, until it is had.
