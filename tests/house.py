@@ -23,7 +23,7 @@ FLOORS = (
     ("second", ("policy", "ruleset")),
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
-    ("third", ("attachment",)),
+    ("third", ("attachment", "supply")),
     ("third", ("snapshot",)),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
@@ -54,7 +54,7 @@ WITHIN = {
         ("capture_and_plane", "facts", "traffic"),
         ("in_force",),
         ("wellbeing",),
-        ("supply",),
+        ("fetches",),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
@@ -63,7 +63,6 @@ WITHIN = {
         ("client", "logs", "served_pages", "service_manager"),
         ("control",),
     ),
-    "daemon.supply": (("memory", "registry_keys"), ("keeper",), ("fetches",)),
     "daemon.traffic": (("pipeline", "second_reader"), ("capture_loop",)),
     "daemon.wellbeing": (
         ("deadman", "freshness", "kernel_counters"),
@@ -108,6 +107,7 @@ WITHIN = {
         ("csvtext", "envelope"),
         ("loading",),
     ),
+    "supply": (("memory", "reading", "registry_keys"), ("offers",), ("keeper",)),
 }
 
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}

@@ -25,7 +25,6 @@ from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
-from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
@@ -41,6 +40,7 @@ from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot, enabled_tunnels
+from vpngate.supply.keeper import Keeper
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds

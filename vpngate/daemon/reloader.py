@@ -22,9 +22,8 @@ from vpngate.attachment.look import insist, looked
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Reload, changes, without_more
 from vpngate.daemon.facts import announce_machine, facts_of
+from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.in_force import InForce
-from vpngate.daemon.supply.fetches import Fetches
-from vpngate.daemon.supply.keeper import Delivery, Keeper
 from vpngate.daemon.threads import Shared, in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import InvalidConfig, VpngateError
@@ -35,6 +34,7 @@ from vpngate.feed import (
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept, Refusal
 from vpngate.snapshot import Snapshot, enabled_tunnels
+from vpngate.supply.keeper import Delivery, Keeper
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 
 import asyncio
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,8 +21,6 @@ from tests.unit.daemon.gatehouse import (
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Mode
 from vpngate.daemon.reloader import Reloader
-from vpngate.daemon.supply import keeper
-from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import (
     FeedFault,
@@ -33,6 +32,8 @@ from vpngate.errors import (
 )
 from vpngate.feed import NoSourceAnswered, Store
 from vpngate.registry import Accept
+from vpngate.supply import offers, reading
+from vpngate.supply.keeper import Keeper
 from vpngate.timekeeping.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
@@ -265,19 +266,23 @@ def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) ->
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("step", ["load", "guard", "carry_over"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(reading, "load"), (offers, "guard"), (offers, "carry_over")],
+    ids=["load", "guard", "carry_over"],
+)
 def test_a_stop_is_looked_for_between_the_steps_of_a_load(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
-        work = getattr(keeper, step)
+        work = getattr(module, step)
 
         def stopped_meanwhile(*args: Any, **options: Any) -> Any:
             desk.reloader._fetches.keeper.cancel()
             return work(*args, **options)
 
-        monkeypatch.setattr(keeper, step, stopped_meanwhile)
+        monkeypatch.setattr(module, step, stopped_meanwhile)
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert "asked to stop" in await desk.refused(FeedFault)
         assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is None

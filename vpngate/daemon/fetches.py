@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Collection
 
 from vpngate.config.sections import RegistrySection
-from vpngate.daemon.supply.keeper import Delivery, Keeper
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.freshness import Freshness
@@ -17,6 +16,7 @@ from vpngate.errors import VpngateError
 from vpngate.feed import NoSourceAnswered, Validators, given_up, reason_of
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept, Registry
+from vpngate.supply.keeper import Delivery, Keeper
 
 
 class Fetches:
