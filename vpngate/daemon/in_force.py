@@ -41,6 +41,7 @@ class InForce:
         self._pipeline = pipeline
         self._clock = clock
         self._turn = asyncio.Lock()
+        self.told: Callable[[], None] = lambda: None  # once another is in force
         self._ruleset, self._settled = _held(snapshot, clock())
         self._protected = snapshot.protected  # by the kernel, as it was last told
         self.spared_networks: list[IPNetwork] = []  # of subscribers, by the registry
@@ -94,6 +95,7 @@ class InForce:
             _tell(self.snapshot.machine, snapshot.machine)
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
+            self.told()
             self._note_networks()
             return differs or guards
 
