@@ -53,9 +53,16 @@ WITHIN = {
         ("in_force",),
         ("wellbeing",),
         ("supply",),
+        ("applying",),
+        ("lookout",),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
+    ),
+    "daemon.applying": (
+        ("events",),
+        ("announcements", "in_kernel", "transition"),
+        ("applier",),
     ),
     "daemon.outside": (
         ("client", "logs", "served_pages", "service_manager"),

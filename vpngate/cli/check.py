@@ -79,9 +79,8 @@ def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
 
 def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     """Networks of subscribers, as far as this machine has them, that it covers."""
-    from vpngate.daemon.in_force import tell_spared
     from vpngate.daemon.machine import current_networks
-    from vpngate.daemon.snapshot import Machine, Snapshot
+    from vpngate.daemon.snapshot import Machine, Snapshot, tell_spared
 
     try:
         networks = current_networks(config)

@@ -6,7 +6,7 @@ kernel should hold; immutable, and replaced whole. Does not know where any of th
 came from.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -86,15 +86,19 @@ class Snapshot:
             if spared.covers(one) and not self.protected.covers(one)
         ]
 
-    def seen_by(self, config: Config, machine: Machine) -> "Snapshot":
-        """On another machine, unless that was looked at for another configuration."""
-        return replace(self, machine=machine) if self.config is config else self
-
     @property
     def enforcing(self) -> bool:
         """Whether verdicts are acted on at all."""
-        asked_for = self.config.gateway.mode is Mode.ENFORCE
-        return asked_for and not self.machine.forgeable
+        return self._told_to_enforce and not self.machine.forgeable
+
+    @property
+    def suspended(self) -> tuple[Problem, ...]:
+        """What keeps verdicts from being acted on, although they should be."""
+        return self.machine.forgeable if self._told_to_enforce else ()
+
+    @property
+    def _told_to_enforce(self) -> bool:
+        return self.config.gateway.mode is Mode.ENFORCE
 
     @property
     def one_way(self) -> bool:
@@ -154,3 +158,11 @@ class Snapshot:
             reverse_path=gateway.reverse_path is ReversePath.STRICT,
             spared=self.registry.covered(now),
         )
+
+
+def tell_spared(network: IPNetwork) -> str:
+    """What it means that the registry covers a network of subscribers."""
+    return (
+        f"{network}: the registry covers this network on the subscriber side, so that"
+        " nobody in it is ever slowed; see whether that is meant"
+    )

@@ -18,6 +18,7 @@ from tests.unit.daemon.gatehouse import (
     snapshot,
 )
 from vpngate.config import Config, Mode
+from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.reloader import Reloader
 from vpngate.daemon.snapshot import Machine
 from vpngate.daemon.supply import keeper
@@ -81,19 +82,20 @@ class Desk:
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
-            type(start)(settings, start.tunnels, delivery.registry, self.machine)
+            type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            clock=clock,
+            keeper=keeper,
+            delivery=delivery,
         )
-        await self.gatehouse.current.install()
+        await self.gatehouse.open()
         await asyncio.to_thread(keeper.keep, delivery)
+        self.lookout = Lookout(self.gatehouse.applier, self.look)
         self.reloader = Reloader(
-            self.gatehouse.current,
-            keeper,
-            self.gatehouse.metrics,
-            clock,
+            self.gatehouse.applier,
+            self.gatehouse.fetches,
+            self.lookout,
             read_config=self.read,
             path=str(self.config),
-            look=self.look,
-            delivery=delivery,
         )
         return self.gatehouse
 
