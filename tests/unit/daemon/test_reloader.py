@@ -33,6 +33,7 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import NoSourceAnswered, Store
+from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.registry import Accept
 from vpngate.timekeeping.clock import Reading
 
@@ -72,7 +73,7 @@ class Desk:
         last = Store(self.folder / "state").load()
         return last.data.decode() if last else ""
 
-    async def open(self) -> Gatehouse:
+    async def open(self, plane: DryRunDataPlane | None = None) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
         self.clock = clock = WallClock(
@@ -83,6 +84,7 @@ class Desk:
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
             type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            plane or DryRunDataPlane(),
             clock=clock,
             keeper=keeper,
             delivery=delivery,

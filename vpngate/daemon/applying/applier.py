@@ -144,7 +144,8 @@ class Applier:
             self._announcements.failed(event, before, error)
             raise
         self._reach(after)
-        if after.snapshot.enforcing and not self.situation.snapshot.enforcing:
+        if changed and after.snapshot.enforcing and not self._enforcing:
+            # It was asked for while the kernel changed.
             self._do_at_once(self._kernel.disarm())
         await self._finished_at_once()
         if changed or after.snapshot is not before.snapshot:
@@ -171,6 +172,10 @@ class Applier:
             self._do_at_once(self._kernel.disarm())
         if self._kernel.protects_others(snapshot):
             self._do_at_once(self._protect())
+
+    @property
+    def _enforcing(self) -> bool:
+        return self.situation.snapshot.enforcing
 
     async def _protect(self) -> None:
         await self._kernel.protect(self.situation.snapshot)
