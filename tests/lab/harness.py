@@ -67,7 +67,7 @@ async def _keep_throttled(gateway: Gateway, arguments: Mapping[str, Any]) -> Non
     await _put(plane, flows)
 
     async def keep() -> None:
-        while plane._thread is not None:
+        while plane._lanes.are_open:
             await _put(plane, flows)
             await asyncio.sleep(_AGAIN)
 

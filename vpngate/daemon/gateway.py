@@ -137,6 +137,7 @@ class Gateway:
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
+        self._in_force.told = self._deadman.at_once
         self._counters = KernelCounters(self.plane, self._metrics)
         await self._listen(stack)
 

@@ -5,6 +5,8 @@ Knows the snapshot in force and the pipeline that decides by it; does not know h
 comes into force (`applying/`).
 """
 
+from collections.abc import Callable
+
 from netaddr import IPNetwork
 
 from vpngate.daemon.snapshot import Snapshot
@@ -14,11 +16,13 @@ from vpngate.daemon.traffic.pipeline import Pipeline
 class InForce:
     """The snapshot in force; only what applies changes may adopt another.
 
+    told             is called once another is
     spared_networks  of subscribers, whom the registry spares as a whole
     """
 
     def __init__(self, snapshot: Snapshot, pipeline: Pipeline) -> None:
         self.snapshot = snapshot
+        self.told: Callable[[], None] = lambda: None
         self.spared_networks: list[IPNetwork] = []
         self._pipeline = pipeline
 
@@ -27,3 +31,4 @@ class InForce:
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
+            self.told()

@@ -63,6 +63,8 @@ class DryRunDataPlane:
         """Note another ruleset, and end the verdicts that it covers."""
         steps = plan(self.ruleset, ruleset)
         self._ruleset = ruleset
+        until = self._clock() + ruleset.deadman if ruleset.enforce else 0.0
+        self._armed_until = min(self._armed_until, until)
         self._end(lambda flow: steps.end_verdicts or _is_spared(flow, ruleset.spared))
 
     async def protect(self, addresses: Intervals) -> None:

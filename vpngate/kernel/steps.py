@@ -8,18 +8,22 @@ part alone is asked of that part.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyroute2 import IPRoute
 
 from vpngate.kernel.detour.ifbs import Shaper, free_major
-from vpngate.kernel.detour.throttled import Throttled, ends_among
+from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
+from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
-from vpngate.kernel.table.switch import Switch
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
+from vpngate.kernel.table.switch import BROKEN, ENDING, Switch
+from vpngate.kernel.wire import messages
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
@@ -27,9 +31,6 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.table import Table
-
-_DRAIN = 1.0  # seconds at most; a queue holds 0.2
-_DRAIN_STEP = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Steps:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
         self._taken = False
+        self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
+        self._to_dismantle = False  # whether the ifb goes, once nothing waits there
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
@@ -97,17 +100,22 @@ class Steps:
         if planned.swap:
             self.spared.begin_anew()
 
+    def warm_up(self, ruleset: Ruleset, planned: Plan) -> None:
+        """Encode the new rules, which takes its time; in any thread."""
+        if planned.rules:
+            generation = self.spared.newest if planned.swap else self.spared.asked
+            new = replace(ruleset, interfaces=())
+            messages.new_chains(compose(new, self.shaper.index, generation))
+
     def turn(self, ruleset: Ruleset, planned: Plan) -> None:
         """Turn from the old rules to the new in one transaction.
 
-        It deletes the verdicts that the new rules cover, so that none outlives them.
+        The verdicts that the new rules cover are ended afterwards, step by step: the
+        spared sets guard whom they are about from this moment on.
         """
-        ending = (
-            self.throttled.everything()
-            if planned.end_verdicts
-            else self.throttled.covered(ruleset.spared)
-        )
-        changes = self.throttled.ending(ending)
+        if planned.end_verdicts:
+            self.switch.keep_off(ENDING)  # they may mean something else from now on
+        changes: list[Change] = []
         if not planned.swap:
             changes += self.table.spared_delta(self.spared.asked, planned.spared)
         generation = self.spared.newest if planned.swap else self.spared.asked
@@ -123,22 +131,61 @@ class Steps:
             self.spared.turned(ruleset.spared)
         else:
             self.spared.changed(ruleset.spared)
-        self.throttled.ended(ending, time.monotonic())
         self.ruleset = ruleset
+        self._note_what_follows(planned)
 
-    def finish(self, planned: Plan) -> None:
-        """Take down what nothing uses any more."""
+    def _note_what_follows(self, planned: Plan) -> None:
+        """It is done before another change, whatever becomes of whoever waits."""
+        if planned.end_verdicts:
+            self.end(everything)
+        elif len(planned.spared.added):
+            self.end(partial(ends_among, addresses=planned.spared.added))
+        self._to_dismantle = planned.dismantle or (
+            self._to_dismantle and not planned.build
+        )
         if planned.rate and not planned.dismantle:
             self.throttled.classes.change_rate(self.ruleset.rate)
-        if planned.dismantle:
-            self._drain()
+        if self.ruleset.enforce:
+            self.switch.shorten(self.ruleset.deadman)
+        else:
+            self.switch.disarm()
+
+    def end(self, choose: Choice) -> Sweep:
+        """Have the verdicts ended that are chosen, by and by (`end_few`)."""
+        sweep = self.throttled.sweep(choose)
+        self._sweeps.append(sweep)
+        return sweep
+
+    def end_few(self) -> bool:
+        """End a few of the verdicts that wait for it; whether more do."""
+        now = time.monotonic()
+        if self._sweeps and not self.throttled.advance(self._sweeps[0], now):
+            self._sweeps.popleft()
+        if not self._sweeps:
+            self.let(ENDING)
+        return bool(self._sweeps)
+
+    def let(self, sake: object) -> None:
+        """Let what is kept off for that sake be on, if it is wanted and justified."""
+        self.switch.let(sake, wanted=self.ruleset.enforce)
+
+    def finish(self) -> None:
+        """Take down what nothing uses any more."""
+        if self._to_dismantle:
             self.throttled.dismantled()
             self.shaper.remove()
+            self._to_dismantle = False
+
+    def waiting(self) -> int:
+        """Bytes that wait on an ifb that is to be taken down."""
+        return self.throttled.classes.backlog() if self._to_dismantle else 0
 
     def abandon(self, ruleset: Ruleset, planned: Plan) -> None:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
+        if not self._sweeps:
+            self.let(ENDING)
         if planned.build:
             self.throttled.dismantled()
             self.shaper.remove()
@@ -161,10 +208,11 @@ class Steps:
             ]
             self.throttled.throttle(wanted, time.monotonic())
 
-    def end_protected(self) -> None:
-        """End the verdicts that what is protected covers."""
-        covered = self.throttled.covered(self.protected.held)
-        self.throttled.end(covered, time.monotonic())
+    def protect(self, addresses: Intervals) -> None:
+        """Protect these alone; the verdicts on them are to be ended."""
+        self.protected.put(addresses)
+        if len(addresses):
+            self.end(partial(ends_among, addresses=addresses))
 
     def rearm(self) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
@@ -187,8 +235,9 @@ class Steps:
     def repair(self) -> list[str]:
         """Compare ifb and hooks, mend what differs; labels of what did."""
         repaired = []
+        self.finish()
         if self.ruleset.enforce and not self.shaper.exists():
-            self.switch.break_off()
+            self.break_off()
             self.throttled.rebuilt()  # what an ifb that is still there has counted
             self.shaper.build(self.ruleset.rate)
             repaired.append("ifb")
@@ -196,32 +245,30 @@ class Steps:
             table = self._composed(self.ruleset)
             self.table.commit(self.table.new_rules(table))
             repaired = repaired or ["hook"]
-        self.switch.mended(wanted=self.ruleset.enforce)
+        self.let(BROKEN)
         return repaired
 
-    def close(self) -> None:
-        """Disarm, then table, what waits, ifb; each whatever else failed."""
-        steps: list[Callable[[], None]] = []
-        if self._taken:
-            steps += [self.switch.disarm, self.table.destroy]
-            steps += [self._drain, self.shaper.remove]
-        steps += [channel.close for channel in self._channels]
-        if self._route is not None:
-            steps.append(self._route.close)
-        for step in steps:
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001 - the rest must go, too
-                logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400
-        self._taken = False
-        self._channels.clear()
-        self._route = None
+    def break_off(self) -> None:
+        """Off at once, until `repair` has mended the way to the slow class."""
+        self.switch.keep_off(BROKEN)
 
-    def _drain(self) -> None:
-        """Let what waits on the ifb go on its way."""
-        deadline = time.monotonic() + _DRAIN
-        while self.throttled.classes.backlog() and time.monotonic() < deadline:
-            time.sleep(_DRAIN_STEP)
+    def take_down(self) -> None:
+        """Disarm, then the table; what waits on the ifb is still on its way."""
+        if self._taken:
+            _each(self.switch.disarm, self.table.destroy)
+            self._to_dismantle = True
+
+    def close(self) -> None:
+        """At last the ifb, and what the kernel was asked through."""
+        if self._taken:
+            _each(self.shaper.remove)
+        _each(*(channel.close for channel in self._channels))
+        if self._route is not None:
+            _each(self._route.close)
+        self._taken = self._to_dismantle = False
+        self._channels.clear()
+        self._sweeps.clear()
+        self._route = None
 
     def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
         """The table, hooked to those interfaces that are there at this moment."""
@@ -241,3 +288,12 @@ class Steps:
     def _present(self, ruleset: Ruleset) -> dict[str, int]:
         links = current_links()
         return {name: links[name].index for name in ruleset.interfaces if name in links}
+
+
+def _each(*steps: Callable[[], None]) -> None:
+    """Do one after the other, each whatever else failed."""
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the rest must go, too
+            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

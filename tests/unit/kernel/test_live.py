@@ -2,7 +2,8 @@
 """What the thread of the live data plane makes of work that fails."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
@@ -11,18 +12,24 @@ from vpngate.errors import KernelRefused
 from vpngate.kernel.live import LiveDataPlane
 
 
-def test_what_libraries_raise_is_one_line_and_names_the_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@contextlib.contextmanager
+def opened(plane: LiveDataPlane) -> Iterator[None]:
+    plane._lanes.open()
+    try:
+        yield
+    finally:
+        plane._lanes.close()
+
+
+def test_what_libraries_raise_is_one_line_and_names_the_step() -> None:
     def look_up() -> NoReturn:
         raise IndexError("list index out of range")
 
     async def scenario() -> None:
         plane = LiveDataPlane()
-        with ThreadPoolExecutor(1) as thread:
-            monkeypatch.setattr(plane, "_thread", thread)
-            with pytest.raises(KernelRefused, match="the step 'look up'") as caught:
-                await plane._do(look_up)
+        failing = pytest.raises(KernelRefused, match="the step 'look up'")
+        with opened(plane), failing as caught:
+            await plane._do(look_up)
         assert len(caught.value.lines) == 1
 
     asyncio.run(scenario())
@@ -44,9 +51,9 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
     async def scenario() -> None:
         plane = LiveDataPlane()
         monkeypatch.setattr(plane._steps, "repair", repair)
+        monkeypatch.setattr(plane, "_end_verdicts", nothing)
         monkeypatch.setattr(plane, "_advance", nothing)
-        with ThreadPoolExecutor(1) as thread:
-            monkeypatch.setattr(plane, "_thread", thread)
+        with opened(plane):
             task = asyncio.create_task(plane._repair_when_wanted())
             for line in ("cannot repair the data plane", "repaired in the kernel: ifb"):
                 plane._repair_wanted.set()

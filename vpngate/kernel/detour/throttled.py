@@ -8,13 +8,15 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 
 import errno
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-import numpy as np
-
+from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdicts import (
     FlowId,
     HeldVerdict,
@@ -23,18 +25,18 @@ from vpngate.kernel.detour.verdicts import (
     minor,
 )
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Direction, Family
 from vpngate.policy import Throttle
-from vpngate.prefixes.intervals import Intervals
-from vpngate.prefixes.rows import Flags, rows_of
 from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.
 FLOWS_A_STEP = 50
-_AT_ONCE = 2000  # flows a transaction where no class is made
+_LOOKED_AT = 2000  # flows a step, where nothing is asked of the kernel
+_ONE_BY_ONE = 10  # flows a step, each of them several transactions
 # The kernel's word for an element that is there and leads elsewhere.
 _OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 
@@ -50,6 +52,9 @@ class Throttled:
         # The root's own number must not be a queue's.
         self._verdicts = Verdicts(reserved=[shaper.major // 2])
         self.classes = Classes(shaper)
+        self._pace = Pace(500, 50, 2000)  # flows whose end is one transaction
+        self._asked = Pace(200, 50, 1000)  # flows that the kernel is asked about
+        self._asking: deque[FlowId] = deque()  # those whose verdicts may have ended
 
     @property
     def live(self) -> dict[Family, int]:
@@ -73,7 +78,7 @@ class Throttled:
             key = identity(flow)
             old = self._verdicts.get(key)
             if old is not None:
-                changes += self._ending(old)
+                changes += self.ending([key])
             elif len(self._verdicts) < self._most:
                 fresh.append(key)
             else:
@@ -121,16 +126,39 @@ class Throttled:
                 changes += self._deleting(name, element)
         return changes
 
-    def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
-        """End the verdicts that a predicate picks; returns how many."""
-        keys = self._verdicts.chosen(chosen)
-        self.end(keys, now)
-        return len(keys)
+    def sweep(self, choose: Choice) -> Sweep:
+        """All verdicts, to `advance` through and end those that are chosen."""
+        return Sweep(self._verdicts.keys(), choose)
 
-    def end(self, keys: Sequence[FlowId], now: float) -> None:
-        """End these verdicts."""
-        for start in range(0, len(keys), _AT_ONCE):
-            self._end(keys[start : start + _AT_ONCE], now)
+    def advance(self, sweep: Sweep, now: float) -> bool:
+        """A few more of a sweep's verdicts; whether there are more.
+
+        Either a few are looked at, or a few of those that were chosen are ended.
+        """
+        if sweep.stubborn:
+            few = taken(sweep.stubborn, _ONE_BY_ONE)
+            self._one_by_one(few, self._take_out)
+            self.ended(few, now)
+        elif sweep.chosen:
+            self._end_few(sweep, now)
+        else:
+            looked_at = map(self._verdicts.get, taken(sweep.left, _LOOKED_AT))
+            sweep.choose([one.flow for one in looked_at if one and not one.ended])
+        return not sweep.done
+
+    def _end_few(self, sweep: Sweep, now: float) -> None:
+        begin = time.monotonic()
+        few = taken(sweep.chosen, self._pace.size)
+        try:
+            self._table.commit(self.ending(few))
+        except KernelRefused as error:
+            if not isinstance(error, Rejected) or error.number not in _OTHERWISE:
+                sweep.chosen.extendleft(reversed(few))
+                raise
+            sweep.stubborn.extend(few)
+        else:
+            self.ended(few, now)
+            self._pace.took(len(few), time.monotonic() - begin)
 
     def withdraw(self, flows: Iterable[Throttle], now: float) -> None:
         """End these verdicts, of those that are in force."""
@@ -150,23 +178,22 @@ class Throttled:
             self._one_by_one(keys, self._take_out)
         self.ended(keys, now)
 
-    def covered(self, spared: Intervals) -> list[FlowId]:
-        """The flows in force that have an end among these addresses."""
-        flows = [held.flow for held in self._verdicts if not held.ended]
-        hit = ends_among(flows, spared)
-        return [identity(flows[index]) for index in np.flatnonzero(hit)]
-
-    def everything(self) -> list[FlowId]:
-        """All flows in force."""
-        return self._verdicts.chosen(lambda _: True)
-
     def ending(self, keys: Iterable[FlowId]) -> list[Change]:
-        """The changes that end verdicts, whether or not the kernel has ended them."""
-        changes: list[Change] = []
+        """The changes that end verdicts, whether or not the kernel has ended them.
+
+        Add, then delete: deleting alone fails if the kernel was faster.
+        """
+        places: dict[str, list[Element]] = {}
         for key in keys:
             held = self._verdicts.get(key)
             if held is not None:
-                changes += self._ending(held)
+                for name, element in self._elements(held):
+                    places.setdefault(name, []).append(element)
+        changes: list[Change] = []
+        for name, each in places.items():
+            changes += elements.add(self._table.name, name, each)
+            gone = [Element(element.key) for element in each]
+            changes += elements.delete(self._table.name, name, gone)
         return changes
 
     def ended(self, keys: Iterable[FlowId], now: float) -> None:
@@ -182,16 +209,22 @@ class Throttled:
         """Have no classes any more: the ifb goes."""
         self.classes.rebuild(())
 
-    def look_after(self, now: float) -> None:
-        """Learn which verdicts have ended, and remove classes nobody needs."""
-        keys = self._verdicts.due(now)
+    def look_after(self, now: float) -> bool:
+        """Learn of a few verdicts whether they have ended; whether more may have."""
+        self._asking.extend(self._verdicts.take_due(now))
+        keys = list(dict.fromkeys(taken(self._asking, self._asked.size)))
+        begin = time.monotonic()
         try:
-            for start in range(0, len(keys), _AT_ONCE):
-                self._look_after(keys[start : start + _AT_ONCE], now)
+            self._look_after(keys, now)
         except Exception:
             for key in keys:  # or nobody would ever ask about them again
                 self._verdicts.postpone(key, now)
             raise
+        self._asked.took(len(keys), time.monotonic() - begin)
+        return bool(self._asking)
+
+    def tidy(self, now: float) -> None:
+        """Remove a few classes that nobody needs."""
         self.classes.remove_idle(set(self._verdicts.places), now)
 
     def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
@@ -245,13 +278,6 @@ class Throttled:
             changes += elements.add(self._table.name, name, [element])
         return changes
 
-    def _ending(self, held: HeldVerdict) -> list[Change]:
-        """Add, then delete: deleting alone fails if the kernel was faster."""
-        changes = self._adding(held)
-        for name, element in self._elements(held):
-            changes += self._deleting(name, element)
-        return changes
-
     def _deleting(self, name: str, element: Element) -> list[Change]:
         return elements.delete(self._table.name, name, [Element(element.key)])
 
@@ -271,16 +297,3 @@ class Throttled:
             name = names.verdict_map(direction, flow.subscriber.family, flow.transport)
             found.append((name, Element(key, float(flow.idle), value)))
         return found
-
-
-def ends_among(flows: Sequence[Throttle], addresses: Intervals) -> Flags:
-    """For each flow, whether either of its ends is among the addresses."""
-    among = np.zeros(len(flows), dtype=np.bool_)
-    for family in Family:
-        mine = [n for n, flow in enumerate(flows) if flow.subscriber.family is family]
-        for ends in (
-            b"".join(flows[n].subscriber.address for n in mine),
-            b"".join(flows[n].remote.address for n in mine),
-        ):
-            among[mine] |= addresses.contains_each(rows_of(ends, family))
-    return among

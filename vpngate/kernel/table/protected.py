@@ -13,6 +13,8 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
 
+_SAMPLE = 120  # addresses of each family: they are few
+
 
 class ProtectedSets:
     """A set for each family, which rules always ask."""
@@ -58,7 +60,7 @@ class ProtectedSets:
                 self._table,
                 names.protected_set(family),
                 self.held,
-                readback.sample(self.held.of(family), family),
+                readback.sample(self.held.of(family), family, _SAMPLE),
             )
             for family in Family
         )

@@ -18,7 +18,7 @@ from vpngate.prefixes.intervals import Bounds, Delta, Intervals
 from vpngate.prefixes.rows import Rows, following, keys, preceding
 
 SAMPLE = 1000  # addresses of each family
-STEP = 500  # addresses asked for at once: others must have their turn, too
+STEP = 250  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
 
 
@@ -48,8 +48,14 @@ def after_change(
         else:
             changed = (*delta.added.of(family), *delta.removed.of(family))
             rows = np.concatenate(changed)
-        for start in range(0, len(rows), STEP):
-            yield family, rows[start : start + STEP]
+        for few in in_steps(rows):
+            yield family, few
+
+
+def in_steps(rows: Rows) -> Iterator[Rows]:
+    """Addresses as many at a time as are asked about at once."""
+    for start in range(0, len(rows), STEP):
+        yield rows[start : start + STEP]
 
 
 def agrees(table: OwnedTable, name: str, intervals: Intervals, addresses: Rows) -> bool:
@@ -88,9 +94,9 @@ def counted(bounds: Bounds) -> int:
     return len(bounds) - int(open_ended)
 
 
-def sample(bounds: Bounds, family: Family) -> Rows:
+def sample(bounds: Bounds, family: Family, number: int = SAMPLE) -> Rows:
     """Addresses to ask about: a third at random, the rest about ends of intervals."""
-    some = SAMPLE // 6
+    some = number // 6
     anywhere = _random.integers(0, 256, (2 * some, family.width), dtype=np.uint8)
     if not len(bounds):
         return anywhere

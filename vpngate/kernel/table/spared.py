@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator
 
 from vpngate.kernel.table import readback
-from vpngate.kernel.table.batch_size import BatchSize
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Rows
 from vpngate.ruleset import names
+
+# A transaction: at first, at least, at most.
+_INTERVALS = (2_000, 500, 20_000)
 
 
 class SparedSets:
@@ -27,7 +30,7 @@ class SparedSets:
         self.asked = 1  # the generation that rules name
         self.newest = 1  # the one that is filled; never given twice
         self._table = table
-        self._batch = BatchSize()
+        self._pace = Pace(*_INTERVALS)
 
     def create(self) -> None:
         """Make the first sets, empty; MissingFeature if the kernel has none."""
@@ -44,7 +47,7 @@ class SparedSets:
             bounds = spared.of(family)
             start = 0
             while start < len(bounds):
-                part = slice(start, start + self._batch.size)
+                part = slice(start, start + self._pace.size)
                 yield family, Bounds(bounds.first[part], bounds.last[part])
                 start = part.stop
 
@@ -52,7 +55,7 @@ class SparedSets:
         """Put a few more intervals into a newest set."""
         begin = time.monotonic()
         self._table.fill(self.newest, family, few)
-        self._batch.took(len(few), time.monotonic() - begin)
+        self._pace.took(len(few), time.monotonic() - begin)
 
     def removal(self) -> list[Change]:
         """The changes that remove all other sets, once rules ask the newest."""
@@ -71,12 +74,11 @@ class SparedSets:
         """Remove the sets that were to be filled, if there are any."""
         self._table.commit(self._table.other_spared(self.asked))
 
-    def in_sync(self) -> bool:
-        """Whether the kernel gives the right answers for a sample of addresses."""
-        return all(
-            self.agrees(family, readback.sample(self.held.of(family), family))
-            for family in Family
-        )
+    def sample(self) -> Iterator[tuple[Family, Rows]]:
+        """Some addresses to ask about, a few at a time."""
+        for family in Family:
+            for few in readback.in_steps(readback.sample(self.held.of(family), family)):
+                yield family, few
 
     def agrees(self, family: Family, addresses: Rows) -> bool:
         """Whether the kernel spares those of the addresses that it should, no other."""

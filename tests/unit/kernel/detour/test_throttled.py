@@ -9,6 +9,7 @@ import pytest
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change, Failure, Rejected
@@ -74,6 +75,13 @@ def stage() -> tuple[Table, Throttled]:
     return table, throttled
 
 
+def end_all(throttled: Throttled) -> int:
+    sweep = throttled.sweep(everything)
+    while throttled.advance(sweep, 1.0):
+        pass
+    return sweep.picked
+
+
 def test_verdicts_are_asked_about_again_after_a_failure() -> None:
     table, throttled = stage()
     throttled.throttle([FLOW], 0.0)
@@ -88,7 +96,7 @@ def test_verdicts_are_asked_about_again_after_a_failure() -> None:
 def test_an_ended_verdict_still_there_is_deleted_and_asked_about_again() -> None:
     table, throttled = stage()
     throttled.throttle([FLOW], 0.0)
-    throttled.release(lambda _: True, 1.0)
+    end_all(throttled)
     table.answer = b"an element"
     for now, errors in ((10.0, [GONE]), (20.0, [])):  # gone by itself, then not
         table.errors = list(errors)
@@ -122,7 +130,7 @@ def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
     if way == "withdraw":
         throttled.withdraw([FLOW], 1.0)
     else:
-        assert throttled.release(lambda _: True, 1.0) == 1
+        assert end_all(throttled) == 1
     assert throttled.live[Family.IPV4] == 0
     assert table.deleted[-1] == 2  # both directions, and nothing added
 
