@@ -16,7 +16,7 @@ from vpngate.daemon.outside.client import request
 
 _OFFERED = 3 * rates.RATE
 _FREE = 0.9 * _OFFERED
-_PREFIXES = 400_000  # the kernel takes seconds for them
+_PREFIXES = 200_000  # the kernel takes seconds for them
 _PATIENCE = 120.0  # seconds
 
 
