@@ -55,9 +55,16 @@ WITHIN = {
         ("in_force",),
         ("wellbeing",),
         ("fetches",),
+        ("applying",),
+        ("lookout",),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
+    ),
+    "daemon.applying": (
+        ("events",),
+        ("announcements", "in_kernel", "transition"),
+        ("applier",),
     ),
     "daemon.outside": (
         ("client", "logs", "served_pages", "service_manager"),

@@ -35,6 +35,7 @@ SECONDS = {
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_innocent_4500.py": 60,
     "tests/netns/test_coverage_of_verdicts.py": 60,
+    "tests/netns/test_urgent_reload.py": 60,
     "tests/netns/test_ipsec_natt.py": 60,
     "tests/netns/test_comparison.py": 50,
     "tests/netns/test_demo.py": 40,
@@ -54,6 +55,7 @@ RATES = {
     "tests/netns/test_sides.py",
     "tests/netns/test_smoke.py",
     "tests/netns/test_throttling.py",
+    "tests/netns/test_urgent_reload.py",
     "tests/netns/test_verdict_life.py",
 }
 

@@ -9,6 +9,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
                          stand until the daemon ends, whatever is reloaded
     lose_spared          the spared interval around an address goes, in the kernel alone
     verify               the comparison with the kernel that else comes every 30 s
+    changing             whether a change of the kernel's rules or sets is under way
 """
 
 import argparse
@@ -108,6 +109,11 @@ async def _verify(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     await gateway._health.verify()
 
 
+async def _changing(gateway: Gateway, _arguments: Mapping[str, Any]) -> bool:
+    """The verb: whether what `replace` was asked for has yet to be done."""
+    return _plane(gateway)._changing.locked()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", required=True)
@@ -120,6 +126,7 @@ def main() -> None:
         gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
         gateway.verbs["lose_spared"] = partial(_lose_spared, gateway)
         gateway.verbs["verify"] = partial(_verify, gateway)
+        gateway.verbs["changing"] = partial(_changing, gateway)
         await gateway.run()
 
     asyncio.run(run())

@@ -18,8 +18,14 @@ from typing import Any
 from vpngate import __version__
 from vpngate.attachment.look import insist, look
 from vpngate.config import Config
+from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.applying.applier import Applier
+from vpngate.daemon.applying.events import Situation
+from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
+from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
@@ -40,7 +46,7 @@ from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot, enabled_tunnels
-from vpngate.supply.keeper import Keeper
+from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds
@@ -67,7 +73,6 @@ class Gateway:
         self._stop = asyncio.Event()
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
-        self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
         self.verbs: dict[str, VerbHandler] = {
             "status": self._status,
@@ -122,8 +127,9 @@ class Gateway:
         self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
-        self._in_force = InForce(snapshot, self.plane, self._pipeline, self._clock.now)
-        await self._in_force.install()
+        self._in_force = InForce(snapshot, self._pipeline)
+        self._make_ready_to_change(keeper, delivery)
+        await self._applier.install(delivery)
         stack.push_async_callback(self.plane.stop)
         await in_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
@@ -133,16 +139,6 @@ class Gateway:
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
         self._in_force.told = self._deadman.at_once
         self._counters = KernelCounters(self.plane, self._metrics)
-        self._reloader = Reloader(
-            self._in_force,
-            keeper,
-            self._metrics,
-            self._clock,
-            read_config=lambda path: logs.told(self._read_config(path)),
-            path=self._path,
-            look=look,
-            delivery=delivery,
-        )
         await self._listen(stack)
 
     def _first_config(self) -> Config:
@@ -159,6 +155,25 @@ class Gateway:
         readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
+
+    def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
+        """What reads, looks and fetches, and the one way from there to the kernel."""
+        snapshot, clock = self._in_force.snapshot, self._clock
+        fetches = Fetches(keeper, self._metrics, clock, delivery)
+        self._applier = Applier(
+            Situation(snapshot, snapshot.config, delivery.rejected),
+            self._in_force,
+            InKernel(self.plane, clock.now),
+            Announcements(fetches, self._metrics, clock),
+        )
+        self._lookout = Lookout(self._applier, look)
+        self._reloader = Reloader(
+            self._applier,
+            fetches,
+            self._lookout,
+            read_config=lambda path: logs.told(self._read_config(path)),
+            path=self._path,
+        )
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         """What is told of the daemon: by the control socket, and by the pages."""
@@ -196,10 +211,12 @@ class Gateway:
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""
         jobs: list[Coroutine[Any, Any, None]] = [
+            self._applier.run(),
             self._capture.listen(),
             self._capture.deliver(),
             self._deadman.hold(self._arming),
             self._reloader.refresh(),
+            self._lookout.follow(),
             self._follow_links(),
             _every(AGE_EVERY, self._age),
             _every(TIDY_EVERY, self._tidy),
@@ -222,17 +239,7 @@ class Gateway:
 
     async def _follow_links(self) -> None:
         async for _ in link_changes(self._watcher):
-            await self._look_again()
-
-    async def _look_again(self) -> None:
-        try:
-            await self._reloader.look_again()
-            self._in_the_way = []
-        except VpngateError as error:
-            if error.lines != self._in_the_way:  # once, not every few seconds
-                for line in error.lines:
-                    _log.warning("%s; attached as before", line)
-            self._in_the_way = error.lines
+            self._lookout.soon()
 
     async def _age(self) -> None:
         try:
@@ -242,10 +249,10 @@ class Gateway:
                 _log.warning("%s; the kernel keeps what it has", line)
 
     async def _tidy(self) -> None:
+        # A new address comes without an announcement about its link.
+        self._lookout.soon()
         self._pipeline.flows.expire(time.monotonic())
         await self._counters.refresh()
-        # A new address comes without an announcement about its link.
-        await self._look_again()
 
     async def _verify(self) -> None:
         await self._health.verify()

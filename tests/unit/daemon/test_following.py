@@ -20,7 +20,7 @@ def test_interfaces_are_followed(desk: Desk) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
         desk.machine = Machine(("lan0", "lan7"), frozenset({b"\x0a\0\0\1"}))
-        await desk.reloader.look_again()
+        await desk.lookout.look_again()
         assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
         assert gatehouse.plane.protected.contains(b"\x0a\0\0\1")
 
@@ -37,12 +37,12 @@ def test_nobody_is_slowed_while_it_is_not_known_whether_sources_can_be_forged(
         desk.blind = KernelRefused("netlink socket: no room")
         for _ in range(2):
             with pytest.raises(KernelRefused):
-                await desk.reloader.look_again()
+                await desk.lookout.look_again()
             # On the subscriber side the kernel goes on asking for the way back.
             assert gatehouse.plane.ruleset.enforce == (side == "subscriber")
             assert gatehouse.plane.ruleset.interfaces == ("lan0",)
         desk.blind = None
-        await desk.reloader.look_again()
+        await desk.lookout.look_again()
         assert gatehouse.plane.ruleset.enforce
 
     asyncio.run(scenario())

@@ -20,6 +20,7 @@ from tests.unit.daemon.gatehouse import (
 )
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Mode
+from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.reloader import Reloader
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import (
@@ -31,6 +32,7 @@ from vpngate.errors import (
     VpngateError,
 )
 from vpngate.feed import NoSourceAnswered, Store
+from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.registry import Accept
 from vpngate.supply import offers, reading
 from vpngate.supply.keeper import Keeper
@@ -72,7 +74,7 @@ class Desk:
         last = Store(self.folder / "state").load()
         return last.data.decode() if last else ""
 
-    async def open(self) -> Gatehouse:
+    async def open(self, plane: DryRunDataPlane | None = None) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
         self.clock = clock = WallClock(
@@ -82,19 +84,21 @@ class Desk:
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
-            type(start)(settings, start.tunnels, delivery.registry, self.machine)
+            type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            plane or DryRunDataPlane(),
+            clock=clock,
+            keeper=keeper,
+            delivery=delivery,
         )
-        await self.gatehouse.current.install()
+        await self.gatehouse.open()
         await asyncio.to_thread(keeper.keep, delivery)
+        self.lookout = Lookout(self.gatehouse.applier, self.look)
         self.reloader = Reloader(
-            self.gatehouse.current,
-            keeper,
-            self.gatehouse.metrics,
-            clock,
+            self.gatehouse.applier,
+            self.gatehouse.fetches,
+            self.lookout,
             read_config=self.read,
             path=str(self.config),
-            look=self.look,
-            delivery=delivery,
         )
         return self.gatehouse
 

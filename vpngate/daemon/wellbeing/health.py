@@ -63,7 +63,7 @@ class Health:
             reasons.append(f"nothing heard of the capture for {silent:.0f} s")
         if self._in_force.snapshot.enforcing and not self._deadman.armed:
             reasons.append("enforcing, but the dead man's switch is not armed")
-        if problems := self._in_force.snapshot.machine.forgeable:
+        if problems := self._in_force.snapshot.suspended:
             reasons.append(f"told to enforce, and observing: {problems[0]}")
         if not self._in_sync:
             reasons.append("the kernel does not hold what it should")
