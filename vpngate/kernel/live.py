@@ -97,8 +97,7 @@ class LiveDataPlane:
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
         for start in range(0, len(flows), FLOWS_A_STEP):
-            few = flows[start : start + FLOWS_A_STEP]
-            await self._do(self._steps.throttle, few)
+            await self._do(self._steps.throttle, flows[start : start + FLOWS_A_STEP])
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
@@ -120,13 +119,18 @@ class LiveDataPlane:
 
     async def counters(self) -> Counters:
         """Current totals."""
+        for number in self._steps.shaper.numbers:
+            await self._do(self._steps.throttled.classes.take, number)
         return await self._do(total, self._steps.table, self._steps.throttled)
 
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
-            repaired = self._repaired + list(await self._do(self._steps.repair))
-            self._repaired = []
+            numbers = self._steps.shaper.numbers
+            check = self._steps.throttled.classes.check
+            wrong = [await self._do(check, number) for number in numbers]
+            repaired, self._repaired = self._repaired + ["class"] * any(wrong), []
+            repaired += await self._do(self._steps.repair)
             await self._advance()
             if self._doubted or not await self._do(self._steps.spared.in_sync):
                 await self._refill()
@@ -179,8 +183,8 @@ class LiveDataPlane:
             await self._do(sets.fill, family, few)
 
     async def _advance(self) -> None:
-        """Make the classes that wait for it, step by step."""
-        while await self._do(self._steps.throttled.classes.advance):
+        """Make what waits for it on the ifbs, step by step."""
+        while await self._do(self._steps.advance):
             pass
 
     async def _conclude(self, planned: Plan) -> None:
@@ -239,7 +243,6 @@ class LiveDataPlane:
         if self._thread is None:
             raise RuntimeError("the data plane has not been started")
         loop = asyncio.get_running_loop()
-
         step = getattr(work, "__name__", "work").replace("_", " ")
 
         def call() -> _R:

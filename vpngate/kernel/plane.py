@@ -13,7 +13,7 @@ from typing import Protocol
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 
-REPAIRS = ("ifb", "hook", "spared")
+REPAIRS = ("ifb", "class", "hook", "spared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class DataPlane(Protocol):
     async def rearm(self) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed.
 
-        It is not in observe mode, nor while the ifb is not what it should be.
+        It is not in observe mode, nor while an ifb is not what it should be.
         """
         ...
 

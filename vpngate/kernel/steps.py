@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.ifbs import Shaper, free_major
-from vpngate.kernel.detour.throttled import Throttled, ends_among
+from vpngate.kernel.detour.covering import ends_among
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.queueing import largest_packet
+from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import Switch
@@ -50,6 +52,9 @@ class Steps:
         self._route: IPRoute | None = None
         self._taken = False
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
+        self._packet = largest_packet(0)  # bytes: the largest that these let pass
+        self._missing: list[int] = []  # ifbs that are to be made anew
+        self._unfit = False  # whether queues drop packets for their size
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
@@ -63,13 +68,12 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.shaper = Shaper(ruleset.table, self._route, route)
-        self.shaper.major = free_major(self._route)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.table.create(ruleset)
         self._taken = True
         self.spared.create()
-        # A killed predecessor leaves it; its table went with it.
-        self.shaper.remove()
+        # A killed predecessor leaves ifbs; its table went with it.
+        self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
         """Put up rules that observe, then the ifb, and rules that use it.
@@ -79,7 +83,7 @@ class Steps:
         observing = self._composed(replace(ruleset, enforce=False))
         self.table.introduce(self.table.new_rules(observing))
         if ruleset.enforce:
-            self.shaper.build(ruleset.rate)
+            self.shaper.begin(ruleset.rate, self._packet)
             rules = self.table.new_rules(self._composed(ruleset))
             self.table.introduce_slowing(rules)
 
@@ -87,7 +91,8 @@ class Steps:
         """Put up what the new rules will need; nothing uses it yet."""
         require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
-            self.shaper.build(ruleset.rate)
+            self._present(ruleset)
+            self.shaper.begin(ruleset.rate, self._packet)
             self.throttled.rebuilt()
         if planned.swap:
             self.spared.begin_anew()
@@ -123,12 +128,11 @@ class Steps:
 
     def finish(self, planned: Plan) -> None:
         """Take down what nothing uses any more."""
-        if planned.rate and not planned.dismantle:
-            self.throttled.classes.change_rate(self.ruleset.rate)
+        self._fit_classes()
         if planned.dismantle:
             self._drain()
             self.throttled.dismantled()
-            self.shaper.remove()
+            self.shaper.remove_all()
 
     def abandon(self, ruleset: Ruleset, planned: Plan) -> None:
         """Take down what was prepared for a change, unless it is in force."""
@@ -136,7 +140,7 @@ class Steps:
             return
         if planned.build:
             self.throttled.dismantled()
-            self.shaper.remove()
+            self.shaper.remove_all()
         self.spared.abandon()
 
     def turn_refilled(self) -> None:
@@ -161,39 +165,89 @@ class Steps:
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        if news.what is What.UNKNOWN or news.index == self.shaper.index:
+        if news.what is What.UNKNOWN or news.index in self.shaper.indexes:
             return True
         known = self._hooked.get(news.link.name) if news.link is not None else None
-        return news.what is What.LINK and known not in (None, news.index)
+        if news.what is not What.LINK or news.link is None or known is None:
+            return False
+        return known != news.index or largest_packet(news.link.mtu) > self._packet
 
     def endangers(self, news: Announcement) -> bool:
-        """Whether packets forwarded to the ifb are lost from now; from any thread."""
-        if news.index != self.shaper.index:
+        """Whether packets forwarded to an ifb are lost from now; from any thread."""
+        if news.index not in self.shaper.indexes:
             return False
         down = news.link is not None and not news.link.up
         return news.what is What.LINK_GONE or (news.what is What.LINK and down)
 
     def repair(self) -> list[str]:
-        """Compare ifb and hooks, mend what differs; labels of what did."""
+        """Compare ifbs and hooks, mend what differs; labels of what did.
+
+        What takes long is left to `advance`: until then nothing is slowed.
+        """
         repaired = []
-        if self.ruleset.enforce and not self.shaper.exists():
+        self._missing = self._lost_ifbs()
+        if self._missing:
             self.switch.break_off()
-            self.throttled.rebuilt()  # what an ifb that is still there has counted
-            self.shaper.build(self.ruleset.rate)
             repaired.append("ifb")
-        if repaired or not self._is_hooked():
+        if not self._is_hooked():
             table = self._composed(self.ruleset)
             self.table.commit(self.table.new_rules(table))
-            repaired = repaired or ["hook"]
-        self.switch.mended(wanted=self.ruleset.enforce)
+            repaired.append("hook")
+        self._fit_classes()
         return repaired
+
+    def advance(self) -> bool:
+        """Do a little of what is left to do on the ifbs; whether more is.
+
+        An ifb that is missing is made anew and verdicts led to it; then what was
+        broken off goes on, but for packets larger than the queues let pass. Classes
+        come last.
+        """
+        if self._missing:
+            number = self._missing[-1]
+            self.throttled.lost(number)  # what one that is still there has counted
+            self.shaper.build(number)
+            self._missing.pop()
+            return True
+        if self.throttled.move():
+            return True
+        if self.switch.broken and not self._unfit:
+            self._missing = self._lost_ifbs()  # another one may be gone since
+            if self._missing:
+                return True
+            self.switch.mended(wanted=self.ruleset.enforce)
+        more = self.throttled.classes.advance()
+        if self._unfit and not self.throttled.classes.waiting:
+            self._unfit = False
+            return True
+        return more
+
+    def _lost_ifbs(self) -> list[int]:
+        return self.shaper.missing() if self.ruleset.enforce else []
+
+    def _fit_classes(self) -> None:
+        """Have the classes changed if rate or largest packet are no longer theirs.
+
+        A queue drops what is larger than the packets that it was made for. So where
+        these grow nothing is slowed until all queues have been changed.
+        """
+        if not self.ruleset.enforce or (self.ruleset.rate, self._packet) == (
+            self.shaper.rate,
+            self.shaper.packet,
+        ):
+            return
+        if self._packet > self.shaper.packet:
+            self.switch.break_off()
+            self._unfit = True
+        self.shaper.set(self.ruleset.rate, self._packet)
+        self.throttled.classes.change()
 
     def close(self) -> None:
         """Disarm, then table, what waits, ifb; each whatever else failed."""
         steps: list[Callable[[], None]] = []
         if self._taken:
             steps += [self.switch.disarm, self.table.destroy]
-            steps += [self._drain, self.shaper.remove]
+            steps += [self._drain, self.shaper.remove_all]
         steps += [channel.close for channel in self._channels]
         if self._route is not None:
             steps.append(self._route.close)
@@ -207,16 +261,19 @@ class Steps:
         self._route = None
 
     def _drain(self) -> None:
-        """Let what waits on the ifb go on its way."""
+        """Let what waits on the ifbs go on its way."""
         deadline = time.monotonic() + _DRAIN
-        while self.throttled.classes.backlog() and time.monotonic() < deadline:
-            time.sleep(_DRAIN_STEP)
+        for number in self.shaper.numbers:
+            while self.throttled.classes.backlog(number):
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(_DRAIN_STEP)
 
     def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
         """The table, hooked to those interfaces that are there at this moment."""
         self._hooked = self._present(ruleset)
         there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, self.shaper.index, generation or self.spared.asked)
+        return compose(there, generation or self.spared.asked)
 
     def _is_hooked(self) -> bool:
         """Whether the rules see all interfaces that are there.
@@ -229,4 +286,6 @@ class Steps:
 
     def _present(self, ruleset: Ruleset) -> dict[str, int]:
         links = current_links()
-        return {name: links[name].index for name in ruleset.interfaces if name in links}
+        there = [links[name] for name in ruleset.interfaces if name in links]
+        self._packet = largest_packet(max((link.mtu for link in there), default=0))
+        return {link.name: link.index for link in there}

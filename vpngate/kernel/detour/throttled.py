@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The flows that are throttled: verdicts in the table, classes on the ifb, in step.
+"""The flows that are throttled: verdicts in the table, classes on the ifbs, in step.
 
 Knows in which order verdict and class come and go, so that no verdict leads to a
 class that is not there; does not know rules or the dead man's switch. One thread
@@ -7,34 +7,32 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 """
 
 import errno
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-
-import numpy as np
+from itertools import chain, islice
 
 from vpngate.kernel.detour.classes import Classes
+from vpngate.kernel.detour.covering import ends_among
 from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.verdict_elements import verdict_elements
 from vpngate.kernel.detour.verdicts import (
     FlowId,
     HeldVerdict,
     Verdicts,
     identity,
-    minor,
 )
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
 from vpngate.kernel.wire.elements import Element
-from vpngate.packets import Direction, Family
+from vpngate.packets import Family
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
-from vpngate.prefixes.rows import Flags, rows_of
-from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.
 FLOWS_A_STEP = 50
 _AT_ONCE = 2000  # flows a transaction where no class is made
+_MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
 # The kernel's word for an element that is there and leads elsewhere.
 _OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 
@@ -47,8 +45,8 @@ class Throttled:
         self._most = most
         self._table = table
         self._shaper = shaper
-        # The root's own number must not be a queue's.
-        self._verdicts = Verdicts(reserved=[shaper.major // 2])
+        self._verdicts = Verdicts()
+        self._to_move: Iterator[FlowId] = iter(())
         self.classes = Classes(shaper)
 
     @property
@@ -66,27 +64,30 @@ class Throttled:
 
         No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
         """
-        changes: list[Change] = []
-        noted: list[FlowId] = []
+        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
         fresh: list[FlowId] = []
         for flow in flows:
             key = identity(flow)
             old = self._verdicts.get(key)
+            if old is None:
+                if len(self._verdicts) >= self._most:
+                    self.refused += 1
+                    continue
+                fresh.append(key)
+            noted.append((old, self._verdicts.add(flow, now)))
+        self.classes.make(held.place for _, held in noted)
+        changes: list[Change] = []
+        for old, held in noted:
             if old is not None:
                 changes += self._ending(old)
-            elif len(self._verdicts) < self._most:
-                fresh.append(key)
-            else:
-                self.refused += 1
-                continue
-            noted.append(key)
-            changes += self._adding(self._verdicts.add(flow, now))
-        self.classes.make(self._verdicts.take_fresh())
+            held.device = self._shaper.index_of(held.place)
+            changes += self._adding(held)
         try:
             self._table.commit(changes)
         except Rejected as error:
             if error.number in _OTHERWISE:
-                self._one_by_one(noted, self._give_anew)
+                keys = [identity(held.flow) for _, held in noted]
+                self._one_by_one(keys, self._give_anew)
                 return
             for key in fresh:
                 self._verdicts.forget(key)
@@ -150,7 +151,7 @@ class Throttled:
         """The flows in force that have an end among these addresses."""
         flows = [held.flow for held in self._verdicts if not held.ended]
         hit = ends_among(flows, spared)
-        return [identity(flows[index]) for index in np.flatnonzero(hit)]
+        return [identity(flows[index]) for index in hit.nonzero()[0]]
 
     def everything(self) -> list[FlowId]:
         """All flows in force."""
@@ -170,13 +171,50 @@ class Throttled:
         for key in keys:
             self._verdicts.end(key, now)
 
+    def lost(self, number: int) -> None:
+        """Have an ifb's classes made again, and the verdicts lead to the new one."""
+        self.classes.lost(number)
+        self._to_move = chain(self._to_move, self._verdicts.on(number))
+
     def rebuilt(self) -> None:
-        """Have the classes of all verdicts made again, on an ifb that is new."""
+        """Have the classes of all verdicts made, on ifbs that are new."""
         self.classes.rebuild(self._verdicts.places)
 
     def dismantled(self) -> None:
-        """Have no classes any more: the ifb goes."""
+        """Have no classes any more: the ifbs go."""
         self.classes.rebuild(())
+        self._to_move = iter(())
+
+    def move(self) -> bool:
+        """Have a few more verdicts lead to the ifb as it is; whether more may have to.
+
+        Their time starts anew. Those that were made since lead there already.
+        """
+        astray: list[HeldVerdict] = []
+        some = list(islice(self._to_move, _MOVED_AT_ONCE))
+        for key in some:
+            held = self._verdicts.get(key)
+            if held is None or held.ended:
+                continue
+            if held.device != self._shaper.index_of(held.place):
+                astray.append(held)
+        if not astray:
+            return bool(some)
+        before = [held.device for held in astray]
+        changes = [change for held in astray for change in self._ending(held)]
+        for held in astray:
+            held.device = self._shaper.index_of(held.place)
+            changes += self._adding(held)
+        try:
+            self._table.commit(changes)
+        except Rejected as error:
+            if error.number not in _OTHERWISE:
+                for held, device in zip(astray, before, strict=True):
+                    held.device = device
+                raise
+            keys = [identity(held.flow) for held in astray]
+            self._one_by_one(keys, self._give_anew)
+        return True
 
     def look_after(self, now: float) -> None:
         """Learn which verdicts have ended, and remove classes nobody needs."""
@@ -252,31 +290,4 @@ class Throttled:
         return elements.delete(self._table.name, name, [Element(element.key)])
 
     def _elements(self, held: HeldVerdict) -> list[tuple[str, Element]]:
-        """The elements of a verdict, one a direction, and the maps they are in."""
-        flow = held.flow
-        found = []
-        for direction in flow.directions:
-            ends = (flow.subscriber, flow.remote)
-            if direction is Direction.DOWNLOAD:
-                ends = ends[::-1]
-            key = b"".join(end.address for end in ends)
-            if flow.transport.has_ports:
-                key += b"".join(end.port.to_bytes(2, "big") for end in ends)
-            number = self._shaper.major << 16 | minor(held.place, direction)
-            value = number.to_bytes(4, sys.byteorder)
-            name = names.verdict_map(direction, flow.subscriber.family, flow.transport)
-            found.append((name, Element(key, float(flow.idle), value)))
-        return found
-
-
-def ends_among(flows: Sequence[Throttle], addresses: Intervals) -> Flags:
-    """For each flow, whether either of its ends is among the addresses."""
-    among = np.zeros(len(flows), dtype=np.bool_)
-    for family in Family:
-        mine = [n for n, flow in enumerate(flows) if flow.subscriber.family is family]
-        for ends in (
-            b"".join(flows[n].subscriber.address for n in mine),
-            b"".join(flows[n].remote.address for n in mine),
-        ):
-            among[mine] |= addresses.contains_each(rows_of(ends, family))
-    return among
+        return verdict_elements(held, self._shaper.class_id)

@@ -19,6 +19,11 @@ class Switch:
         self._broken = False
         self._until = 0.0  # by a clock that never jumps
 
+    @property
+    def broken(self) -> bool:
+        """Whether it is kept off."""
+        return self._broken
+
     def arm(self, seconds: float) -> bool:
         """On for so long from now; whether it is, and not kept off."""
         self._until = time.monotonic() + seconds
