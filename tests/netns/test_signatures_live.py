@@ -94,7 +94,7 @@ def in_thread(executor: ThreadPoolExecutor, call: Callable[[], _Result]) -> _Res
 
 def table_for(signature: Signature) -> Table:
     sets = tuple(
-        Set(name, (DataType.IPV4_ADDR,), Nature.DYNAMIC, "numbers", None, 600, 1 << 17)
+        Set(name, (DataType.IPV4_ADDR,), Nature.DYNAMIC, "numbers", (), 600, 1 << 17)
         for name in _FAMILIES
     )
     note = [

@@ -15,7 +15,6 @@ from vpngate.attachment.machine import LeftAlone, Machine
 from vpngate.attachment.skipped_filters import skipped_filters
 from vpngate.config import Config, Mode, ReversePath, Side
 from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
-from vpngate.kernel.detour.ifbs import ifb_name
 from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
@@ -28,7 +27,7 @@ from vpngate.packets import Family
 _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
 # A VRF has ports, like a bridge, but they keep their packets.
-_VRF, _VLAN = "vrf", "vlan"
+_VRF, _VLAN, _IFB = "vrf", "vlan", "ifb"
 
 
 def look(config: Config) -> Machine:
@@ -118,13 +117,15 @@ def is_glob(name: str) -> bool:
 
 
 def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
-    """The interfaces, of those there are, that the configuration means."""
-    ours = ifb_name(config.gateway.table)
+    """The interfaces, of those there are, that the configuration means.
+
+    No ifb: ours or another daemon's, nobody is behind it.
+    """
     return tuple(
         sorted(
             name
             for name, link in links.items()
-            if name != ours
+            if link.kind != _IFB
             and link.hardware != _LOOPBACK
             and any(fnmatchcase(name, glob) for glob in config.gateway.interfaces)
         )
@@ -212,11 +213,10 @@ def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
     gateway = config.gateway
     if (gateway.mode, gateway.side) != (Mode.ENFORCE, Side.UPLINK):
         return
-    ours = ifb_name(gateway.table)
     taking = [
         name
         for name, link in links.items()
-        if name != ours and link.up and link.hardware != _LOOPBACK
+        if link.kind != _IFB and link.up and link.hardware != _LOOPBACK
     ]
     for name in without_ipv4_filter(taking):
         yield Problem(

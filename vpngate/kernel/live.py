@@ -113,8 +113,7 @@ class LiveDataPlane:
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
         for start in range(0, len(flows), FLOWS_A_STEP):
-            few = flows[start : start + FLOWS_A_STEP]
-            await self._do(self._steps.throttle, few)
+            await self._do(self._steps.throttle, flows[start : start + FLOWS_A_STEP])
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
@@ -139,12 +138,14 @@ class LiveDataPlane:
 
     async def counters(self) -> Counters:
         """Current totals."""
+        for number in self._steps.shaper.numbers:
+            await self._do(self._steps.throttled.classes.take, number)
         return await self._do(total, self._steps.table, self._steps.throttled)
 
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
-            repaired = self._repaired + await self._mend()
+            repaired = [*self._repaired, *await self._check(), *await self._mend()]
             self._repaired = []
             wrong = await self._do(self._steps.protected.mend)
             if self._sparing.doubted or not await self._sparing.in_sync():
@@ -179,8 +180,8 @@ class LiveDataPlane:
             self._lanes.close()
 
     async def _advance(self) -> None:
-        """Make the classes that wait for it, step by step."""
-        while await self._do(self._steps.throttled.classes.advance):
+        """Make what waits for it on the ifbs, step by step."""
+        while await self._do(self._steps.way.advance):
             pass
 
     async def _end_verdicts(self) -> None:
@@ -198,10 +199,19 @@ class LiveDataPlane:
         """Let what waits on an ifb that is to go be on its way, for a while."""
         deadline = time.monotonic() + _DRAIN
         try:
-            while await self._do(self._steps.waiting) and time.monotonic() < deadline:  # noqa: ASYNC110 - asked of the kernel
-                await asyncio.sleep(_DRAIN_STEP)
+            for number in self._steps.draining:
+                while await self._do(self._steps.way.waiting, number):
+                    if time.monotonic() > deadline:
+                        return
+                    await asyncio.sleep(_DRAIN_STEP)
         except VpngateError as error:
             tell("cannot see whether something waits", error)
+
+    async def _check(self) -> list[str]:
+        """Have classes made again that are not what they should be; their label."""
+        check = self._steps.throttled.classes.check
+        wrong = [await self._do(check, number) for number in self._steps.shaper.numbers]
+        return ["class"] if any(wrong) else []
 
     async def _mend(self) -> list[str]:
         """Put right what differs beside the spared sets; labels of what did."""
@@ -215,7 +225,7 @@ class LiveDataPlane:
         try:
             await self._end_verdicts()
             await self._drain()
-            await self._do(self._steps.finish)
+            await self._do(self._steps.way.vacate)
             await self._advance()
         except VpngateError as error:
             tell("cannot clear up behind a change", error)
@@ -237,9 +247,9 @@ class LiveDataPlane:
         """In the watcher's thread: disarm now, have it repaired soon."""
         if not self._lanes.are_open or not self._steps.concerns(news):
             return
-        if self._steps.endangers(news):
+        if self._steps.way.endangers(news):
             with contextlib.suppress(RuntimeError):  # it is being shut down
-                self._lanes.urge(self._steps.break_off)
+                self._lanes.urge(self._steps.way.break_off)
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:

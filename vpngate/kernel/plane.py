@@ -15,7 +15,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
-REPAIRS = ("ifb", "hook", "spared")
+REPAIRS = ("ifb", "class", "hook", "spared")
 NOBODY = Intervals.empty()
 
 
@@ -107,7 +107,7 @@ class DataPlane(Protocol):
     async def rearm(self) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 
-        It is not in observe mode, nor while the ifb is not what it should be.
+        It is not in observe mode, nor while an ifb is not what it should be.
         """
         ...
 

@@ -15,13 +15,15 @@ from functools import partial
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.ifbs import Shaper, free_major
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
-from vpngate.kernel.table.switch import BROKEN, ENDING, Switch
+from vpngate.kernel.table.switch import ENDING, Switch
+from vpngate.kernel.way import Way
 from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What, current_links, require
@@ -38,7 +40,7 @@ logger = logging.getLogger(__name__)
 class Steps:
     """All that stands in the kernel for one table, part by part.
 
-    One thread alone may use it, from `open` on; `concerns` and `endangers` any.
+    One thread alone may use it, from `open` on; `concerns` any.
     """
 
     ruleset: Ruleset  # in force
@@ -48,13 +50,13 @@ class Steps:
     protected: ProtectedSets
     shaper: Shaper
     throttled: Throttled
+    way: Way
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
         self._taken = False
         self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
-        self._to_dismantle = False  # whether the ifb goes, once nothing waits there
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
@@ -70,14 +72,14 @@ class Steps:
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
         self.shaper = Shaper(ruleset.table, self._route, route)
-        self.shaper.major = free_major(self._route)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
+        self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
         self.spared.create()
-        # A killed predecessor leaves it; its table went with it.
-        self.shaper.remove()
+        # A killed predecessor leaves ifbs; its table went with it.
+        self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
         """Put up rules that observe, then the ifb, and rules that use it.
@@ -87,7 +89,8 @@ class Steps:
         observing = self._composed(replace(ruleset, enforce=False))
         self.table.introduce(self.table.new_rules(observing))
         if ruleset.enforce:
-            self.shaper.build(ruleset.rate)
+            self.way.build(ruleset.rate)
+            self.way.fit(ruleset.rate, wanted=True)
             rules = self.table.new_rules(self._composed(ruleset))
             self.table.introduce_slowing(rules)
 
@@ -95,7 +98,8 @@ class Steps:
         """Put up what the new rules will need; nothing uses it yet."""
         require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
-            self.shaper.build(ruleset.rate)
+            self._present(ruleset)
+            self.way.build(ruleset.rate)
             self.throttled.rebuilt()
         if planned.swap:
             self.spared.begin_anew()
@@ -105,7 +109,7 @@ class Steps:
         if planned.rules:
             generation = self.spared.newest if planned.swap else self.spared.asked
             new = replace(ruleset, interfaces=())
-            messages.new_chains(compose(new, self.shaper.index, generation))
+            messages.new_chains(compose(new, generation))
 
     def turn(self, ruleset: Ruleset, planned: Plan) -> None:
         """Turn from the old rules to the new in one transaction.
@@ -140,11 +144,10 @@ class Steps:
             self.end(everything)
         elif len(planned.spared.added):
             self.end(partial(ends_among, addresses=planned.spared.added))
-        self._to_dismantle = planned.dismantle or (
-            self._to_dismantle and not planned.build
+        self.way.to_vacate = planned.dismantle or (
+            self.way.to_vacate and not planned.build
         )
-        if planned.rate and not planned.dismantle:
-            self.throttled.classes.change_rate(self.ruleset.rate)
+        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
         if self.ruleset.enforce:
             self.switch.shorten(self.ruleset.deadman)
         else:
@@ -169,17 +172,6 @@ class Steps:
         """Let what is kept off for that sake be on, if it is wanted and justified."""
         self.switch.let(sake, wanted=self.ruleset.enforce)
 
-    def finish(self) -> None:
-        """Take down what nothing uses any more."""
-        if self._to_dismantle:
-            self.throttled.dismantled()
-            self.shaper.remove()
-            self._to_dismantle = False
-
-    def waiting(self) -> int:
-        """Bytes that wait on an ifb that is to be taken down."""
-        return self.throttled.classes.backlog() if self._to_dismantle else 0
-
     def abandon(self, ruleset: Ruleset, planned: Plan) -> None:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
@@ -188,7 +180,7 @@ class Steps:
             self.let(ENDING)
         if planned.build:
             self.throttled.dismantled()
-            self.shaper.remove()
+            self.way.remove()
         self.spared.abandon()
 
     def turn_refilled(self) -> None:
@@ -220,52 +212,46 @@ class Steps:
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        if news.what is What.UNKNOWN or news.index == self.shaper.index:
+        if news.what is What.UNKNOWN or self.way.concerns(news):
             return True
         known = self._hooked.get(news.link.name) if news.link is not None else None
-        return news.what is What.LINK and known not in (None, news.index)
-
-    def endangers(self, news: Announcement) -> bool:
-        """Whether packets forwarded to the ifb are lost from now; from any thread."""
-        if news.index != self.shaper.index:
+        if news.what is not What.LINK or news.link is None or known is None:
             return False
-        down = news.link is not None and not news.link.up
-        return news.what is What.LINK_GONE or (news.what is What.LINK and down)
+        return known != news.index or self.way.is_too_small(news.link.mtu)
 
     def repair(self) -> list[str]:
-        """Compare ifb and hooks, mend what differs; labels of what did."""
-        repaired = []
-        self.finish()
-        if self.ruleset.enforce and not self.shaper.exists():
-            self.break_off()
-            self.throttled.rebuilt()  # what an ifb that is still there has counted
-            self.shaper.build(self.ruleset.rate)
-            repaired.append("ifb")
-        if repaired or not self._is_hooked():
+        """Compare ifbs and hooks, mend what differs; labels of what did.
+
+        What takes long is left to `way.advance`: until then nothing is slowed.
+        """
+        self.way.vacate()
+        repaired = ["ifb"] if self.way.is_broken() else []
+        if not self._is_hooked():
             table = self._composed(self.ruleset)
             self.table.commit(self.table.new_rules(table))
-            repaired = repaired or ["hook"]
-        self.let(BROKEN)
+            repaired.append("hook")
+        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
         return repaired
 
-    def break_off(self) -> None:
-        """Off at once, until `repair` has mended the way to the slow class."""
-        self.switch.keep_off(BROKEN)
+    @property
+    def draining(self) -> list[int]:
+        """The ifbs that go once nothing waits there."""
+        return self.way.draining if self._taken else []
 
     def take_down(self) -> None:
-        """Disarm, then the table; what waits on the ifb is still on its way."""
+        """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
             _each(self.switch.disarm, self.table.destroy)
-            self._to_dismantle = True
+            self.way.to_vacate = True
 
     def close(self) -> None:
-        """At last the ifb, and what the kernel was asked through."""
+        """At last the ifbs, and what the kernel was asked through."""
         if self._taken:
-            _each(self.shaper.remove)
+            _each(self.way.remove)
         _each(*(channel.close for channel in self._channels))
         if self._route is not None:
             _each(self._route.close)
-        self._taken = self._to_dismantle = False
+        self._taken = False
         self._channels.clear()
         self._sweeps.clear()
         self._route = None
@@ -274,7 +260,7 @@ class Steps:
         """The table, hooked to those interfaces that are there at this moment."""
         self._hooked = self._present(ruleset)
         there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, self.shaper.index, generation or self.spared.asked)
+        return compose(there, generation or self.spared.asked)
 
     def _is_hooked(self) -> bool:
         """Whether the rules see all interfaces that are there.
@@ -287,7 +273,9 @@ class Steps:
 
     def _present(self, ruleset: Ruleset) -> dict[str, int]:
         links = current_links()
-        return {name: links[name].index for name in ruleset.interfaces if name in links}
+        there = [links[name] for name in ruleset.interfaces if name in links]
+        self.way.packet = largest_packet(max((link.mtu for link in there), default=0))
+        return {link.name: link.index for link in there}
 
 
 def _each(*steps: Callable[[], None]) -> None:

@@ -19,12 +19,11 @@ def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:
     return HookPoint.INGRESS if direction is inward else HookPoint.EGRESS
 
 
-def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
+def compose(ruleset: Ruleset, generation: int) -> Table:
     """The table that does what `ruleset` says.
 
-    `device` is the ifb's index (of no meaning in observe mode), `generation` tells
-    which spared sets the rules ask. What verdicts, spared, protected and armed sets
-    contain is not part of it.
+    `generation` tells which spared sets the rules ask. What verdicts, spared,
+    protected and armed sets contain is not part of it.
     """
     return Table(
         ruleset.table,
@@ -41,7 +40,7 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
             names.REVERSE_PATH_FAILED,
             *names.HELD_BACK,
         ),
-        chains=tuple(_chains(ruleset, device, generation)),
+        chains=tuple(_chains(ruleset, generation)),
     )
 
 
@@ -54,7 +53,7 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
     )
 
 
-def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
+def _chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
     yield from copying.copy_chains(ruleset, generation)
     for direction in Direction:
         point = hook_of(direction, ruleset)
@@ -63,7 +62,6 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
             yield from throttling.throttle_chains(
                 direction,
                 carriers,
-                device,
                 generation,
                 watching=tuple(copying.watching_lines(ruleset, point)),
             )

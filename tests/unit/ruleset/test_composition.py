@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-import sys
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,6 @@ from vpngate.expressions import (
     ChainVerdict,
     DynamicSet,
     Forward,
-    Immediate,
     Limit,
     LogPacket,
     Lookup,
@@ -51,7 +49,7 @@ def jumps(one: Chain) -> set[str]:
 @pytest.mark.parametrize("subscriber_side", [True, False])
 def test_every_name_used_exists(*, enforce: bool, subscriber_side: bool) -> None:
     ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
-    table = compose(ruleset, device=7, generation=3)
+    table = compose(ruleset, generation=3)
     sets = {one.name for one in table.sets}
     seen: set[str] = set()
     for one in table.chains:
@@ -69,7 +67,7 @@ def test_every_name_used_exists(*, enforce: bool, subscriber_side: bool) -> None
 
 
 def test_no_verdict_drops() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET, generation=1)
     codes = {
         step.code
         for one in table.chains
@@ -91,7 +89,7 @@ def test_no_verdict_drops() -> None:
 def test_promise_comes_before_anything_touches_a_packet(
     direction: Direction, family: Family
 ) -> None:
-    table = compose(RULESET, device=7, generation=2)
+    table = compose(RULESET, generation=2)
     lines = chain(table, names.throttle(direction, family)).lines
     assert Lookup(names.ARMED, inverted=True) in lines[0].rule
     protected, spared = names.protected_set(family), names.spared_set(family, 2)
@@ -117,13 +115,18 @@ def test_promise_comes_before_anything_touches_a_packet(
     assert len(lines) == 5 + 1 + 4
 
 
-def test_both_directions_are_forwarded_to_the_ifb_and_no_mark_is_read_or_set() -> None:
-    table = compose(RULESET, device=7, generation=1)
+def test_what_is_slowed_goes_to_its_verdicts_ifb_and_no_mark_is_read_or_set() -> None:
+    table = compose(RULESET, generation=1)
     for direction in Direction:
-        for line in chain(table, names.throttle(direction, Family.IPV4)).lines[6:]:
-            assert line.rule[-2:] == (
-                Immediate((7).to_bytes(4, sys.byteorder)),
-                Forward(),
+        lines = chain(table, names.throttle(direction, Family.IPV4)).lines[6:]
+        for line, carrier in zip(lines, RULESET.carriers, strict=True):
+            # Class and ifb stand side by side.
+            name = names.verdict_map(direction, Family.IPV4, carrier.transport)
+            assert Lookup(name, matching.KEY, matching.VALUE) in line.rule[:-3]
+            assert line.rule[-3:] == (
+                NamedCounter(names.throttled_counter(direction)),
+                SetMeta(MetaKey.PRIORITY, matching.VALUE),
+                Forward(matching.VALUE + 1),
             )
     steps = [step for one in table.chains for line in one.lines for step in line.rule]
     keys = {step.key for step in steps if isinstance(step, Meta | SetMeta)}
@@ -137,7 +140,7 @@ def test_the_directions_swap_with_the_side() -> None:
 
 
 def test_observe_mode_only_copies() -> None:
-    table = compose(replace(RULESET, enforce=False), device=0, generation=1)
+    table = compose(replace(RULESET, enforce=False), generation=1)
     assert not any(
         one.name.startswith(("throttle", "verdicts")) for one in table.chains
     )
@@ -149,24 +152,24 @@ def test_observe_mode_only_copies() -> None:
 def test_everything_is_counted_before_anything_is_asked(*, enforce: bool) -> None:
     for subscriber_side in (True, False):
         ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
-        table = compose(ruleset, device=7, generation=1)
+        table = compose(ruleset, generation=1)
         for direction in Direction:
             first = chain(table, names.base(hook_of(direction, ruleset))).lines[0]
             assert first.rule == (NamedCounter(names.traffic_counter(direction)),)
 
 
 def test_hooks_carry_interfaces_and_priority() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET, generation=1)
     hook = chain(table, "egress").hook
     assert hook is not None
     assert (hook.point, hook.priority) == (HookPoint.EGRESS, 500)
     assert hook.devices == ("lan0", "lan1")
-    without = compose(replace(RULESET, interfaces=()), device=7, generation=1)
+    without = compose(replace(RULESET, interfaces=()), generation=1)
     assert all(one.hook is None for one in without.chains)
 
 
 def test_key_widths_are_those_of_the_headers() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET, generation=1)
     widths = {one.name: one.key_width for one in table.sets}
     assert widths["upload_udp_ipv4"] == 12
     assert widths["download_tcp_ipv6"] == 36
@@ -180,7 +183,7 @@ def test_key_widths_are_those_of_the_headers() -> None:
 def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
     *, strict: bool
 ) -> None:
-    table = compose(replace(RULESET, reverse_path=strict), device=7, generation=1)
+    table = compose(replace(RULESET, reverse_path=strict), generation=1)
     asking = [
         line
         for one in table.chains
@@ -196,7 +199,7 @@ def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
 
 
 def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET, generation=1)
     for point in HookPoint:
         copy = chain(table, names.copies(point, "plain")).lines[-2].rule
         assert copy[0] == Limit(5_000, 5_000)
@@ -204,6 +207,6 @@ def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     # What takes fragments is one leaf, not one for each family.
     natt = replace(SAMPLED, name="natt", transport=Transport.UDP, fragments=True)
     plain = replace(natt, name="plain", sampled=False)
-    table = compose(replace(RULESET, signatures=(natt, plain)), 7, 1)
+    table = compose(replace(RULESET, signatures=(natt, plain)), 1)
     lines = chain(table, "egress_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]

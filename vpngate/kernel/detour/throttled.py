@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The flows that are throttled: verdicts in the table, classes on the ifb, in step.
+"""The flows that are throttled: verdicts in the table, classes on the ifbs, in step.
 
 Knows in which order verdict and class come and go, so that no verdict leads to a
 class that is not there; does not know rules or the dead man's switch. One thread
@@ -7,36 +7,35 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 """
 
 import errno
-import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
+from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import (
     FlowId,
     HeldVerdict,
     Verdicts,
     identity,
-    minor,
 )
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
-from vpngate.kernel.wire.elements import Element
-from vpngate.packets import Direction, Family
+from vpngate.packets import Family
 from vpngate.policy import Throttle
-from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.
 FLOWS_A_STEP = 50
 _LOOKED_AT = 2000  # flows a step, where nothing is asked of the kernel
 _ONE_BY_ONE = 10  # flows a step, each of them several transactions
+_MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
 # The kernel's word for an element that is there and leads elsewhere.
 _OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 
@@ -49,8 +48,9 @@ class Throttled:
         self._most = most
         self._table = table
         self._shaper = shaper
-        # The root's own number must not be a queue's.
-        self._verdicts = Verdicts(reserved=[shaper.major // 2])
+        self._maps = VerdictMaps(table, shaper.class_id)
+        self._verdicts = Verdicts()
+        self._to_move: Iterator[FlowId] = iter(())
         self.classes = Classes(shaper)
         self._pace = Pace(500, 50, 2000)  # flows whose end is one transaction
         self._asked = Pace(200, 50, 1000)  # flows that the kernel is asked about
@@ -71,27 +71,30 @@ class Throttled:
 
         No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
         """
-        changes: list[Change] = []
-        noted: list[FlowId] = []
+        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
         fresh: list[FlowId] = []
         for flow in flows:
             key = identity(flow)
             old = self._verdicts.get(key)
-            if old is not None:
-                changes += self.ending([key])
-            elif len(self._verdicts) < self._most:
+            if old is None:
+                if len(self._verdicts) >= self._most:
+                    self.refused += 1
+                    continue
                 fresh.append(key)
-            else:
-                self.refused += 1
-                continue
-            noted.append(key)
-            changes += self._adding(self._verdicts.add(flow, now))
-        self.classes.make(self._verdicts.take_fresh())
+            noted.append((old, self._verdicts.add(flow, now)))
+        self.classes.make(held.place for _, held in noted)
+        changes: list[Change] = []
+        for old, held in noted:
+            if old is not None:
+                changes += self._maps.ending([old])
+            held.device = self._shaper.index_of(held.place)
+            changes += self._maps.adding(held)
         try:
             self._table.commit(changes)
         except Rejected as error:
             if error.number in _OTHERWISE:
-                self._one_by_one(noted, self._give_anew)
+                keys = [identity(held.flow) for _, held in noted]
+                self._one_by_one(keys, self._give_anew)
                 return
             for key in fresh:
                 self._verdicts.forget(key)
@@ -111,20 +114,10 @@ class Throttled:
                 change(held)
 
     def _give_anew(self, held: HeldVerdict) -> None:
-        self._table.commit([*self._deleting_found(held), *self._adding(held)])
+        self._table.commit([*self._maps.deleting_found(held), *self._maps.adding(held)])
 
     def _take_out(self, held: HeldVerdict) -> None:
-        self._table.commit(self._deleting_found(held))
-
-    def _deleting_found(self, held: HeldVerdict) -> list[Change]:
-        """The changes that delete what the kernel has of a verdict, whatever it is."""
-        places = self._elements(held)
-        there = self._table.find([(name, element.key) for name, element in places])
-        changes: list[Change] = []
-        for (name, element), answer in zip(places, there, strict=True):
-            if answer is not None:
-                changes += self._deleting(name, element)
-        return changes
+        self._table.commit(self._maps.deleting_found(held))
 
     def sweep(self, choose: Choice) -> Sweep:
         """All verdicts, to `advance` through and end those that are chosen."""
@@ -179,35 +172,59 @@ class Throttled:
         self.ended(keys, now)
 
     def ending(self, keys: Iterable[FlowId]) -> list[Change]:
-        """The changes that end verdicts, whether or not the kernel has ended them.
-
-        Add, then delete: deleting alone fails if the kernel was faster.
-        """
-        places: dict[str, list[Element]] = {}
-        for key in keys:
-            held = self._verdicts.get(key)
-            if held is not None:
-                for name, element in self._elements(held):
-                    places.setdefault(name, []).append(element)
-        changes: list[Change] = []
-        for name, each in places.items():
-            changes += elements.add(self._table.name, name, each)
-            gone = [Element(element.key) for element in each]
-            changes += elements.delete(self._table.name, name, gone)
-        return changes
+        """The changes that end verdicts, whether or not the kernel has ended them."""
+        found = map(self._verdicts.get, keys)
+        return self._maps.ending(held for held in found if held is not None)
 
     def ended(self, keys: Iterable[FlowId], now: float) -> None:
         """Note that the changes of `ending` were committed."""
         for key in keys:
             self._verdicts.end(key, now)
 
+    def lost(self, number: int) -> None:
+        """Have an ifb's classes made again, and the verdicts lead to the new one."""
+        self.classes.lost(number)
+        self._to_move = chain(self._to_move, self._verdicts.on(number))
+
     def rebuilt(self) -> None:
-        """Have the classes of all verdicts made again, on an ifb that is new."""
+        """Have the classes of all verdicts made, on ifbs that are new."""
         self.classes.rebuild(self._verdicts.places)
 
     def dismantled(self) -> None:
-        """Have no classes any more: the ifb goes."""
+        """Have no classes any more: the ifbs go."""
         self.classes.rebuild(())
+        self._to_move = iter(())
+
+    def move(self) -> bool:
+        """Have a few more verdicts lead to the ifb as it is; whether more may have to.
+
+        Their time starts anew. Those that were made since lead there already.
+        """
+        astray: list[HeldVerdict] = []
+        some = list(islice(self._to_move, _MOVED_AT_ONCE))
+        for key in some:
+            held = self._verdicts.get(key)
+            if held is None or held.ended:
+                continue
+            if held.device != self._shaper.index_of(held.place):
+                astray.append(held)
+        if not astray:
+            return bool(some)
+        before = [held.device for held in astray]
+        changes = self._maps.ending(astray)
+        for held in astray:
+            held.device = self._shaper.index_of(held.place)
+            changes += self._maps.adding(held)
+        try:
+            self._table.commit(changes)
+        except Rejected as error:
+            if error.number not in _OTHERWISE:
+                for held, device in zip(astray, before, strict=True):
+                    held.device = device
+                raise
+            keys = [identity(held.flow) for held in astray]
+            self._one_by_one(keys, self._give_anew)
+        return True
 
     def look_after(self, now: float) -> bool:
         """Learn of a few verdicts whether they have ended; whether more may have."""
@@ -228,20 +245,14 @@ class Throttled:
         self.classes.remove_idle(set(self._verdicts.places), now)
 
     def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
-        places = [
-            [(name, element.key) for name, element in self._elements(held)]
-            for key in keys
-            if (held := self._verdicts.get(key))
-        ]
-        answers = iter(self._table.find([place for pair in places for place in pair]))
+        known = map(self._verdicts.get, keys)
+        pairs = [(k, held) for k, held in zip(keys, known, strict=True) if held]
+        found = self._maps.found([held for _, held in pairs])
         mending: list[Change] = []
-        for key in keys:
-            held = self._verdicts.get(key)
-            if held is not None:
-                found = [next(answers) for _ in held.flow.directions]
-                if changes := self._settle(key, held, found, now):
-                    mending += changes
-                    self._verdicts.postpone(key, now)  # to see that it is mended
+        for (key, held), answers in zip(pairs, found, strict=True):
+            if changes := self._settle(key, held, answers, now):
+                mending += changes
+                self._verdicts.postpone(key, now)  # to see that it is mended
         with suppress(Rejected):  # one of them ended this very moment
             self._table.commit(mending)
 
@@ -257,7 +268,7 @@ class Throttled:
         There is something to mend when packets came one way only for a while, or
         when one was in flight as the verdict was ended.
         """
-        pairs = zip(self._elements(held), answers, strict=True)
+        pairs = zip(self._maps.elements_of(held), answers, strict=True)
         alive = [(place, answer) for place, answer in pairs if answer is not None]
         if not alive:
             self._verdicts.forget(key)
@@ -269,31 +280,5 @@ class Throttled:
                 return []
         changes: list[Change] = []
         for (name, element), _ in alive:
-            changes += self._deleting(name, element)
-        return changes if held.ended else changes + self._adding(held)
-
-    def _adding(self, held: HeldVerdict) -> list[Change]:
-        changes: list[Change] = []
-        for name, element in self._elements(held):
-            changes += elements.add(self._table.name, name, [element])
-        return changes
-
-    def _deleting(self, name: str, element: Element) -> list[Change]:
-        return elements.delete(self._table.name, name, [Element(element.key)])
-
-    def _elements(self, held: HeldVerdict) -> list[tuple[str, Element]]:
-        """The elements of a verdict, one a direction, and the maps they are in."""
-        flow = held.flow
-        found = []
-        for direction in flow.directions:
-            ends = (flow.subscriber, flow.remote)
-            if direction is Direction.DOWNLOAD:
-                ends = ends[::-1]
-            key = b"".join(end.address for end in ends)
-            if flow.transport.has_ports:
-                key += b"".join(end.port.to_bytes(2, "big") for end in ends)
-            number = self._shaper.major << 16 | minor(held.place, direction)
-            value = number.to_bytes(4, sys.byteorder)
-            name = names.verdict_map(direction, flow.subscriber.family, flow.transport)
-            found.append((name, Element(key, float(flow.idle), value)))
-        return found
+            changes += self._maps.deleting(name, [element])
+        return changes if held.ended else changes + self._maps.adding(held)

@@ -38,7 +38,7 @@ class OwnedTable:
 
     def create(self, ruleset: Ruleset) -> None:
         """Take the table, with its lasting sets and counters; TableTaken if it is."""
-        table = composition.compose(ruleset, device=0, generation=0)
+        table = composition.compose(ruleset, generation=0)
         changes = [messages.new_table(self.name)]
         changes += [
             messages.new_set(self.name, one)

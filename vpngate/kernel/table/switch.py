@@ -21,6 +21,10 @@ class Switch:
         self._kept_off: set[object] = set()  # for whose sake
         self._until = 0.0  # by a clock that never jumps
 
+    def is_kept_off(self, sake: object) -> bool:
+        """Whether it is for that sake, among others."""
+        return sake in self._kept_off
+
     def arm(self, seconds: float) -> bool:
         """On for so long from now; whether it is, and not kept off."""
         self._until = time.monotonic() + seconds

@@ -31,7 +31,8 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
 _NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 5, 10, 18
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
+_IFLA_MASTER, _IFLA_LINKINFO = 10, 18
 _IFLA_LINK_NETNSID = 37
 _IFLA_INFO_KIND = 1
 _OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
@@ -47,6 +48,8 @@ class Link:
     parent  index of the interface it stands on (a VLAN's), 0 if none
     master  index of the bridge or bond it is a port of, 0 if none
     kind    what drives it, in words of rtnetlink ("veth"); empty for hardware
+    mtu     bytes of its largest packet, without link header
+    queue   kind of the queueing discipline at its root
     """
 
     index: int
@@ -56,6 +59,8 @@ class Link:
     parent: int = 0
     master: int = 0
     kind: str = ""
+    mtu: int = 0
+    queue: str = ""
 
 
 class What(Enum):
@@ -87,6 +92,13 @@ def current_links() -> dict[str, Link]:
         channel.close()
     links = map(_read_link, answers)
     return {link.name: link for link in links}
+
+
+def links_at(channel: Channel, indexes: Iterable[int]) -> list[Link | None]:
+    """The interface at each of these indexes, asked for one by one."""
+    asked = [message(_GET_LINK, 0, _LINK.pack(0, 0, index, 0, 0)) for index in indexes]
+    answers = channel.ask(asked)
+    return [None if one is None else _read_link(one) for one in answers]
 
 
 def require(names: Iterable[str]) -> None:
@@ -219,4 +231,14 @@ def _read_link(body: bytes | memoryview) -> Link:
     kind = text(attributes(parts.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b""))
     if _IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
-    return Link(index, name, bool(flags & _UP), hardware, parent, master, kind)
+    return Link(
+        index,
+        name,
+        bool(flags & _UP),
+        hardware,
+        parent,
+        master,
+        kind,
+        host_number(parts.get(_IFLA_MTU, b"")),
+        text(parts.get(_IFLA_QDISC, b"")),
+    )

@@ -29,6 +29,7 @@ from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set, Table
 _HOST_ORDER, _NETWORK_ORDER = struct.pack("=I", 1), struct.pack("=I", 2)
 _BYTE_ORDER = {
     DataType.MARK: _HOST_ORDER,
+    DataType.IFINDEX: _HOST_ORDER,
     DataType.CLASSID: _HOST_ORDER,
 }
 _FLAGS = {
@@ -71,16 +72,16 @@ def new_set(table: str, new: Set) -> Change:
             _BYTE_ORDER.get(new.key[0], _NETWORK_ORDER),
         )
     ]
-    if new.value is not None:
+    if new.value:
         flags.add("NFT_SET_MAP")
         attributes += [
-            ("NFTA_SET_DATA_TYPE", new.value),
-            ("NFTA_SET_DATA_LEN", new.value.width),
+            ("NFTA_SET_DATA_TYPE", new.value_type),
+            ("NFTA_SET_DATA_LEN", new.value_width),
         ]
         user_data.append(
             (
                 "NFTNL_UDATA_SET_DATABYTEORDER",
-                _BYTE_ORDER.get(new.value, _NETWORK_ORDER),
+                _BYTE_ORDER.get(new.value[0], _NETWORK_ORDER),
             )
         )
     if new.timeout:

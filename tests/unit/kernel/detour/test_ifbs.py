@@ -1,60 +1,88 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which answers make the shaper do without fq_codel, with a channel that plays them."""
+"""What the shaper makes of the kernel's answers, with a channel that plays them."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
 from pyroute2 import IPRoute
 
-from vpngate.errors import KernelRefused
+from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.wire.channel import Change, Channel, Failure
 
 
 class Kernel:
-    """Fails the changes whose name begins so, as long as they ask for fq_codel."""
+    """Fails the changes that `fails` gives a number for."""
 
-    def __init__(self, *failing: str, number: int) -> None:
-        self._failing = failing
-        self._number = number
+    def __init__(self, fails: Callable[[Change], int]) -> None:
+        self._fails = fails
         self.seen: list[bytes] = []
 
     def each(self, changes: Sequence[Change]) -> list[Failure]:
         self.seen = [one.data for one in changes]
-        if not any(b"fq_codel" in data for data in self.seen):
-            return []
         return [
-            Failure(one.what, self._number, "")
+            Failure(one.what, number, "")
             for one in changes
-            if one.what.startswith(self._failing)
+            if (number := self._fails(one))
         ]
+
+    @property
+    def kinds(self) -> set[str]:
+        kinds = ("htb", "tbf", "fq_codel")
+        return {
+            kind for kind in kinds if any(kind.encode() in one for one in self.seen)
+        }
+
+
+def failing(*beginning: str, number: int) -> Callable[[Change], int]:
+    return lambda change: number if change.what.startswith(beginning) else 0
 
 
 def shaper(kernel: Kernel) -> Shaper:
     one = Shaper("t", cast("IPRoute", None), cast("Channel", kernel))
-    one.set_rate(5_000_000)
+    one.majors = range(0x7667, 0x7667 + 64)
+    one._index[0] = 7
+    one.set(5_000_000, 1522)
+    one._try_queues()
     return one
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EOPNOTSUPP])
-def test_a_kernel_without_fq_codel_gets_plain_queues(number: int) -> None:
-    kernel = Kernel("queue", number=number)
+def test_a_kernel_without_fq_codel_keeps_the_queue_of_the_tbf(number: int) -> None:
+    kernel = Kernel(failing("flow queue", number=number))
     shaper(kernel).add_classes([2, 3])
-    assert any(b"bfifo" in data for data in kernel.seen)
+    assert kernel.kinds == {"htb", "tbf"}
+    assert len(kernel.seen) == 2 * 2 * 2
 
 
-@pytest.mark.parametrize(
-    "kernel",
-    [
-        Kernel("queue", number=errno.ENOMEM),
-        Kernel("class", "queue", number=errno.ENOENT),  # the root is gone
-    ],
-)
-def test_another_failure_does_not_cost_fq_codel(kernel: Kernel) -> None:
-    one = shaper(kernel)
-    for _ in range(2):
+def test_a_kernel_with_fq_codel_gets_it() -> None:
+    kernel = Kernel(lambda _: 0)
+    shaper(kernel).add_classes([2, 3])
+    assert kernel.kinds == {"htb", "tbf", "fq_codel"}
+
+
+def test_a_kernel_without_tbf_is_told_what_it_lacks() -> None:
+    with pytest.raises(MissingFeature, match="sch_tbf"):
+        shaper(Kernel(failing("queue", "flow queue", number=errno.ENOENT)))
+
+
+def test_another_failure_is_not_taken_for_a_missing_kind() -> None:
+    for fails in (
+        failing("flow queue", number=errno.ENOMEM),
+        failing("class", "queue", "flow queue", number=errno.ENOENT),  # no root
+    ):
         with pytest.raises(KernelRefused):
-            one.add_classes([2])
-        assert any(b"fq_codel" in data for data in kernel.seen)
+            shaper(Kernel(fails))
+
+
+def test_a_flow_queue_that_is_there_keeps_its_number_of_flows() -> None:
+    """The kernel takes no other number for one that has one (EINVAL)."""
+    flows = b"\x08\0\5\0\x10\0\0\0"
+    kernel = Kernel(lambda _: 0)
+    one = shaper(kernel)
+    kernel._fails = lambda change: errno.EINVAL if flows in change.data else 0
+    one.add_classes([2])
+    assert kernel.kinds == {"htb", "tbf", "fq_codel"}
+    assert not any(flows in data for data in kernel.seen)

@@ -14,7 +14,7 @@ from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change, Failure, Rejected
 from vpngate.kernel.wire.nft import DELETE_ELEMENT
-from vpngate.packets import Endpoint, Family, Transport
+from vpngate.packets import Direction, Endpoint, Family, Transport
 from vpngate.policy import Throttle
 
 FLOW = Throttle(
@@ -57,15 +57,23 @@ class Table:
 
 
 class Queues:
-    """A shaper that takes everything."""
+    """A shaper that takes everything; its ifb is whatever it is told."""
 
-    major = 0x7667
+    index = 7
 
-    def add_classes(self, _: object) -> None: ...
+    def have(self, _: object) -> None: ...
+
+    def add_classes(self, _: object, *, anew: bool = True) -> None: ...
 
     def remove_classes(self, _: object) -> None: ...
 
-    def statistics(self) -> dict[int, object]:
+    def index_of(self, _: int) -> int:
+        return self.index
+
+    def class_id(self, _: int, direction: Direction) -> int:
+        return 0x7667_0020 + 16 * (direction is Direction.DOWNLOAD)
+
+    def read(self, _: int) -> dict[int, object]:
         return {}
 
 
@@ -142,3 +150,36 @@ def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
     with pytest.raises(Rejected):
         throttled.withdraw([FLOW], 1.0)
     assert throttled.live[Family.IPV4] == 1  # and is tried again
+
+
+def test_a_verdict_is_moved_to_an_ifb_made_anew_once() -> None:
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    commits = table.commits
+    assert throttled.move()
+    assert table.commits == commits + 1
+    assert not throttled.move()
+    throttled.lost(0)  # it leads there already
+    while throttled.move():
+        pass
+    assert table.commits - commits == 1
+
+
+def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time() -> None:
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    table.errors = [Rejected([Failure("element", errno.ENOMEM, "")])]
+    with pytest.raises(Rejected):
+        throttled.move()
+    throttled.lost(0)
+    assert throttled.move()
+    assert table.deleted[-1] == 0
+    assert table.commits == 3
