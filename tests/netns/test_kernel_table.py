@@ -15,9 +15,9 @@ from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.errors import KernelRefused, MissingInterface, TableTaken
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.steps import Steps
 from vpngate.kernel.survey.namespace import datagram
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import Change, Channel, Unanswered
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
@@ -213,7 +213,7 @@ def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
 
     def lossy(channel: Channel, changes: Sequence[Change]) -> None:
         commit(channel, changes)
-        if losing and next(commits) == losing[0]:
+        if changes and losing and next(commits) == losing[0]:
             raise Unanswered("netlink socket: No buffer space available")
 
     async def scenario(plane: LiveDataPlane) -> None:
@@ -268,7 +268,7 @@ def test_what_fails_behind_a_change_does_not_take_it_back(
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
         with monkeypatch.context() as failing:
-            failing.setattr(Steps, "finish", broken)
+            failing.setattr(Way, "vacate", broken)
             await plane.replace(replace(RULESET, spared=Intervals.empty()))
         assert "cannot clear up behind a change" in caplog.text
         assert "203.0.113.0" not in run("nft", "list", "table", "netdev", "vpngate")
