@@ -41,7 +41,7 @@ class DryRunDataPlane:
     @property
     def table(self) -> Table:
         """The table that the live twin would have installed."""
-        return compose(self.ruleset, device=0, generation=1)
+        return compose(self.ruleset, device=0)
 
     @property
     def armed(self) -> bool:

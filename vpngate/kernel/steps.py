@@ -18,11 +18,10 @@ from pyroute2 import IPRoute
 from vpngate.kernel.detour.ifbs import Shaper, free_major
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import BROKEN, ENDING, Switch
-from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.plan import Plan
@@ -30,7 +29,6 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
-from vpngate.ruleset.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +52,12 @@ class Steps:
         self._route: IPRoute | None = None
         self._taken = False
         self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
+        self._device = 0  # where the rules in force send packets to
         self._to_dismantle = False  # whether the ifb goes, once nothing waits there
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
-        """Take the table, with sets and counters and no rule yet."""
+        """Take the table, with lasting sets and counters and no rule yet."""
         self.ruleset = ruleset
         require(ruleset.interfaces)
         for protocol in (NETFILTER, ROUTE):
@@ -75,7 +74,6 @@ class Steps:
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        self.spared.create()
         # A killed predecessor leaves it; its table went with it.
         self.shaper.remove()
 
@@ -84,12 +82,12 @@ class Steps:
 
         One after the other, so that what a kernel lacks is told for what it is.
         """
-        observing = self._composed(replace(ruleset, enforce=False))
-        self.table.introduce(self.table.new_rules(observing))
+        self.spared.create()
+        observing = self.rules(replace(ruleset, enforce=False))
+        self._put_up(observing, self.table.introduce)
         if ruleset.enforce:
             self.shaper.build(ruleset.rate)
-            rules = self.table.new_rules(self._composed(ruleset))
-            self.table.introduce_slowing(rules)
+            self._put_up(self.rules(ruleset), self.table.introduce_slowing)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
@@ -97,36 +95,21 @@ class Steps:
         if planned.build:
             self.shaper.build(ruleset.rate)
             self.throttled.rebuilt()
-        if planned.swap:
-            self.spared.begin_anew()
 
-    def warm_up(self, ruleset: Ruleset, planned: Plan) -> None:
-        """Encode the new rules, which takes its time; in any thread."""
-        if planned.rules:
-            generation = self.spared.newest if planned.swap else self.spared.asked
-            new = replace(ruleset, interfaces=())
-            messages.new_chains(compose(new, self.shaper.index, generation))
-
-    def turn(self, ruleset: Ruleset, planned: Plan) -> None:
-        """Turn from the old rules to the new in one transaction.
+    def turn(self, ruleset: Ruleset, planned: Plan, rules: Rules | None) -> None:
+        """Turn from the old rules to the new, and to sets filled anew, at once.
 
         The verdicts that the new rules cover are ended afterwards, step by step: the
         spared sets guard whom they are about from this moment on.
         """
         if planned.end_verdicts:
             self.switch.keep_off(ENDING)  # they may mean something else from now on
-        changes: list[Change] = []
-        if not planned.swap:
-            changes += self.table.spared_delta(self.spared.asked, planned.spared)
-        generation = self.spared.newest if planned.swap else self.spared.asked
-        if planned.rules:
-            changes += self.table.new_rules(self._composed(ruleset, generation))
-        if planned.swap:
-            changes += self.spared.removal()
-        if planned.build:
-            self.table.introduce_slowing(changes)
+        asking = self.spared.asking() if planned.swap else []
+        commit = self.table.introduce_slowing if planned.build else self.table.commit
+        if rules is None:
+            commit(asking)
         else:
-            self.table.commit(changes)
+            self._put_up(rules, commit, asking)
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
@@ -193,9 +176,7 @@ class Steps:
 
     def turn_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled anew."""
-        table = self._composed(self.ruleset, self.spared.newest)
-        changes = self.table.new_rules(table)
-        self.table.commit([*changes, *self.spared.removal()])
+        self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -241,12 +222,16 @@ class Steps:
             self.throttled.rebuilt()  # what an ifb that is still there has counted
             self.shaper.build(self.ruleset.rate)
             repaired.append("ifb")
-        if repaired or not self._is_hooked():
-            table = self._composed(self.ruleset)
-            self.table.commit(self.table.new_rules(table))
-            repaired = repaired or ["hook"]
-        self.let(BROKEN)
+        stale = self.ruleset.enforce and self._device != self.shaper.index
+        if not repaired and (stale or not self._is_hooked()):
+            repaired.append("hook")
         return repaired
+
+    def mended(self, rules: Rules | None) -> None:
+        """Put up the rules that what was repaired takes; slowing may go on."""
+        if rules is not None:
+            self._put_up(rules, self.table.commit)
+        self.let(BROKEN)
 
     def break_off(self) -> None:
         """Off at once, until `repair` has mended the way to the slow class."""
@@ -270,24 +255,39 @@ class Steps:
         self._sweeps.clear()
         self._route = None
 
-    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
-        """The table, hooked to those interfaces that are there at this moment."""
-        self._hooked = self._present(ruleset)
-        there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, self.shaper.index, generation or self.spared.asked)
+    def rules(self, ruleset: Ruleset) -> Rules:
+        """The rules for those interfaces that are there at this moment; in any thread.
+
+        Encoding them takes its time.
+        """
+        hooked = _present(ruleset)
+        there = replace(ruleset, interfaces=tuple(hooked))
+        device = self.shaper.index
+        return Rules.of(compose(there, device), device, hooked)
+
+    def _put_up(
+        self,
+        rules: Rules,
+        commit: Callable[[list[Change]], None],
+        also: Sequence[Change] = (),
+    ) -> None:
+        self._hooked = rules.hooked  # from here on, lest a link that goes is missed
+        commit([*self.table.new_rules(rules), *also])
+        self._device = rules.device
 
     def _is_hooked(self) -> bool:
         """Whether the rules see all interfaces that are there.
 
         One that came back under its name Linux hooks by itself, since 6.16.
         """
-        self._hooked = self._present(self.ruleset)
+        self._hooked = _present(self.ruleset)
         hooked = self.table.hooked_interfaces()
         return all(self._hooked.keys() <= devices for devices in hooked)
 
-    def _present(self, ruleset: Ruleset) -> dict[str, int]:
-        links = current_links()
-        return {name: links[name].index for name in ruleset.interfaces if name in links}
+
+def _present(ruleset: Ruleset) -> dict[str, int]:
+    links = current_links()
+    return {name: links[name].index for name in ruleset.interfaces if name in links}
 
 
 def _each(*steps: Callable[[], None]) -> None:

@@ -20,6 +20,7 @@ class DataType(IntEnum):
     ETHER_TYPE = 10
     MARK = 19
     CLASSID = 23
+    VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the value of a map that leads to chains
 
     @property
     def width(self) -> int:
