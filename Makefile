@@ -121,6 +121,7 @@ bench: setup
 	@$(BIN)/python -m bench.registry
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
+	  echo '== what is urgent, meanwhile'; $(BIN)/python -m bench.urgent; \
 	else echo 'make bench: without root the kernel is left out'; fi
 	@echo '== second readings'
 	@$(BIN)/python -m bench.second_reading

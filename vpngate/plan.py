@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from vpngate.prefixes.intervals import Delta
 from vpngate.ruleset import Ruleset
 
-# A transaction holds the kernel's commit lock: of so many intervals, half a second.
-LARGEST_TRANSACTION = 50_000
+# With more intervals that come and go, filling all sets anew is quicker.
+LARGEST_DELTA = 50_000
 
 # What rules and hooks are made of. Changing it replaces all rules in one transaction;
 # sets, and with them verdicts, stay.
@@ -36,7 +36,7 @@ class Plan:
     spared            intervals that the sets of spared addresses gain and lose
     swap              whether these are so many that new sets are filled beside the
                       old ones, and rules turned to them at the end
-    rules             whether the rules are replaced
+    rules             whether the rules are replaced, but for those that ask spared sets
     build, dismantle  whether the ifb is to be made, or taken away
     rate              whether the classes change their rate
     end_verdicts      whether all verdicts end: nothing would act on them any more,
@@ -58,11 +58,11 @@ def plan(old: Ruleset, new: Ruleset) -> Plan:
         if getattr(old, name) != getattr(new, name):
             raise ValueError(f"{name} cannot change while the daemon runs")
     spared = old.spared.delta(new.spared)
-    swap = len(spared.added) + len(spared.removed) > LARGEST_TRANSACTION
+    swap = len(spared.added) + len(spared.removed) > LARGEST_DELTA
     return Plan(
         spared=spared,
         swap=swap,
-        rules=swap or any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
+        rules=any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
         build=new.enforce and not old.enforce,
         dismantle=old.enforce and not new.enforce,
         rate=old.rate != new.rate,

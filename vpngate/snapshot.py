@@ -112,8 +112,12 @@ class Snapshot:
             return HookPoint.INGRESS in points
         return points == {HookPoint.EGRESS}
 
-    def ruleset(self, now: When) -> Ruleset:
-        """What the kernel should hold at `now`, beside what is `protected`."""
+    def ruleset(self, now: When, spared: Intervals | None = None) -> Ruleset:
+        """What the kernel should hold at `now`, beside what is `protected`.
+
+        `spared` is whom the registry spares then, if that is known: a million prefixes
+        take a second to merge.
+        """
         gateway, capture = self.config.gateway, self.config.capture
         return Ruleset(
             table=gateway.table,
@@ -129,7 +133,7 @@ class Snapshot:
             nflog_group=capture.nflog_group,
             packets_per_second=capture.packets_per_second,
             reverse_path=gateway.reverse_path is ReversePath.STRICT,
-            spared=self.registry.covered(now),
+            spared=self.registry.covered(now) if spared is None else spared,
         )
 
 

@@ -99,7 +99,8 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
 
     def lose() -> None:
         table = steps.table
-        table.commit(table.spared_delta(steps.spared.asked, lost))
+        for batch in steps.spared.batches(lost):
+            table.commit(batch.changes(table.name))
 
     await plane._do(lose)
 

@@ -131,7 +131,7 @@ def install(channel: Channel, table: Table) -> None:
             messages.new_table(table.name),
             *(messages.new_set(table.name, each) for each in table.sets),
             *(messages.new_counter(table.name, each) for each in table.counters),
-            *messages.new_chains(table),
+            *messages.new_chains(table.name, table.chains),
         ]
     )
 

@@ -41,7 +41,7 @@ class DryRunDataPlane:
     @property
     def table(self) -> Table:
         """The table that the live twin would have installed."""
-        return compose(self.ruleset, generation=1)
+        return compose(self.ruleset)
 
     @property
     def armed(self) -> bool:

@@ -14,6 +14,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from vpngate.errors import VpngateError
@@ -26,7 +27,7 @@ from vpngate.kernel.sparing import Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
-from vpngate.plan import plan
+from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
@@ -63,6 +64,7 @@ class LiveDataPlane:
             self._lanes.open()
             try:
                 await self._do(self._steps.open, ruleset, protected)
+                await asyncio.to_thread(self._steps.spared.begin, ruleset.spared)
                 await self._sparing.fill(ruleset.spared)
                 await self._do(self._steps.install, ruleset)
                 if not await self._sparing.in_sync():
@@ -89,21 +91,33 @@ class LiveDataPlane:
 
     async def _replace(self, ruleset: Ruleset) -> None:
         await self._end_verdicts()  # of a change that was not waited for
-        planned = await asyncio.to_thread(plan, self._steps.ruleset, ruleset)
+        planned = await asyncio.to_thread(self._plan, ruleset)
         try:
             await self._do(self._steps.prepare, ruleset, planned)
+            rules = None
+            if planned.rules:
+                rules = await asyncio.to_thread(self._steps.rules, ruleset)
             if planned.swap:
-                await self._sparing.fill(ruleset.spared)
-            await asyncio.to_thread(self._steps.warm_up, ruleset, planned)
-            await self._do(self._steps.turn, ruleset, planned)
+                await self._sparing.fill_anew(ruleset.spared)
+            else:
+                await self._sparing.apply(planned.spared)
+            await self._do(self._steps.turn, ruleset, planned, rules)
+            self._sparing.doubted &= not planned.swap
         except BaseException as error:
             self._sparing.doubted |= isinstance(error, Unanswered)
             await self._sparing.give_up(self._steps.abandon, ruleset, planned)
+            await self._sparing.take_back()
             self._repair_wanted.set()
             raise
         await self._conclude()
         if await self._sparing.read_back(planned):
             self._repaired.append("spared")
+
+    def _plan(self, ruleset: Ruleset) -> Plan:
+        planned = plan(self._steps.ruleset, ruleset)
+        swap = planned.swap or self._sparing.doubted
+        swap = swap or self._steps.spared.outgrows(ruleset.spared)
+        return replace(planned, swap=swap)
 
     async def protect(self, addresses: Intervals) -> None:
         """Protect exactly these from now on; whatever change is under way."""
@@ -216,8 +230,14 @@ class LiveDataPlane:
     async def _mend(self) -> list[str]:
         """Put right what differs beside the spared sets; labels of what did."""
         await self._end_verdicts()
-        repaired = await self._do(self._steps.repair)
+        steps = self._steps
+        repaired = await self._do(steps.repair)
+        rules = None
+        if "hook" in repaired:
+            rules = await asyncio.to_thread(steps.rules, steps.ruleset)
+        await self._do(steps.mended, rules)
         await self._advance()
+        await self._sparing.clear_away()
         return repaired
 
     async def _conclude(self) -> None:
@@ -227,6 +247,7 @@ class LiveDataPlane:
             await self._drain()
             await self._do(self._steps.way.vacate)
             await self._advance()
+            await self._sparing.clear_away()
         except VpngateError as error:
             tell("cannot clear up behind a change", error)
             self._repair_wanted.set()

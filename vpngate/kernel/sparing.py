@@ -5,6 +5,7 @@ Knows in which order sets are filled beside those in force, turned to and read b
 and whether they are in doubt; does not know what else a change is made of.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import ParamSpec
@@ -14,7 +15,7 @@ from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.table.readback import after_change
 from vpngate.plan import Plan
-from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.intervals import Delta, Intervals
 
 _P = ParamSpec("_P")
 
@@ -30,10 +31,40 @@ class Sparing:
         self._steps = steps
 
     async def fill(self, spared: Intervals) -> None:
-        """Fill sets that no rule names yet."""
+        """Make and fill sets that no rule asks yet, as they are laid out."""
         sets = self._steps.spared
-        for family, few in sets.parts(spared):
-            await self._do(sets.fill, family, few)
+        for changes in sets.making():
+            await self._do(self._steps.table.introduce, changes)
+        for name, few in sets.filling(spared):
+            await self._do(sets.fill, name, few)
+
+    async def fill_anew(self, spared: Intervals) -> None:
+        """Fill sets beside those in force, laid out for what they are to hold."""
+        await asyncio.to_thread(self._steps.spared.begin_anew, spared)
+        await self.fill(spared)
+
+    async def apply(self, delta: Delta) -> None:
+        """Change the sets in force, part by part."""
+        sets = self._steps.spared
+        for batch in sets.batches(delta):
+            await self._do(sets.apply, batch)
+
+    async def take_back(self) -> None:
+        """Undo what is in force of a change that failed; else fresh sets are due."""
+        try:
+            while await self._do(self._steps.spared.take_back):
+                pass
+        except VpngateError as error:
+            self.doubted = True
+            tell("cannot take back a change of spared sets", error)
+
+    async def clear_away(self) -> None:
+        """Remove the sets that nobody asks; what fails is tried again later."""
+        try:
+            while await self._do(self._steps.spared.clear_away):
+                pass
+        except VpngateError as error:
+            tell("cannot remove spared sets that nobody asks", error)
 
     async def in_sync(self) -> bool:
         """Whether the kernel spares the right ones of a sample of addresses."""
@@ -48,13 +79,13 @@ class Sparing:
         sets = self._steps.spared
         self.doubted = True
         try:
-            await self._do(sets.begin_anew)
-            await self.fill(sets.held)
+            await self.fill_anew(sets.held)
             await self._do(self._steps.turn_refilled)
         except BaseException:
             await self.give_up(sets.abandon)
             raise
         self.doubted = False
+        await self.clear_away()
 
     async def read_back(self, planned: Plan) -> bool:
         """Ask for what a change did; fresh sets if it differs, and whether it did.
@@ -82,6 +113,7 @@ class Sparing:
             await self._do(work, *args, **kwargs)
         except VpngateError as error:
             tell("cannot take down what was prepared", error)
+        await self.clear_away()
 
 
 def tell(what: str, error: Exception) -> None:

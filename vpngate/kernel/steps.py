@@ -19,12 +19,11 @@ from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import ENDING, Switch
 from vpngate.kernel.way import Way
-from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What, current_links, require
 from vpngate.plan import Plan
@@ -32,7 +31,6 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
-from vpngate.ruleset.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +58,7 @@ class Steps:
         self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
-        """Take the table, with sets and counters and no rule yet."""
+        """Take the table, with lasting sets and counters and no rule yet."""
         self.ruleset = ruleset
         require(ruleset.interfaces)
         for protocol in (NETFILTER, ROUTE):
@@ -77,7 +75,6 @@ class Steps:
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        self.spared.create()
         # A killed predecessor leaves ifbs; its table went with it.
         self.shaper.look_around()
 
@@ -86,51 +83,36 @@ class Steps:
 
         One after the other, so that what a kernel lacks is told for what it is.
         """
-        observing = self._composed(replace(ruleset, enforce=False))
-        self.table.introduce(self.table.new_rules(observing))
+        self.spared.create()
+        observing = self.rules(replace(ruleset, enforce=False))
+        self._put_up(observing, self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
             self.way.fit(ruleset.rate, wanted=True)
-            rules = self.table.new_rules(self._composed(ruleset))
-            self.table.introduce_slowing(rules)
+            self._put_up(self.rules(ruleset), self.table.introduce_slowing)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
         require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
-            self._present(ruleset)
+            _, self.way.packet = _present(ruleset)
             self.way.build(ruleset.rate)
             self.throttled.rebuilt()
-        if planned.swap:
-            self.spared.begin_anew()
 
-    def warm_up(self, ruleset: Ruleset, planned: Plan) -> None:
-        """Encode the new rules, which takes its time; in any thread."""
-        if planned.rules:
-            generation = self.spared.newest if planned.swap else self.spared.asked
-            new = replace(ruleset, interfaces=())
-            messages.new_chains(compose(new, generation))
-
-    def turn(self, ruleset: Ruleset, planned: Plan) -> None:
-        """Turn from the old rules to the new in one transaction.
+    def turn(self, ruleset: Ruleset, planned: Plan, rules: Rules | None) -> None:
+        """Turn from the old rules to the new, and to sets filled anew, at once.
 
         The verdicts that the new rules cover are ended afterwards, step by step: the
         spared sets guard whom they are about from this moment on.
         """
         if planned.end_verdicts:
             self.switch.keep_off(ENDING)  # they may mean something else from now on
-        changes: list[Change] = []
-        if not planned.swap:
-            changes += self.table.spared_delta(self.spared.asked, planned.spared)
-        generation = self.spared.newest if planned.swap else self.spared.asked
-        if planned.rules:
-            changes += self.table.new_rules(self._composed(ruleset, generation))
-        if planned.swap:
-            changes += self.spared.removal()
-        if planned.build:
-            self.table.introduce_slowing(changes)
+        asking = self.spared.asking() if planned.swap else []
+        commit = self.table.introduce_slowing if planned.build else self.table.commit
+        if rules is None:
+            commit(asking)
         else:
-            self.table.commit(changes)
+            self._put_up(rules, commit, asking)
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
@@ -185,9 +167,7 @@ class Steps:
 
     def turn_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled anew."""
-        table = self._composed(self.ruleset, self.spared.newest)
-        changes = self.table.new_rules(table)
-        self.table.commit([*changes, *self.spared.removal()])
+        self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -222,16 +202,20 @@ class Steps:
     def repair(self) -> list[str]:
         """Compare ifbs and hooks, mend what differs; labels of what did.
 
-        What takes long is left to `way.advance`: until then nothing is slowed.
+        What takes long is left to `mended` and `way.advance`: until then nothing is
+        slowed.
         """
         self.way.vacate()
         repaired = ["ifb"] if self.way.is_broken() else []
         if not self._is_hooked():
-            table = self._composed(self.ruleset)
-            self.table.commit(self.table.new_rules(table))
             repaired.append("hook")
-        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
         return repaired
+
+    def mended(self, rules: Rules | None) -> None:
+        """Put up the rules that what was repaired takes."""
+        if rules is not None:
+            self._put_up(rules, self.table.commit)
+        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
 
     @property
     def draining(self) -> list[int]:
@@ -256,26 +240,42 @@ class Steps:
         self._sweeps.clear()
         self._route = None
 
-    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
-        """The table, hooked to those interfaces that are there at this moment."""
-        self._hooked = self._present(ruleset)
-        there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, generation or self.spared.asked)
+    @staticmethod
+    def rules(ruleset: Ruleset) -> Rules:
+        """The rules for those interfaces that are there at this moment; in any thread.
+
+        Encoding them takes its time.
+        """
+        hooked, packet = _present(ruleset)
+        there = replace(ruleset, interfaces=tuple(hooked))
+        return Rules.of(compose(there), hooked, packet)
+
+    def _put_up(
+        self,
+        rules: Rules,
+        commit: Callable[[list[Change]], None],
+        also: Sequence[Change] = (),
+    ) -> None:
+        # From here on, lest a link that goes is missed.
+        self._hooked, self.way.packet = rules.hooked, rules.packet
+        commit([*self.table.new_rules(rules), *also])
 
     def _is_hooked(self) -> bool:
         """Whether the rules see all interfaces that are there.
 
         One that came back under its name Linux hooks by itself, since 6.16.
         """
-        self._hooked = self._present(self.ruleset)
+        self._hooked, self.way.packet = _present(self.ruleset)
         hooked = self.table.hooked_interfaces()
         return all(self._hooked.keys() <= devices for devices in hooked)
 
-    def _present(self, ruleset: Ruleset) -> dict[str, int]:
-        links = current_links()
-        there = [links[name] for name in ruleset.interfaces if name in links]
-        self.way.packet = largest_packet(max((link.mtu for link in there), default=0))
-        return {link.name: link.index for link in there}
+
+def _present(ruleset: Ruleset) -> tuple[dict[str, int], int]:
+    """Those interfaces that are there: their indexes, and their largest packet."""
+    links = current_links()
+    there = [links[name] for name in ruleset.interfaces if name in links]
+    packet = largest_packet(max((link.mtu for link in there), default=0))
+    return {link.name: link.index for link in there}, packet
 
 
 def _each(*steps: Callable[[], None]) -> None:

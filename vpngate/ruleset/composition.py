@@ -6,11 +6,22 @@ what the kernel holds, nor how any of it is sent there.
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from vpngate.expressions import NamedCounter
 from vpngate.packets import Direction, Family, HookPoint
-from vpngate.ruleset import Ruleset, copying, matching, names, sharing, throttling
+from vpngate.ruleset import (
+    Ruleset,
+    copying,
+    matching,
+    names,
+    registered,
+    sharing,
+    throttling,
+)
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
+
+_FIRST = 1  # generation of the registered addresses
 
 
 def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:
@@ -19,17 +30,18 @@ def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:
     return HookPoint.INGRESS if direction is inward else HookPoint.EGRESS
 
 
-def compose(ruleset: Ruleset, generation: int) -> Table:
+def compose(ruleset: Ruleset) -> Table:
     """The table that does what `ruleset` says.
 
-    `generation` tells which spared sets the rules ask. What verdicts, spared,
-    protected and armed sets contain is not part of it.
+    The registered addresses are in one set a family, as they are while they are few;
+    of many each has a part (`registered`), and the rest of the table is the same. What
+    verdicts, spared, protected and armed sets contain is not part of it.
     """
     return Table(
         ruleset.table,
         sets=(
             *lasting_sets(ruleset),
-            *throttling.spared_sets(generation),
+            *(registered.part_set(family, _FIRST) for family in Family),
             *copying.sampled_sets(ruleset.signatures),
             *sharing.address_sets(ruleset),
         ),
@@ -40,7 +52,7 @@ def compose(ruleset: Ruleset, generation: int) -> Table:
             names.REVERSE_PATH_FAILED,
             *names.HELD_BACK,
         ),
-        chains=tuple(_chains(ruleset, generation)),
+        chains=tuple(_chains(ruleset)),
     )
 
 
@@ -53,8 +65,10 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
     )
 
 
-def _chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
-    yield from copying.copy_chains(ruleset, generation)
+def _chains(ruleset: Ruleset) -> Iterator[Chain]:
+    for use, family in product(registered.Use, Family):
+        yield registered.entrance_chain(use, family, _FIRST, parts=1)
+    yield from copying.copy_chains(ruleset)
     for direction in Direction:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
@@ -62,7 +76,6 @@ def _chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
             yield from throttling.throttle_chains(
                 direction,
                 carriers,
-                generation,
                 watching=tuple(copying.watching_lines(ruleset, point)),
             )
             yield from throttling.verdict_chains(direction, carriers)

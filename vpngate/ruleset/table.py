@@ -21,6 +21,7 @@ class DataType(IntEnum):
     MARK = 19
     IFINDEX = 20
     CLASSID = 23
+    VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the value of a map that leads to chains
 
     @property
     def width(self) -> int:

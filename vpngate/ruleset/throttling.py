@@ -24,7 +24,7 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Direction, Family
 from vpngate.recognition import Carrier
-from vpngate.ruleset import matching, names
+from vpngate.ruleset import matching, names, registered
 from vpngate.ruleset.table import (
     Chain,
     DataType,
@@ -66,19 +66,6 @@ def protected_sets() -> tuple[Set, ...]:
             (address_type(family),),
             Nature.INTERVALS,
             "protected addresses and our own: never throttled",
-        )
-        for family in Family
-    )
-
-
-def spared_sets(generation: int) -> tuple[Set, ...]:
-    """The registered addresses: never throttled, whatever any verdict says."""
-    return tuple(
-        Set(
-            names.spared_set(family, generation),
-            (address_type(family),),
-            Nature.INTERVALS,
-            "registered addresses: never throttled",
         )
         for family in Family
     )
@@ -134,7 +121,6 @@ def verdict_chains(
 def throttle_chains(
     direction: Direction,
     carriers: Sequence[Carrier],
-    generation: int,
     *,
     watching: tuple[Line, ...],
 ) -> Iterator[Chain]:
@@ -156,7 +142,7 @@ def throttle_chains(
                     ),
                     "the daemon is silent or has not started: leave alone",
                 ),
-                *_spared_lines(family, generation),
+                *_spared_lines(family),
                 *watching,
                 *(
                     Line(
@@ -169,24 +155,24 @@ def throttle_chains(
         )
 
 
-def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
-    for why, asked in (
-        ("protected", names.protected_set(family)),
-        ("registered", names.spared_set(family, generation)),
+def _spared_lines(family: Family) -> Iterator[Line]:
+    for end, load in (
+        ("source", matching.source(family)),
+        ("destination", matching.destination(family)),
     ):
-        for end, load in (
-            ("source", matching.source(family)),
-            ("destination", matching.destination(family)),
-        ):
-            yield Line(
-                (
-                    load,
-                    Lookup(asked, matching.KEY),
-                    NamedCounter(names.spared_counter(family)),
-                    matching.ACCEPT,
-                ),
-                f"{why} {end}: leave alone",
-            )
+        yield Line(
+            (
+                load,
+                Lookup(names.protected_set(family), matching.KEY),
+                NamedCounter(names.spared_counter(family)),
+                matching.ACCEPT,
+            ),
+            f"protected {end}: leave alone",
+        )
+    yield Line(
+        (matching.jump(registered.entrance(registered.Use.THROTTLE, family)),),
+        "registered ends: leave alone",
+    )
 
 
 def _slow(direction: Direction, family: Family, carrier: Carrier) -> Rule:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.daemon.gatehouse import REGISTRY
 from tests.unit.daemon.test_reloader import Desk
 from vpngate.attachment.machine import Machine
+from vpngate.config import Config
 from vpngate.errors import KernelRefused
 
 
@@ -46,3 +48,49 @@ def test_nobody_is_slowed_while_it_is_not_known_whether_sources_can_be_forged(
         assert gatehouse.plane.ruleset.enforce
 
     asyncio.run(scenario())
+
+
+def test_a_reload_looks_at_the_machine_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    look = desk.look
+
+    def counted(config: Config) -> Machine:
+        looks.append(config)
+        return look(config)
+
+    monkeypatch.setattr(desk, "look", counted)
+
+    async def scenario() -> None:
+        await desk.open()
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        desk.write(gateway="enforce_share = 7")
+        await desk.reloader.reload()
+        assert len(looks) == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_keeps_interfaces_from_being_seen_is_said_once_and_no_look_is_the_last(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        following = asyncio.create_task(desk.lookout.follow())
+        desk.blind = KernelRefused("netlink socket: no room")
+        for _ in range(5):
+            desk.lookout.soon()
+            await asyncio.sleep(0.05)
+        desk.blind = None
+        desk.machine = Machine(("lan0", "lan7"))
+        desk.lookout.soon()
+        async with asyncio.timeout(60):
+            while gatehouse.plane.ruleset.interfaces == ("lan0",):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        following.cancel()
+
+    with caplog.at_level("INFO", "vpngate"):
+        asyncio.run(scenario())
+    assert caplog.text.count("no room; attached as before") == 1
+    assert caplog.text.count("attached to lan0, lan7") == 1

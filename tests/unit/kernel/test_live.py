@@ -51,6 +51,10 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
     async def scenario() -> None:
         plane = LiveDataPlane()
         monkeypatch.setattr(plane._steps, "repair", repair)
+        monkeypatch.setattr(plane._steps, "rules", lambda *_: None)
+        monkeypatch.setattr(plane._steps, "mended", lambda *_: None)
+        monkeypatch.setattr(plane._steps, "ruleset", None, raising=False)
+        monkeypatch.setattr(plane._sparing, "clear_away", nothing)
         monkeypatch.setattr(plane, "_end_verdicts", nothing)
         monkeypatch.setattr(plane, "_advance", nothing)
         with opened(plane):

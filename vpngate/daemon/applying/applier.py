@@ -10,7 +10,7 @@ way, and stays so whatever becomes of the rest. Does not know what an event mean
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from vpngate.daemon.applying.announcements import Announcements
@@ -146,7 +146,7 @@ class Applier:
         self._reach(after)
         if changed and after.snapshot.enforcing and not self._enforcing:
             # It was asked for while the kernel changed.
-            self._do_at_once(self._kernel.disarm())
+            self._do_at_once(self._kernel.disarm)
         await self._finished_at_once()
         if changed or after.snapshot is not before.snapshot:
             self._note_networks()
@@ -169,9 +169,9 @@ class Applier:
         self._in_force.adopt(snapshot)
         self._announcements.acted(before, snapshot)
         if before.enforcing and not snapshot.enforcing:
-            self._do_at_once(self._kernel.disarm())
+            self._do_at_once(self._kernel.disarm)
         if self._kernel.protects_others(snapshot):
-            self._do_at_once(self._protect())
+            self._do_at_once(self._protect)
 
     @property
     def _enforcing(self) -> bool:
@@ -180,7 +180,7 @@ class Applier:
     async def _protect(self) -> None:
         await self._kernel.protect(self.situation.snapshot)
 
-    def _do_at_once(self, work: Awaitable[None]) -> None:
+    def _do_at_once(self, work: Callable[[], Awaitable[None]]) -> None:
         self._at_once.add(task := asyncio.create_task(_told(work)))
         task.add_done_callback(self._at_once.discard)
 
@@ -200,10 +200,10 @@ class Applier:
         self._in_force.spared_networks = found
 
 
-async def _told(work: Awaitable[None]) -> None:
+async def _told(work: Callable[[], Awaitable[None]]) -> None:
     """Do what is urgent; where it fails, the event's own turn tries again and tells."""
     try:
-        await work
+        await work()
     except VpngateError as error:
         for line in error.lines:
             _log.warning("not at once: %s", line)

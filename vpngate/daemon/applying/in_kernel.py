@@ -29,10 +29,13 @@ class _Held(NamedTuple):
     since: float
     until: float
 
+    def is_settled(self, now: When) -> bool:
+        """Whether nobody's registration begins, ends or loses its grace by now."""
+        return not isinstance(now, Span) and self.since <= now < self.until
+
     def holds(self, snapshot: Snapshot, now: When) -> bool:
         """Whether it is all the same for this snapshot at this time."""
-        settled = not isinstance(now, Span) and self.since <= now < self.until
-        return settled and snapshot is self.snapshot
+        return snapshot is self.snapshot and self.is_settled(now)
 
 
 class InKernel:
@@ -71,7 +74,7 @@ class InKernel:
             return False
         # A million prefixes take a while to merge; the loop has a switch to hold, and a
         # stop does not wait for them.
-        held = await in_thread(_held, snapshot, self._clock())
+        held = await in_thread(_held, snapshot, self._clock(), self._held)
         differs = self._broken_off or held.ruleset != self._held.ruleset
         if differs:
             self._broken_off = True  # until all is through
@@ -109,13 +112,19 @@ class InKernel:
         await self._plane.disarm()
 
 
-def _held(snapshot: Snapshot, now: When) -> _Held:
-    """In doubt of the clock, nothing is settled for any time."""
+def _held(snapshot: Snapshot, now: When, before: _Held | None = None) -> _Held:
+    """What the kernel should hold now; whom it spares, as `before` if that is known.
+
+    In doubt of the clock, nothing is settled for any time.
+    """
+    spared = None
+    if before is not None and before.snapshot.registry is snapshot.registry:
+        spared = before.ruleset.spared if before.is_settled(now) else None
     change = snapshot.registry.next_change(now)
     since, latest = span_of(now)
     until = NEVER if change is None else change
     until = until if since == latest else since
-    return _Held(snapshot, snapshot.ruleset(now), since, until)
+    return _Held(snapshot, snapshot.ruleset(now, spared), since, until)
 
 
 def _narrower(old: Config, new: Config) -> bool:

@@ -161,7 +161,7 @@ def _install(table: NftTable, *, owned: bool) -> None:
     with closing(Channel(NETFILTER)) as channel:
         new = messages.new_table(table.name, owned=owned)
         sets = [messages.new_set(table.name, one) for one in table.sets]
-        channel.commit([new, *sets, *messages.new_chains(table)])
+        channel.commit([new, *sets, *messages.new_chains(table.name, table.chains)])
         channel.commit([messages.delete_table(table.name)])
 
 

@@ -9,7 +9,7 @@ removes it when the channel closes.
 
 import errno
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -19,14 +19,33 @@ from vpngate.kernel.wire.attributes import attributes, each_attribute, number, t
 from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family, HookPoint
-from vpngate.prefixes.intervals import Bounds, Delta, Intervals
+from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Flags, Rows
-from vpngate.ruleset import Ruleset, composition, names, throttling
+from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Table
 
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
 _AT_ONCE = 500  # elements: the answers fit the receive buffer
+
+
+class Rules(NamedTuple):
+    """A table's chains and rules as they are sent, with the sets that go with them."""
+
+    changes: list[Change]
+    hooked: dict[str, int]  # the interfaces they stand at: their indexes
+    packet: int  # bytes: the largest packet that these hand over
+
+    @classmethod
+    def of(cls, table: Table, hooked: dict[str, int], packet: int) -> Self:
+        """Encode them, which takes its time; in any thread."""
+        chains = [one for one in table.chains if not names.is_registered(one.name)]
+        sets = [
+            messages.new_set(table.name, one)
+            for one in table.sets
+            if names.is_sampled_set(one.name)
+        ]
+        return cls(sets + messages.new_chains(table.name, chains), hooked, packet)
 
 
 class OwnedTable:
@@ -38,7 +57,7 @@ class OwnedTable:
 
     def create(self, ruleset: Ruleset) -> None:
         """Take the table, with its lasting sets and counters; TableTaken if it is."""
-        table = composition.compose(ruleset, generation=0)
+        table = composition.compose(ruleset)
         changes = [messages.new_table(self.name)]
         changes += [
             messages.new_set(self.name, one)
@@ -76,37 +95,9 @@ class OwnedTable:
         except Rejected as error:
             self._explain(error)
 
-    def new_spared(self, generation: int) -> list[Change]:
-        """The changes that make empty sets of spared addresses."""
-        return [
-            messages.new_set(self.name, one)
-            for one in throttling.spared_sets(generation)
-        ]
-
-    def other_spared(self, generation: int) -> list[Change]:
-        """The changes that remove all sets of spared addresses but one generation."""
-        kept = {names.spared_set(family, generation) for family in Family}
-        return [
-            messages.delete_set(self.name, name)
-            for name in self.sets()
-            if names.is_spared_set(name) and name not in kept
-        ]
-
-    def fill(self, generation: int, family: Family, few: Bounds) -> None:
-        """Put a few more intervals into a set of spared addresses."""
-        name = names.spared_set(family, generation)
+    def fill(self, name: str, few: Bounds) -> None:
+        """Put a few more intervals into a set."""
         self._channel.commit(elements.add_intervals(self.name, name, few))
-
-    def spared_delta(self, generation: int, delta: Delta) -> list[Change]:
-        """The changes that take intervals out of the spared sets and put others in."""
-        changes = []
-        for family in Family:
-            name = names.spared_set(family, generation)
-            changes += elements.delete_intervals(
-                self.name, name, delta.removed.of(family)
-            )
-            changes += elements.add_intervals(self.name, name, delta.added.of(family))
-        return changes
 
     def protect(self, protected: Intervals) -> None:
         """Have exactly these in the sets of protected addresses, whatever was there."""
@@ -117,26 +108,21 @@ class OwnedTable:
             changes += elements.add_intervals(self.name, name, protected.of(family))
         self._channel.commit(changes)
 
-    def new_rules(self, table: Table) -> list[Change]:
-        """The changes that put `table`'s chains and rules in the place of any others.
+    def new_rules(self, rules: Rules) -> list[Change]:
+        """The changes that put these chains and rules in the place of any others.
 
         Base chains go and come in the same transaction, so that no packet finds none.
+        What asks for registered addresses stays.
         """
-        chains = self.chains()
-        changes = [messages.delete_rules(self.name)] if chains else []
+        chains = [name for name in self.chains() if not names.is_registered(name)]
+        changes = [messages.delete_rules(self.name, name) for name in chains]
         changes += [messages.delete_chain(self.name, name) for name in chains]
         changes += [
             messages.delete_set(self.name, name)
             for name in self.sets()
             if names.is_sampled_set(name)
         ]
-        changes += [
-            messages.new_set(self.name, one)
-            for one in table.sets
-            if names.is_sampled_set(one.name)
-        ]
-        changes += messages.new_chains(table)
-        return changes
+        return changes + rules.changes
 
     def sets(self) -> list[str]:
         """The sets that the kernel has: what became of a change, it knows best."""
@@ -192,25 +178,30 @@ class OwnedTable:
             answers += self._channel.ask(requests[start : start + _AT_ONCE])
         return answers
 
-    def holds(self, name: str, addresses: Rows) -> Flags:
-        """For each row, whether the kernel's set of intervals holds it."""
-        starts = self.starts(name, addresses)
+    def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
+        """For each row, whether its set of intervals holds it."""
+        starts = self.starts(sets, addresses)
         return np.array([start is not None for start in starts], dtype=np.bool_)
 
-    def starts(self, name: str, addresses: Rows) -> list[bytes | None]:
-        """For each row, where the set's interval around it begins; None without."""
-        answers = self.find([(name, row.tobytes()) for row in addresses])
+    def starts(self, sets: Sequence[str], addresses: Rows) -> list[bytes | None]:
+        """For each row, where its set's interval around it begins; None without."""
+        rows = [row.tobytes() for row in addresses]
+        answers = self.find(list(zip(sets, rows, strict=True)))
         return [answer and elements.key_of(answer) for answer in answers]
 
-    def count(self, name: str) -> int | None:
-        """How many intervals there are in a set; None from a kernel that does not tell.
+    def count(self, sets: Sequence[str]) -> int | None:
+        """How many intervals are in some sets; None from a kernel that does not tell.
 
         It counts elements and halves them, so one whose end needs no element, at the
         top of the address space, does not count. Linux tells since 6.16.
         """
-        [answer] = self._channel.ask([messages.get_set(self.name, name)])
-        told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
-        return None if told is None else number(told)
+        total = 0
+        for answer in self._channel.ask([messages.get_set(self.name, n) for n in sets]):
+            told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
+            if told is None:
+                return None
+            total += number(told)
+        return total
 
     def _own_chains(self) -> Iterator[dict[int, memoryview]]:
         for answer in self._channel.dump(messages.get_chains()):

@@ -7,7 +7,7 @@ intervals, where a mistake would show, their neighbours outside, and any. After 
 of few intervals, the ends of all that changed are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,29 +58,33 @@ def in_steps(rows: Rows) -> Iterator[Rows]:
         yield rows[start : start + STEP]
 
 
-def agrees(table: OwnedTable, name: str, intervals: Intervals, addresses: Rows) -> bool:
-    """Whether the kernel's set gives the same answers as `intervals`."""
-    found = table.holds(name, addresses)
+def agrees(
+    table: OwnedTable, sets: Sequence[str], intervals: Intervals, addresses: Rows
+) -> bool:
+    """Whether the kernel's set of each address answers as `intervals` does."""
+    found = table.holds(sets, addresses)
     return np.array_equal(found, intervals.contains_each(addresses))
 
 
-def compare(
-    table: OwnedTable, name: str, bounds: Bounds, after: bytes | None
-) -> Compared:
-    """Compare up to `STEP` intervals, those that end behind an address, end for end.
+def behind(bounds: Bounds, after: bytes | None) -> Bounds:
+    """Up to `STEP` intervals, those that end behind an address."""
+    place = 0
+    if after is not None:
+        place = int(np.searchsorted(keys(bounds.last), np.bytes_(after), side="right"))
+    return Bounds(*(side[place : place + STEP] for side in bounds))
+
+
+def compare(table: OwnedTable, sets: Sequence[str], few: Bounds) -> Compared:
+    """Compare a few intervals, each with its set, end for end.
 
     The interval around its own last address has to begin where it begins, and behind
     that there must be none: so nothing is missing, cut, or grown together.
     """
-    place = 0
-    if after is not None:
-        place = int(np.searchsorted(keys(bounds.last), np.bytes_(after), side="right"))
-    few = Bounds(*(side[place : place + STEP] for side in bounds))
     if not len(few):
         return Compared(0, 0, None)
-    starts = table.starts(name, few.last)
-    behind, none_left = following(few.last)
-    joined = table.holds(name, behind) & ~none_left
+    starts = table.starts(sets, few.last)
+    next_to, none_left = following(few.last)
+    joined = table.holds(sets, next_to) & ~none_left
     wrong = [
         start != first.tobytes() or bool(more)
         for start, first, more in zip(starts, few.first, joined, strict=True)

@@ -238,14 +238,33 @@ def test_time_is_worked_out_anew_only_where_it_can_matter(
         asked = []
         ruleset = Snapshot.ruleset
 
-        def counting(snapshot: Snapshot, now: When) -> Ruleset:
+        def counting(
+            snapshot: Snapshot, now: When, spared: Intervals | None
+        ) -> Ruleset:
             asked.append(now)
+            assert spared is None
             return ruleset(snapshot, now)
 
         monkeypatch.setattr(Snapshot, "ruleset", counting)
         gatehouse.now = now
         await gatehouse.age()
         assert asked == [now] * looks
+
+    asyncio.run(scenario())
+
+
+def test_another_machine_has_no_prefix_merged_anew() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await waiting(gatehouse)
+        spared = gatehouse.plane.ruleset.spared
+        wanted = gatehouse.applier.situation.wanted
+        await gatehouse.take(MachineSeen(wanted, Machine(("lan0", "lan7"))))
+        assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
+        assert gatehouse.plane.ruleset.spared is spared
+        gatehouse.now = BEGINS
+        await gatehouse.take(MachineSeen(wanted, Machine(("lan0", "lan8"))))
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
 
     asyncio.run(scenario())
 
