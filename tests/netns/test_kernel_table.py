@@ -77,6 +77,26 @@ def test_second_owner_and_missing_interface_are_refused(lab: Lab) -> None:
     in_gateway(lab, scenario)
 
 
+def test_a_table_that_nobody_owns_is_replaced_and_told(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        run("nft", "add", "table", "netdev", "vpngate")
+        run("nft", "add", "chain", "netdev", "vpngate", "left")
+        run("nft", "add", "rule", "netdev", "vpngate", "left", "counter")
+        await plane.start(RULESET)
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "flags owner" in listed
+        assert "chain left" not in listed
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+    told = [record.message for record in caplog.records if "replaced" in record.message]
+    assert told == [
+        "nftables table netdev vpngate was there and belonged to nobody: replaced"
+    ]
+
+
 def test_reload_ends_the_verdicts_it_covers(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
@@ -283,9 +303,7 @@ def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
                 assert "203.0.113.0" in run("nft", "list", "table", "netdev", "vpngate")
             else:
                 losing.clear()
-                assert lost >= (
-                    4 if swap else 2
-                )  # (sets,) addresses, rules; and mending
+                assert lost >= (4 if swap else 2)  # (sets,) addresses, rules; mending
                 return
             for ruleset in (other, RULESET):
                 await plane.replace(ruleset)

@@ -8,6 +8,7 @@ removes it when the channel closes.
 """
 
 import errno
+import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn, Self
 
@@ -24,6 +25,8 @@ from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Table
+
+logger = logging.getLogger(__name__)
 
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
 _AT_ONCE = 500  # elements: the answers fit the receive buffer
@@ -56,7 +59,10 @@ class OwnedTable:
         self._channel = channel
 
     def create(self, ruleset: Ruleset) -> None:
-        """Take the table, with its lasting sets and counters; TableTaken if it is."""
+        """Take the table, with its lasting sets and counters; TableTaken if it is.
+
+        One that nobody owns goes: an older version has left it, or a person.
+        """
         table = composition.compose(ruleset)
         changes = [messages.new_table(self.name)]
         changes += [
@@ -64,7 +70,17 @@ class OwnedTable:
             for one in composition.lasting_sets(ruleset)
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
-        self.introduce(changes)
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            first = error.failures[0]
+            if first.number != errno.EEXIST or first.what != f"table {self.name}":
+                self._explain(error)
+            self.introduce([messages.delete_table(self.name), *changes])
+            logger.warning(
+                "nftables table netdev %s was there and belonged to nobody: replaced",
+                self.name,
+            )
 
     def destroy(self) -> None:
         """Remove the table."""
@@ -212,24 +228,14 @@ class OwnedTable:
     def _explain(self, error: Rejected) -> NoReturn:
         where = f"nftables table netdev {self.name}"
         first = error.failures[0]
-        if first.what == f"table {self.name}":
-            if first.number == errno.EPERM:
-                raise TableTaken(
-                    Problem(
-                        where,
-                        "belongs to another process, most likely another vpngate",
-                        "stop that one, or give this one another gateway.table",
-                    )
-                ) from error
-            if first.number == errno.EEXIST:
-                raise TableTaken(
-                    Problem(
-                        where,
-                        "exists already and is not ours",
-                        f"delete it (nft delete table netdev {self.name}), "
-                        "or choose another gateway.table",
-                    )
-                ) from error
+        if first.what == f"table {self.name}" and first.number == errno.EPERM:
+            raise TableTaken(
+                Problem(
+                    where,
+                    "belongs to another process, most likely another vpngate",
+                    "stop that one, or give this one another gateway.table",
+                )
+            ) from error
         if first.number in _NOT_THERE:
             raise MissingFeature(
                 Problem(
