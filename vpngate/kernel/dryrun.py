@@ -7,7 +7,7 @@ anywhere. Nothing is ever counted, since no packet passes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
 from vpngate.kernel.plane import Comparison, Counters
@@ -52,6 +52,11 @@ class DryRunDataPlane:
         """The flows whose verdicts have not ended."""
         self._expire()
         return [held.flow for held in self._verdicts]
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """There is no kernel that could."""
+        return {}
 
     async def start(self, ruleset: Ruleset) -> None:
         """Note the ruleset."""

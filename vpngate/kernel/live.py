@@ -14,7 +14,7 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -58,6 +58,11 @@ class LiveDataPlane:
         self._repaired: list[str] = []  # since `verify` last told
         self._doubted = False  # whether the spared sets may not be what they should
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Interfaces that the kernel will not hook, and why."""
+        return self._steps.hooks.refused
+
     async def start(self, ruleset: Ruleset) -> None:
         """Take the table and install `ruleset`, not armed yet."""
         async with self._changing:
@@ -74,8 +79,7 @@ class LiveDataPlane:
                 await self._close()
                 raise
         for work in (self._look_after(), self._repair_when_wanted()):
-            task = asyncio.create_task(work)
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(work))
 
     async def replace(self, ruleset: Ruleset) -> None:
         """Apply the difference to another ruleset."""
@@ -239,7 +243,6 @@ class LiveDataPlane:
         if self._thread is None:
             raise RuntimeError("the data plane has not been started")
         loop = asyncio.get_running_loop()
-
         step = getattr(work, "__name__", "work").replace("_", " ")
 
         def call() -> _R:

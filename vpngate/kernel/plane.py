@@ -6,7 +6,7 @@ Knows what can be asked of the kernel; does not know netlink (the live twin,
 coroutine; changes are made one at a time, each in one atomic transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,14 @@ class Comparison:
 
 class DataPlane(Protocol):
     """What the kernel does for vpngate; errors are MachineFault or Refused."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Interfaces of the ruleset that the kernel will not hook, and why.
+
+        They hold up nothing, and `verify` tries them again.
+        """
+        ...
 
     async def start(self, ruleset: Ruleset) -> None:
         """Take the table (TableTaken if somebody owns it) and install `ruleset`.

@@ -15,16 +15,16 @@ from pyroute2 import IPRoute
 
 from vpngate.kernel.detour.ifbs import Shaper, free_major
 from vpngate.kernel.detour.throttled import Throttled, ends_among
+from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import Switch
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
-from vpngate.kernel.wire.links import Announcement, What, current_links, require
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.links import Announcement, What
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
-from vpngate.ruleset.table import Table
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
@@ -40,6 +40,7 @@ class Steps:
 
     ruleset: Ruleset  # in force
     table: OwnedTable
+    hooks: Hooks
     switch: Switch
     spared: SparedSets
     shaper: Shaper
@@ -49,17 +50,16 @@ class Steps:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
         self._taken = False
-        self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
 
     def open(self, ruleset: Ruleset) -> None:
         """Take the table, with sets and counters and no rule yet."""
         self.ruleset = ruleset
-        require(ruleset.interfaces)
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         self._route = IPRoute()
         self.table = OwnedTable(owner, ruleset.table)
+        self.hooks = Hooks(self.table)
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.shaper = Shaper(ruleset.table, self._route, route)
@@ -76,16 +76,13 @@ class Steps:
 
         One after the other, so that what a kernel lacks is told for what it is.
         """
-        observing = self._composed(replace(ruleset, enforce=False))
-        self.table.introduce(self.table.new_rules(observing))
+        self._commit_rules(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.shaper.build(ruleset.rate)
-            rules = self.table.new_rules(self._composed(ruleset))
-            self.table.introduce_slowing(rules)
+            self._commit_rules(ruleset, self.table.introduce_slowing)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
-        require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
             self.shaper.build(ruleset.rate)
             self.throttled.rebuilt()
@@ -102,18 +99,17 @@ class Steps:
             if planned.end_verdicts
             else self.throttled.covered(ruleset.spared)
         )
-        changes = self.throttled.ending(ending)
-        if not planned.swap:
-            changes += self.table.spared_delta(self.spared.asked, planned.spared)
-        generation = self.spared.newest if planned.swap else self.spared.asked
-        if planned.rules:
-            changes += self.table.new_rules(self._composed(ruleset, generation))
+        before, after = self.throttled.ending(ending), []
         if planned.swap:
-            changes += self.spared.removal()
-        if planned.build:
-            self.table.introduce_slowing(changes)
+            after = self.spared.removal()
         else:
-            self.table.commit(changes)
+            before += self.table.spared_delta(self.spared.asked, planned.spared)
+        generation = self.spared.newest if planned.swap else self.spared.asked
+        commit = self.table.introduce_slowing if planned.build else self.table.commit
+        if planned.rules:
+            self._commit_rules(ruleset, commit, generation, before, after)
+        else:
+            commit([*before, *after])
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
@@ -141,9 +137,8 @@ class Steps:
 
     def turn_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled anew."""
-        table = self._composed(self.ruleset, self.spared.newest)
-        changes = self.table.new_rules(table)
-        self.table.commit([*changes, *self.spared.removal()])
+        newest, after = self.spared.newest, self.spared.removal()
+        self._commit_rules(self.ruleset, self.table.commit, newest, after=after)
         self.spared.turned(self.spared.held)
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -163,7 +158,7 @@ class Steps:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or news.index == self.shaper.index:
             return True
-        known = self._hooked.get(news.link.name) if news.link is not None else None
+        known = self.hooks.index_of(news.link.name) if news.link is not None else None
         return news.what is What.LINK and known not in (None, news.index)
 
     def endangers(self, news: Announcement) -> bool:
@@ -181,10 +176,11 @@ class Steps:
             self.throttled.rebuilt()  # what an ifb that is still there has counted
             self.shaper.build(self.ruleset.rate)
             repaired.append("ifb")
-        if repaired or not self._is_hooked():
-            table = self._composed(self.ruleset)
-            self.table.commit(self.table.new_rules(table))
-            repaired = repaired or ["hook"]
+        again = self.hooks.try_again(self.ruleset)
+        if not self.hooks.are_whole(self.ruleset) and not (repaired or again):
+            repaired.append("hook")
+        if repaired or again:
+            self._commit_rules(self.ruleset, self.table.commit)
         self.switch.mended(wanted=self.ruleset.enforce)
         return repaired
 
@@ -212,21 +208,20 @@ class Steps:
         while self.throttled.classes.backlog() and time.monotonic() < deadline:
             time.sleep(_DRAIN_STEP)
 
-    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
-        """The table, hooked to those interfaces that are there at this moment."""
-        self._hooked = self._present(ruleset)
-        there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, self.shaper.index, generation or self.spared.asked)
+    def _commit_rules(
+        self,
+        ruleset: Ruleset,
+        commit: Callable[[Sequence[Change]], None],
+        generation: int = 0,
+        before: Sequence[Change] = (),
+        after: Sequence[Change] = (),
+    ) -> None:
+        """Put up the rules, hooked to those interfaces that can be had now."""
+        asked = generation or self.spared.asked
 
-    def _is_hooked(self) -> bool:
-        """Whether the rules see all interfaces that are there.
+        def changes() -> list[Change]:
+            there = self.hooks.choose(ruleset)
+            rules = self.table.new_rules(compose(there, self.shaper.index, asked))
+            return [*before, *rules, *after]
 
-        One that came back under its name Linux hooks by itself, since 6.16.
-        """
-        self._hooked = self._present(self.ruleset)
-        hooked = self.table.hooked_interfaces()
-        return all(self._hooked.keys() <= devices for devices in hooked)
-
-    def _present(self, ruleset: Ruleset) -> dict[str, int]:
-        links = current_links()
-        return {name: links[name].index for name in ruleset.interfaces if name in links}
+        self.hooks.commit(commit, changes, ruleset)

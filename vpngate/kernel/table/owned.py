@@ -23,7 +23,7 @@ from vpngate.prefixes.intervals import Bounds, Delta
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names, throttling
 from vpngate.ruleset.matching import ETHERTYPE
-from vpngate.ruleset.table import Table
+from vpngate.ruleset.table import Chain, Hook, Table
 
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
 _AT_ONCE = 500  # elements: the answers fit the receive buffer
@@ -140,13 +140,32 @@ class OwnedTable:
 
     def hooked_interfaces(self) -> list[set[str]]:
         """The interfaces of the base chains at ingress and at egress."""
-        found: dict[str, set[str]] = {names.base(point): set() for point in HookPoint}
+        found: dict[int, set[str]] = {point: set() for point in HookPoint}
         for parts in self._own_chains():
-            name = text(parts[nft.CHAIN_NAME])
-            if name in found and nft.CHAIN_HOOK in parts:
-                devices = attributes(parts[nft.CHAIN_HOOK]).get(nft.HOOK_DEVICES, b"")
-                found[name] = {text(one) for _, one in each_attribute(devices)}
+            if names.is_base(text(parts[nft.CHAIN_NAME])) and nft.CHAIN_HOOK in parts:
+                hook = attributes(parts[nft.CHAIN_HOOK])
+                devices = each_attribute(hook.get(nft.HOOK_DEVICES, b""))
+                at = found[number(hook[nft.HOOK_NUMBER])]
+                at.update(text(one) for _, one in devices)
         return list(found.values())
+
+    def refusal_of(self, devices: Sequence[str], priority: int) -> Failure | None:
+        """Why no chain can be hooked to these interfaces; None if one can.
+
+        At most `names.MOST_DEVICES`. Packets notice nothing: the chains have no rule.
+        """
+        trials = [
+            Chain(names.trial(point), (), Hook(point, priority, tuple(devices)))
+            for point in HookPoint
+        ]
+        try:
+            self._channel.commit([messages.new_chain(self.name, t) for t in trials])
+        except Rejected as error:
+            return error.failures[0]
+        self._channel.commit(
+            [messages.delete_chain(self.name, trial.name) for trial in trials]
+        )
+        return None
 
     def arm(self, seconds: float) -> None:
         """Let the throttle chains work for so long from now.
