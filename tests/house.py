@@ -49,8 +49,9 @@ WITHIN = {
     "daemon": (
         ("outside", "snapshot", "threads", "wall_clock"),
         ("skipped_filters",),
-        ("capture_and_plane", "facts", "machine", "traffic"),
+        ("capture_and_plane", "machine", "traffic"),
         ("in_force",),
+        ("facts",),
         ("wellbeing",),
         ("supply",),
         ("reloader",),

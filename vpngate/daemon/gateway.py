@@ -18,7 +18,7 @@ from typing import Any
 from vpngate import __version__
 from vpngate.config import Config
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
-from vpngate.daemon.in_force import InForce
+from vpngate.daemon.in_force import InForce, counted
 from vpngate.daemon.machine import insist, look
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
@@ -187,6 +187,7 @@ class Gateway:
             state=lambda: self._status({}),
             refresh=self._counters.refresh,
             reasons=self._health.reasons,
+            notes=self._health.notes,
             exposition=self._metrics.exposition,
         ):
             http.start()
@@ -221,7 +222,10 @@ class Gateway:
 
     async def _follow_links(self) -> None:
         async for _ in link_changes(self._watcher):
+            begin = time.monotonic()
             await self._look_again()
+            # Where hundreds come and go, everybody else has half of the time.
+            await asyncio.sleep(time.monotonic() - begin)
 
     async def _look_again(self) -> None:
         try:
@@ -264,7 +268,7 @@ class Gateway:
 
     def _one_line(self) -> str:
         snapshot = self._in_force.snapshot
-        interfaces = ", ".join(snapshot.machine.interfaces) or "no interface yet"
+        interfaces = counted(self._in_force.attached)
         return (
             f"{snapshot.config.gateway.mode.value} on {interfaces}; "
             f"{len(snapshot.registry)} registrations"

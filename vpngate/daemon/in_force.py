@@ -8,18 +8,21 @@ snapshot stays in force everywhere.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from netaddr import IPNetwork
 
 from vpngate.config import Config
-from vpngate.daemon.snapshot import Machine, Snapshot
+from vpngate.daemon.snapshot import LeftAlone, Machine, Snapshot
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
 from vpngate.ruleset import Ruleset
 from vpngate.timekeeping.moments import NEVER, Span, When, span_of
+
+_FEW = 4  # names in a line
+_TRIED_AGAIN = "it is tried again twice a minute"
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +45,30 @@ class InForce:
         self._ruleset, self._settled = _held(snapshot, clock())
         self.spared_networks: list[IPNetwork] = []  # of subscribers, by the registry
         self._broken_off = False  # a change was: who knows what the kernel has of it
+        self._attached: tuple[str, ...] = ()  # as was told last
+        self._left_alone: tuple[LeftAlone, ...] = ()
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """The interfaces that packets are seen at; from any thread."""
+        refused = self._plane.refused
+        interfaces = self.snapshot.machine.interfaces
+        return tuple(name for name in interfaces if name not in refused)
+
+    @property
+    def left_alone(self) -> tuple[LeftAlone, ...]:
+        """The interfaces that are meant, and not attached; from any thread."""
+        refused = (
+            LeftAlone(name, f"the kernel does not take it ({why})", _TRIED_AGAIN)
+            for name, why in self._plane.refused.items()
+        )
+        return (*self.snapshot.machine.left_alone, *refused)
 
     async def install(self) -> None:
         """Have the kernel hold what this snapshot says, for the first time."""
         await self._plane.start(self._ruleset)
-        _tell(Machine(), self.snapshot.machine)
+        _tell_forgeable(Machine(), self.snapshot.machine)
+        self.note_interfaces()
         self._note_networks()
 
     async def age(self) -> bool:
@@ -80,11 +102,28 @@ class InForce:
                 await self._plane.release(lambda _flow: True)
             self._ruleset, self._settled = ruleset, settled
             self._broken_off = False
-            _tell(self.snapshot.machine, snapshot.machine)
+            _tell_forgeable(self.snapshot.machine, snapshot.machine)
             self.snapshot = snapshot
+            self.note_interfaces()
             self._pipeline.adopt(snapshot)
             self._note_networks()
             return differs
+
+    def note_interfaces(self) -> None:
+        """Tell, once, what was attached, let go, or left alone."""
+        attached, alone = self.attached, self.left_alone
+        for one in alone:
+            if one not in self._left_alone:
+                _log.warning("%s", one)
+        if attached != self._attached:
+            old, new = set(self._attached), set(attached)
+            _log.info(
+                "attached to %s (new: %s; let go: %s)",
+                counted(attached),
+                few(sorted(new - old)),
+                few(sorted(old - new)),
+            )
+        self._attached, self._left_alone = attached, alone
 
     def _note_networks(self) -> None:
         """Tell, once, of subscribers that a registration leaves alone together."""
@@ -130,11 +169,21 @@ def _narrower(old: Config, new: Config) -> bool:
     )
 
 
-def _tell(old: Machine, new: Machine) -> None:
-    """Log, once, what keeps vpngate from attaching or acting."""
-    for one in new.left_alone:
-        if one not in old.left_alone:
-            _log.warning("%s", one)
+def _tell_forgeable(old: Machine, new: Machine) -> None:
+    """Log, once, what keeps vpngate from acting."""
     for problem in new.forgeable:
         if problem not in old.forgeable:
             _log.warning("%s", problem)
+
+
+def counted(interfaces: Sequence[str]) -> str:
+    """Interfaces in one line: which, if they are few."""
+    if len(interfaces) > _FEW:
+        return f"{len(interfaces)} interfaces"
+    return few(interfaces)
+
+
+def few(names: Sequence[str]) -> str:
+    """Some names in one line."""
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return (", ".join(names[:_FEW]) or "none") + more

@@ -174,9 +174,8 @@ class Reloader:
                 await self._in_force.change(lambda old: old.seen_by(config, machine))
         if fault is not None:
             raise fault
-        if machine != last:
-            announce_machine(self._metrics, self._in_force.snapshot)
-            _log.info("attached to %s", ", ".join(machine.interfaces) or "nothing")
+        self._in_force.note_interfaces()
+        announce_machine(self._metrics, self._in_force)
 
     def cancel(self) -> None:
         """End what is running, whatever it waits for; for the daemon's stop."""
@@ -192,7 +191,7 @@ class Reloader:
             found = changes(old, config)
             if found.reload is Reload.COLD:
                 raise InvalidConfig(found.problems(self._path))
-            machine = await asyncio.to_thread(self._look, config)
+            machine = await self._machine_for(config)
             suspended = bool(self._in_force.snapshot.machine.forgeable)
             insist(config, machine, old.gateway.interfaces, suspended=suspended)
         except VpngateError:
@@ -217,7 +216,7 @@ class Reloader:
         if delivery is None and config == self._in_force.snapshot.config:
             await self._in_force.age()  # what was broken off before is undone
             return
-        machine = await asyncio.to_thread(self._look, config)
+        machine = await self._machine_for(config)
 
         def successor(snapshot: Snapshot) -> Snapshot:
             registry = delivery.registry if delivery else snapshot.registry
@@ -230,11 +229,22 @@ class Reloader:
         if delivery is not None:
             self._rejected = delivery.rejected
 
+    async def _machine_for(self, config: Config) -> Machine:
+        """The machine now; the one in force while it cannot be looked at.
+
+        The next look follows in seconds; neither a registry nor a mode waits for it.
+        """
+        last = self._in_force.snapshot.machine
+        machine, fault = await asyncio.to_thread(looked, self._look, config, last)
+        for line in fault.lines if fault is not None else ():
+            _log.warning("%s; attached as before", line)
+        return machine
+
     def _announce(self, *, registry_taken: bool) -> None:
         """Tell the metrics what is in force."""
         snapshot, now = self._in_force.snapshot, time.time()
         self._metrics.config_taken(now)
-        announce_machine(self._metrics, snapshot)
+        announce_machine(self._metrics, self._in_force)
         facts = facts_of(snapshot.registry, self._rejected, self._clock.now())
         if registry_taken:
             self._metrics.registry_taken(facts, now)

@@ -29,11 +29,15 @@ def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
 
 
 class LeftAlone(NamedTuple):
-    """An interface that the configuration means and that is not attached."""
+    """An interface that the configuration means and that is not attached.
+
+    `awaited` is one that is not there.
+    """
 
     interface: str
     what: str
     remedy: str
+    awaited: bool = False
 
     @property
     def reason(self) -> str:
