@@ -68,6 +68,10 @@ def test_a_second_owner_is_refused_and_touches_nothing(lab: Lab) -> None:
         with pytest.raises(TableTaken, match="belongs to another process"):
             await second.start(RULESET)
         await second.stop()
+        beside = LiveDataPlane()
+        await beside.start(replace(RULESET, table="other"))
+        assert await plane.verify() == []
+        await beside.stop()
         assert (run("nft", "list", "ruleset"), run("ip", "link")) == before
         assert await plane.verify() == []
 
