@@ -63,7 +63,7 @@ def test_listing_reads_and_survives_a_flush(lab: Lab) -> None:
 def test_a_second_owner_is_refused_and_touches_nothing(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
-        before = run("nft", "list", "ruleset"), run("ip", "link")
+        before = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
         second = LiveDataPlane()
         with pytest.raises(TableTaken, match="belongs to another process"):
             await second.start(RULESET)
@@ -72,7 +72,8 @@ def test_a_second_owner_is_refused_and_touches_nothing(lab: Lab) -> None:
         await beside.start(replace(RULESET, table="other"))
         assert await plane.verify() == []
         await beside.stop()
-        assert (run("nft", "list", "ruleset"), run("ip", "link")) == before
+        after = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
+        assert after == before
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)
