@@ -247,15 +247,15 @@ def networks(
     if config.gateway.side is Side.UPLINK:
         return frozenset()
     indexes = {links[name].index for name in attached}
-    found = (
-        IPNetwork((int.from_bytes(each.network, "big"), each.length), version=version)
-        for each in held
-        if each.interface in indexes
-        for version in [4 if len(each.network) == Family.IPV4.width else 6]
-    )
-    return frozenset(
-        each.cidr for each in found if each.size > 1 and not each.cidr.is_link_local()
-    )
+    found = (_network(e.network, e.length) for e in held if e.interface in indexes)
+    return frozenset(one for one in found if one is not None)
+
+
+@lru_cache(maxsize=1 << 13)  # the same again at each look, and netaddr takes its time
+def _network(network: bytes, length: int) -> IPNetwork | None:
+    version = 4 if len(network) == Family.IPV4.width else 6
+    whole = IPNetwork((int.from_bytes(network, "big"), length), version=version).cidr
+    return None if whole.size == 1 or whole.is_link_local() else whole
 
 
 def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
