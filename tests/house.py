@@ -51,8 +51,9 @@ WITHIN = {
     ),
     "daemon": (
         ("outside", "threads", "wall_clock"),
-        ("capture_and_plane", "facts", "traffic"),
+        ("capture_and_plane", "traffic"),
         ("in_force",),
+        ("facts",),
         ("wellbeing",),
         ("fetches",),
         ("applying",),
@@ -97,6 +98,7 @@ WITHIN = {
         ("lanes", "way"),
         ("steps",),
         ("comparing", "sparing"),
+        ("mending",),
         ("dryrun", "live"),
         ("survey",),
     ),

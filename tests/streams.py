@@ -41,6 +41,7 @@ SECONDS = {
     "tests/netns/test_demo.py": 40,
     "tests/netns/test_smoke.py": 40,
     "tests/netns/test_spared.py": 30,
+    "tests/netns/test_many_interfaces.py": 30,
     "tests/netns/test_bad_input.py": 30,
 }
 RATES = {

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from vpngate.errors import KernelRefused, MissingInterface, TableTaken
+from vpngate.errors import KernelRefused, TableTaken
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.survey.namespace import datagram
 from vpngate.kernel.table import cut
@@ -64,14 +64,20 @@ def test_listing_reads_and_survives_a_flush(lab: Lab) -> None:
     assert "clsact" not in lab.gateway.run("tc", "qdisc")
 
 
-def test_second_owner_and_missing_interface_are_refused(lab: Lab) -> None:
+def test_a_second_owner_is_refused_and_touches_nothing(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
+        before = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
+        second = LiveDataPlane()
         with pytest.raises(TableTaken, match="belongs to another process"):
-            await LiveDataPlane().start(RULESET)
-        absent = replace(RULESET, interfaces=("absent0",))
-        with pytest.raises(MissingInterface, match="absent0"):
-            await plane.replace(absent)
+            await second.start(RULESET)
+        await second.stop()
+        beside = LiveDataPlane()
+        await beside.start(replace(RULESET, table="other"))
+        assert await plane.verify() == []
+        await beside.stop()
+        after = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
+        assert after == before
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)

@@ -11,7 +11,7 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -24,14 +24,14 @@ from vpngate.daemon.applying.events import Situation
 from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
 from vpngate.daemon.fetches import Fetches
-from vpngate.daemon.in_force import InForce
+from vpngate.daemon.in_force import InForce, counted
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
-from vpngate.daemon.threads import in_thread
+from vpngate.daemon.threads import every, in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
@@ -127,7 +127,7 @@ class Gateway:
         self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
-        self._in_force = InForce(snapshot, self._pipeline)
+        self._in_force = InForce(snapshot, self._pipeline, self.plane)
         self._make_ready_to_change(keeper, delivery)
         await self._applier.install(delivery)
         stack.push_async_callback(self.plane.stop)
@@ -160,11 +160,13 @@ class Gateway:
         """What reads, looks and fetches, and the one way from there to the kernel."""
         snapshot, clock = self._in_force.snapshot, self._clock
         fetches = Fetches(keeper, self._metrics, clock, delivery)
+        told = self._in_force, fetches, self._metrics, clock
+        self._announcements = Announcements(*told)
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),
             self._in_force,
             InKernel(self.plane, clock.now),
-            Announcements(fetches, self._metrics, clock),
+            self._announcements,
         )
         self._lookout = Lookout(self._applier, look)
         self._reloader = Reloader(
@@ -203,6 +205,7 @@ class Gateway:
             state=lambda: self._status({}),
             refresh=self._counters.refresh,
             reasons=self._health.reasons,
+            notes=self._health.notes,
             exposition=self._metrics.exposition,
         ):
             http.start()
@@ -218,12 +221,12 @@ class Gateway:
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),
-            _every(AGE_EVERY, self._age),
-            _every(TIDY_EVERY, self._tidy),
-            _every(VERIFY_EVERY, self._verify),
+            every(AGE_EVERY, self._age),
+            every(TIDY_EVERY, self._tidy),
+            every(VERIFY_EVERY, self._verify),
         ]
         if self._manager.watchdog is not None:
-            jobs.append(_every(self._manager.watchdog / 3, self._tell_watchdog))
+            jobs.append(every(self._manager.watchdog / 3, self._tell_watchdog))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(job) for job in jobs]
@@ -256,6 +259,7 @@ class Gateway:
 
     async def _verify(self) -> None:
         await self._health.verify()
+        self._announcements.interfaces()  # some are tried again
 
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
@@ -272,7 +276,7 @@ class Gateway:
 
     def _one_line(self) -> str:
         snapshot = self._in_force.snapshot
-        interfaces = ", ".join(snapshot.machine.interfaces) or "no interface yet"
+        interfaces = counted(self._in_force.attached)
         return (
             f"{snapshot.config.gateway.mode.value} on {interfaces}; "
             f"{len(snapshot.registry)} registrations"
@@ -282,12 +286,6 @@ class Gateway:
 def _metrics() -> Metrics:
     tunnels = (tunnel.name for tunnel in all_tunnels())
     return Metrics(__version__, tunnels, refusals=REFUSALS, repairs=REPAIRS)
-
-
-async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await job()
 
 
 def _first(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:

@@ -15,6 +15,13 @@ from typing import Any, Generic, TypeVar
 _R = TypeVar("_R")
 
 
+async def every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+    """Do a job again and again, for ever, with so long a pause before each time."""
+    while True:
+        await asyncio.sleep(seconds)
+        await job()
+
+
 async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
     """What `work` returns or raises, in a thread that nothing waits for but this."""
     loop = asyncio.get_running_loop()

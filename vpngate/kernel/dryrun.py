@@ -7,7 +7,7 @@ anywhere. Nothing is ever counted, since no packet passes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
 from vpngate.kernel.plane import NOBODY, Comparison, Counters
@@ -53,6 +53,11 @@ class DryRunDataPlane:
         """The flows whose verdicts have not ended."""
         self._expire()
         return [held.flow for held in self._verdicts]
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """There is no kernel that could."""
+        return {}
 
     async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Note the ruleset, and who is protected."""

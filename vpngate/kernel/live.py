@@ -13,15 +13,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vpngate.errors import VpngateError
 from vpngate.kernel.comparing import found, together
 from vpngate.kernel.detour.throttled import FLOWS_A_STEP
 from vpngate.kernel.detour.totals import total
 from vpngate.kernel.lanes import Lanes
+from vpngate.kernel.mending import Mending
 from vpngate.kernel.plane import NOBODY, Comparison, Counters
 from vpngate.kernel.sparing import Sparing, tell
 from vpngate.kernel.steps import Steps
@@ -33,8 +33,6 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
-_DRAIN = 1.0  # seconds at most; a queue holds 0.2
-_DRAIN_STEP = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +55,13 @@ class LiveDataPlane:
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
         self._sparing = Sparing(self._lanes, self._steps)
+        again = self._repair_wanted.set
+        self._mending = Mending(self._lanes, self._steps, self._sparing, again)
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Interfaces that the kernel will not hook, and why."""
+        return self._steps.hooks.refused
 
     async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Take the table and install `ruleset`, not armed yet."""
@@ -74,8 +79,7 @@ class LiveDataPlane:
                 await self._close()
                 raise
         for work in (self._look_after(), self._repair_when_wanted()):
-            task = asyncio.create_task(work)
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(work))
 
     async def replace(self, ruleset: Ruleset) -> None:
         """Apply the difference to another ruleset; to observe means to stop at once."""
@@ -90,7 +94,7 @@ class LiveDataPlane:
                 self._lanes.urge(self._steps.let, sake)
 
     async def _replace(self, ruleset: Ruleset) -> None:
-        await self._end_verdicts()  # of a change that was not waited for
+        await self._mending.end_verdicts()  # of a change that was not waited for
         planned = await asyncio.to_thread(self._plan, ruleset)
         try:
             await self._do(self._steps.prepare, ruleset, planned)
@@ -109,7 +113,7 @@ class LiveDataPlane:
             await self._sparing.take_back()
             self._repair_wanted.set()
             raise
-        await self._conclude()
+        await self._mending.conclude()
         if await self._sparing.read_back(planned):
             self._repaired.append("spared")
 
@@ -122,7 +126,7 @@ class LiveDataPlane:
     async def protect(self, addresses: Intervals) -> None:
         """Protect exactly these from now on; whatever change is under way."""
         await self._lanes.hurry(self._steps.protect, addresses)
-        await self._end_verdicts()
+        await self._mending.end_verdicts()
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
@@ -159,7 +163,11 @@ class LiveDataPlane:
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
-            repaired = [*self._repaired, *await self._check(), *await self._mend()]
+            repaired = [
+                *self._repaired,
+                *await self._mending.check(),
+                *await self._mending.mend(),
+            ]
             self._repaired = []
             wrong = await self._do(self._steps.protected.mend)
             if self._sparing.doubted or not await self._sparing.in_sync():
@@ -188,72 +196,10 @@ class LiveDataPlane:
         await asyncio.to_thread(self._hearing.close)
         try:
             await self._do(self._steps.take_down)
-            await self._drain()
+            await self._mending.drain()
         finally:
             await self._do(self._steps.close)
             self._lanes.close()
-
-    async def _advance(self) -> None:
-        """Make what waits for it on the ifbs, step by step."""
-        while await self._do(self._steps.way.advance):
-            pass
-
-    async def _end_verdicts(self) -> None:
-        """End those that wait for it, step by step; what fails is tried again later.
-
-        Nothing has to wait for that: they are spared, or the switch is off.
-        """
-        try:
-            while await self._do(self._steps.end_few):
-                pass
-        except VpngateError as error:
-            tell("cannot end verdicts", error)
-
-    async def _drain(self) -> None:
-        """Let what waits on an ifb that is to go be on its way, for a while."""
-        deadline = time.monotonic() + _DRAIN
-        try:
-            for number in self._steps.draining:
-                while await self._do(self._steps.way.waiting, number):
-                    if time.monotonic() > deadline:
-                        return
-                    await asyncio.sleep(_DRAIN_STEP)
-        except VpngateError as error:
-            tell("cannot see whether something waits", error)
-
-    async def _check(self) -> list[str]:
-        """Have classes made again that are not what they should be; their label."""
-        check = self._steps.throttled.classes.check
-        wrong = [await self._do(check, number) for number in self._steps.shaper.numbers]
-        return ["class"] if any(wrong) else []
-
-    async def _mend(self) -> list[str]:
-        """Put right what differs beside the spared sets; labels of what did."""
-        await self._end_verdicts()
-        steps = self._steps
-        repaired = await self._do(steps.repair)
-        rules = None
-        if "hook" in repaired:
-            rules = await asyncio.to_thread(steps.rules, steps.ruleset)
-        await self._do(steps.mended, rules)
-        await self._advance()
-        await self._sparing.clear_away()
-        return repaired
-
-    async def _conclude(self) -> None:
-        """Clear up behind a change that is in force, whatever becomes of this."""
-        try:
-            await self._end_verdicts()
-            await self._drain()
-            await self._do(self._steps.way.vacate)
-            await self._advance()
-            await self._sparing.clear_away()
-        except VpngateError as error:
-            tell("cannot clear up behind a change", error)
-            self._repair_wanted.set()
-        except asyncio.CancelledError:
-            self._repair_wanted.set()
-            raise
 
     def _listen(self) -> None:
         watcher = self._shared
@@ -279,7 +225,7 @@ class LiveDataPlane:
             self._repair_wanted.clear()
             try:
                 async with self._changing:
-                    repaired = await self._mend()
+                    repaired = await self._mending.mend()
                 if repaired:
                     self._repaired += repaired
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
@@ -290,11 +236,11 @@ class LiveDataPlane:
         while True:
             await asyncio.sleep(_LOOK_AFTER)
             try:
-                await self._end_verdicts()
+                await self._mending.end_verdicts()
                 throttled = self._steps.throttled
                 while await self._do(throttled.look_after, time.monotonic()):
                     pass
                 await self._do(throttled.tidy, time.monotonic())
-                await self._advance()
+                await self._mending.advance()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot look after verdicts", error)

@@ -7,7 +7,7 @@ coroutine; changes are made one at a time. What is urgent waits for none of them
 it is in force within 100 ms, whatever goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +59,14 @@ class Comparison:
 
 class DataPlane(Protocol):
     """What the kernel does for vpngate; errors are MachineFault or Refused."""
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Interfaces of the ruleset that the kernel will not hook, and why.
+
+        They hold up nothing, and `verify` tries them again.
+        """
+        ...
 
     async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Take the table (TableTaken if somebody owns it) and install `ruleset`.

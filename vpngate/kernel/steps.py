@@ -19,13 +19,14 @@ from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import ENDING, Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
-from vpngate.kernel.wire.links import Announcement, What, current_links, require
+from vpngate.kernel.wire.links import Announcement, What
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -43,6 +44,7 @@ class Steps:
 
     ruleset: Ruleset  # in force
     table: OwnedTable
+    hooks: Hooks
     switch: Switch
     spared: SparedSets
     protected: ProtectedSets
@@ -55,17 +57,17 @@ class Steps:
         self._route: IPRoute | None = None
         self._taken = False
         self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
-        self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
+        self.stale = False  # whether rules are not where they could be
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
         """Take the table, with lasting sets and counters and no rule yet."""
         self.ruleset = ruleset
-        require(ruleset.interfaces)
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         self._route = IPRoute()
         self.table = OwnedTable(owner, ruleset.table)
+        self.hooks = Hooks(self.table)
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
@@ -84,18 +86,17 @@ class Steps:
         One after the other, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
-        observing = self.rules(replace(ruleset, enforce=False))
-        self._put_up(observing, self.table.introduce)
+        self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
             self.way.fit(ruleset.rate, wanted=True)
-            self._put_up(self.rules(ruleset), self.table.introduce_slowing)
+            self._put_up(ruleset, self.table.introduce_slowing)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
-        require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
-            _, self.way.packet = _present(ruleset)
+            self.hooks.choose(ruleset)
+            self._note_packet()
             self.way.build(ruleset.rate)
             self.throttled.rebuilt()
 
@@ -112,7 +113,7 @@ class Steps:
         if rules is None:
             commit(asking)
         else:
-            self._put_up(rules, commit, asking)
+            self._put_up(ruleset, commit, rules, asking)
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
@@ -194,7 +195,7 @@ class Steps:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or self.way.concerns(news):
             return True
-        known = self._hooked.get(news.link.name) if news.link is not None else None
+        known = self.hooks.index_of(news.link.name) if news.link is not None else None
         if news.what is not What.LINK or news.link is None or known is None:
             return False
         return known != news.index or self.way.is_too_small(news.link.mtu)
@@ -207,14 +208,18 @@ class Steps:
         """
         self.way.vacate()
         repaired = ["ifb"] if self.way.is_broken() else []
-        if not self._is_hooked():
+        self.stale = self.hooks.try_again(self.ruleset)
+        if not self.hooks.are_whole(self.ruleset) and not self.stale:
+            self.stale = True
             repaired.append("hook")
+        self._note_packet()
         return repaired
 
     def mended(self, rules: Rules | None) -> None:
-        """Put up the rules that what was repaired takes."""
+        """Put up the rules anew where they could be hooked to more than they are."""
         if rules is not None:
-            self._put_up(rules, self.table.commit)
+            self._put_up(self.ruleset, self.table.commit, rules)
+            self.stale = False
         self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
 
     @property
@@ -240,42 +245,32 @@ class Steps:
         self._sweeps.clear()
         self._route = None
 
-    @staticmethod
-    def rules(ruleset: Ruleset) -> Rules:
-        """The rules for those interfaces that are there at this moment; in any thread.
+    def rules(self, ruleset: Ruleset) -> Rules:
+        """The rules for those interfaces that can be had now.
 
-        Encoding them takes its time.
+        Encoding them takes its time: in any thread, while nothing else is changed.
         """
-        hooked, packet = _present(ruleset)
-        there = replace(ruleset, interfaces=tuple(hooked))
-        return Rules.of(compose(there), hooked, packet)
+        return Rules.of(compose(self.hooks.choose(ruleset)))
 
     def _put_up(
         self,
-        rules: Rules,
-        commit: Callable[[list[Change]], None],
+        ruleset: Ruleset,
+        commit: Callable[[Sequence[Change]], None],
+        rules: Rules | None = None,
         also: Sequence[Change] = (),
     ) -> None:
-        # From here on, lest a link that goes is missed.
-        self._hooked, self.way.packet = rules.hooked, rules.packet
-        commit([*self.table.new_rules(rules), *also])
+        """Commit the rules, `rules` if these have been made already, and more."""
+        made = [] if rules is None else [rules]
 
-    def _is_hooked(self) -> bool:
-        """Whether the rules see all interfaces that are there.
+        def changes() -> list[Change]:
+            now = made.pop() if made else self.rules(ruleset)
+            self._note_packet()
+            return [*self.table.new_rules(now), *also]
 
-        One that came back under its name Linux hooks by itself, since 6.16.
-        """
-        self._hooked, self.way.packet = _present(self.ruleset)
-        hooked = self.table.hooked_interfaces()
-        return all(self._hooked.keys() <= devices for devices in hooked)
+        self.hooks.commit(commit, changes, ruleset)
 
-
-def _present(ruleset: Ruleset) -> tuple[dict[str, int], int]:
-    """Those interfaces that are there: their indexes, and their largest packet."""
-    links = current_links()
-    there = [links[name] for name in ruleset.interfaces if name in links]
-    packet = largest_packet(max((link.mtu for link in there), default=0))
-    return {link.name: link.index for link in there}, packet
+    def _note_packet(self) -> None:
+        self.way.packet = largest_packet(self.hooks.largest_mtu)
 
 
 def _each(*steps: Callable[[], None]) -> None:

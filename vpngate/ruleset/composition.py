@@ -79,10 +79,16 @@ def _chains(ruleset: Ruleset) -> Iterator[Chain]:
                 watching=tuple(copying.watching_lines(ruleset, point)),
             )
             yield from throttling.verdict_chains(direction, carriers)
-        if ruleset.interfaces:
-            hook = Hook(point, ruleset.hook_priority, ruleset.interfaces)
-            lines = tuple(_base_lines(direction, ruleset))
-            yield Chain(names.base(point), lines, hook)
+        lines = tuple(_base_lines(direction, ruleset))
+        for number, devices in enumerate(_shares(ruleset.interfaces), start=1):
+            hook = Hook(point, ruleset.hook_priority, devices)
+            yield Chain(names.base(point, number), lines, hook)
+
+
+def _shares(interfaces: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The interfaces, as many at a time as a base chain takes."""
+    for start in range(0, len(interfaces), names.MOST_DEVICES):
+        yield interfaces[start : start + names.MOST_DEVICES]
 
 
 def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:

@@ -15,6 +15,7 @@ REVERSE_PATH_FAILED = "reverse_path_failed"  # its counter
 HELD_BACK_BY_ADDRESS = "held_back_by_address"  # counters of what is not copied
 HELD_BACK_BY_SIGNATURE = "held_back_by_signature"
 HELD_BACK = (HELD_BACK_BY_ADDRESS, HELD_BACK_BY_SIGNATURE)
+MOST_DEVICES = 255  # of a base chain: the kernel's NFT_NETDEVICE_MAX, less one
 _SPARED, _SAMPLED, _LIMITED = "spared_", "sampled_", "limited_"
 _PARTS = "parts_"
 _REGISTERED = ("registered_", "not_sampled_")  # chains, by what is asked for
@@ -89,9 +90,22 @@ def protected_set(family: Family) -> str:
     return f"protected_{family.label}"
 
 
-def base(point: HookPoint) -> str:
-    """The chain that stands at that hook."""
-    return point.name.lower()
+def base(point: HookPoint, number: int = 1) -> str:
+    """The chain that stands at that hook; the second is `ingress_2`."""
+    name = point.name.lower()
+    return name if number == 1 else f"{name}_{number}"
+
+
+def is_base(name: str) -> bool:
+    """Whether that is a chain that stands at a hook, whichever its number."""
+    first, _, number = name.partition("_")
+    at_hook = first in {base(point) for point in HookPoint}
+    return at_hook and (not number or number.isdecimal()) and not name.endswith("_")
+
+
+def trial(point: HookPoint) -> str:
+    """The chain, without rules, that shows whether interfaces can be hooked."""
+    return f"{base(point)}_trial"
 
 
 def candidates(point: HookPoint) -> str:

@@ -111,7 +111,7 @@ class Gatehouse:
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
         self.pipeline = Pipeline(self.snapshot, self.metrics, b"key", self.agree)
-        self.current = InForce(self.snapshot, self.pipeline)
+        self.current = InForce(self.snapshot, self.pipeline, self.plane)
         settings, registry = self.snapshot.config, self.snapshot.registry
         keeper = self.keeper or Keeper(settings.registry, self.clock)
         self.delivery = self.delivery or Delivery(registry, "a source", 0)
@@ -120,7 +120,7 @@ class Gatehouse:
             Situation(self.snapshot, settings, self.delivery.rejected),
             self.current,
             InKernel(self.plane, lambda: self.now),
-            Announcements(self.fetches, self.metrics, self.clock),
+            Announcements(self.current, self.fetches, self.metrics, self.clock),
         )
 
     async def open(self) -> None:

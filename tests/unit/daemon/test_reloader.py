@@ -27,7 +27,6 @@ from vpngate.errors import (
     FeedFault,
     InvalidConfig,
     KernelRefused,
-    MissingInterface,
     UnreadableInput,
     VpngateError,
 )
@@ -414,12 +413,17 @@ def test_what_did_not_come_into_force_is_fetched_again(
     asyncio.run(scenario())
 
 
-def test_an_interface_that_is_new_and_missing_changes_nothing(desk: Desk) -> None:
+def test_what_cannot_be_looked_at_holds_up_no_registry_and_no_mode(desk: Desk) -> None:
     async def scenario() -> None:
-        await desk.open()
+        gatehouse = await desk.open()
+        desk.blind = KernelRefused("netlink socket: it changed each time")
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         text = desk.config.read_text()
-        desk.config.write_text(text.replace('["lan0"]', '["lan0", "lam0"]'))
-        assert "lam0" in await desk.refused(MissingInterface)
+        desk.config.write_text(text.replace('"enforce"', '"observe"'))
+        await desk.reloader.reload()
+        assert not gatehouse.plane.ruleset.enforce
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert gatehouse.plane.ruleset.interfaces == ("lan0",)
 
     asyncio.run(scenario())
 

@@ -55,8 +55,8 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
         monkeypatch.setattr(plane._steps, "mended", lambda *_: None)
         monkeypatch.setattr(plane._steps, "ruleset", None, raising=False)
         monkeypatch.setattr(plane._sparing, "clear_away", nothing)
-        monkeypatch.setattr(plane, "_end_verdicts", nothing)
-        monkeypatch.setattr(plane, "_advance", nothing)
+        monkeypatch.setattr(plane._mending, "end_verdicts", nothing)
+        monkeypatch.setattr(plane._mending, "advance", nothing)
         with opened(plane):
             task = asyncio.create_task(plane._repair_when_wanted())
             for line in ("cannot repair the data plane", "repaired in the kernel: ifb"):

@@ -213,3 +213,16 @@ def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     table = compose(replace(RULESET, signatures=(natt, plain)))
     lines = chain(table, "egress_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 1000])
+def test_each_interface_is_hooked_once_at_each_hook_and_seen_alike(count: int) -> None:
+    interfaces = tuple(f"ppp{number}" for number in range(count))
+    table = compose(replace(RULESET, interfaces=interfaces))
+    for point in HookPoint:
+        hooked = [c for c in table.chains if c.hook and c.hook.point is point]
+        devices = [c.hook.devices for c in hooked if c.hook]
+        assert sum(devices, ()) == interfaces
+        assert all(len(few) <= 255 for few in devices)  # as many as Linux takes
+        assert len({one.lines for one in hooked}) <= 1
+    assert len({one.name for one in table.chains}) == len(table.chains)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which of the table's sets come and go is told by their names."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests import rulesets
-from vpngate.packets import Family
+from vpngate.packets import Family, HookPoint
 from vpngate.ruleset import copying, names, sharing, throttling
 from vpngate.ruleset.composition import compose
 from vpngate.ruleset.registered import (
@@ -46,3 +48,12 @@ def test_what_asks_for_registered_addresses_is_told_by_its_name(
     others = {chain.name for chain in compose(rulesets.RULESET).chains}
     found = {name for name in others if names.is_registered(name)}
     assert found == {entrance(each, either) for each in Use for either in Family}
+
+
+def test_base_chains_are_told_by_their_names() -> None:
+    many = tuple(f"ppp{n}" for n in range(2 * names.MOST_DEVICES + 1))
+    table = compose(replace(rulesets.RULESET, interfaces=many))
+    hooked = [chain for chain in table.chains if chain.hook is not None]
+    told = [chain for chain in table.chains if names.is_base(chain.name)]
+    assert told == hooked
+    assert not any(names.is_base(names.trial(point)) for point in HookPoint)

@@ -15,7 +15,6 @@ from vpngate.daemon.applying.events import (
     ConfigRead,
     ConfigUnreadable,
     Event,
-    MachineSeen,
     MinutePassed,
     RegistryFetched,
     RegistryMissing,
@@ -23,6 +22,7 @@ from vpngate.daemon.applying.events import (
 )
 from vpngate.daemon.facts import announce_machine, facts_of
 from vpngate.daemon.fetches import Fetches
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import VpngateError
@@ -36,7 +36,10 @@ _log = logging.getLogger(__name__)
 class Announcements:
     """Tells of events that were taken, declined, or that the kernel did not take."""
 
-    def __init__(self, fetches: Fetches, metrics: Metrics, clock: WallClock) -> None:
+    def __init__(
+        self, in_force: InForce, fetches: Fetches, metrics: Metrics, clock: WallClock
+    ) -> None:
+        self._in_force = in_force
         self._fetches = fetches
         self._metrics = metrics
         self._clock = clock
@@ -50,11 +53,12 @@ class Announcements:
 
     def acted(self, before: Snapshot | None, after: Snapshot) -> None:
         """Another snapshot is acted on, or the first."""
-        announce_machine(self._metrics, after)
+        announce_machine(self._metrics, self._in_force)
         _tell(Machine() if before is None else before.machine, after.machine)
 
     def taken(self, event: Event, before: Situation, after: Situation) -> None:
         """An event's situation is in force everywhere."""
+        self.interfaces()
         self._clock.patience = after.snapshot.config.registry.removal_grace
         match event:
             case ConfigRead():
@@ -69,16 +73,17 @@ class Announcements:
                 if before.reading:
                     self._metrics.config_taken(time.time())
                 self._registry_in_force(after, taken=taken)
-            case MachineSeen():
-                if after.snapshot is not before.snapshot:
-                    interfaces = after.snapshot.machine.interfaces
-                    _log.info("attached to %s", ", ".join(interfaces) or "nothing")
             case MinutePassed():
                 self._registry_in_force(after, taken=False)
                 snapshot = after.snapshot
                 self._fetches.freshness.tell(
                     snapshot.registry, snapshot.config.registry.refresh
                 )
+
+    def interfaces(self) -> None:
+        """The kernel has been asked for interfaces: some it may not let us have."""
+        self._in_force.note_interfaces()
+        announce_machine(self._metrics, self._in_force)
 
     def declined(self, event: Event) -> None:
         """An event is refused as a whole."""
@@ -119,10 +124,7 @@ class Announcements:
 
 
 def _tell(old: Machine, new: Machine) -> None:
-    """Log, once, what keeps vpngate from attaching or acting."""
-    for one in new.left_alone:
-        if one not in old.left_alone:
-            _log.warning("%s", one)
+    """Log, once, what keeps vpngate from acting."""
     for problem in new.forgeable:
         if problem not in old.forgeable:
             _log.warning("%s", problem)

@@ -24,7 +24,7 @@ from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
-from vpngate.ruleset.table import Table
+from vpngate.ruleset.table import Chain, Hook, Table
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,9 @@ class Rules(NamedTuple):
     """A table's chains and rules as they are sent, with the sets that go with them."""
 
     changes: list[Change]
-    hooked: dict[str, int]  # the interfaces they stand at: their indexes
-    packet: int  # bytes: the largest packet that these hand over
 
     @classmethod
-    def of(cls, table: Table, hooked: dict[str, int], packet: int) -> Self:
+    def of(cls, table: Table) -> Self:
         """Encode them, which takes its time; in any thread."""
         chains = [one for one in table.chains if not names.is_registered(one.name)]
         sets = [
@@ -48,7 +46,7 @@ class Rules(NamedTuple):
             for one in table.sets
             if names.is_sampled_set(one.name)
         ]
-        return cls(sets + messages.new_chains(table.name, chains), hooked, packet)
+        return cls(sets + messages.new_chains(table.name, chains))
 
 
 class OwnedTable:
@@ -151,13 +149,32 @@ class OwnedTable:
 
     def hooked_interfaces(self) -> list[set[str]]:
         """The interfaces of the base chains at ingress and at egress."""
-        found: dict[str, set[str]] = {names.base(point): set() for point in HookPoint}
+        found: dict[int, set[str]] = {point: set() for point in HookPoint}
         for parts in self._own_chains():
-            name = text(parts[nft.CHAIN_NAME])
-            if name in found and nft.CHAIN_HOOK in parts:
-                devices = attributes(parts[nft.CHAIN_HOOK]).get(nft.HOOK_DEVICES, b"")
-                found[name] = {text(one) for _, one in each_attribute(devices)}
+            if names.is_base(text(parts[nft.CHAIN_NAME])) and nft.CHAIN_HOOK in parts:
+                hook = attributes(parts[nft.CHAIN_HOOK])
+                devices = each_attribute(hook.get(nft.HOOK_DEVICES, b""))
+                at = found[number(hook[nft.HOOK_NUMBER])]
+                at.update(text(one) for _, one in devices)
         return list(found.values())
+
+    def refusal_of(self, devices: Sequence[str], priority: int) -> Failure | None:
+        """Why no chain can be hooked to these interfaces; None if one can.
+
+        At most `names.MOST_DEVICES`. Packets notice nothing: the chains have no rule.
+        """
+        trials = [
+            Chain(names.trial(point), (), Hook(point, priority, tuple(devices)))
+            for point in HookPoint
+        ]
+        try:
+            self._channel.commit([messages.new_chain(self.name, t) for t in trials])
+        except Rejected as error:
+            return error.failures[0]
+        self._channel.commit(
+            [messages.delete_chain(self.name, trial.name) for trial in trials]
+        )
+        return None
 
     def arm(self, seconds: float) -> None:
         """Let the throttle chains work for so long from now.

@@ -38,7 +38,6 @@ from vpngate.daemon.applying.transition import (
 )
 from vpngate.errors import (
     InvalidConfig,
-    MissingInterface,
     Problem,
     Refused,
     UnreadableInput,
@@ -97,7 +96,6 @@ def test_what_slows_more_is_in_force_once_something_is_known_of_a_registry(
     [
         (config_read(CONFIG + 'table = "other"'), InvalidConfig),
         (config_read(OBSERVING + 'table = "other"'), InvalidConfig),
-        (config_read(CONFIG.replace("lan0", "lam0")), MissingInterface),
         (config_read(CONFIG, FORGEABLE), Refused),
         (ConfigUnreadable(UnreadableInput("vpngate.toml: no such file")), None),
     ],
