@@ -297,7 +297,8 @@ def test_what_fails_at_once_is_tried_again_in_its_turn_and_told(
 ) -> None:
     async def scenario() -> None:
         async with held(tmp_path) as one:
-            protect, failing = one.plane.protect, 2
+            # At once, when the change before is through, and in its turn.
+            protect, failing = one.plane.protect, 3
 
             async def refuse(addresses: Intervals) -> None:
                 nonlocal failing
