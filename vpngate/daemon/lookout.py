@@ -7,6 +7,7 @@ whom to tell; does not know what is looked for (`machine.py`), nor what follows.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -34,8 +35,15 @@ class Lookout:
         self._in_the_way: list[str] = []  # why interfaces could not be followed
 
     async def look(self, config: Config) -> Machine:
-        """The machine as it is, by a configuration; raises what keeps it from view."""
-        return await self._in_turn(self._look, config)
+        """The machine as it is, by a configuration; as it was while it cannot be seen.
+
+        The next look follows in seconds: no mode waits for it.
+        """
+        last = self._applier.situation.snapshot.machine
+        machine, fault = await self._in_turn(looked, self._look, config, last)
+        for line in fault.lines if fault is not None else ():
+            _log.warning("%s; attached as before", line)
+        return machine
 
     def soon(self) -> None:
         """Have it looked at again: something may have changed."""
@@ -46,6 +54,7 @@ class Lookout:
         while True:
             await self._due.wait()
             self._due.clear()
+            begin = time.monotonic()
             try:
                 outcome = await self._look_again()
             except VpngateError as fault:
@@ -55,6 +64,8 @@ class Lookout:
                     self._in_the_way = []
                 else:
                     outcome.add_done_callback(self._followed)
+            # Where hundreds come and go, everybody else has half of the time.
+            await asyncio.sleep(time.monotonic() - begin)
 
     async def look_again(self) -> None:
         """Look once, and wait for what it leads to; raises what stands in the way."""
