@@ -94,3 +94,16 @@ def test_what_keeps_interfaces_from_being_seen_is_said_once_and_no_look_is_the_l
         asyncio.run(scenario())
     assert caplog.text.count("no room; attached as before") == 1
     assert caplog.text.count("attached to lan0, lan7") == 1
+
+
+def test_a_machine_that_cannot_be_seen_keeps_nobody_from_observing(desk: Desk) -> None:
+    async def scenario() -> None:
+        gatehouse = await desk.open()
+        desk.blind = KernelRefused("netlink socket: no room")
+        text = desk.config.read_text()
+        desk.config.write_text(text.replace('"enforce"', '"observe"'))
+        await desk.reloader.reload()
+        assert not gatehouse.plane.ruleset.enforce
+        assert gatehouse.plane.ruleset.interfaces == ("lan0",)
+
+    asyncio.run(scenario())

@@ -207,6 +207,8 @@ async def _told(work: Callable[[], Awaitable[None]]) -> None:
     except VpngateError as error:
         for line in error.lines:
             _log.warning("not at once: %s", line)
+    except Exception:  # noqa: BLE001 - told, and the event's turn is still to come
+        _log.exception("not at once: this should not have happened")
 
 
 def _looked_at(outcome: asyncio.Future[bool]) -> None:

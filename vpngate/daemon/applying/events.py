@@ -25,7 +25,7 @@ class ConfigRead:
 
 @dataclass(frozen=True, eq=False)
 class ConfigUnreadable:
-    """The file cannot be read or makes no sense, or its interfaces cannot be seen."""
+    """The file cannot be read, or makes no sense."""
 
     reasons: VpngateError
 

@@ -291,6 +291,36 @@ def test_what_slows_less_stays_where_the_rest_of_it_fails(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("error", [KernelRefused("no room"), MemoryError()])
+def test_what_fails_at_once_is_tried_again_in_its_turn_and_told(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with held(tmp_path) as one:
+            # At once, when the change before is through, and in its turn.
+            protect, failing = one.plane.protect, 3
+
+            async def refuse(addresses: Intervals) -> None:
+                nonlocal failing
+                failing -= 1
+                if failing >= 0:
+                    raise error
+                await protect(addresses)
+
+            one.plane.protect = refuse  # type: ignore[method-assign]
+            one.protect("192.0.2.0/24")
+            asked = one.reload()
+            await one.until(lambda: "not at once" in caplog.text)
+            assert one.gatehouse.current.snapshot.protects(OWN)
+            await one.let_go()
+            assert asked.exception() is error
+            # What is left of it is tried again, at the latest as time passes.
+            await one.gatehouse.age()
+            assert one.plane.protected.contains(OWN)
+
+    asyncio.run(scenario())
+
+
 def test_a_change_that_fails_half_way_spoils_none_that_follows(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with held(tmp_path) as one:
