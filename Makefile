@@ -122,6 +122,9 @@ bench: setup
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
 	else echo 'make bench: without root the kernel is left out'; fi
+	@if [ "$$(id -u)" -eq 0 ]; then \
+	  echo '== what passes a class (some minutes)'; $(BIN)/python -m bench.rates; \
+	  echo '== subscribers (some minutes)'; $(BIN)/python -m bench.subscribers; fi
 	@echo '== second readings'
 	@$(BIN)/python -m bench.second_reading
 	@echo '== classify, beside ndpiReader'
