@@ -30,7 +30,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 
 # Each may need a class, which takes its time: others must have their turn, too.
-FLOWS_A_STEP = 50
+FLOWS_A_STEP = 12
 _AT_ONCE = 2000  # flows a transaction where no class is made
 _MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
 # The kernel's word for an element that is there and leads elsewhere.
