@@ -42,6 +42,7 @@ SECONDS = {
     "tests/netns/test_smoke.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_many_interfaces.py": 30,
+    "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
 }
 RATES = {
@@ -58,6 +59,7 @@ RATES = {
     "tests/netns/test_throttling.py",
     "tests/netns/test_urgent_reload.py",
     "tests/netns/test_verdict_life.py",
+    "tests/netns/test_what_waits.py",
 }
 
 

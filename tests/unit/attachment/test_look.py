@@ -62,6 +62,18 @@ def test_whose_packets_are_anothers_is_left_alone(
     assert alone("hooks", ["lan0"], *links).get("lan0", "") == hooks
 
 
+def test_no_ifb_is_matched_ours_or_anothers() -> None:
+    links = {
+        link.name: link
+        for link in (
+            LAN0,
+            Link(8, "ifb-vpngate.7", up=True, hardware=1, kind="ifb"),
+            Link(9, "ifb-other", up=True, hardware=1, kind="ifb"),
+        )
+    }
+    assert matched(config('[gateway]\ninterfaces = ["*"]\n'), links) == ("lan0",)
+
+
 @pytest.mark.parametrize("reverse_path", ["strict", "hooks"])
 @pytest.mark.parametrize(
     ("lower", "upper"),

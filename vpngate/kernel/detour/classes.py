@@ -20,7 +20,7 @@ from vpngate.kernel.detour.places import ifb_of, minor
 from vpngate.kernel.detour.readings import ClassReading
 from vpngate.packets import Direction
 
-_AT_ONCE = 20  # places to make or change classes of
+_AT_ONCE = 10  # places to make or change classes of
 _REMOVED_AT_ONCE = 50  # places
 # After its last verdict a class is kept so long: packets may still be on their way.
 _REST = 2.0

@@ -36,10 +36,9 @@ def read_classes(channel: Channel, index: int, major: int) -> dict[int, ClassRea
     """The classes of a root's number on a device, by their own (the low 16 bits)."""
     found = {}
     places: dict[int, tuple[int, int, int, int]] = {}  # by length: such are alike
-    for answer in channel.dump(tc.ask(tc.GET_CLASS, index)):
+    # Of the root alone: each TBF tells of a class, too.
+    for answer in channel.dump(tc.ask(tc.GET_CLASS, index, major << 16)):
         _, _, handle, _, leaf = tc.HEAD.unpack_from(answer)
-        if handle >> 16 != major:
-            continue
         if len(answer) not in places:
             places[len(answer)] = _located(answer)
         basic, queue, start, end = places[len(answer)]

@@ -32,7 +32,7 @@ from vpngate.packets import Family
 from vpngate.policy import Throttle
 
 # Each may need a class, which takes its time: others must have their turn, too.
-FLOWS_A_STEP = 50
+FLOWS_A_STEP = 12
 _LOOKED_AT = 2000  # flows a step, where nothing is asked of the kernel
 _ONE_BY_ONE = 10  # flows a step, each of them several transactions
 _MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
