@@ -300,7 +300,13 @@ async def registries(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> str:
         changes = covered != gate.plane._steps.ruleset.spared
         swap = turn % SWAP_EVERY == SWAP_EVERY - 1 and changes
         generation = gate.generation
-        forced, swap = swap, swap or gate.plane._steps.spared.outgrows(covered)
+        forced, swap = (
+            swap,
+            swap
+            or gate.plane._steps.spared.outgrows(
+                covered, gate.plane._steps.spared.held.delta(covered)
+            ),
+        )
         with monkeypatch.context() as patched:
             patched.setattr(cut, "SHARE", PART)
             if forced:

@@ -120,7 +120,7 @@ class LiveDataPlane:
     def _plan(self, ruleset: Ruleset) -> Plan:
         planned = plan(self._steps.ruleset, ruleset)
         swap = planned.swap or self._sparing.doubted
-        swap = swap or self._steps.spared.outgrows(ruleset.spared)
+        swap = swap or self._steps.spared.outgrows(ruleset.spared, planned.spared)
         return replace(planned, swap=swap)
 
     async def protect(self, addresses: Intervals) -> None:

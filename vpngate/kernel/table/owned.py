@@ -46,6 +46,9 @@ class Rules(NamedTuple):
             for one in table.sets
             if names.is_sampled_set(one.name)
         ]
+        for one in chains:  # what will take them away: it is kept, too
+            messages.delete_rules(table.name, one.name)
+            messages.delete_chain(table.name, one.name)
         return cls(sets + messages.new_chains(table.name, chains))
 
 

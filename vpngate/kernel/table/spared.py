@@ -30,6 +30,7 @@ _FILLED = (2_000, 500, 20_000)
 _GONE_THROUGH = (32_000, 1, 256_000)
 _EACH = 8  # times as much work is a change as an interval that is gone through
 _AWAY_AT_ONCE = 4  # sets
+_CHANGED = 4_000  # intervals of one part in one transaction, at most
 
 
 class Part(NamedTuple):
@@ -148,7 +149,7 @@ class SparedSets:
         """Remove a few sets that nobody asks or fills; whether there are more."""
         if not self._away:
             self._away.extend(self._leftovers())
-        if self._away:
+        else:
             few = self._away.popleft()
             try:
                 self._table.commit(few)
@@ -173,8 +174,16 @@ class SparedSets:
             few = rest[start : start + _AWAY_AT_ONCE]
             yield [messages.delete_set(table.name, name) for name in few]
 
-    def outgrows(self, spared: Intervals) -> bool:
-        """Whether these would be too many for a part as they are cut; in any thread."""
+    def outgrows(self, spared: Intervals, delta: Delta) -> bool:
+        """Whether these, or what leads to them, are too many for a part as it is cut.
+
+        In any thread.
+        """
+        for family in Family:
+            sides = [each.of(family).first for each in delta]
+            parts = self.cut.part_of(family, np.concatenate(sides))
+            if len(parts) and np.bincount(parts).max() > _CHANGED:
+                return True
         return self.cut.overgrown(self.cut.pieces(spared))
 
     def batches(self, delta: Delta) -> Iterator[Batch]:

@@ -151,6 +151,7 @@ def new_chain(table: str, chain: Chain) -> Change:
     return _change(nft_chain_msg, nft.NEW_CHAIN, attributes, CREATE, what)
 
 
+@lru_cache(maxsize=2048)
 def delete_chain(table: str, name: str) -> Change:
     """Remove a chain that has no rules and that no rule names."""
     attributes = [("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", name)]
@@ -175,6 +176,7 @@ def new_rule(table: str, chain: str, line: Line) -> Change:
     return _change(rule_msg, nft.NEW_RULE, attributes, CREATE | APPEND, what)
 
 
+@lru_cache(maxsize=2048)
 def delete_rules(table: str, chain: str) -> Change:
     """Remove every rule of a chain."""
     attributes = [("NFTA_RULE_TABLE", table), ("NFTA_RULE_CHAIN", chain)]
