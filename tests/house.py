@@ -50,7 +50,7 @@ WITHIN = {
         ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
     ),
     "daemon": (
-        ("outside", "threads", "wall_clock"),
+        ("garbage", "outside", "threads", "wall_clock"),
         ("capture_and_plane", "traffic"),
         ("in_force",),
         ("facts",),

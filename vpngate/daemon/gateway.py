@@ -18,6 +18,7 @@ from typing import Any
 from vpngate import __version__
 from vpngate.attachment.look import insist, look
 from vpngate.config import Config
+from vpngate.daemon import garbage
 from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
@@ -140,6 +141,7 @@ class Gateway:
         self._in_force.told = self._deadman.at_once
         self._counters = KernelCounters(self.plane, self._metrics)
         await self._listen(stack)
+        garbage.begin()
 
     def _first_config(self) -> Config:
         config = self._read_config(self._path)
@@ -245,6 +247,7 @@ class Gateway:
             self._lookout.soon()
 
     async def _age(self) -> None:
+        garbage.collect_young()
         try:
             await self._reloader.age()
         except VpngateError as error:

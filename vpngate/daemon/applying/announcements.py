@@ -47,6 +47,7 @@ class Announcements:
     def started(self, situation: Situation, delivery: Delivery) -> None:
         """The first situation is in force, with this registry."""
         self.acted(None, situation.snapshot)
+        self._in_force.note_interfaces()
         self._metrics.config_taken(time.time())
         self._registry_in_force(situation, taken=delivery.refusal is None)
         self._fetches.note_start(delivery)
