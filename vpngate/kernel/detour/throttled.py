@@ -198,7 +198,8 @@ class Throttled:
     def move(self) -> bool:
         """Have a few more verdicts lead to the ifb as it is; whether more may have to.
 
-        Their time starts anew. Those that were made since lead there already.
+        Their time starts anew. Those that were made since lead there already. On an
+        error they still have to.
         """
         astray: list[HeldVerdict] = []
         some = list(islice(self._to_move, _MOVED_AT_ONCE))
@@ -210,7 +211,17 @@ class Throttled:
                 astray.append(held)
         if not astray:
             return bool(some)
-        before = [held.device for held in astray]
+        before = [(held, held.device) for held in astray]
+        try:
+            self._lead_anew(astray)
+        except Exception:  # or they would lead to where there is no ifb any more
+            for held, device in before:
+                held.device = device
+            self._to_move = chain(some, self._to_move)
+            raise
+        return True
+
+    def _lead_anew(self, astray: Sequence[HeldVerdict]) -> None:
         changes = self._maps.ending(astray)
         for held in astray:
             held.device = self._shaper.index_of(held.place)
@@ -219,12 +230,8 @@ class Throttled:
             self._table.commit(changes)
         except Rejected as error:
             if error.number not in _OTHERWISE:
-                for held, device in zip(astray, before, strict=True):
-                    held.device = device
                 raise
-            keys = [identity(held.flow) for held in astray]
-            self._one_by_one(keys, self._give_anew)
-        return True
+            self._one_by_one([identity(held.flow) for held in astray], self._give_anew)
 
     def look_after(self, now: float) -> bool:
         """Learn of a few verdicts whether they have ended; whether more may have."""

@@ -12,7 +12,7 @@ from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Failure, Rejected
+from vpngate.kernel.wire.channel import Change, Failure, Rejected, Unanswered
 from vpngate.kernel.wire.nft import DELETE_ELEMENT
 from vpngate.packets import Direction, Endpoint, Family, Transport
 from vpngate.policy import Throttle
@@ -169,17 +169,29 @@ def test_a_verdict_is_moved_to_an_ifb_made_anew_once() -> None:
     assert table.commits - commits == 1
 
 
-def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time() -> None:
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [Rejected([Failure("element", errno.ENOMEM, "")])],
+        [Unanswered("netlink socket: no answer")],
+        [THERE, GONE, GONE],  # one by one, and that failed, too
+    ],
+)
+def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time(
+    errors: list[KernelRefused],
+) -> None:
+    """Nobody says again which ifb was lost: what goes on is the moving alone."""
     table = Table()
     queues = Queues()
     throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
     throttled.throttle([FLOW], 0.0)
     queues.index = 8
     throttled.lost(0)
-    table.errors = [Rejected([Failure("element", errno.ENOMEM, "")])]
-    with pytest.raises(Rejected):
+    table.errors = list(errors)
+    with pytest.raises(KernelRefused):
         throttled.move()
-    throttled.lost(0)
+    commits = table.commits
     assert throttled.move()
+    assert table.commits == commits + 1
     assert table.deleted[-1] == 0
-    assert table.commits == 3
+    assert not throttled.move()
