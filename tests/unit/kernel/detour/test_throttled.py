@@ -3,6 +3,7 @@
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -24,6 +25,7 @@ FLOW = Throttle(
     b"\x64\x40\0\1",
     180,
 )
+OTHER = replace(FLOW, remote=Endpoint(b"\xc6\x33\x64\2", 2000))
 GONE = Rejected([Failure("element", errno.ENOENT, "")])
 THERE = Rejected([Failure("element", errno.EEXIST, "")])
 ELSEWHERE = Rejected([Failure("element", errno.EBUSY, "")])
@@ -141,6 +143,19 @@ def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
         assert end_all(throttled) == 1
     assert throttled.live[Family.IPV4] == 0
     assert table.deleted[-1] == 2  # both directions, and nothing added
+
+
+def test_what_is_forgotten_once_it_was_chosen_keeps_no_other_from_its_end() -> None:
+    _, throttled = stage()
+    throttled.throttle([OTHER], 0.0)
+    throttled.throttle([FLOW], 600.0)
+    sweep = throttled.sweep(everything)
+    assert throttled.advance(sweep, 600.0)  # chosen, not ended yet
+    throttled.look_after(600.0)  # the kernel has ended the older one by itself
+    assert throttled.live[Family.IPV4] == 1
+    while throttled.advance(sweep, 600.0):
+        pass
+    assert throttled.live[Family.IPV4] == 0
 
 
 def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
