@@ -40,6 +40,7 @@ class Way:
 
     def remove(self) -> None:
         """Take all ifbs down at once, whatever waits there."""
+        self._missing.clear()
         self._shaper.remove_all()
         self.to_vacate = self._to_remove = False
 
@@ -128,6 +129,7 @@ class Way:
         """Have the ifbs that nothing uses any more taken down (`advance`)."""
         if self.to_vacate:
             self._throttled.dismantled()
+            self._missing.clear()
             self.to_vacate, self._to_remove = False, True
 
     def _lost(self) -> list[int]:
