@@ -216,11 +216,16 @@ class Steps:
         return repaired
 
     def mended(self, rules: Rules | None) -> None:
-        """Put up the rules anew where they could be hooked to more than they are."""
-        if rules is not None:
-            self._put_up(self.ruleset, self.table.commit, rules)
-            self.stale = False
-        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
+        """Put up the rules anew where they could be hooked to more than they are.
+
+        The queues are fitted to those that are hooked also where that cannot be done.
+        """
+        try:
+            if rules is not None:
+                self._put_up(self.ruleset, self.table.commit, rules)
+                self.stale = False
+        finally:
+            self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
 
     @property
     def draining(self) -> list[int]:

@@ -4,12 +4,16 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 
+from tests.rulesets import RULESET
 from vpngate.errors import KernelRefused
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table.owned import OwnedTable, Rules
+from vpngate.kernel.way import Way
 
 
 @contextlib.contextmanager
@@ -67,3 +71,36 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
             task.cancel()
 
     asyncio.run(scenario())
+
+
+def test_rules_that_cannot_be_put_up_hold_up_no_ifb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[bool] = []
+    left = [True, True, False]
+
+    def refuse(*_: object) -> NoReturn:
+        raise KernelRefused("no chain can be hooked")
+
+    async def nothing() -> None: ...
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        steps = plane._steps
+        steps.ruleset, steps.stale = RULESET, True
+        steps.table = cast("OwnedTable", SimpleNamespace(commit=refuse))
+        way = SimpleNamespace(
+            fit=lambda _rate, *, wanted: fitted.append(wanted),
+            advance=lambda: left.pop(0),
+        )
+        steps.way = cast("Way", way)
+        monkeypatch.setattr(steps, "repair", list)
+        monkeypatch.setattr(steps, "rules", lambda _: Rules([]))
+        monkeypatch.setattr(steps, "_put_up", refuse)
+        monkeypatch.setattr(plane._mending, "end_verdicts", nothing)
+        with opened(plane), pytest.raises(KernelRefused, match="no chain"):
+            await plane._mending.mend()
+
+    asyncio.run(scenario())
+    assert fitted == [RULESET.enforce]
+    assert not left
