@@ -239,10 +239,16 @@ class Steps:
             self.way.to_vacate = True
 
     def close(self) -> None:
-        """At last the ifbs, and what the kernel was asked through."""
+        """At last the ifbs, and what the kernel was asked through.
+
+        The owner's socket first: a table that could not be taken down goes with it,
+        and nothing may be sent to an ifb that is gone.
+        """
+        owner, others = self._channels[:1], self._channels[1:]
+        _each(*(channel.close for channel in owner))
         if self._taken:
             _each(self.way.remove)
-        _each(*(channel.close for channel in self._channels))
+        _each(*(channel.close for channel in others))
         if self._route is not None:
             _each(self._route.close)
         self._taken = False
