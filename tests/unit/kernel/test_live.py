@@ -13,6 +13,9 @@ from tests.rulesets import RULESET
 from vpngate.errors import KernelRefused
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.table.owned import OwnedTable, Rules
+from vpngate.kernel.table.protected import ProtectedSets
+from vpngate.kernel.table.readback import Compared
+from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.way import Way
 
 
@@ -104,3 +107,33 @@ def test_rules_that_cannot_be_put_up_hold_up_no_ifb(
     asyncio.run(scenario())
     assert fitted == [RULESET.enforce]
     assert not left
+
+
+def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
+    """Its parts are in the kernel already, and not in what should be there."""
+    asked: list[str] = []
+
+    def compare(*_: object) -> Compared:
+        asked.append("compare")
+        return Compared(0, 0, None)
+
+    def surplus(_: object) -> int:
+        asked.append("surplus")
+        return 0
+
+    sets = SimpleNamespace(compare=compare, surplus=surplus)
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        plane._steps.spared = cast("SparedSets", sets)
+        plane._steps.protected = cast("ProtectedSets", sets)
+        with opened(plane):
+            async with plane._changing:
+                comparing = asyncio.create_task(plane.compare())
+                for _ in range(20):
+                    await plane._do(int)
+                assert not asked
+            assert (await comparing).equal
+
+    asyncio.run(scenario())
+    assert asked == ["compare", "surplus"] * 2 * 2
