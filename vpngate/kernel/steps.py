@@ -195,9 +195,11 @@ class Steps:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or self.way.concerns(news):
             return True
-        known = self.hooks.index_of(news.link.name) if news.link is not None else None
-        if news.what is not What.LINK or news.link is None or known is None:
+        if news.what is not What.LINK or news.link is None:
             return False
+        known = self.hooks.index_of(news.link.name)
+        if known is None:  # it was not there at the last look
+            return news.link.name in self.ruleset.interfaces
         return known != news.index or self.way.is_too_small(news.link.mtu)
 
     def repair(self) -> list[str]:
