@@ -55,6 +55,8 @@ class Ifbs:
         return list(self.gone)
 
     def remove_all(self) -> None:
+        if self.fails:
+            raise KernelRefused("no answer")
         self.there.clear()
 
     def remove_next(self) -> bool:
@@ -126,6 +128,16 @@ def test_an_ifb_that_could_not_be_made_anew_is_not_made_once_all_go() -> None:
     stage.finish()
     assert stage.ifbs.there == set()
     assert not stage.switch.is_kept_off(BROKEN)
+
+
+def test_ifbs_that_could_not_be_removed_at_once_are_removed_all_the_same() -> None:
+    stage = Stage()
+    stage.ifbs.fails = True
+    stage.way.fit(RATE, wanted=False)
+    with pytest.raises(KernelRefused):
+        stage.way.remove()
+    stage.finish()
+    assert stage.ifbs.there == set()
 
 
 def test_nothing_is_slowed_until_all_queues_take_larger_packets() -> None:
