@@ -126,18 +126,26 @@ class Throttled:
     def advance(self, sweep: Sweep, now: float) -> bool:
         """A few more of a sweep's verdicts; whether there are more.
 
-        Either a few are looked at, or a few of those that were chosen are ended.
+        Either a few are looked at, or a few of those that were chosen are ended. On an
+        error they still have to be.
         """
         if sweep.stubborn:
-            few = taken(sweep.stubborn, _ONE_BY_ONE)
-            self._one_by_one(few, self._take_out)
-            self.ended(few, now)
+            self._end_stubborn(sweep, now)
         elif sweep.chosen:
             self._end_few(sweep, now)
         else:
             looked_at = map(self._verdicts.get, taken(sweep.left, _LOOKED_AT))
             sweep.choose([one.flow for one in looked_at if one and not one.ended])
         return not sweep.done
+
+    def _end_stubborn(self, sweep: Sweep, now: float) -> None:
+        few = taken(sweep.stubborn, _ONE_BY_ONE)
+        try:
+            self._one_by_one(few, self._take_out)
+        except KernelRefused:
+            sweep.stubborn.extendleft(reversed(few))
+            raise
+        self.ended(few, now)
 
     def _end_few(self, sweep: Sweep, now: float) -> None:
         begin = time.monotonic()

@@ -145,6 +145,22 @@ def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
     assert table.deleted[-1] == 2  # both directions, and nothing added
 
 
+def test_a_sweep_is_not_done_before_what_could_not_be_ended_is() -> None:
+    """Or the switch would go on with verdicts that mean nothing any more."""
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    sweep = throttled.sweep(everything)
+    table.errors = [ELSEWHERE, Unanswered("netlink socket: no answer")]
+    assert throttled.advance(sweep, 1.0)  # chosen
+    assert throttled.advance(sweep, 1.0)  # the kernel has it otherwise
+    with pytest.raises(Unanswered):
+        throttled.advance(sweep, 1.0)
+    assert not sweep.done
+    while throttled.advance(sweep, 1.0):
+        pass
+    assert throttled.live[Family.IPV4] == 0
+
+
 def test_what_is_forgotten_once_it_was_chosen_keeps_no_other_from_its_end() -> None:
     _, throttled = stage()
     throttled.throttle([OTHER], 0.0)
