@@ -18,12 +18,7 @@ from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
-from vpngate.kernel.detour.verdicts import (
-    FlowId,
-    HeldVerdict,
-    Verdicts,
-    identity,
-)
+from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
@@ -96,6 +91,9 @@ class Throttled:
                 keys = [identity(held.flow) for _, held in noted]
                 self._one_by_one(keys, self._give_anew)
                 return
+            for old, held in noted:
+                if old is not None:  # the kernel has it as it was
+                    held.device = old.device
             for key in fresh:
                 self._verdicts.forget(key)
             raise

@@ -226,3 +226,18 @@ def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time(
     assert table.commits == commits + 1
     assert table.deleted[-1] == 0
     assert not throttled.move()
+
+
+def test_a_verdict_that_could_not_be_given_anew_is_moved_as_it_was() -> None:
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    table.errors = [Rejected([Failure("element", errno.ENOMEM, "")])]
+    with pytest.raises(Rejected):
+        throttled.throttle([FLOW], 1.0)
+    commits = table.commits
+    assert throttled.move()
+    assert table.commits == commits + 1
