@@ -66,17 +66,7 @@ class Throttled:
 
         No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
         """
-        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
-        fresh: list[FlowId] = []
-        for flow in flows:
-            key = identity(flow)
-            old = self._verdicts.get(key)
-            if old is None:
-                if len(self._verdicts) >= self._most:
-                    self.refused += 1
-                    continue
-                fresh.append(key)
-            noted.append((old, self._verdicts.add(flow, now)))
+        noted = self._note(flows, now)
         self.classes.make(held.place for _, held in noted)
         changes: list[Change] = []
         for old, held in noted:
@@ -92,11 +82,24 @@ class Throttled:
                 self._one_by_one(keys, self._give_anew)
                 return
             for old, held in noted:
-                if old is not None:  # the kernel has it as it was
+                if old is None:
+                    self._verdicts.forget(identity(held.flow))
+                else:  # the kernel has it as it was
                     held.device = old.device
-            for key in fresh:
-                self._verdicts.forget(key)
             raise
+
+    def _note(
+        self, flows: Iterable[Throttle], now: float
+    ) -> list[tuple[HeldVerdict | None, HeldVerdict]]:
+        """Verdicts that there is room for, each with the one that it replaces."""
+        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
+        for flow in flows:
+            old = self._verdicts.get(identity(flow))
+            if old is None and len(self._verdicts) >= self._most:
+                self.refused += 1
+            else:
+                noted.append((old, self._verdicts.add(flow, now)))
+        return noted
 
     def _one_by_one(
         self, keys: Sequence[FlowId], change: Callable[[HeldVerdict], None]
