@@ -94,9 +94,12 @@ class Shaper:
         name = self._names[number]
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
-            [index] = self._route.link_lookup(ifname=name)
+            found = self._route.link_lookup(ifname=name)
         except NetlinkError as error:
             raise _lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
+        if not found:
+            raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
+        [index] = found
         try:
             root = self.majors[number] << 16
             self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)

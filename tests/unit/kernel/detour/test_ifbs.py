@@ -3,6 +3,7 @@
 
 import errno
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -86,3 +87,16 @@ def test_a_flow_queue_that_is_there_keeps_its_number_of_flows() -> None:
     one.add_classes([2])
     assert kernel.kinds == {"htb", "tbf", "fq_codel"}
     assert not any(flows in data for data in kernel.seen)
+
+
+def test_an_ifb_that_somebody_removes_at_once_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vpngate.kernel.detour.ifbs.current_links", dict)
+    one = shaper(Kernel(lambda _: 0))
+    route = SimpleNamespace(link=lambda *_, **__: None, link_lookup=lambda **_: ())
+    one._route = cast("IPRoute", route)
+    with pytest.raises(KernelRefused, match=r"ifb-t\.1"):
+        one.have([1])
+    assert one.numbers == [0, 1]
+    assert one.index_of(1 << 11 | 1) == 0
