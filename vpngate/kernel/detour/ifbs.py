@@ -9,7 +9,6 @@ when a place on them is needed, and stay.
 
 import errno
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -260,8 +259,12 @@ class Shaper:
                     "rename it, or choose another gateway.table",
                 )
             )
-        with suppress(IndexError), in_one_line(f"remove {link.name}"):
-            self._route.link("del", index=link.index)
+        with in_one_line(f"remove {link.name}"):
+            try:
+                self._route.link("del", index=link.index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # somebody else was faster
+                    raise
 
 
 def _lacking(name: str, what: str, module: str) -> MissingFeature:

@@ -8,10 +8,12 @@ from typing import cast
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.wire.channel import Change, Channel, Failure
+from vpngate.kernel.wire.links import Link
 
 
 class Kernel:
@@ -100,3 +102,26 @@ def test_an_ifb_that_somebody_removes_at_once_is_missing(
         one.have([1])
     assert one.numbers == [0, 1]
     assert one.index_of(1 << 11 | 1) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EBUSY])
+def test_an_ifb_that_somebody_else_removed_is_removed(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is there as one looks, and gone as it is deleted; anything else is told."""
+    links = [{"ifb-t": Link(7, "ifb-t", up=True, hardware=1, kind="ifb")}, {}]
+    monkeypatch.setattr(
+        "vpngate.kernel.detour.ifbs.current_links", lambda: links.pop(0)
+    )
+
+    def link(*_: object, **__: object) -> None:
+        raise NetlinkError(number)
+
+    one = shaper(Kernel(lambda _: 0))
+    one._route = cast("IPRoute", SimpleNamespace(link=link))
+    if number == errno.ENODEV:
+        one.remove_all()
+        assert one.numbers == []
+    else:
+        with pytest.raises(KernelRefused, match="remove ifb-t"):
+            one.remove_all()
