@@ -15,13 +15,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.detour.naming import free_majors, ifb_names
-from vpngate.kernel.detour.places import IFBS, ifb_of, minor
+from vpngate.kernel.detour.places import ifb_of, minor
 from vpngate.kernel.detour.queueing import class_options, largest_packet
 from vpngate.kernel.detour.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
-from vpngate.kernel.wire.links import Link, current_links, links_at
+from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.packets import Direction
 
 _SLOWEST = 512_000  # bit/s, until another rate is set
@@ -89,8 +89,9 @@ class Shaper:
     def build(self, number: int) -> None:
         """Make a device anew, up at once: no announcement says that it is down."""
         self._withdraw(number)
-        self._remove(number, current_links().get(self._names[number]))
         name = self._names[number]
+        [there] = links_named(self._channel, [name])
+        self._remove(number, there)
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
             found = self._route.link_lookup(ifname=name)
@@ -129,9 +130,8 @@ class Shaper:
 
     def remove_next(self) -> bool:
         """Delete one of them; whether there was any. The first one goes last."""
-        links = current_links()
-        for number in reversed(range(IFBS)):
-            link = links.get(self._names[number])
+        links = links_named(self._channel, self._names)
+        for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
                 self._remove(number, link)
