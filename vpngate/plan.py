@@ -25,7 +25,7 @@ _IN_RULES = (
     "packets_per_second",
     "reverse_path",
 )
-# What is made once: the table by its name, the verdict maps by their size.
+# What is made once.
 _FIXED = ("table",)
 
 
@@ -38,7 +38,6 @@ class Plan:
                       old ones, and rules turned to them at the end
     rules             whether the rules are replaced, but for those that ask spared sets
     build, dismantle  whether the ifb is to be made, or taken away
-    rate              whether the classes change their rate
     end_verdicts      whether all verdicts end: nothing would act on them any more,
                       or not on the same packets
     """
@@ -48,7 +47,6 @@ class Plan:
     rules: bool
     build: bool
     dismantle: bool
-    rate: bool
     end_verdicts: bool
 
 
@@ -65,7 +63,6 @@ def plan(old: Ruleset, new: Ruleset) -> Plan:
         rules=any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
         build=new.enforce and not old.enforce,
         dismantle=old.enforce and not new.enforce,
-        rate=old.rate != new.rate,
         end_verdicts=(old.enforce and not new.enforce)
         or old.subscriber_side != new.subscriber_side,
     )

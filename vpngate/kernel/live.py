@@ -177,8 +177,9 @@ class LiveDataPlane:
 
     async def compare(self) -> Comparison:
         """Compare every spared or protected interval, few at a time."""
-        spared = await found(self._lanes, self._steps.spared)
-        protected = await found(self._lanes, self._steps.protected)
+        steps, changing = self._steps, self._changing
+        spared = await found(self._lanes, steps.spared, changing)
+        protected = await found(self._lanes, steps.protected, changing)
         self._sparing.doubted |= any(one.differing or one.surplus for one in spared)
         return together(spared, protected)
 

@@ -67,14 +67,21 @@ class Mending:
         return ["class"] if any(wrong) else []
 
     async def mend(self) -> list[str]:
-        """Put right what differs beside the spared sets; labels of what did."""
+        """Put right what differs beside the spared sets; labels of what did.
+
+        The ifbs also where rules cannot be put up anew; that is raised afterwards.
+        """
         await self.end_verdicts()
         steps = self._steps
         repaired = await self._do(steps.repair)
         rules = None
         if steps.stale:
             rules = await asyncio.to_thread(steps.rules, steps.ruleset)
-        await self._do(steps.mended, rules)
+        try:
+            await self._do(steps.mended, rules)
+        except VpngateError:
+            await self.advance()  # no hook holds up the ifbs
+            raise
         await self.advance()
         await self._sparing.clear_away()
         return repaired

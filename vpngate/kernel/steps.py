@@ -195,9 +195,11 @@ class Steps:
         """Whether something of ours may have changed; from any thread."""
         if news.what is What.UNKNOWN or self.way.concerns(news):
             return True
-        known = self.hooks.index_of(news.link.name) if news.link is not None else None
-        if news.what is not What.LINK or news.link is None or known is None:
+        if news.what is not What.LINK or news.link is None:
             return False
+        known = self.hooks.index_of(news.link.name)
+        if known is None:  # it was not there at the last look
+            return news.link.name in self.ruleset.interfaces
         return known != news.index or self.way.is_too_small(news.link.mtu)
 
     def repair(self) -> list[str]:
@@ -216,11 +218,16 @@ class Steps:
         return repaired
 
     def mended(self, rules: Rules | None) -> None:
-        """Put up the rules anew where they could be hooked to more than they are."""
-        if rules is not None:
-            self._put_up(self.ruleset, self.table.commit, rules)
-            self.stale = False
-        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
+        """Put up the rules anew where they could be hooked to more than they are.
+
+        The queues are fitted to those that are hooked also where that cannot be done.
+        """
+        try:
+            if rules is not None:
+                self._put_up(self.ruleset, self.table.commit, rules)
+                self.stale = False
+        finally:
+            self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
 
     @property
     def draining(self) -> list[int]:
@@ -234,10 +241,16 @@ class Steps:
             self.way.to_vacate = True
 
     def close(self) -> None:
-        """At last the ifbs, and what the kernel was asked through."""
+        """At last the ifbs, and what the kernel was asked through.
+
+        The owner's socket first: a table that could not be taken down goes with it,
+        and nothing may be sent to an ifb that is gone.
+        """
+        owner, others = self._channels[:1], self._channels[1:]
+        _each(*(channel.close for channel in owner))
         if self._taken:
             _each(self.way.remove)
-        _each(*(channel.close for channel in self._channels))
+        _each(*(channel.close for channel in others))
         if self._route is not None:
             _each(self._route.close)
         self._taken = False

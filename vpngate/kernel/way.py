@@ -39,9 +39,14 @@ class Way:
         self._shaper.begin(rate, self.packet)
 
     def remove(self) -> None:
-        """Take all ifbs down at once, whatever waits there."""
+        """Take all ifbs down at once, whatever waits there.
+
+        On an error `advance` goes on with those that are left.
+        """
+        self._missing.clear()
+        self.to_vacate, self._to_remove = False, True
         self._shaper.remove_all()
-        self.to_vacate = self._to_remove = False
+        self._to_remove = False
 
     def fit(self, rate: int, *, wanted: bool) -> None:
         """Have the classes changed if rate or largest packet are no longer theirs.
@@ -128,6 +133,7 @@ class Way:
         """Have the ifbs that nothing uses any more taken down (`advance`)."""
         if self.to_vacate:
             self._throttled.dismantled()
+            self._missing.clear()
             self.to_vacate, self._to_remove = False, True
 
     def _lost(self) -> list[int]:

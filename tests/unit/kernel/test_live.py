@@ -4,12 +4,19 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 
+from tests.rulesets import RULESET
 from vpngate.errors import KernelRefused
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table.owned import OwnedTable, Rules
+from vpngate.kernel.table.protected import ProtectedSets
+from vpngate.kernel.table.readback import Compared
+from vpngate.kernel.table.spared import SparedSets
+from vpngate.kernel.way import Way
 
 
 @contextlib.contextmanager
@@ -67,3 +74,66 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
             task.cancel()
 
     asyncio.run(scenario())
+
+
+def test_rules_that_cannot_be_put_up_hold_up_no_ifb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[bool] = []
+    left = [True, True, False]
+
+    def refuse(*_: object) -> NoReturn:
+        raise KernelRefused("no chain can be hooked")
+
+    async def nothing() -> None: ...
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        steps = plane._steps
+        steps.ruleset, steps.stale = RULESET, True
+        steps.table = cast("OwnedTable", SimpleNamespace(commit=refuse))
+        way = SimpleNamespace(
+            fit=lambda _rate, *, wanted: fitted.append(wanted),
+            advance=lambda: left.pop(0),
+        )
+        steps.way = cast("Way", way)
+        monkeypatch.setattr(steps, "repair", list)
+        monkeypatch.setattr(steps, "rules", lambda _: Rules([]))
+        monkeypatch.setattr(steps, "_put_up", refuse)
+        monkeypatch.setattr(plane._mending, "end_verdicts", nothing)
+        with opened(plane), pytest.raises(KernelRefused, match="no chain"):
+            await plane._mending.mend()
+
+    asyncio.run(scenario())
+    assert fitted == [RULESET.enforce]
+    assert not left
+
+
+def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
+    """Its parts are in the kernel already, and not in what should be there."""
+    asked: list[str] = []
+
+    def compare(*_: object) -> Compared:
+        asked.append("compare")
+        return Compared(0, 0, None)
+
+    def surplus(_: object) -> int:
+        asked.append("surplus")
+        return 0
+
+    sets = SimpleNamespace(compare=compare, surplus=surplus)
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        plane._steps.spared = cast("SparedSets", sets)
+        plane._steps.protected = cast("ProtectedSets", sets)
+        with opened(plane):
+            async with plane._changing:
+                comparing = asyncio.create_task(plane.compare())
+                for _ in range(20):
+                    await plane._do(int)
+                assert not asked
+            assert (await comparing).equal
+
+    asyncio.run(scenario())
+    assert asked == ["compare", "surplus"] * 2 * 2

@@ -14,7 +14,7 @@ OLD = replace(RULESET, signatures=(), spared=Intervals.of_prefixes(["10.0.0.0/8"
 
 def test_nothing_changes() -> None:
     steps = plan(OLD, OLD)
-    flags = (steps.rules, steps.swap, steps.build, steps.dismantle, steps.rate)
+    flags = (steps.rules, steps.swap, steps.build, steps.dismantle)
     assert not any(flags)
     assert not steps.end_verdicts
 
@@ -48,8 +48,7 @@ def test_observing_takes_everything_down_and_enforcing_puts_it_up() -> None:
     assert not up.end_verdicts
 
 
-def test_rate_and_side() -> None:
-    assert plan(OLD, replace(OLD, rate=1_000_000)).rate
+def test_verdicts_end_with_the_side_that_they_are_about() -> None:
     assert plan(OLD, replace(OLD, subscriber_side=False)).end_verdicts
 
 

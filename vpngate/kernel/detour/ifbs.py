@@ -9,20 +9,19 @@ when a place on them is needed, and stay.
 
 import errno
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.detour.naming import free_majors, ifb_names
-from vpngate.kernel.detour.places import IFBS, ifb_of, minor
+from vpngate.kernel.detour.places import ifb_of, minor
 from vpngate.kernel.detour.queueing import class_options, largest_packet
 from vpngate.kernel.detour.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
-from vpngate.kernel.wire.links import Link, current_links, links_at
+from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.packets import Direction
 
 _SLOWEST = 512_000  # bit/s, until another rate is set
@@ -90,13 +89,17 @@ class Shaper:
     def build(self, number: int) -> None:
         """Make a device anew, up at once: no announcement says that it is down."""
         self._withdraw(number)
-        self._remove(number, current_links().get(self._names[number]))
         name = self._names[number]
+        [there] = links_named(self._channel, [name])
+        self._remove(number, there)
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
-            [index] = self._route.link_lookup(ifname=name)
+            found = self._route.link_lookup(ifname=name)
         except NetlinkError as error:
             raise _lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
+        if not found:
+            raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
+        [index] = found
         try:
             root = self.majors[number] << 16
             self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)
@@ -127,9 +130,8 @@ class Shaper:
 
     def remove_next(self) -> bool:
         """Delete one of them; whether there was any. The first one goes last."""
-        links = current_links()
-        for number in reversed(range(IFBS)):
-            link = links.get(self._names[number])
+        links = links_named(self._channel, self._names)
+        for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
                 self._remove(number, link)
@@ -257,8 +259,12 @@ class Shaper:
                     "rename it, or choose another gateway.table",
                 )
             )
-        with suppress(IndexError), in_one_line(f"remove {link.name}"):
-            self._route.link("del", index=link.index)
+        with in_one_line(f"remove {link.name}"):
+            try:
+                self._route.link("del", index=link.index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # somebody else was faster
+                    raise
 
 
 def _lacking(name: str, what: str, module: str) -> MissingFeature:

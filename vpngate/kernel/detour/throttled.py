@@ -18,12 +18,7 @@ from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
-from vpngate.kernel.detour.verdicts import (
-    FlowId,
-    HeldVerdict,
-    Verdicts,
-    identity,
-)
+from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
@@ -71,17 +66,7 @@ class Throttled:
 
         No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
         """
-        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
-        fresh: list[FlowId] = []
-        for flow in flows:
-            key = identity(flow)
-            old = self._verdicts.get(key)
-            if old is None:
-                if len(self._verdicts) >= self._most:
-                    self.refused += 1
-                    continue
-                fresh.append(key)
-            noted.append((old, self._verdicts.add(flow, now)))
+        noted = self._note(flows, now)
         self.classes.make(held.place for _, held in noted)
         changes: list[Change] = []
         for old, held in noted:
@@ -96,9 +81,25 @@ class Throttled:
                 keys = [identity(held.flow) for _, held in noted]
                 self._one_by_one(keys, self._give_anew)
                 return
-            for key in fresh:
-                self._verdicts.forget(key)
+            for old, held in noted:
+                if old is None:
+                    self._verdicts.forget(identity(held.flow))
+                else:  # the kernel has it as it was
+                    held.device = old.device
             raise
+
+    def _note(
+        self, flows: Iterable[Throttle], now: float
+    ) -> list[tuple[HeldVerdict | None, HeldVerdict]]:
+        """Verdicts that there is room for, each with the one that it replaces."""
+        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
+        for flow in flows:
+            old = self._verdicts.get(identity(flow))
+            if old is None and len(self._verdicts) >= self._most:
+                self.refused += 1
+            else:
+                noted.append((old, self._verdicts.add(flow, now)))
+        return noted
 
     def _one_by_one(
         self, keys: Sequence[FlowId], change: Callable[[HeldVerdict], None]
@@ -126,18 +127,26 @@ class Throttled:
     def advance(self, sweep: Sweep, now: float) -> bool:
         """A few more of a sweep's verdicts; whether there are more.
 
-        Either a few are looked at, or a few of those that were chosen are ended.
+        Either a few are looked at, or a few of those that were chosen are ended. On an
+        error they still have to be.
         """
         if sweep.stubborn:
-            few = taken(sweep.stubborn, _ONE_BY_ONE)
-            self._one_by_one(few, self._take_out)
-            self.ended(few, now)
+            self._end_stubborn(sweep, now)
         elif sweep.chosen:
             self._end_few(sweep, now)
         else:
             looked_at = map(self._verdicts.get, taken(sweep.left, _LOOKED_AT))
             sweep.choose([one.flow for one in looked_at if one and not one.ended])
         return not sweep.done
+
+    def _end_stubborn(self, sweep: Sweep, now: float) -> None:
+        few = taken(sweep.stubborn, _ONE_BY_ONE)
+        try:
+            self._one_by_one(few, self._take_out)
+        except KernelRefused:
+            sweep.stubborn.extendleft(reversed(few))
+            raise
+        self.ended(few, now)
 
     def _end_few(self, sweep: Sweep, now: float) -> None:
         begin = time.monotonic()
@@ -198,7 +207,8 @@ class Throttled:
     def move(self) -> bool:
         """Have a few more verdicts lead to the ifb as it is; whether more may have to.
 
-        Their time starts anew. Those that were made since lead there already.
+        Their time starts anew. Those that were made since lead there already. On an
+        error they still have to.
         """
         astray: list[HeldVerdict] = []
         some = list(islice(self._to_move, _MOVED_AT_ONCE))
@@ -210,7 +220,17 @@ class Throttled:
                 astray.append(held)
         if not astray:
             return bool(some)
-        before = [held.device for held in astray]
+        before = [(held, held.device) for held in astray]
+        try:
+            self._lead_anew(astray)
+        except Exception:  # or they would lead to where there is no ifb any more
+            for held, device in before:
+                held.device = device
+            self._to_move = chain(some, self._to_move)
+            raise
+        return True
+
+    def _lead_anew(self, astray: Sequence[HeldVerdict]) -> None:
         changes = self._maps.ending(astray)
         for held in astray:
             held.device = self._shaper.index_of(held.place)
@@ -219,12 +239,8 @@ class Throttled:
             self._table.commit(changes)
         except Rejected as error:
             if error.number not in _OTHERWISE:
-                for held, device in zip(astray, before, strict=True):
-                    held.device = device
                 raise
-            keys = [identity(held.flow) for held in astray]
-            self._one_by_one(keys, self._give_anew)
-        return True
+            self._one_by_one([identity(held.flow) for held in astray], self._give_anew)
 
     def look_after(self, now: float) -> bool:
         """Learn of a few verdicts whether they have ended; whether more may have."""

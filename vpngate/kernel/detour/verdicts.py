@@ -114,9 +114,12 @@ class Verdicts:
         return held
 
     def end(self, key: FlowId, now: float) -> None:
-        """Note that the kernel was told to end a verdict; it is asked once more."""
-        held = self._held[key]
-        if not held.ended:
+        """Note that the kernel was told to end a verdict; it is asked once more.
+
+        One that has been forgotten meanwhile is no matter.
+        """
+        held = self._held.get(key)
+        if held is not None and not held.ended:
             held.ended = True
             self._live[held.flow.subscriber.family] -= 1
             self._ask_at(key, now)

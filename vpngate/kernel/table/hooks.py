@@ -110,11 +110,14 @@ class Hooks:
         return tuple(name for name in self._devices if name not in self._refused)
 
     def _settle(self, error: Rejected | MissingFeature, ruleset: Ruleset) -> bool:
-        """Leave alone what a refusal was for; whether there is less to hook now."""
+        """Leave alone what a refusal was for; whether something else is to be hooked.
+
+        That may be another interface of the same name, by now.
+        """
         cause = error if isinstance(error, Rejected) else error.__cause__
         if not isinstance(cause, Rejected) or not _is_for_an_interface(cause):
             return False
-        before = self._wanted()
+        before = self._wanted(), self._devices
         hooked = set.intersection(*self._table.hooked_interfaces())
         self._look(ruleset)
         tried = self._wanted()
@@ -125,7 +128,7 @@ class Hooks:
         if len(tried) > 1 and found.keys() == set(tried) and hooked & found.keys():
             return False  # it is for none of them in particular: keep what there is
         self._refused |= found
-        return self._wanted() != before
+        return (self._wanted(), self._devices) != before
 
     def _culprits(self, tried: Sequence[str], priority: int) -> dict[str, _Refused]:
         """Those of the interfaces that no chain can be hooked to, by halving."""

@@ -100,6 +100,15 @@ def links_at(channel: Channel, indexes: Iterable[int]) -> list[Link | None]:
     return [None if one is None else _read_link(one) for one in answers]
 
 
+def links_named(channel: Channel, names: Iterable[str]) -> list[Link | None]:
+    """The interface of each of these names, asked for one by one.
+
+    As quick beside thousands of others, and also while these come and go.
+    """
+    answers = channel.ask([_question(name=name) for name in names])
+    return [None if one is None else _read_link(one) for one in answers]
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """What there is of an interface for rules: its index, and its MTU in bytes."""

@@ -3,14 +3,18 @@
 
 import errno
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.wire.channel import Change, Channel, Failure
+from vpngate.kernel.wire.links import Link
 
 
 class Kernel:
@@ -38,6 +42,18 @@ class Kernel:
 
 def failing(*beginning: str, number: int) -> Callable[[Change], int]:
     return lambda change: number if change.what.startswith(beginning) else 0
+
+
+IFB = Link(7, "ifb-t", up=True, hardware=1, kind="ifb")
+
+
+def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None:
+    """Have these interfaces there, at one look after the other."""
+
+    def look(_: object, names: Sequence[str]) -> list[Link | None]:
+        return [*map(there.pop(0).get, names)]
+
+    monkeypatch.setattr("vpngate.kernel.detour.ifbs.links_named", look)
 
 
 def shaper(kernel: Kernel) -> Shaper:
@@ -86,3 +102,49 @@ def test_a_flow_queue_that_is_there_keeps_its_number_of_flows() -> None:
     one.add_classes([2])
     assert kernel.kinds == {"htb", "tbf", "fq_codel"}
     assert not any(flows in data for data in kernel.seen)
+
+
+def test_an_ifb_that_somebody_removes_at_once_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named(monkeypatch, [{}])
+    one = shaper(Kernel(lambda _: 0))
+    route = SimpleNamespace(link=lambda *_, **__: None, link_lookup=lambda **_: ())
+    one._route = cast("IPRoute", route)
+    with pytest.raises(KernelRefused, match=r"ifb-t\.1"):
+        one.have([1])
+    assert one.numbers == [0, 1]
+    assert one.index_of(1 << 11 | 1) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EBUSY])
+def test_an_ifb_that_somebody_else_removed_is_removed(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is there as one looks, and gone as it is deleted; anything else is told."""
+    named(monkeypatch, [{"ifb-t": IFB}, {}])
+
+    def link(*_: object, **__: object) -> None:
+        raise NetlinkError(number)
+
+    one = shaper(Kernel(lambda _: 0))
+    one._route = cast("IPRoute", SimpleNamespace(link=link))
+    if number == errno.ENODEV:
+        one.remove_all()
+        assert one.numbers == []
+    else:
+        with pytest.raises(KernelRefused, match="remove ifb-t"):
+            one.remove_all()
+
+
+def test_ifbs_are_removed_one_by_one_and_the_first_goes_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = replace(IFB, index=9, name="ifb-t.63")
+    named(monkeypatch, [{"ifb-t": IFB, "ifb-t.63": other}, {"ifb-t": IFB}, {}])
+    gone: list[int] = []
+    one = shaper(Kernel(lambda _: 0))
+    link = SimpleNamespace(link=lambda _, index: gone.append(index))
+    one._route = cast("IPRoute", link)
+    one.remove_all()
+    assert gone == [9, 7]

@@ -32,6 +32,7 @@ class Kernel(OwnedTable):
         self.refused: set[str] = set()
         self.hooked: set[str] = set()
         self.going: set[str] = set()  # between the look and the transaction
+        self.exchanged: set[str] = set()  # likewise, for others of the same name
         self.missing = False  # the hook itself
         self.trials = 0
         monkeypatch.setattr(room, "current_devices", self._look)
@@ -67,6 +68,11 @@ class Kernel(OwnedTable):
             for name in self.going:
                 self.indexes.pop(name, None)
             self.going.clear()
+            if self.exchanged:
+                for name in self.exchanged:
+                    self.indexes[name] += 1000
+                self.exchanged.clear()
+                raise Rejected([Failure("chain ingress", errno.ENOENT, "")])
             if self.missing:
                 raise Rejected([Failure("chain egress", errno.EOPNOTSUPP, "")])
             if self.refused & set(chosen):
@@ -106,6 +112,16 @@ def test_what_goes_between_the_look_and_the_transaction_is_not_refused(
     kernel.going = {"lan1"}
     kernel.hook(ruleset(["lan0", "lan1", "lan2", "later0"]))
     assert kernel.hooked == {"lan0", "lan2"}
+    assert kernel.hooks.refused == {}
+
+
+def test_what_is_back_after_a_refusal_is_hooked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel(monkeypatch, ["lan0", "lan1"])
+    kernel.exchanged = {"lan1"}
+    kernel.hook(ruleset(["lan0", "lan1"]))
+    assert kernel.hooked == {"lan0", "lan1"}
     assert kernel.hooks.refused == {}
 
 
