@@ -110,6 +110,8 @@ class Applier:
     async def _answer(self, asked: _Asked) -> None:
         try:
             changed = await self._apply(asked)
+        except VpngateError as error:
+            asked.outcome.set_exception(error.alone())  # its frames have the outcome
         except Exception as error:  # noqa: BLE001 - it is for whoever asked
             asked.outcome.set_exception(error)
         except BaseException:
