@@ -58,6 +58,11 @@ class Applier:
         self._at_once: set[asyncio.Task[None]] = set()
         self._ended = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is being applied, and none waits."""
+        return not self._asked
+
     async def install(self, delivery: Delivery) -> None:
         """Have the kernel hold the first situation, whose registry this brought."""
         await self._kernel.install(self.situation.snapshot)
