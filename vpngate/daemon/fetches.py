@@ -84,6 +84,10 @@ class Fetches:
             if keeper is self.keeper:
                 self._refused(refusal)
             raise
+        finally:
+            # It has the error, which has this frame: no circle (`garbage.py`).
+            del running
+            self._running = None
         self._brought_by = keeper
         self._note_sources(keeper)
         return delivery

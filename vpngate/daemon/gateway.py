@@ -130,8 +130,8 @@ class Gateway:
         await self._learn_to_read(snapshot)
         self._in_force = InForce(snapshot, self._pipeline, self.plane)
         self._make_ready_to_change(keeper, delivery)
+        stack.push_async_callback(self.plane.stop)  # also where telling fails
         await self._applier.install(delivery)
-        stack.push_async_callback(self.plane.stop)
         await in_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
         self._capture = CaptureLoop(

@@ -83,7 +83,8 @@ class Lookout:
         config, last = situation.wanted, situation.snapshot.machine
         machine, fault = await self._in_turn(looked, self._look, config, last)
         outcome = None
-        if machine != last:
+        # What was seen before may wait still, and say otherwise.
+        if machine != last or (fault is None and not self._applier.is_idle):
             outcome = self._applier.submit(MachineSeen(config, machine))
         if fault is not None:
             if outcome is not None:

@@ -72,11 +72,12 @@ def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
         return
     if owner is None:
         what = "exists already and is not vpngate's"
+        cost = "the daemon replaces it, with whatever is in it"
         remedy = f"nft delete table {_NETDEV} {name}, or another gateway.table"
     else:
         what = f"belongs to {owner}"
+        cost = "the daemon does not start"
         remedy = "stop it, or choose another gateway.table"
-    cost = "the daemon does not start"
     yield Finding(Weight.CONFLICT, where, what, cost, remedy)
 
 

@@ -129,7 +129,7 @@ class Answers:
         elif self._feed.cancelled:
             raise error
         else:
-            self._faults.append(error)
+            self._faults.append(error.alone())  # it is told for hours
 
 
 def _unforeseen(source: str, error: Exception) -> InvalidRegistry:

@@ -2,15 +2,19 @@
 """Interfaces and addresses that come and go, and a machine that cannot be looked at."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.unit.daemon.gatehouse import REGISTRY
+from tests.unit.daemon.gatehouse import REGISTRY, Gatehouse
 from tests.unit.daemon.test_reloader import Desk
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config
+from vpngate.daemon.applying.events import Event, MachineSeen
 from vpngate.errors import KernelRefused
+from vpngate.kernel.dryrun import DryRunDataPlane
+from vpngate.ruleset import Ruleset
 
 
 @pytest.fixture
@@ -46,6 +50,48 @@ def test_nobody_is_slowed_while_it_is_not_known_whether_sources_can_be_forged(
         desk.blind = None
         await desk.lookout.look_again()
         assert gatehouse.plane.ruleset.enforce
+
+    asyncio.run(scenario())
+
+
+def waiting(gatehouse: Gatehouse) -> list[Event]:
+    return [asked.event for asked in gatehouse.applier._asked]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def test_what_comes_back_before_it_was_let_go_stays(desk: Desk) -> None:
+    class Held(DryRunDataPlane):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def replace(self, ruleset: Ruleset) -> None:
+            self.begun.set()
+            await self.go_on.wait()
+            await super().replace(ruleset)
+
+    async def scenario() -> None:
+        desk.machine = both = Machine(("lan0", "lan7"), frozenset({b"\x0a\0\0\1"}))
+        gatehouse = await desk.open(plane := Held())
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
+        reload = asyncio.create_task(desk.reloader.reload())
+        await plane.begun.wait()
+        desk.machine = Machine(("lan0",))
+        gone = asyncio.create_task(desk.lookout.look_again())
+        await until(lambda: len(waiting(gatehouse)) == 2)
+        desk.machine = both
+        back = asyncio.create_task(desk.lookout.look_again())
+        last = MachineSeen(gatehouse.applier.situation.wanted, both)
+        await until(lambda: back.done() or waiting(gatehouse)[-1] == last)
+        plane.go_on.set()
+        await asyncio.gather(reload, gone, back)
+        assert plane.ruleset.interfaces == ("lan0", "lan7")
+        assert plane.protected.contains(b"\x0a\0\0\1")
 
     asyncio.run(scenario())
 

@@ -43,6 +43,7 @@ class Announcements:
         self._fetches = fetches
         self._metrics = metrics
         self._clock = clock
+        self._last_refused = False  # of the configurations that were read
 
     def started(self, situation: Situation, delivery: Delivery) -> None:
         """The first situation is in force, with this registry."""
@@ -63,6 +64,7 @@ class Announcements:
         self._clock.patience = after.snapshot.config.registry.removal_grace
         match event:
             case ConfigRead():
+                self._last_refused = False
                 if after.snapshot is not before.snapshot:
                     self._metrics.config_taken(time.time())
                     self._registry_in_force(after, taken=False)
@@ -71,7 +73,7 @@ class Announcements:
                 taken = isinstance(event, RegistryFetched)
                 if taken:
                     self._fetches.came_into_force()
-                if before.reading:
+                if before.reading and not self._last_refused:
                     self._metrics.config_taken(time.time())
                 self._registry_in_force(after, taken=taken)
             case MinutePassed():
@@ -89,20 +91,24 @@ class Announcements:
     def declined(self, event: Event) -> None:
         """An event is refused as a whole."""
         if isinstance(event, ConfigRead | ConfigUnreadable):
-            self._metrics.config_refused()
+            self._refused()
 
     def failed(self, event: Event, before: Situation, error: Exception) -> None:
         """The kernel did not take an event's situation."""
         match event:
             case ConfigRead():
-                self._metrics.config_refused()
+                self._refused()
             case RegistryFetched() | RegistryMissing():
                 if isinstance(error, VpngateError):
                     self._fetches.freshness.failed(error.lines[0])
                 else:
                     self._fetches.freshness.failed(repr(error))
                 if before.wanted != before.snapshot.config:
-                    self._metrics.config_refused()
+                    self._refused()
+
+    def _refused(self) -> None:
+        self._last_refused = True
+        self._metrics.config_refused()
 
     def spared(self, found: list[IPNetwork], known: list[IPNetwork]) -> None:
         """These networks of subscribers are spared as a whole by the registry."""

@@ -58,6 +58,11 @@ class Applier:
         self._at_once: set[asyncio.Task[None]] = set()
         self._ended = False
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no event is being applied, and none waits."""
+        return not self._asked
+
     async def install(self, delivery: Delivery) -> None:
         """Have the kernel hold the first situation, whose registry this brought."""
         await self._kernel.install(self.situation.snapshot)
@@ -110,6 +115,8 @@ class Applier:
     async def _answer(self, asked: _Asked) -> None:
         try:
             changed = await self._apply(asked)
+        except VpngateError as error:
+            asked.outcome.set_exception(error.alone())  # its frames have the outcome
         except Exception as error:  # noqa: BLE001 - it is for whoever asked
             asked.outcome.set_exception(error)
         except BaseException:

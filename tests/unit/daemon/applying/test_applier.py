@@ -22,8 +22,12 @@ from tests.unit.daemon.gatehouse import (
 )
 from vpngate.attachment.machine import Machine
 from vpngate.daemon.applying import in_kernel
-from vpngate.daemon.applying.events import MachineSeen, RegistryFetched
-from vpngate.errors import KernelRefused
+from vpngate.daemon.applying.events import (
+    ConfigUnreadable,
+    MachineSeen,
+    RegistryFetched,
+)
+from vpngate.errors import KernelRefused, UnreadableInput
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address
 from vpngate.policy import Throttle
@@ -52,6 +56,25 @@ def test_registering_ends_the_verdict_and_is_decided_by_at_once() -> None:
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
         assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
         assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_configuration_is_told_until_another_is_taken() -> None:
+    """The registry that the one before waited for does not make up for it."""
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await gatehouse.open()
+        await gatehouse.take(config_read(CONFIG + "enforce_share = 7\n"))
+        with pytest.raises(UnreadableInput):
+            await gatehouse.take(ConfigUnreadable(UnreadableInput("no such file")))
+        await gatehouse.take(fetched(WITH_STRANGER))
+        assert gatehouse.current.snapshot.config.gateway.enforce_share == 7
+        assert gatehouse.metric("config_last_reload_successful") == 0
+        await gatehouse.take(config_read(CONFIG + "enforce_share = 7\n"))
+        await gatehouse.take(RegistryFetched(None))
+        assert gatehouse.metric("config_last_reload_successful") == 1
 
     asyncio.run(scenario())
 
