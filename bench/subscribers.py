@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 
 from bench.kernel import gateway, ruleset
+from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=50_000)
     parser.add_argument("--arriving", type=float, default=60)
     args = parser.parse_args()
+    garbage.begin()  # as the daemon does
     with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
         work = scenario(args.subscribers, args.flows, args.arriving)
         namespace.call(lambda: asyncio.run(work))

@@ -27,6 +27,7 @@ from typing import Any
 
 from bench.kernel import disjoint, gateway, ruleset
 from tests.lab.namespaces import Namespace
+from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--verdicts", type=int, default=200_000)
     parser.add_argument("--subscribers", type=int, default=2_000)
     args = parser.parse_args()
+    garbage.begin()  # as the daemon does
     with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
         namespace.call(
             lambda: asyncio.run(
