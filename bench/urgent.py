@@ -29,6 +29,7 @@ from bench.kernel import disjoint, gateway, ruleset
 from tests.lab.namespaces import Namespace
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.way import Way
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -139,17 +140,17 @@ def tell(what: str, spent: float, urgent: Urgent, steps: Steps) -> None:
 class Off:
     """When the switch was last turned off for what happened to the ifb."""
 
-    def __init__(self, plane: LiveDataPlane) -> None:
+    def __init__(self) -> None:
         self.at = threading.Event()
         self.when = 0.0
-        break_off = plane._steps.way.break_off  # noqa: SLF001
+        break_off = Way.break_off
 
-        def noted() -> None:
-            break_off()
+        def noted(way: Way) -> None:
+            break_off(way)
             self.when = time.perf_counter()
             self.at.set()
 
-        plane._steps.way.break_off = noted  # type: ignore[method-assign]  # noqa: SLF001
+        Way.break_off = noted  # type: ignore[assignment, method-assign]
 
 
 def disarmed_after(namespace: Namespace, table: str, off: Off) -> float:
@@ -165,7 +166,7 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
     full = ruleset(disjoint(count))
     empty = replace(full, spared=Intervals.empty())
     plane = LiveDataPlane()
-    steps, off = Steps(plane), Off(plane)
+    steps, off = Steps(plane), Off()
     await plane.start(empty)
     begin = time.perf_counter()
     await plane.throttle([flow(number, subscribers) for number in range(most)])
