@@ -25,28 +25,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.kernel import disjoint, gateway, ruleset
+from bench.kernel import disjoint, flow, gateway, ruleset
 from tests.lab.namespaces import Namespace
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.way import Way
-from vpngate.packets import Endpoint, Transport
-from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 
 BEAT = 0.01  # seconds between two rounds of what is urgent
+IDLE = 600  # seconds: no verdict ends meanwhile
 LONGEST = 6  # steps that are told
 PROTECTED = (
     Intervals.of_prefixes(["198.51.100.0/24"]),
     Intervals.of_prefixes(["198.51.100.0/24", "192.0.2.0/24"]),
 )
-
-
-def flow(number: int, subscribers: int) -> Throttle:
-    subscriber = (0x64400000 + number % subscribers).to_bytes(4, "big")
-    remote = Endpoint((0x0A000000 + number).to_bytes(4, "big"), 51820)
-    end = Endpoint(subscriber, 1024 + number % 60_000)
-    return Throttle(Transport.UDP, end, remote, subscriber, 600)
 
 
 class Urgent:
@@ -169,7 +161,7 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
     steps, off = Steps(plane), Off()
     await plane.start(empty)
     begin = time.perf_counter()
-    await plane.throttle([flow(number, subscribers) for number in range(most)])
+    await plane.throttle([flow(number, subscribers, IDLE) for number in range(most)])
     spent = time.perf_counter() - begin
     print(
         f"{most:,} verdicts of {subscribers:,} subscribers: {spent:.1f} s", flush=True
@@ -192,7 +184,7 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
             spent = time.perf_counter() - begin
         tell(what, spent, urgent, steps)
     await plane.replace(empty)
-    flows = [flow(number, subscribers) for number in range(most)]
+    flows = [flow(number, subscribers, IDLE) for number in range(most)]
     for what, work in (
         ("release of everything", lambda: plane.release(lambda _: True)),
         ("to observe", lambda: plane.replace(replace(empty, enforce=False))),
