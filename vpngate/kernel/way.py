@@ -120,6 +120,11 @@ class Way:
             return True
         return more
 
+    def make_ready(self) -> bool:
+        """Make a class that somebody may soon need; whether others should be, too."""
+        at_rest = self._wanted and not self._switch.is_kept_off(BROKEN)
+        return at_rest and self._throttled.make_ready()
+
     @property
     def draining(self) -> list[int]:
         """The ifbs that go once nothing waits there."""
