@@ -15,10 +15,10 @@ from functools import partial
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
@@ -174,7 +174,7 @@ class Steps:
         self.spared.turned(self.spared.held)
 
     def throttle(self, flows: list[Throttle]) -> None:
-        """Hand over the first few, of those whose ends are not spared at this moment."""
+        """Hand over the first few, of those whose ends are not spared now."""
         if not self.ruleset.enforce:
             flows.clear()
             return

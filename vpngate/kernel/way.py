@@ -5,9 +5,9 @@ Knows that nothing may be slowed while packets sent to an ifb are lost or do not
 its queues; does not know rules, nor which interfaces packets come from.
 """
 
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.wire.links import Announcement, What
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.detour.classes import Classes
-from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.looking_after import LookingAfter
-from vpngate.kernel.detour.places import IfbPlaces
-from vpngate.kernel.detour.spares import Spares
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
+from vpngate.kernel.shaping.classes import Classes
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.places import IfbPlaces
+from vpngate.kernel.shaping.spares import Spares
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change, Rejected

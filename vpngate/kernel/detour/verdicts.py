@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.kernel.detour.places import IfbPlaces, ifb_of
+from vpngate.kernel.shaping.places import IfbPlaces, ifb_of
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 

@@ -15,10 +15,10 @@ from contextlib import suppress
 from itertools import islice
 
 from vpngate.errors import KernelRefused, MachineFault
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.passed import Passed, Tally
-from vpngate.kernel.detour.places import ifb_of, minor
-from vpngate.kernel.detour.readings import ClassReading
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.passed import Passed, Tally
+from vpngate.kernel.shaping.places import ifb_of, minor
+from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.kernel.table.pace import Pace
 from vpngate.packets import Direction
 

@@ -9,8 +9,8 @@ For each new class the kernel walks one list of all classes there are, of all de
 and a hundred new subscribers a second would not get theirs in time.
 """
 
-from vpngate.kernel.detour.classes import Classes
-from vpngate.kernel.detour.places import IfbPlaces
+from vpngate.kernel.shaping.classes import Classes
+from vpngate.kernel.shaping.places import IfbPlaces
 
 _MANY = 1000  # places in use: with fewer a class is made in no time
 _PART = 4  # for so many in use one is ready
