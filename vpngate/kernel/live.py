@@ -34,6 +34,8 @@ from vpngate.ruleset import Ruleset
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
 _MAKE_READY = 1.0  # seconds between looks at whether enough is ready
 _IDLE = 0.2  # seconds without a new verdict
+_REST, _REST_MOST = 0.05, 5.0  # seconds between a repair and another one
+_SETTLED = 60.0  # seconds after a repair that has held
 _WITHDRAWN_AT_ONCE = 50  # flows
 
 logger = logging.getLogger(__name__)
@@ -230,6 +232,7 @@ class LiveDataPlane:
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:
+        last, rest = 0.0, _REST
         while True:
             await self._repair_wanted.wait()
             self._repair_wanted.clear()
@@ -239,6 +242,11 @@ class LiveDataPlane:
                 if repaired:
                     self._repaired += repaired
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
+                    # Somebody may undo it each time, as soon as it is announced.
+                    again = time.monotonic() - last < _SETTLED
+                    rest = min(2 * rest, _REST_MOST) if again else _REST
+                    await asyncio.sleep(rest)
+                    last = time.monotonic()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot repair the data plane", error)
 

@@ -42,6 +42,31 @@ def test_what_libraries_raise_is_one_line_and_names_the_step() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_undone_each_time_is_repaired_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The traffic flows unslowed meanwhile, and the daemon has other things to do."""
+    repairs = 0
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+
+        async def mend() -> list[str]:
+            nonlocal repairs
+            repairs += 1
+            plane._repair_wanted.set()  # it is announced that it was undone
+            return ["ifb"]
+
+        monkeypatch.setattr(plane._mending, "mend", mend)
+        plane._repair_wanted.set()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await plane._repair_when_wanted()
+
+    asyncio.run(scenario())
+    assert 1 < repairs <= 6
+
+
 def test_repairing_goes_on_after_a_failure_nobody_thought_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
