@@ -116,7 +116,14 @@ class Steps:
         )
 
 
-def tell(what: str, spent: float, urgent: Urgent, steps: Steps) -> None:
+async def meanwhile(
+    what: str, work: Callable[[], Awaitable[Any]], urgent: Urgent, steps: Steps
+) -> None:
+    """Do some work while what is urgent goes on, and tell how long everything took."""
+    async with urgent.going_on():
+        begin = time.perf_counter()
+        await work()
+        spent = time.perf_counter() - begin
     print(f"{what}: {spent:.2f} s")
     for name, delays in urgent.taken.items():
         ordered = sorted(delays)
@@ -178,11 +185,7 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
         ("a registry that covers all of them", lambda: plane.replace(covering)),
     ]
     for what, work in works:
-        async with urgent.going_on():
-            begin = time.perf_counter()
-            await work()
-            spent = time.perf_counter() - begin
-        tell(what, spent, urgent, steps)
+        await meanwhile(what, work, urgent, steps)
     await plane.replace(empty)
     flows = [flow(number, subscribers, IDLE) for number in range(most)]
     for what, work in (
@@ -191,11 +194,7 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
     ):
         await plane.throttle(flows)
         steps.told()
-        async with urgent.going_on():
-            begin = time.perf_counter()
-            await work()
-            spent = time.perf_counter() - begin
-        tell(what, spent, urgent, steps)
+        await meanwhile(what, work, urgent, steps)
     await plane.replace(empty)
     await plane.throttle(flows)
     for what, work in (
