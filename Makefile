@@ -16,7 +16,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
 	@echo 'make test                 lint, types and every test'
-	@echo 'make unit [ROOM=registry] one room takes seconds; all are run with their coverage'
+	@echo 'make unit [ROOM=registry] one room takes seconds (SLOW=1: a minute); all, with coverage'
 	@echo 'make fix                  what ruff can put right by itself'
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
@@ -73,14 +73,14 @@ types: .venv/.done
 	@echo '== types'
 	@$(BIN)/mypy
 
-# ROOM=registry: the tests of that room, at once. All of them: without those of
-# test_linters.py, which are `make lint types`, and the floors up to the second are pure:
-# more than 95 % of their lines and branches.
+# ROOM=registry: the tests of that room, at once, without those marked slow (SLOW=1: with
+# them). All of them: without those of test_linters.py, which are `make lint types`, and
+# the floors up to the second are pure: more than 95 % of their lines and branches.
 ROOM_TESTS = $(wildcard tests/unit/$(ROOM) tests/unit/test_$(ROOM).py)
 unit: .venv/.done
 ifdef ROOM
 	@[ -n '$(ROOM_TESTS)' ] || { echo 'make unit: tests/unit has no $(ROOM)' >&2; exit 2; }
-	@$(PYTEST) $(ROOM_TESTS)
+	@$(PYTEST) $(ROOM_TESTS) $(if $(SLOW),,-m 'not slow')
 else
 	@echo '== unit tests'
 	@$(PYTEST) tests/unit --ignore=tests/unit/test_linters.py \

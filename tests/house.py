@@ -7,6 +7,7 @@ anything of it. Imports go down only; rooms of one floor do not know each other.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -139,9 +140,20 @@ def room_of(path: Path) -> str:
     return "" if first.startswith("__") else first
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a module imports anywhere in it, by its full name."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    return tuple(_imports(parsed(path), path))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The source of a module, parsed once for everybody who asks."""
+    return ast.parse(path.read_text(), str(path))
+
+
+def _imports(tree: ast.Module, path: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -151,13 +163,14 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def members(folder: Path) -> list[str]:
+@cache
+def members(folder: Path) -> tuple[str, ...]:
     """What stands at one level: modules and folders of modules, by name."""
     names = {
         path.relative_to(folder).parts[0].removesuffix(".py")
         for path in folder.rglob("*.py")
     }
-    return sorted(name for name in names if not name.startswith("__"))
+    return tuple(sorted(name for name in names if not name.startswith("__")))
 
 
 def folders() -> Iterator[Path]:

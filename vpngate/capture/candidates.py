@@ -135,7 +135,7 @@ def _compiled(expressions: Iterable[str]) -> list[Program]:
 def _packed(
     layouts: Iterable[Layout], programs: Sequence[Program], most: int
 ) -> list[Program]:
-    """Every program in every layout, in as few programs as order and size allow."""
+    """Returns every program for every layout, joined into as few as fit the limit."""
     bins: list[dict[Layout, list[Program]]] = []
     size = most
     for layout in layouts:
@@ -156,9 +156,9 @@ def _any(expressions: Iterable[str]) -> str:
 def _assembled(
     parts: Iterable[tuple[Layout, Sequence[Program]]], gate: Program | None = None
 ) -> list[Instruction]:
-    """One program that passes what one of the programs passes in its layout.
+    """Returns one program that passes what any of these passes in its layout.
 
-    What the gate rejects none of them is asked about.
+    Each is only asked about what the gate passes.
     """
     assembled: list[Instruction] = []
     for (checks, start), programs in parts:
@@ -170,7 +170,7 @@ def _assembled(
 
 
 def _gated(gate: Program, inner: Program) -> Program:
-    """Both programs in turn: the second one sees what the first one passes."""
+    """Returns one program that passes what both pass."""
     gated: list[Instruction] = []
     for left, instruction in zip(reversed(range(len(gate))), gate, strict=True):
         passed = instruction[0] == _RETURN and instruction != _REJECT
@@ -179,7 +179,7 @@ def _gated(gate: Program, inner: Program) -> Program:
 
 
 def _moved(program: Program, by: int) -> Program:
-    """The program, reading the packet that many bytes further on."""
+    """Returns the program for packets that begin so many bytes further on."""
 
     def moved(instruction: Instruction) -> Instruction:
         code, if_true, if_false, operand = instruction
@@ -190,7 +190,7 @@ def _moved(program: Program, by: int) -> Program:
 
 
 def _guarded(checks: Sequence[Check], inner: Program) -> Program:
-    """The program, skipped unless all checks hold."""
+    """Returns the program, which rejects what does not meet all the checks."""
     for at, size, values in reversed(checks):
         # Conditional jumps reach 255 instructions, too few for what they skip.
         skip: Instruction = (_JUMP, 0, 0, len(inner))
@@ -203,7 +203,7 @@ def _guarded(checks: Sequence[Check], inner: Program) -> Program:
 
 
 def _chained(programs: Sequence[Program]) -> Program:
-    """The programs, asked in turn: what one rejects the next one sees."""
+    """Returns one program that passes what any of these passes."""
     chained: list[Instruction] = []
     for number, program in enumerate(programs):
         left = len(program)

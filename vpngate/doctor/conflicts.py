@@ -48,7 +48,7 @@ class Neighbours:
 
 
 def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    """Every finding about what stands beside vpngate; one that it is alone, if so."""
+    """Yields a finding for each neighbour, or one finding that there are none."""
     found = [
         *_table(config, beside),
         *_ifb(beside),
@@ -153,7 +153,7 @@ def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 
 def _later(config: Config, where: str, stands: str) -> Finding:
-    """A chain behind ours, which misses what is sent to the ifb."""
+    """Returns the finding on a chain behind ours: it does not see slowed packets."""
     remedy = (
         f"give it a priority below {config.gateway.hook_priority},"
         " or raise gateway.hook_priority"
@@ -178,7 +178,7 @@ def _flowtables(beside: Neighbours) -> Iterator[Finding]:
 
 
 def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    """Filters that take what vpngate would see, or that what it slows passes by."""
+    """Yields findings on filters that run before ours, or that slowed packets skip."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
         if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):

@@ -97,7 +97,7 @@ def examine(
 
 
 def _trial(config: Config) -> Iterator[Finding]:
-    """What the kernel can do, found out where nobody is."""
+    """Yields what the kernel can do, tried in a namespace of our own."""
     snapshot = Snapshot(
         config, all_tunnels(), empty_registry(), Machine((namespace.NEAR,))
     )
@@ -214,7 +214,7 @@ def _neighbours(
     names: tuple[str, ...],
     who: host.Caller,
 ) -> Neighbours:
-    """What others have put into the kernel, and who they are; for who may ask."""
+    """Returns what others have put into the kernel; or MissingPrivilege."""
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}

@@ -63,7 +63,7 @@ class Impact:
 
 
 def compare(old: Registry, new: Registry, now: When) -> Difference:
-    """What differs between two registries, in the order of the address space.
+    """Returns what differs between two registries, in the order of addresses.
 
     A registration is told by its prefix and its name. Only what each says itself
     counts, not what is kept from before.
@@ -91,7 +91,7 @@ def compare(old: Registry, new: Registry, now: When) -> Difference:
 
 
 def impact(old: Registry | None, new: Registry, now: When) -> Impact:
-    """What a registry would mean, against the one before (None: nothing before)."""
+    """Returns what a new registry would change; `old` is None if it is the first."""
     covered = new.covered(now)
     before = old.covered(now) if old else Intervals.empty()
     return Impact(
@@ -103,7 +103,7 @@ def impact(old: Registry | None, new: Registry, now: When) -> Impact:
 
 
 def _grouped(entries: Entries, other: Entries) -> dict[tuple[Prefix, str], list[Row]]:
-    """The rows that the other lacks as they are, by prefix and name.
+    """Returns the rows that are not in the other registry just so, by prefix and name.
 
     Only prefixes with a difference become objects: two registries of a million that
     differ in ten rows are compared in bulk.

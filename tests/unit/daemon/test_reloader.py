@@ -105,6 +105,12 @@ class Desk:
         )
         return self.gatehouse
 
+    async def look_again(self) -> None:
+        """Look at the machine, and wait for what it leads to."""
+        outcome = await self.lookout.look_again()
+        if outcome is not None:
+            await asyncio.shield(outcome)
+
     async def refused(self, kind: type[Exception], **options: Any) -> str:
         """Reload, which must fail and leave everything in force as it was."""
         before = self.gatehouse.current.snapshot

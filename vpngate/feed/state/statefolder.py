@@ -136,7 +136,7 @@ class StateFolder:
 
 
 def _lock(path: Path, folder: int, kind: int, reason: Reason) -> None:
-    """Waits for a lock on the folder, with an end: a stuck reader is not ours."""
+    """Waits for a lock on the folder; FeedFault if another holds it for too long."""
     end = time.monotonic() + _LOCK_PATIENCE
     while True:
         try:

@@ -187,7 +187,7 @@ def test_who_is_protected_is_so_while_a_replace_is_under_way(
         async with held(tmp_path) as one:
             if by == "a look":
                 one.desk.machine = replace(MACHINE, addresses=frozenset({OWN}))
-                asked = one.begin(one.desk.lookout.look_again())
+                asked = one.begin(one.desk.look_again())
             else:
                 one.protect("192.0.2.0/24")
                 asked = one.reload()
@@ -324,7 +324,7 @@ def test_a_change_that_fails_half_way_spoils_none_that_follows(tmp_path: Path) -
     async def scenario() -> None:
         async with held(tmp_path) as one:
             one.desk.machine = replace(MACHINE, interfaces=("lan0", "lan7"))
-            look = one.begin(one.desk.lookout.look_again())
+            look = one.begin(one.desk.look_again())
             one.edit("[registry]", '[throttle]\nrate = "2mbit"\n[registry]')
             second = one.reload()
             queue = one.gatehouse.applier._asked
@@ -376,7 +376,7 @@ def test_a_stop_during_anything_ends_everything(tmp_path: Path, steps: int) -> N
         desk.machine = replace(MACHINE, interfaces=("lan0", "lan7"))
         asked = [
             asyncio.create_task(desk.reloader.reload()),
-            asyncio.create_task(desk.lookout.look_again()),
+            asyncio.create_task(desk.look_again()),
             asyncio.create_task(desk.reloader.age()),
         ]
         text = desk.config.read_text().replace('"enforce"', '"observe"')
