@@ -7,6 +7,7 @@ part alone is asked of that part.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -191,9 +192,10 @@ class Steps:
         if len(addresses):
             self.end(partial(ends_among, addresses=addresses))
 
-    def rearm(self) -> bool:
+    def rearm(self, at_most: float = math.inf) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
-        return self.ruleset.enforce and self.switch.arm(self.ruleset.deadman)
+        seconds = min(self.ruleset.deadman, at_most)
+        return self.ruleset.enforce and self.switch.arm(seconds)
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
