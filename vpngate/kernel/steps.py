@@ -130,9 +130,8 @@ class Steps:
             self.end(everything)
         elif len(planned.spared.added):
             self.end(partial(ends_among, addresses=planned.spared.added))
-        self.way.to_vacate = planned.dismantle or (
-            self.way.to_vacate and not planned.build
-        )
+        still = self.way.to_vacate and not planned.build
+        self.way.to_vacate = planned.dismantle or still
         self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
         if self.ruleset.enforce:
             self.switch.shorten(self.ruleset.deadman)

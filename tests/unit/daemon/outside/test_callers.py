@@ -3,7 +3,7 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,17 @@ async def status(_arguments: Mapping[str, Any]) -> str:
     return "here"
 
 
-async def serve(path: Path, callers: int, sent: bytes, verbs: Any) -> Any:
-    """What one more caller gets while so many are connected and sent something."""
+async def serve(
+    path: Path,
+    callers: int,
+    sent: bytes,
+    verbs: Any,
+    in_hand: Callable[[], int] | None = None,
+) -> Any:
+    """What one more caller gets while so many are connected and sent something.
+
+    `in_hand` tells how many of them are being answered: all, before and after.
+    """
     server = ControlServer(path, verbs)
     await server.start()
     with ExitStack() as stack:
@@ -32,8 +41,12 @@ async def serve(path: Path, callers: int, sent: bytes, verbs: Any) -> Any:
             await asyncio.sleep(0)
         await asyncio.sleep(0.2)
         try:
+            async with asyncio.timeout(60):
+                while in_hand is not None and in_hand() < callers:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             return await asyncio.to_thread(request, path, "status")
         finally:
+            assert in_hand is None or in_hand() == callers
             await server.stop()
 
 
@@ -52,17 +65,24 @@ def test_who_is_answered_is_not_interrupted_and_others_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     monkeypatch.setattr(control, limit, 4)
-    done = []
+    in_hand = 0
 
     async def slow(_arguments: Mapping[str, Any]) -> None:
-        await asyncio.sleep(1)
-        done.append(True)
+        nonlocal in_hand
+        in_hand += 1
+        try:
+            await asyncio.sleep(600)
+        finally:
+            in_hand -= 1
+
+    async def status(_arguments: Mapping[str, Any]) -> None:
+        raise AssertionError("there was no room for it")
 
     async def scenario() -> None:
         verbs = {"status": status, "reload": slow}
         path = tmp_path / "control.sock"
         with pytest.raises(DaemonBusy, match="busy: too many callers") as caught:
-            await serve(path, 4, b'{"verb": "reload"}\n', verbs)
+            await serve(path, 4, b'{"verb": "reload"}\n', verbs, lambda: in_hand)
         assert caught.value.exit_status == 2
 
     asyncio.run(scenario())
