@@ -24,7 +24,7 @@ FLOORS = (
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment", "supply")),
-    ("third", ("snapshot",)),
+    ("third", ("publishing", "snapshot")),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
@@ -47,7 +47,7 @@ WITHIN = {
     "cli": (
         ("inputs", "options", "printing"),
         ("standing", "status"),
-        ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
+        ("check", "classify", "diff", "doctor", "lookup", "publish", "reload", "run"),
     ),
     "daemon": (
         ("garbage", "outside", "threads", "wall_clock"),
@@ -103,13 +103,14 @@ WITHIN = {
         ("survey",),
     ),
     "prefixes": (("prefix", "rows"), ("intervals",)),
+    "publishing": (("published_pair", "secret_key"), ("publication",)),
     "registry": (
         ("columns",),
         ("registration",),
         ("registry",),
         ("reading",),
         ("grace",),
-        ("comparison", "guard"),
+        ("comparison", "guard", "writing"),
     ),
     "registry.columns": (("terms", "tree"), ("entries",)),
     "registry.grace": (("departures", "persistence"),),

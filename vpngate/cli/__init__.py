@@ -36,6 +36,7 @@ COMMANDS = {
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
     "reload": "have the running daemon reload",
+    "publish": "for who keeps a registry: make, sign and replace it",
 }
 
 DONE, NO, WRONG_USE = 0, 1, 2
