@@ -49,7 +49,7 @@ CONFINED = {
     "prometheus_client": {"metrics"},
     "urllib3": {"feed"},
     "h11": {"http"},
-    "cryptography": {"feed"},
+    "cryptography": {"feed", "publishing"},
     "cypcap": {"capture", "signatures"},
     "pydantic": {"config"},
     "argparse": {"cli"},

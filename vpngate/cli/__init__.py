@@ -39,6 +39,7 @@ COMMANDS = {
     "enforce": "have the running daemon act on verdicts",
     "confirm": "say that what waits to be confirmed is well",
     "observe": "have the running daemon slow nobody, at once",
+    "publish": "for who keeps a registry: make, sign and replace it",
 }
 # In which room of its own a command is, where it is in one.
 _ROOMS = dict.fromkeys(("enforce", "confirm", "observe"), "steering.")

@@ -111,6 +111,8 @@ def _summary(
     serial = f", serial {registry.serial}" if registry.serial is not None else ""
     whole = f"{len(registry)} registrations ({counts}){serial}"
     yield f"registry       {plain(source)}: {whole}"
+    if registry.suspend:
+        yield f"suspends       gateways observe: {plain(registry.suspend)}"
     found = impact(last, registry, now)
     yield f"covers         {counted(found.covered)}"
     if last is None:

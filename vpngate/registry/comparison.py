@@ -28,10 +28,18 @@ class RegistrationChange(NamedTuple):
     new: Row
 
 
+class SuspendChange(NamedTuple):
+    """Why one and the other have gateways observe; empty where they do not."""
+
+    old: str
+    new: str
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs: registrations row for row, and addresses.
+    """What differs: registrations row for row, addresses, and whether it suspends.
 
+    suspend       None where both say the same
     gained, lost  addresses covered by one of the two only, at the moment asked about
     """
 
@@ -40,10 +48,11 @@ class Difference:
     changed: tuple[RegistrationChange, ...]
     gained: Intervals
     lost: Intervals
+    suspend: SuspendChange | None = None
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.suspend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ def compare(old: Registry, new: Registry, now: When) -> Difference:
         tuple(changed),
         gained=is_now.difference(was),
         lost=was.difference(is_now),
+        suspend=_suspend_change(old, new),
     )
 
 
@@ -100,6 +110,12 @@ def impact(old: Registry | None, new: Registry, now: When) -> Impact:
         covered.difference(before).addresses,
         before.difference(covered).addresses,
     )
+
+
+def _suspend_change(old: Registry, new: Registry) -> SuspendChange | None:
+    if old.suspend == new.suspend:
+        return None
+    return SuspendChange(old.suspend, new.suspend)
 
 
 def _grouped(entries: Entries, other: Entries) -> dict[tuple[Prefix, str], list[Row]]:

@@ -71,6 +71,26 @@ def test_check_against_the_last_good_registry(
     assert "--accept-removals" in line
 
 
+def test_check_tells_that_the_registry_suspends(
+    run: Run, config: Path, registry: Path
+) -> None:
+    item = '{"prefix": "192.0.2.0/24", "registration": "R-1"}'
+    registry.write_text(f'{{"suspend": "a mistake", "registrations": [{item}]}}')
+    status, out, err = run("check", "--config", config)
+    assert (status, err) == (0, [])
+    assert out.splitlines()[2] == "suspends       gateways observe: a mistake"
+
+
+def test_check_of_what_suspends_for_no_reason(
+    run: Run, config: Path, registry: Path
+) -> None:
+    registry.write_text('{"suspend": "", "registrations": []}')
+    status, _, err = run("check", "--config", config)
+    assert status == 1
+    (line,) = err
+    assert line.startswith(f"{registry}: suspend: is not a reason on one line")
+
+
 def test_check_reads_what_a_daemon_has_remembered(
     run: Run, config: Path, registry: Path
 ) -> None:
