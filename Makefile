@@ -11,7 +11,7 @@ JOBS ?= $(shell nproc)
 LIVE_JOBS ?= 4
 SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 
-.PHONY: help setup demo test lint fix types unit house netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house netns systemd smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
+	@echo 'make systemd              the unit under systemd as PID 1, of two releases of Debian'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -42,6 +43,9 @@ setup: .apt-done .venv/.done
 # Stamped by the script, only if nothing is missing.
 .foreign/.done: tests/foreign.txt tests/install-foreign | .apt-done
 	@tests/install-foreign
+
+.foreign/systemd/.done: tests/systemd/releases.txt tests/install-foreign | .apt-done
+	@tests/install-foreign tests/systemd/releases.txt .foreign/systemd
 
 .venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
@@ -100,6 +104,13 @@ faults: setup
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
+
+# The service under systemd as PID 1, in each release of tests/systemd/releases.txt: boots,
+# hangs and restarts at the unit's own pace. No part of `make test`.
+systemd: setup .foreign/systemd/.done
+	@echo '== the service under systemd (some minutes)'
+	@tests/systemd/install-vpngate
+	@$(PYTEST) -rP tests/systemd $(SIDE_BY_SIDE) 2
 
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py

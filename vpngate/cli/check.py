@@ -28,10 +28,22 @@ def add_parser(commands: "Subparsers") -> None:
         "check", help="validate configuration and registry; touches nothing"
     )
     options.add_config(parser)
+    parser.add_argument(
+        "--before-start",
+        action="store_true",
+        help="only what would keep the daemon from starting: no source is asked",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is sound; 1 if anything is invalid, 2 if anything is unreadable."""
+    """Print what is sound; 1 if anything is invalid, 2 if anything is unreadable.
+
+    Before a start the registry is the daemon's business: it begins with the last good
+    one where no source has a better one, and says what it lacks.
+    """
+    if args.before_start:
+        inputs.supply_of(inputs.read_config(args.config), args.config, time.time())
+        return 0
     found = examine_config(
         inputs.read_text(args.config),
         where=args.config,

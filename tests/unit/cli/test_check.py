@@ -153,6 +153,33 @@ def test_check_of_a_source_that_must_not_be_used(run: Run, config: Path) -> None
     assert "https://[::1]:0/r" in err[0]
 
 
+def test_before_a_start_the_registry_does_not_matter(
+    run: Run, config: Path, registry: Path
+) -> None:
+    """Nor is it read: the daemon begins with the last good one."""
+    for content in (b"no registry", b"", REGISTRY.encode()):
+        registry.write_bytes(content)
+        assert run("check", "--config", config, "--before-start") == (0, "", [])
+    registry.unlink()
+    assert run("check", "--config", config, "--before-start") == (0, "", [])
+
+
+def test_before_a_start_a_configuration_has_to_be_sound(run: Run, config: Path) -> None:
+    sound = config.read_text()
+    config.write_text(sound + '[throttle]\nrate = "1kbit"\n')
+    assert run("check", "--config", config, "--before-start") == (
+        1,
+        "",
+        [f"{config}: throttle.rate: '1kbit' is less than 512kbit, the least allowed"],
+    )
+    # What only shows when the sources are put together.
+    config.write_text(sound.replace('sources = ["', 'sources = ["ftp://x/'))
+    status, out, err = run("check", "--config", config, "--before-start")
+    assert (status, out, len(err)) == (1, "", 1)
+    config.unlink()
+    assert run("check", "--config", config, "--before-start")[0] == 2
+
+
 def test_check_of_unreadable_input(run: Run, config: Path, registry: Path) -> None:
     registry.unlink()
     status, out, err = run("check", "--config", config)
