@@ -18,7 +18,7 @@ from tests.lab.topology import Lab
 from tests.systemd.service import Service
 
 # Where the page's clone is; the virtual environment is there already.
-_CLONE = "/root/clone"
+_CLONE = "/srv/clone"
 _LINES = ("ln ", "install ", "systemd-", "systemctl ")
 
 

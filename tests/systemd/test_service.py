@@ -23,7 +23,7 @@ _NET_ADMIN, _NET_RAW = 1 << 12, 1 << 13  # linux/capability.h
 _CAPABILITIES = ("CapEff", "CapPrm", "CapBnd", "CapAmb")
 _EXPOSURE = "15"  # tenths
 _DEADMAN, _WATCHDOG = 30.0, 45.0  # seconds, as shipped
-_CLONE = "/root/clone"
+_CLONE = "/srv/clone"
 
 
 @pytest.fixture
