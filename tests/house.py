@@ -47,7 +47,10 @@ WITHIN = {
     "cli": (
         ("inputs", "options", "printing"),
         ("standing", "status"),
-        ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
+        (
+            *("check", "classify", "clear", "diff", "doctor", "lookup"),
+            *("preview", "reload", "run"),
+        ),
     ),
     "daemon": (
         ("garbage", "outside", "threads", "wall_clock"),
@@ -55,7 +58,7 @@ WITHIN = {
         ("in_force",),
         ("facts",),
         ("wellbeing",),
-        ("fetches",),
+        ("fetches", "preview"),
         ("applying",),
         ("lookout",),
         ("reloader",),
@@ -68,12 +71,22 @@ WITHIN = {
         ("applier",),
     ),
     "daemon.outside": (
-        ("client", "logs", "served_pages", "service_manager"),
+        ("handed_over", "logs", "served_pages", "service_manager"),
+        ("client",),
         ("control",),
     ),
-    "daemon.traffic": (("pipeline", "second_reader"), ("capture_loop",)),
+    "daemon.traffic": (
+        ("judging", "observed"),
+        ("pipeline", "second_reader"),
+        ("capture_loop", "catching_up"),
+    ),
+    "daemon.preview": (
+        ("allowance", "proposal", "telling"),
+        ("outlook",),
+        ("previewer",),
+    ),
     "daemon.wellbeing": (
-        ("deadman", "freshness", "kernel_counters"),
+        ("deadman", "foresight", "freshness", "kernel_counters"),
         ("health",),
         ("report",),
     ),
@@ -95,14 +108,14 @@ WITHIN = {
         ("plane", "wire"),
         ("table",),
         ("detour",),
-        ("lanes", "way"),
+        ("clearing", "lanes", "way"),
         ("steps",),
         ("comparing", "sparing"),
         ("mending",),
         ("dryrun", "live"),
         ("survey",),
     ),
-    "prefixes": (("prefix", "rows"), ("intervals",)),
+    "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "registry": (
         ("columns",),
         ("registration",),

@@ -35,7 +35,9 @@ COMMANDS = {
     "lookup": "whether an address is registered",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
+    "preview": "what enforcing, or another registry, would do to the flows of now",
     "reload": "have the running daemon reload",
+    "clear": "remove what a daemon that was killed left in the kernel",
 }
 
 DONE, NO, WRONG_USE = 0, 1, 2

@@ -105,6 +105,10 @@ class DryRunDataPlane:
         self._expire()
         return self._end(chosen)
 
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows whose verdicts have not ended."""
+        return self.flows
+
     async def rearm(self) -> bool:
         """Note that the dead man lives."""
         if self.ruleset.enforce:

@@ -146,6 +146,11 @@ class LiveDataPlane:
             await self._do(self._steps.end_few)
         return sweep.picked
 
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known."""
+        verdicts = await self._do(self._steps.throttled.verdicts)
+        return [held.flow for held in verdicts if not held.ended]
+
     async def rearm(self) -> bool:
         """Extend the dead man's time; whether it is armed."""
         return await self._lanes.hurry(self._steps.rearm)

@@ -112,6 +112,13 @@ class DataPlane(Protocol):
         """End the verdicts that the predicate picks; returns how many."""
         ...
 
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known.
+
+        The kernel ends one whose packets stay away, and is asked a while later.
+        """
+        ...
+
     async def rearm(self) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 

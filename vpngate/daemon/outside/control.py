@@ -20,11 +20,12 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vpngate.daemon.outside.client import DEFAULT_PATH
+from vpngate.daemon.outside.handed_over import CallersListener
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
 
 # A handler gets the arguments of the request; what it returns is the result.
@@ -35,6 +36,9 @@ MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 CONNECTION_LIMIT = 32
 UID_SHARE = 8  # connections; so that no one user keeps the others out
+# They find the descriptors that came with a request among its arguments, as `files`,
+# open until they return.
+_TAKE_FILES = frozenset({"preview"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -55,7 +59,7 @@ class ControlServer:
         verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
-        self_ordered: Collection[str] = ("reload",),
+        self_ordered: Collection[str] = ("reload", "preview"),
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
@@ -67,6 +71,7 @@ class ControlServer:
         self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
         self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
         self._server: asyncio.Server | None = None
+        self._listener: CallersListener
         self._inode = 0
 
     async def start(self) -> None:
@@ -77,7 +82,7 @@ class ControlServer:
         """
         try:
             await asyncio.to_thread(_refuse_if_alive, self._path)
-            listener = _bind(self._path)
+            self._listener = _bind(self._path)
         except OSError as error:
             problem = Problem(
                 str(self._path),
@@ -87,7 +92,7 @@ class ControlServer:
             raise MachineFault(problem) from None
         self._inode = self._path.stat().st_ino
         self._server = await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=REQUEST_LIMIT
+            self._accept, sock=self._listener, limit=REQUEST_LIMIT
         )
 
     async def stop(self) -> None:
@@ -156,16 +161,20 @@ class ControlServer:
                 except asyncio.LimitOverrunError:
                     line = b""
             self._idle.pop(task, None)
-            writer.write(_encoded(await self._answer(line, uid)))
+            with self._listener.handed_over(writer) as files:
+                answer = await self._answer(line, uid, files)
+            writer.write(_encoded(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
             if not line:
                 return
 
-    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+    async def _answer(
+        self, line: bytes, uid: int, files: Sequence[int] = ()
+    ) -> dict[str, Any]:
         try:
             verb, arguments = _parse(line)
-            result = await self._run(verb, arguments, uid)
+            result = await self._run(verb, arguments, uid, files)
         except VpngateError as error:
             return _refusal(error.exit_status, error.lines)
         except Exception as error:  # noqa: BLE001 - one broken verb, not the daemon
@@ -173,13 +182,17 @@ class ControlServer:
             return _refusal(1, [f"the daemon failed: {type(error).__name__}: {error}"])
         return {"ok": True, "result": result}
 
-    async def _run(self, verb: str, arguments: Mapping[str, Any], uid: int) -> Any:
+    async def _run(
+        self, verb: str, arguments: Mapping[str, Any], uid: int, files: Sequence[int]
+    ) -> Any:
         handler = self._verbs.get(verb)
         if handler is None:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
         if verb in self._read_only:
             return await handler(arguments)
         _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
+        if verb in _TAKE_FILES:
+            arguments = {**arguments, "files": files}
         if verb in self._self_ordered:
             return await handler(arguments)
         async with self._changing:
@@ -255,7 +268,7 @@ def _refuse_if_alive(path: Path) -> None:
     )
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind(path: Path) -> CallersListener:
     """A listening socket at `path`, never reachable with wider rights than MODE.
 
     It is made beside its place and moved there: the move replaces what a dead
@@ -263,7 +276,7 @@ def _bind(path: Path) -> socket.socket:
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{os.getpid()}")
-    listener = socket.socket(socket.AF_UNIX)
+    listener = CallersListener()
     try:
         with contextlib.suppress(FileNotFoundError):
             made.unlink()
