@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.cli.conftest import REGISTRY, Run
 from vpngate.daemon.outside.control import ControlServer
-from vpngate.daemon.outside.handed_over import content_of
+from vpngate.daemon.outside.handed_over import FILES, content_of
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.packed import unpack
 
@@ -56,7 +56,7 @@ def daemon(tmp_path: Path) -> Iterator[tuple[Path, list[Any]]]:
     asked: list[Any] = []
 
     async def preview(arguments: Mapping[str, Any]) -> Any:
-        files = [bytes(content_of(one, 2**20, "it")) for one in arguments["files"]]
+        files = [bytes(content_of(one, 2**20, "it")) for one in FILES.get()]
         asked.append({**arguments, "files": files})
         return ABOUT if files else EXACT
 

@@ -12,6 +12,7 @@ wire is `client.py`.
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import grp
 import json
@@ -20,7 +21,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,15 @@ from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUs
 # A handler gets the arguments of the request; what it returns is the result.
 VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
+# The uid of whoever's verb is being handled.
+asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
+
 GROUP = "vpngate"
 MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 CONNECTION_LIMIT = 32
 UID_SHARE = 8  # connections; so that no one user keeps the others out
-# They find the descriptors that came with a request among its arguments, as `files`,
-# open until they return.
-_TAKE_FILES = frozenset({"preview"})
+_SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class ControlServer:
         verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
-        self_ordered: Collection[str] = ("reload", "preview"),
+        self_ordered: Collection[str] = _SELF_ORDERED,
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
@@ -161,20 +163,18 @@ class ControlServer:
                 except asyncio.LimitOverrunError:
                     line = b""
             self._idle.pop(task, None)
-            with self._listener.handed_over(writer) as files:
-                answer = await self._answer(line, uid, files)
+            with self._listener.handed_over(writer):
+                answer = await self._answer(line, uid)
             writer.write(_encoded(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
             if not line:
                 return
 
-    async def _answer(
-        self, line: bytes, uid: int, files: Sequence[int] = ()
-    ) -> dict[str, Any]:
+    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
         try:
             verb, arguments = _parse(line)
-            result = await self._run(verb, arguments, uid, files)
+            result = await self._run(verb, arguments, uid)
         except VpngateError as error:
             return _refusal(error.exit_status, error.lines)
         except Exception as error:  # noqa: BLE001 - one broken verb, not the daemon
@@ -182,17 +182,14 @@ class ControlServer:
             return _refusal(1, [f"the daemon failed: {type(error).__name__}: {error}"])
         return {"ok": True, "result": result}
 
-    async def _run(
-        self, verb: str, arguments: Mapping[str, Any], uid: int, files: Sequence[int]
-    ) -> Any:
+    async def _run(self, verb: str, arguments: Mapping[str, Any], uid: int) -> Any:
         handler = self._verbs.get(verb)
         if handler is None:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
+        asked_by.set(uid)
         if verb in self._read_only:
             return await handler(arguments)
         _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
-        if verb in _TAKE_FILES:
-            arguments = {**arguments, "files": files}
         if verb in self._self_ordered:
             return await handler(arguments)
         async with self._changing:
@@ -295,4 +292,4 @@ def _bind(path: Path) -> CallersListener:
     return listener
 
 
-__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "flags"]
+__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "asked_by", "flags"]

@@ -12,8 +12,9 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from asyncio import StreamWriter
 
 MOST_FILES = 2  # a request
+# The descriptors that came with the request that is being handled.
+FILES: ContextVar[Sequence[int]] = ContextVar("files", default=())
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 )
@@ -119,13 +122,15 @@ class CallersListener(socket.socket):
         return line, address
 
     @contextmanager
-    def handed_over(self, writer: "StreamWriter") -> Iterator[list[int]]:
-        """What came with a connection's latest request, open for as long as this is."""
+    def handed_over(self, writer: "StreamWriter") -> Iterator[None]:
+        """Have `FILES` be what came with the latest request, open meanwhile."""
         line = self._lines.get(writer.get_extra_info("socket").fileno())
         files = [] if line is None else line.take()
+        FILES.set(files)
         try:
-            yield files
+            yield
         finally:
+            FILES.set(())
             close_all(files)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from vpngate.config import Config, parse_config
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.outside.handed_over import FILES
 from vpngate.daemon.preview.allowance import Allowance
 from vpngate.daemon.preview.outlook import (
     Acting,
@@ -80,7 +81,7 @@ class Previewer:
 
     async def serve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The answer; Refused while another is looked for, or after too many."""
-        asked = Asked.of(arguments)
+        asked = Asked.of(arguments, FILES.get())
         if self._busy:
             raise Refused(
                 Problem("preview", "another one is under way", "again in a moment")
@@ -106,7 +107,7 @@ class Previewer:
         told_of = _of_another if another else _of_what_is_in_force
         with_now = snapshot.enforcing or not another
         return {
-            "mode": snapshot.config.gateway.mode.value,
+            "mode": snapshot.stance.mode.value,
             "share": round(100 * share),
             "compared_with": "now" if with_now else "enforcing what is in force",
             **told_of(found.tallies),
@@ -135,15 +136,18 @@ class Previewer:
         return outlook(flows, before, after, spared.protects, prefix)
 
     def _choosing(self, share: float) -> Callable[[bytes], bool]:
-        """Who belongs to a share, by the key of the daemon."""
-        return lambda bucket: is_chosen(bucket, self._pipeline.chooser, share)
+        """Who belongs to a share, by the key in force."""
+        key = self._in_force.snapshot.share_key
+        return lambda bucket: is_chosen(bucket, key, share)
 
 
 def _share(snapshot: Snapshot, proposal: Proposal) -> float:
     """The share that is proposed, or the one in force."""
     if proposal.share is not None:
         return proposal.share
-    return share_of(_proposed(snapshot, proposal.config))
+    if proposal.config is not None:
+        return proposal.config.gateway.enforce_share / 100
+    return share_of(snapshot)
 
 
 def _traffic(counters: KernelCounters) -> dict[str, Any]:

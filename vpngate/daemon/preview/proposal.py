@@ -7,7 +7,7 @@ that are checked at once, where the registry itself would have to be read once m
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from vpngate.errors import Problem, WrongUse
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.packed import size_of, unpack
 
-_NAMES = {"share", "registry", "config", "files"}
+_NAMES = {"share", "registry", "config"}
 _LARGEST_TEXT = 2**20  # bytes
 _PERCENT = range(101)
 _CONFIG = "the configuration that was handed over"
@@ -48,7 +48,7 @@ class Asked:
     files: tuple[int, ...]
 
     @classmethod
-    def of(cls, arguments: Mapping[str, Any]) -> "Asked":
+    def of(cls, arguments: Mapping[str, Any], files: Sequence[int]) -> "Asked":
         """What the arguments ask for; WrongUse if they are none of ours."""
         for name in arguments:
             if name not in _NAMES:
@@ -59,7 +59,6 @@ class Asked:
         wanted = [arguments.get(name, False) for name in ("registry", "config")]
         if any(type(each) is not bool for each in wanted):
             raise WrongUse(Problem("registry, config", "is neither true nor false"))
-        files = arguments.get("files", [])
         if len(files) != sum(wanted):
             raise WrongUse(Problem("preview", "was not handed what it is to be about"))
         percent = None if share is None else share / 100

@@ -22,7 +22,7 @@ from vpngate.timekeeping.moments import When
 
 def share_of(snapshot: Snapshot) -> float:
     """The share of the subscribers that is acted on, 0 to 1."""
-    return snapshot.config.gateway.enforce_share / 100
+    return snapshot.stance.share / 100
 
 
 def decision_on(

@@ -16,13 +16,12 @@ from vpngate.daemon.traffic.judging import (
     all_to_slow,
     chosen,
     decision_on,
-    share_of,
     to_slow,
 )
 from vpngate.daemon.traffic.observed import Observed
 from vpngate.flows import FlowTable, sighting_of
 from vpngate.metrics import Metrics
-from vpngate.policy import Throttle, Verdict, is_chosen
+from vpngate.policy import Throttle, Verdict
 from vpngate.recognition import Agree, Heard, Sighting
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
@@ -46,18 +45,12 @@ class Pipeline:
     have been slowed while nothing is acted on.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, metrics: Metrics, chooser: bytes, agree: Agree
-    ) -> None:
-        """`chooser` is the key that picks the enforced share of the subscribers.
-
-        `agree` is the second reader, asked before a flow counts as confirmed.
-        """
+    def __init__(self, snapshot: Snapshot, metrics: Metrics, agree: Agree) -> None:
+        """`agree` is the second reader, asked before a flow counts as confirmed."""
         self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
         self.observed = Observed()
-        self._chooser = chooser
         self._agree = agree
         self._snapshot = snapshot
         self._recogniser = Recogniser(snapshot.tunnels)
@@ -128,16 +121,7 @@ class Pipeline:
 
     def _chosen(self, sighting: Sighting) -> tuple[Throttle, ...]:
         """What acting on a flow slows, of the share that is acted on."""
-        return chosen(to_slow(sighting, self._snapshot), self.chooses)
-
-    @property
-    def chooser(self) -> bytes:
-        """The key that picks the share of the subscribers that is acted on."""
-        return self._chooser
-
-    def chooses(self, bucket: bytes) -> bool:
-        """Whether a subscriber belongs to the share that is acted on."""
-        return is_chosen(bucket, self._chooser, share_of(self._snapshot))
+        return chosen(to_slow(sighting, self._snapshot), self._snapshot.chooses)
 
     def known(self, now: When) -> Iterator[tuple[Throttle, ...]]:
         """What acting slows of each flow that is confirmed already, perhaps nothing.

@@ -23,7 +23,7 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
-from vpngate.daemon.outside.handed_over import sealed
+from vpngate.daemon.outside.handed_over import FILES, sealed
 from vpngate.daemon.preview import previewer as previewing
 from vpngate.daemon.preview.allowance import MOST
 from vpngate.daemon.preview.previewer import Previewer
@@ -56,8 +56,11 @@ class House(Gatehouse):
         )
         self.catching_up = CatchingUp(self.pipeline, self.plane, clock)
         self.catching_up.consider(self.current.snapshot)
-        self.current.told = lambda: self.catching_up.consider(self.current.snapshot)
+        self.current.told.append(self._consider)
         self.running = asyncio.create_task(self.catching_up.run())
+
+    def _consider(self) -> None:
+        self.catching_up.consider(self.current.snapshot)
 
     async def see(self, *pairs: tuple[Endpoint, Endpoint]) -> None:
         """Handshakes between subscribers and remotes, and what follows from them."""
@@ -69,7 +72,8 @@ class House(Gatehouse):
     async def preview(self, *contents: bytes, **arguments: Any) -> dict[str, Any]:
         files = [sealed(content) for content in contents]
         try:
-            return await self.previewer.serve({**arguments, "files": files})
+            FILES.set(files)
+            return await self.previewer.serve(arguments)
         finally:
             for one in files:
                 os.close(one)

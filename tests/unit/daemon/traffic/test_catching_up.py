@@ -52,7 +52,8 @@ async def _begun(plane: Recording, text: str = OBSERVE) -> Gatehouse:
     await gatehouse.open()
     catching_up = CatchingUp(gatehouse.pipeline, plane, lambda: NOW)
     catching_up.consider(gatehouse.current.snapshot)
-    gatehouse.current.told = lambda: catching_up.consider(gatehouse.current.snapshot)
+    told = gatehouse.current.told
+    told.append(lambda: catching_up.consider(gatehouse.current.snapshot))
     gatehouse.running = asyncio.create_task(catching_up.run())  # type: ignore[attr-defined]
     for number, near in enumerate(SUBSCRIBERS):
         heard = handshake(STRANGER, index=number, subscriber=near)
