@@ -77,8 +77,7 @@ def test_what_is_foreseen_is_what_happens(lab: Lab) -> None:
         ports = {own.port: "wireguard", other.port: "wireguard"}
         ports |= {routed.port: "openvpn", 1701: "l2tp"}
         assert _slowed(lab, ports) == {}
-        settings.change(gateway={"mode": "enforce"})
-        running.reload()
+        running.command("enforce")
         running.wait_until(
             lambda: running.metric("vpngate_throttled_flows") >= sum(foreseen.values()),
             "as many verdicts as were foreseen",

@@ -25,6 +25,7 @@ from vpngate.policy import Standing, Throttle, Verdict, network_of
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import rows_of
 from vpngate.recognition import Evidence, Sighting, Tunnel
+from vpngate.registry import Registration, Registry
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 
@@ -50,9 +51,18 @@ class Flows(NamedTuple):
 
 
 class Spared:
-    """Who is left alone by sets of addresses, of a choice of addresses."""
+    """Who is left alone by sets of addresses, of a choice of addresses.
 
-    def __init__(self, addresses: Collection[bytes], *sets: Intervals) -> None:
+    `registry` is asked beside them, if there is one.
+    """
+
+    def __init__(
+        self,
+        addresses: Collection[bytes],
+        *sets: Intervals,
+        registry: Registry | None = None,
+    ) -> None:
+        self._registry = registry
         self._spared: set[bytes] = set()
         for family in Family:
             ours = [one for one in addresses if len(one) == family.width]
@@ -62,8 +72,9 @@ class Spared:
                 pairs = zip(ours, inside, strict=True)
                 self._spared |= {one for one, yes in pairs if yes}
 
-    def lookup(self, address: bytes, now: When) -> None:
-        """No registration is named by a set."""
+    def lookup(self, address: bytes, now: When) -> Registration | None:
+        """The longest registration of an address that stands; a set names none."""
+        return None if self._registry is None else self._registry.lookup(address, now)
 
     def protects(self, address: bytes) -> bool:
         """Whether it is one of them."""

@@ -6,7 +6,7 @@ is told of it: exact numbers of what is in force, and of what a caller chose onl
 `telling.py` lets out, so often as `allowance.py` says. No address leaves it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,14 +124,17 @@ class Previewer:
         acted_on = _proposed(snapshot, proposal.config)
         given = proposal.spared
         whom = self._spared_by(snapshot) if given is None else given
-        spared = Spared(flows.addresses, whom, acted_on.protected)
-        standing = acted_on if given is None else spared
+        addresses = flows.addresses
+        spared = Spared(addresses, whom, acted_on.protected)
+        # In force is judged by the tree, and checked by the sets.
+        standing = _by_tree(addresses, acted_on) if given is None else spared
         after = Acting(acted_on, standing, self._choosing(share), now)
         before = None
         if (
             given is not None or proposal.config is not None
         ) and not snapshot.enforcing:
-            before = Acting(snapshot, snapshot, self._choosing(share_of(snapshot)), now)
+            chooses = self._choosing(share_of(snapshot))
+            before = Acting(snapshot, _by_tree(addresses, snapshot), chooses, now)
         prefix = snapshot.subscriber_prefix
         return outlook(flows, before, after, spared.protects, prefix)
 
@@ -139,6 +142,11 @@ class Previewer:
         """Who belongs to a share, by the key in force."""
         key = self._in_force.snapshot.share_key
         return lambda bucket: is_chosen(bucket, key, share)
+
+
+def _by_tree(addresses: Collection[bytes], snapshot: Snapshot) -> Spared:
+    """Whom a snapshot leaves alone, of these."""
+    return Spared(addresses, snapshot.protected, registry=snapshot.registry)
 
 
 def _share(snapshot: Snapshot, proposal: Proposal) -> float:
