@@ -83,7 +83,7 @@ WITHIN = {
         ("capture_loop", "catching_up"),
     ),
     "daemon.preview": (
-        ("allowance", "proposal", "telling"),
+        ("proposal", "ration", "telling"),
         ("outlook",),
         ("previewer",),
     ),

@@ -2,5 +2,5 @@
 """What acting, another registry or another configuration would do to the flows of now.
 
 Knows what is proposed (`proposal.py`), what would come of it (`outlook.py`), and how
-much of that is told, and how often (`telling.py`, `allowance.py`); changes nothing.
+much of that is told, and how often (`telling.py`, `ration.py`); changes nothing.
 """

@@ -3,7 +3,7 @@
 
 Knows where flows, verdicts and numbers come from, what is compared with what, and what
 is told of it: exact numbers of what is in force, and of what a caller chose only what
-`telling.py` lets out, so often as `allowance.py` says. No address leaves it.
+`telling.py` lets out, so often as `ration.py` says. No address leaves it.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,7 +13,6 @@ from typing import Any
 from vpngate.config import Config, parse_config
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.outside.handed_over import FILES
-from vpngate.daemon.preview.allowance import Allowance
 from vpngate.daemon.preview.outlook import (
     Acting,
     Flows,
@@ -23,6 +22,7 @@ from vpngate.daemon.preview.outlook import (
     outlook,
 )
 from vpngate.daemon.preview.proposal import Asked, Proposal
+from vpngate.daemon.preview.ration import Ration
 from vpngate.daemon.preview.telling import FEWEST, STEP, told
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.judging import share_of
@@ -76,7 +76,7 @@ class Previewer:
         self._counters = counters
         self._clock = clock
         self._spared_by = spared_by
-        self._allowance = Allowance()
+        self._ration = Ration()
         self._busy = False
 
     async def serve(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Previewer:
         self._busy = True
         try:
             if asked.is_about_another:
-                self._allowance.take(_ANOTHER)
+                self._ration.take(_ANOTHER)
             return await self._answer(asked)
         finally:
             self._busy = False

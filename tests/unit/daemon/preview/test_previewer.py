@@ -25,8 +25,8 @@ from tests.unit.daemon.gatehouse import (
 )
 from vpngate.daemon.outside.handed_over import FILES, sealed
 from vpngate.daemon.preview import previewer as previewing
-from vpngate.daemon.preview.allowance import MOST
 from vpngate.daemon.preview.previewer import Previewer
+from vpngate.daemon.preview.ration import MOST
 from vpngate.daemon.preview.telling import told
 from vpngate.daemon.traffic.catching_up import CatchingUp
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters

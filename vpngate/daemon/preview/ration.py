@@ -15,7 +15,7 @@ MOST = 10
 STRETCH = 3600.0  # seconds
 
 
-class Allowance:
+class Ration:
     """`most` in any `stretch` of seconds, by a clock that never jumps."""
 
     def __init__(
