@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Intervals
-from vpngate.prefixes.packed import pack, size_of, unpack
+from vpngate.prefixes.packed import STRETCH, pack, size_of, unpack
 from vpngate.prefixes.rows import rows_of
 
 SOME = Intervals.of_prefixes(["192.0.2.0/24", "10.0.0.0/8", "2001:db8::/32"])
@@ -94,3 +94,12 @@ def test_a_set_that_was_tampered_with_is_another_or_none(data: st.DataObject) ->
     except ValueError:
         return
     assert pack(found) == bytes(packed)
+
+
+def test_intervals_are_held_against_each_other_also_where_a_stretch_ends() -> None:
+    many = [(16 * n, 16 * n + 3) for n in range(3 * STRETCH)]
+    assert len(unpack(raw(*many))) == len(many)
+    for at in (STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH, len(many) - 1):
+        wrong = [*many[:at], (many[at - 1][1] + 1, many[at][1]), *many[at + 1 :]]
+        with pytest.raises(ValueError, match="meet"):
+            unpack(raw(*wrong))

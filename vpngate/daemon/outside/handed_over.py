@@ -29,7 +29,7 @@ FILES: ContextVar[Sequence[int]] = ContextVar("files", default=())
 _SEALS = (
     fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 )
-_PIECE = 1 << 24  # bytes
+_PIECE = 1 << 20  # bytes
 _DESCRIPTOR = struct.Struct("i")
 
 

@@ -21,7 +21,7 @@ from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 
 _MOST_OF_A_FLOW = 6  # verdicts: IPsec between two subscribers
-_LOOKED_AT = 200  # flows until others have their turn, where none is to be slowed
+_LOOKED_AT = 50  # flows until others have their turn, where none is to be slowed
 
 _log = logging.getLogger(__name__)
 
