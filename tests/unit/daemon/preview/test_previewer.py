@@ -241,7 +241,7 @@ def test_two_registries_that_differ_by_an_address_are_answered_alike(
 
 def test_one_subscriber_less_is_at_most_twice_as_likely_an_answer() -> None:
     """Also where tunnels of one's own bring the number to where it tips over."""
-    rounds = 4000
+    rounds = 20_000  # so that chance is not what decides
     for number in range(6, 18):
         counts: dict[int | None, list[int]] = {}
         for place, each in enumerate((number, number + 1)):
@@ -252,8 +252,8 @@ def test_one_subscriber_less_is_at_most_twice_as_likely_an_answer() -> None:
                 assert 0.4 < (one + 1) / (other + 1) < 2.5, (number, answer)
 
 
-def test_few_are_never_told_and_many_nearly() -> None:
-    assert {told(0) for _ in range(20)} <= {None, 10}
+def test_few_are_hardly_told_and_many_nearly() -> None:
+    assert sum(told(0) is None for _ in range(1000)) > 950
     assert all(abs((told(1000) or 0) - 1000) < 64 + 5 for _ in range(100))
 
 
