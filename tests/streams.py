@@ -44,6 +44,8 @@ SECONDS = {
     "tests/netns/test_many_interfaces.py": 30,
     "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
+    "tests/netns/test_clear.py": 30,
+    "tests/netns/test_preview.py": 30,
 }
 RATES = {
     "tests/netns/test_bridge.py",

@@ -35,10 +35,12 @@ COMMANDS = {
     "lookup": "whether an address is registered",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
+    "preview": "what enforcing, or another registry, would do to the flows of now",
     "reload": "have the running daemon reload",
     "enforce": "have the running daemon act on verdicts",
     "confirm": "say that what waits to be confirmed is well",
     "observe": "have the running daemon slow nobody, at once",
+    "clear": "remove what a daemon that was killed left in the kernel",
     "publish": "for who keeps a registry: make, sign and replace it",
 }
 # In which room of its own a command is, where it is in one.

@@ -31,12 +31,14 @@ from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
+from vpngate.daemon.preview.previewer import Previewer
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.stance.stance_time import StanceTime
 from vpngate.daemon.stance.verbs import StanceVerbs
-from vpngate.daemon.threads import every, in_thread
+from vpngate.daemon.threads import every, first_of, in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
+from vpngate.daemon.traffic.catching_up import CatchingUp
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
 from vpngate.daemon.wall_clock import WallClock, read_machine
@@ -77,11 +79,7 @@ class Gateway:
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
         self.plane: DataPlane
-        self.verbs: dict[str, VerbHandler] = {
-            "status": self._status,
-            "reload": self._reload,
-            "compare": self._compare,
-        }
+        self.verbs: dict[str, VerbHandler] = {"status": self._status}
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
@@ -144,6 +142,9 @@ class Gateway:
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
         self._deadman.left = self._stance_time.left
         self._in_force.told += [self._deadman.at_once, self._stance_time.changed]
+        self._in_force.told.append(
+            lambda: self._catching_up.consider(self._in_force.snapshot)
+        )
         self._counters = KernelCounters(self.plane, self._metrics)
         await self._listen(stack)
         garbage.begin()
@@ -163,10 +164,14 @@ class Gateway:
         fetches = Fetches(keeper, self._metrics, clock, delivery)
         told = self._in_force, fetches, self._metrics, clock
         self._announcements = Announcements(*told)
+        self._kernel = InKernel(self.plane, clock.now)
+        self._catching_up = CatchingUp(self._pipeline, self.plane, clock.now)
+        self._pipeline.observed.is_spared = self._kernel.spares
+        self.plane.still_wanted = self._pipeline.acts_on
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),
             self._in_force,
-            InKernel(self.plane, clock.now),
+            self._kernel,
             self._announcements,
             self._stances,
         )
@@ -201,6 +206,11 @@ class Gateway:
             self._health,
         )
         self._health.stale = self._reloader.stale
+        seen = self._in_force, self._pipeline, self.plane, self._counters
+        self._previewer = Previewer(*seen, self._clock.now, self._kernel.spared_by)
+        self.verbs["reload"] = self._requests.serve
+        self.verbs["compare"] = lambda _arguments: self._health.compare()
+        self.verbs["preview"] = self._previewer.serve
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
@@ -221,6 +231,7 @@ class Gateway:
             self._applier.run(),
             self._capture.listen(),
             self._capture.deliver(),
+            self._catching_up.run(),
             self._deadman.hold(self._arming),
             self._stance_time.keep(),
             self._reloader.refresh(),
@@ -239,7 +250,7 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
         except* VpngateError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
 
     def _arming(self) -> tuple[bool, float]:
         snapshot = self._in_force.snapshot
@@ -270,15 +281,9 @@ class Gateway:
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
-    async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._requests.serve(arguments)
-
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         await self._counters.refresh()
         return self._report.status()
-
-    async def _compare(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._health.compare()
 
     def _one_line(self) -> str:
         return one_line(self._in_force)
@@ -287,11 +292,3 @@ class Gateway:
 def _metrics() -> Metrics:
     tunnels = (tunnel.name for tunnel in all_tunnels())
     return Metrics(__version__, tunnels, refusals=REFUSALS, repairs=REPAIRS)
-
-
-def _first(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, VpngateError)  # noqa: S101 - except* chose them
-    return error

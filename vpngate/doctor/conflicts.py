@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
+from vpngate.kernel.shaping.naming import REMEDY, objection_to
 from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
@@ -90,24 +91,25 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
-    if link.kind != "ifb":
+    root = next(
+        (q for q in beside.queues if (q.interface, q.parent) == (link.index, tc.ROOT)),
+        None,
+    )
+    if objection := objection_to(link, root):
         yield Finding(
             Weight.CONFLICT,
             where,
-            "exists and is not an ifb",
+            objection,
             "the daemon cannot make its own",
-            "rename it, or choose another gateway.table",
+            REMEDY,
         )
-    elif any(
-        (q.interface, q.parent, q.kind) == (link.index, tc.ROOT, "htb")
-        for q in beside.queues
-    ):
+    elif root is not None and root.major:
         yield Finding(
             Weight.COST,
             where,
             "was left behind by a daemon that was killed",
             "",
-            "the next one replaces it; to be rid of it: ip link del",
+            "the next one replaces it; to be rid of it: vpngate clear",
         )
     else:
         yield Finding(
@@ -115,7 +117,7 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
             where,
             "exists and was not made by vpngate",
             "the daemon would replace it",
-            "rename it, or choose another gateway.table",
+            REMEDY,
         )
 
 

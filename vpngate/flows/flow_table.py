@@ -12,7 +12,7 @@ of initiations pushes out its own.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from vpngate.flows.state import BEGINNING, FlowChange, FlowState
@@ -128,6 +128,13 @@ class FlowTable:
             for evidence, tunnels in self._flows.items()
             for tunnel, flows in tunnels.items()
             if flows
+        }
+
+    def confirmed(self) -> Mapping[Tunnel, Sequence[tuple[FlowKey, FlowState]]]:
+        """The confirmed flows as they are at this moment, and their living states."""
+        return {
+            tunnel: list(flows.items())
+            for tunnel, flows in self._flows[Evidence.CONFIRMED].items()
         }
 
     def _take_out(self, tunnel: Tunnel, key: FlowKey, now: float) -> FlowState | None:

@@ -26,6 +26,7 @@ class DryRunDataPlane:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._ruleset: Ruleset | None = None
         self.protected = NOBODY
         self._verdicts = Verdicts()
@@ -81,7 +82,7 @@ class DryRunDataPlane:
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Note verdicts whose ends are not spared."""
         self._expire()
-        for flow in flows:
+        for flow in filter(self.still_wanted, flows):
             known = self._verdicts.get(identity(flow)) is not None
             room = known or len(self._verdicts) < self.ruleset.max_flows
             left_alone = any(
@@ -105,6 +106,10 @@ class DryRunDataPlane:
         """End the verdicts that the predicate picks."""
         self._expire()
         return self._end(chosen)
+
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows whose verdicts have not ended."""
+        return self.flows
 
     async def rearm(self, at_most: float = math.inf) -> bool:
         """Note that the dead man lives."""

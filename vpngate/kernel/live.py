@@ -50,6 +50,7 @@ class LiveDataPlane:
     """
 
     def __init__(self, watcher: Watcher | None = None) -> None:
+        self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._lanes = Lanes()
         self._do = self._lanes.do
         self._steps = Steps()
@@ -143,7 +144,7 @@ class LiveDataPlane:
         left = list(flows)
         while left:
             self._last_verdict = time.monotonic()
-            await self._do(self._steps.throttle, left)
+            await self._do(self._steps.throttle, left, self.still_wanted)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
@@ -157,6 +158,11 @@ class LiveDataPlane:
         while not sweep.done:
             await self._do(self._steps.end_few)
         return sweep.picked
+
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known."""
+        verdicts = await self._do(self._steps.throttled.verdicts)
+        return [held.flow for held in verdicts if not held.ended]
 
     async def rearm(self, at_most: float = math.inf) -> bool:
         """Extend the dead man's time, by no more than that; whether it is armed."""

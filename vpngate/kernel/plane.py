@@ -59,7 +59,13 @@ class Comparison:
 
 
 class DataPlane(Protocol):
-    """What the kernel does for vpngate; errors are MachineFault or Refused."""
+    """What the kernel does for vpngate; errors are MachineFault or Refused.
+
+    still_wanted  whether a verdict may be handed over at this moment: it was decided on
+                  something that may have changed since; asked in any thread
+    """
+
+    still_wanted: Callable[[Throttle], bool]
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -111,6 +117,13 @@ class DataPlane(Protocol):
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
         """End the verdicts that the predicate picks; returns how many."""
+        ...
+
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known.
+
+        The kernel ends one whose packets stay away, and is asked a while later.
+        """
         ...
 
     async def rearm(self, at_most: float = math.inf) -> bool:

@@ -6,7 +6,6 @@ mended and taken down; does not know threads or waiting. What concerns one
 part alone is asked of that part.
 """
 
-import logging
 import math
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from functools import partial
 
 from pyroute2 import IPRoute
 
+from vpngate.kernel.clearing import each_whatever_fails
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.shaping.ifbs import Shaper
@@ -35,8 +35,6 @@ from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 
 _VERDICTS = 50  # a step, if no more classes are needed than it may make
-
-logger = logging.getLogger(__name__)
 
 
 class Steps:
@@ -173,17 +171,20 @@ class Steps:
         self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
-    def throttle(self, flows: list[Throttle]) -> None:
-        """Hand over the first few, of those whose ends are not spared now."""
+    def throttle(
+        self, flows: list[Throttle], wanted: Callable[[Throttle], bool]
+    ) -> None:
+        """Hand over the first few, of those wanted whose ends are not spared now."""
         if not self.ruleset.enforce:
             flows.clear()
             return
         few = flows[:_VERDICTS]
         spared = ends_among(few, self.spared.held)
         spared |= ends_among(few, self.protected.held)
-        wanted = [number for number, skip in enumerate(spared) if not skip]
-        done = self.throttled.throttle([few[n] for n in wanted], time.monotonic())
-        del flows[: wanted[done] if done < len(wanted) else len(few)]
+        pairs = zip(few, spared, strict=True)
+        due = [n for n, (one, skip) in enumerate(pairs) if not skip and wanted(one)]
+        done = self.throttled.throttle([few[n] for n in due], time.monotonic())
+        del flows[: due[done] if done < len(due) else len(few)]
 
     def protect(self, addresses: Intervals) -> None:
         """Protect these alone; the verdicts on them are to be ended."""
@@ -242,7 +243,7 @@ class Steps:
     def take_down(self) -> None:
         """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            _each(self.switch.disarm, self.table.destroy)
+            each_whatever_fails(self.switch.disarm, self.table.destroy)
             self.way.to_vacate = True
 
     def close(self) -> None:
@@ -252,12 +253,12 @@ class Steps:
         and nothing may be sent to an ifb that is gone.
         """
         owner, others = self._channels[:1], self._channels[1:]
-        _each(*(channel.close for channel in owner))
+        each_whatever_fails(*(channel.close for channel in owner))
         if self._taken:
-            _each(self.way.remove)
-        _each(*(channel.close for channel in others))
+            each_whatever_fails(self.way.remove)
+        each_whatever_fails(*(channel.close for channel in others))
         if self._route is not None:
-            _each(self._route.close)
+            each_whatever_fails(self._route.close)
         self._taken = False
         self._channels.clear()
         self._sweeps.clear()
@@ -289,12 +290,3 @@ class Steps:
 
     def _note_packet(self) -> None:
         self.way.packet = largest_packet(self.hooks.largest_mtu)
-
-
-def _each(*steps: Callable[[], None]) -> None:
-    """Do one after the other, each whatever else failed."""
-    for step in steps:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - the rest must go, too
-            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

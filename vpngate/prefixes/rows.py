@@ -20,7 +20,7 @@ Keys = NDArray[np.bytes_]
 Digits = NDArray[np.uint32] | NDArray[np.uint64]
 
 
-def rows_of(addresses: bytes, family: Family) -> Rows:
+def rows_of(addresses: bytes | memoryview, family: Family) -> Rows:
     """Addresses one after the other, as rows."""
     return np.frombuffer(addresses, dtype=np.uint8).reshape(-1, family.width)
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from vpngate.daemon.outside.client import DEFAULT_PATH
+from vpngate.daemon.outside.handed_over import CallersListener
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
 
 # A handler gets the arguments of the request; what it returns is the result.
@@ -39,6 +40,7 @@ MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 CONNECTION_LIMIT = 32
 UID_SHARE = 8  # connections; so that no one user keeps the others out
+_SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ class ControlServer:
         verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
-        self_ordered: Collection[str] = ("reload", "enforce", "confirm", "observe"),
+        self_ordered: Collection[str] = _SELF_ORDERED,
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
@@ -71,6 +73,7 @@ class ControlServer:
         self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
         self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
         self._server: asyncio.Server | None = None
+        self._listener: CallersListener
         self._inode = 0
 
     async def start(self) -> None:
@@ -81,7 +84,7 @@ class ControlServer:
         """
         try:
             await asyncio.to_thread(_refuse_if_alive, self._path)
-            listener = _bind(self._path)
+            self._listener = _bind(self._path)
         except OSError as error:
             problem = Problem(
                 str(self._path),
@@ -91,7 +94,7 @@ class ControlServer:
             raise MachineFault(problem) from None
         self._inode = self._path.stat().st_ino
         self._server = await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=REQUEST_LIMIT
+            self._accept, sock=self._listener, limit=REQUEST_LIMIT
         )
 
     async def stop(self) -> None:
@@ -160,7 +163,9 @@ class ControlServer:
                 except asyncio.LimitOverrunError:
                     line = b""
             self._idle.pop(task, None)
-            writer.write(_encoded(await self._answer(line, uid)))
+            with self._listener.handed_over(writer):
+                answer = await self._answer(line, uid)
+            writer.write(_encoded(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
             if not line:
@@ -260,7 +265,7 @@ def _refuse_if_alive(path: Path) -> None:
     )
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind(path: Path) -> CallersListener:
     """A listening socket at `path`, never reachable with wider rights than MODE.
 
     It is made beside its place and moved there: the move replaces what a dead
@@ -268,7 +273,7 @@ def _bind(path: Path) -> socket.socket:
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{os.getpid()}")
-    listener = socket.socket(socket.AF_UNIX)
+    listener = CallersListener()
     try:
         with contextlib.suppress(FileNotFoundError):
             made.unlink()

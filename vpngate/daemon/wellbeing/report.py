@@ -11,6 +11,7 @@ from vpngate import __version__
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.wellbeing.foresight import would_have
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
@@ -60,6 +61,9 @@ class Report:
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
+            "enforcing_would_have": would_have(
+                snapshot, self._pipeline.observed, self._counters.latest
+            ),
             "capture": self._captured(),
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }

@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
-from vpngate.kernel.shaping.naming import free_majors, ifb_names
+from vpngate.kernel.shaping.naming import REMEDY, free_majors, ifb_names, objection_to
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import ClassReading, has_queue, read_classes
@@ -50,9 +50,31 @@ class Shaper:
         return list(self._index)
 
     def look_around(self) -> None:
-        """Clear away what a dead predecessor left, and choose what nobody else has."""
-        self.remove_all()
+        """Clear away what a dead predecessor left, and choose what nobody else has.
+
+        KernelRefused if somebody else has a device of such a name.
+        """
+        _, foreign = self.remove_left_behind()
+        if foreign:
+            raise KernelRefused(*foreign)
         self.majors = free_majors(self._channel)
+
+    def remove_left_behind(self) -> tuple[list[str], list[Problem]]:
+        """Delete the devices that a dead daemon has left, with all that waits in them.
+
+        The names of those that are gone, and what has such a name and is not ours.
+        """
+        removed, foreign = [], []
+        for link in reversed(links_named(self._channel, self._names)):
+            if link is None:
+                continue
+            root = tc.queue_at(self._channel, link.index, tc.ROOT)
+            if what := objection_to(link, root):
+                foreign.append(Problem(f"interface {link.name}", what, REMEDY))
+            else:
+                self._delete(link)
+                removed.append(link.name)
+        return removed, foreign
 
     def begin(self, rate: int, packet: int) -> None:
         """Make the first device; `rate` is each class's, in bit/s.
@@ -91,7 +113,7 @@ class Shaper:
         self._withdraw(number)
         name = self._names[number]
         [there] = links_named(self._channel, [name])
-        self._remove(number, there)
+        self._remove(there)
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
             found = self._route.link_lookup(ifname=name)
@@ -134,7 +156,7 @@ class Shaper:
         for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
-                self._remove(number, link)
+                self._remove(link)
                 self._index.pop(number, None)
                 return True
         self._index.clear()
@@ -248,17 +270,15 @@ class Shaper:
             self.indexes -= {self._index[number]}
             self._index[number] = 0
 
-    def _remove(self, number: int, link: Link | None) -> None:
+    def _remove(self, link: Link | None) -> None:
         if link is None:
             return
         if link.kind != "ifb":
-            raise KernelRefused(
-                Problem(
-                    f"interface {self._names[number]}",
-                    "exists and is not an ifb",
-                    "rename it, or choose another gateway.table",
-                )
-            )
+            where, what = f"interface {link.name}", objection_to(link, None)
+            raise KernelRefused(Problem(where, what, REMEDY))
+        self._delete(link)
+
+    def _delete(self, link: Link) -> None:
         with in_one_line(f"remove {link.name}"):
             try:
                 self._route.link("del", index=link.index)
