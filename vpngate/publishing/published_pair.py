@@ -34,7 +34,7 @@ _FILE_MODE = 0o644  # a web server reads them
 _FOLDER_MODE = 0o755
 _CURRENT = "current"
 _NEW = "new"  # a link on its way to another name
-PATIENCE = 60.0  # seconds that another publication may take
+PATIENCE = 300.0  # seconds; a million registrations take a slow machine two minutes
 _PAUSE = 0.05
 
 
