@@ -24,7 +24,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
-	@echo 'make systemd              the unit under systemd as PID 1, of two releases of Debian'
+	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -106,11 +106,12 @@ netns: setup .foreign/.done
 	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
 # The service under systemd as PID 1, in each release of tests/systemd/releases.txt: boots,
-# hangs and restarts at the unit's own pace. No part of `make test`.
+# hangs and restarts at the unit's own pace. No part of `make test`. TRANSCRIPT=1 shows all
+# that was typed, and the answers.
 systemd: setup .foreign/systemd/.done
 	@echo '== the service under systemd (some minutes)'
 	@tests/systemd/install-vpngate
-	@$(PYTEST) -rP tests/systemd $(SIDE_BY_SIDE) 2
+	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) tests/systemd
 
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py

@@ -12,7 +12,8 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _ROOTS = _HERE / ".foreign" / "systemd"
 _BOOT = _HERE / "tests" / "systemd" / "boot"
 _INIT = "systemd"  # what PID 1 calls itself once it is no shell script any more
 _SYSTEM_BUS = "run/systemd/private"  # where systemctl finds PID 1
+
+_PAUSE = 0.5  # seconds between two looks at a machine, each a program of its own
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +50,18 @@ class Done:
     status: int
     stdout: str
     stderr: str
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what takes seconds and is dear to ask; LabError if it never comes."""
+
+    def look() -> bool:
+        if condition():
+            return True
+        time.sleep(_PAUSE)
+        return False
+
+    wait_until(look, what)
 
 
 class Machine:
@@ -185,10 +200,6 @@ def _booted(gateway: Namespace, process: Process) -> Machine:
     if init is None:
         raise LabError(f"systemd ended:\n{process.tail()}")
     machine = Machine(gateway, process, init)
-    wait_until(
-        lambda: (
-            machine.attempt("systemctl", "is-active", "multi-user.target").status == 0
-        ),
-        "a machine that has booted",
-    )
+    target = ("systemctl", "is-active", "multi-user.target")
+    eventually(lambda: machine.attempt(*target).status == 0, "a machine that is up")
     return machine

@@ -184,6 +184,14 @@ def _bound(interface: str, ifindex: int, program: Program) -> socket.socket:
         raise MissingPrivilege(
             f"interface {interface}: not permitted to listen; it needs CAP_NET_RAW"
         ) from error
+    except OSError as error:
+        # Kernels without it aside, that is what a sandbox answers.
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        raise MissingPrivilege(
+            f"interface {interface}: not permitted to listen; it needs CAP_NET_RAW"
+            " and packet sockets (for the service: systemd/mirror.conf)"
+        ) from error
     try:
         listening.setblocking(False)
         _attach(listening, program)
