@@ -90,17 +90,18 @@ def enforce(running: Daemon, *argv: str) -> float:
     return asked
 
 
-def enforce_for_a_while(running: Daemon) -> tuple[float, float]:
+def enforce_for_a_while(running: Daemon, *argv: str) -> tuple[float, float]:
     """When it was asked for, and the seconds in which it has to be confirmed.
 
     Few of them, unless this machine takes longer to have it in force.
     """
     for seconds in (4.0, 20.0, 60.0):
         asked = time.monotonic()
-        status, line = command(running, "enforce", "--confirm-within", f"{seconds:g}s")
+        within = ("--confirm-within", f"{seconds:g}s")
+        status, line = command(running, "enforce", *within, *argv)
         if status == 0 and time.monotonic() < asked + seconds / 2:
             break
-        running.wait_until(lambda: stance(running)["mode"] == "observe", "observing")
+        running.wait_until(lambda: stance(running)["confirm_by"] is None, "gone back")
     assert status == 0, line
     return asked, seconds
 
@@ -148,7 +149,7 @@ def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
         assert (told["mode"], told["share"]) == ("enforce", 5)
         assert told["confirm_by"] is not None
         assert command(running, "confirm")[0] == 0
-        asked, seconds = enforce_for_a_while(running)
+        asked, seconds = enforce_for_a_while(running, "--share", "50")
         running.process.send(signal.SIGKILL)
         running.process.wait()
     time.sleep(max(0.0, asked + seconds - time.monotonic()))
