@@ -37,6 +37,7 @@ SECONDS = {
     "tests/netns/test_coverage_of_verdicts.py": 60,
     "tests/netns/test_urgent_reload.py": 60,
     "tests/netns/test_ipsec_natt.py": 60,
+    "tests/netns/test_stance.py": 60,
     "tests/netns/test_comparison.py": 50,
     "tests/netns/test_demo.py": 40,
     "tests/netns/test_smoke.py": 40,

@@ -6,7 +6,6 @@ subscriber ── lan0 gateway: the daemon, and sources that drip on its loopbac
 
 import contextlib
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,8 +24,8 @@ from vpngate.ruleset import names
 from vpngate.timekeeping.moments import parse_moment
 
 DAY = 86400.0
-_LIBRARIES = "/usr/lib/*-linux-gnu/faketime/libfaketime.so.1"
-_PREFIXES = 200_000  # the kernel takes seconds for them
+_LIBRARIES = "/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1"
+_PREFIXES = 100_000  # the kernel takes seconds for them
 # A TLS handshake record that never ends (RFC 8446, 5.1).
 _RECORD = b"\x16\x03\x03\x40\x00"
 _DEADMAN = 30.0  # seconds, as shipped: what a stopped daemon would leave armed
@@ -91,6 +90,22 @@ def enforce(running: Daemon, *argv: str) -> float:
     return asked
 
 
+def enforce_for_a_while(running: Daemon, *argv: str) -> tuple[float, float]:
+    """When it was asked for, and the seconds in which it has to be confirmed.
+
+    Few of them, unless this machine takes longer to have it in force.
+    """
+    for seconds in (4.0, 20.0, 60.0):
+        asked = time.monotonic()
+        within = ("--confirm-within", f"{seconds:g}s")
+        status, line = command(running, "enforce", *within, *argv)
+        if status == 0 and time.monotonic() < asked + seconds / 2:
+            break
+        running.wait_until(lambda: stance(running)["confirm_by"] is None, "gone back")
+    assert status == 0, line
+    return asked, seconds
+
+
 def gone_back(running: Daemon, why: str = "not confirmed") -> None:
     told = stance(running)
     assert told["mode"] == "observe"
@@ -106,12 +121,9 @@ def test_a_stopped_daemon_leaves_nobody_slowed_beyond_the_time(
 ) -> None:
     with daemon(gateway, settings) as running:
         assert not armed(gateway)
-        for seconds in (6.0, 60.0, 120.0):
-            asked = enforce(running, "--confirm-within", f"{seconds}s")
-            while not (on := armed(gateway)) and time.monotonic() < asked + seconds:
-                time.sleep(0.05)
-            if time.monotonic() < asked + seconds / 2:
-                break
+        asked, seconds = enforce_for_a_while(running)
+        while not (on := armed(gateway)) and time.monotonic() < asked + seconds:
+            time.sleep(0.05)
         assert on
         running.process.send(signal.SIGSTOP)
         try:
@@ -137,10 +149,10 @@ def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
         assert (told["mode"], told["share"]) == ("enforce", 5)
         assert told["confirm_by"] is not None
         assert command(running, "confirm")[0] == 0
-        asked = enforce(running, "--share", "50", "--confirm-within", "2s")
+        asked, seconds = enforce_for_a_while(running, "--share", "50")
         running.process.send(signal.SIGKILL)
         running.process.wait()
-    time.sleep(max(0.0, asked + 2.0 - time.monotonic()))
+    time.sleep(max(0.0, asked + seconds - time.monotonic()))
     with daemon(gateway, settings) as running:
         told = stance(running)
         assert (told["mode"], told["share"]) == ("enforce", 5), "as it was confirmed"
@@ -152,12 +164,11 @@ def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
         assert stance(running)["mode"] == "observe"
 
 
-@pytest.mark.parametrize("days", [1, -1])
 def test_a_clock_that_is_set_neither_ends_nor_prolongs_it(
-    gateway: Namespace, settings: Settings, days: int
+    gateway: Namespace, settings: Settings
 ) -> None:
     libraries = sorted(map(str, Path("/").glob(_LIBRARIES[1:])))
-    if not libraries or shutil.which("faketime") is None:
+    if not libraries:
         pytest.skip("needs faketime")
     shift = settings.folder / "shift"
     shift.write_text("+0d\n")
@@ -167,17 +178,20 @@ def test_a_clock_that_is_set_neither_ends_nor_prolongs_it(
         f"FAKETIME_TIMESTAMP_FILE={shift}",
         "FAKETIME_CACHE_DURATION=1",
         "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        "DONT_FAKE_MONOTONIC=1",
+        "NO_FAKE_STAT=1",
     )
     with daemon(gateway, settings, (*preload, VPNGATE, "run")) as running:
-        asked = enforce(running, "--confirm-within", "5s")
-        shift.write_text(f"{days:+}d\n")
-        running.wait_until(lambda: stance(running)["mode"] == "observe", "observing")
-        assert time.monotonic() - asked >= 5.0
-        gone_back(running)
-        # The control: its clock was a day off when that happened.
-        since = parse_moment(stance(running)["since"])
-        assert abs(since - time.time() - days * DAY) < DAY / 2
+        for days in (1, -1):
+            asked, seconds = enforce_for_a_while(running)
+            shift.write_text(f"{days:+}d\n")
+            running.wait_until(
+                lambda: stance(running)["mode"] == "observe", "observing"
+            )
+            assert time.monotonic() - asked >= seconds
+            gone_back(running)
+            # The control: its clock was a day off when that happened.
+            since = parse_moment(stance(running)["since"])
+            assert abs(since - time.time() - days * DAY) < DAY / 2
 
 
 class Dripping:

@@ -11,7 +11,7 @@ from typing import Any
 
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.outside.control import VerbHandler, asked_by, flags
-from vpngate.errors import Problem, WrongUse
+from vpngate.errors import Problem, Refused, WrongUse
 from vpngate.stance import ALL, Confirmation, Enforce, Observe, in_one_line, what_to_do
 
 LONGEST = 366 * 86400.0  # seconds
@@ -43,6 +43,10 @@ class StanceVerbs:
             _by(),
         )
         await self._applier.take(event)
+        stance = self._applier.situation.snapshot.stance
+        if not stance.enforcing:  # its time was over, or somebody has said otherwise
+            what = f"is another one by now: {in_one_line(stance)}"
+            raise Refused(Problem("stance", what, "see `vpngate status`"))
         return self._answer()
 
     async def _confirm(self, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -267,7 +267,9 @@ def test_observe_waits_for_nothing_that_is_on_its_way(
         assert one.kept()[0] is Mode.OBSERVE
         assert not all(each.done() for each in busy)
         one.plane.let_go.set()
-        await asyncio.gather(*busy)
+        *_, enforced = await asyncio.gather(*busy, return_exceptions=True)
+        assert isinstance(enforced, Refused)
+        assert "another one by now" in str(enforced)
         await one.house.age()
         assert not one.acts()
         assert not one.plane.ruleset.enforce
