@@ -9,7 +9,7 @@ program is put behind each layout of a link layer with its offsets moved.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -122,9 +122,15 @@ class CandidateFilter:
 
 
 def _compiled(expressions: Iterable[str]) -> list[Program]:
+    return [_compiled_once(expression) for expression in expressions]
+
+
+@lru_cache(maxsize=64)
+def _compiled_once(expression: str) -> Program:
+    """Compile an expression; the same one is asked for again and again, and is slow."""
     dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)
     try:
-        return [list(dead.compile(expression)) for expression in expressions]
+        return tuple(dead.compile(expression))
     except cypcap.Error as error:
         raise MissingFeature(
             f"libpcap: cannot compile the candidates' filter ({error}); "

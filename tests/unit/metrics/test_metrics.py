@@ -20,6 +20,7 @@ from vpngate.second_reading import Outcome
 PINNED = {
     "vpngate_build_info": ("gauge", {"version"}),
     "vpngate_mode": ("gauge", {"mode"}),
+    "vpngate_stance_until_timestamp_seconds": ("gauge", set()),
     "vpngate_interfaces": ("gauge", {"state"}),
     "vpngate_enforced_share_ratio": ("gauge", set()),
     "vpngate_registry_prefixes": ("gauge", {"family"}),

@@ -116,8 +116,9 @@ def _ipv4_kinds(protocol: int, body: bytes, ends: bytes) -> Iterator[Kind]:
     yield Kind("most options", packet(words=15, options=bytes(40)))
     yield Kind("not to be fragmented", packet(fragment=_DONT))
     yield Kind("first fragment", packet(fragment=_MORE))
-    yield Kind("second fragment", packet(fragment=_MORE | 100), header=False)
-    yield Kind("last fragment", packet(fragment=0x1FFF), header=False)
+    rest = bytes(40)  # the middle of a datagram
+    yield Kind("second fragment", packet(rest, fragment=_MORE | 100), header=False)
+    yield Kind("last fragment", packet(rest, fragment=0x1FFF), header=False)
     yield Kind("header alone", packet(b""), header=False)
     yield Kind("two bytes behind it", packet(body[:2]), header=False)
     yield Kind("longer than it is", packet(total=whole + 1), False, False)
