@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpngate.errors import VpngateError
 from vpngate.kernel.comparing import found, together
 from vpngate.kernel.detour.throttled import FLOWS_A_STEP
-from vpngate.kernel.detour.totals import total
+from vpngate.kernel.detour.totals import glance, total
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
-from vpngate.kernel.plane import NOBODY, Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.kernel.sparing import Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
@@ -160,6 +161,13 @@ class LiveDataPlane:
             await self._do(self._steps.throttled.classes.take, number)
         return await self._do(total, self._steps.table, self._steps.throttled)
 
+    async def glance(self) -> Glance:
+        """A few counts, at next to no cost."""
+        steps, apart = self._steps, self._sparing.disagreements
+        with contextlib.suppress(VpngateError):  # what follows must not wait for it
+            await self._do(steps.protected.ripen)
+        return await self._do(glance, steps.table, steps.through, steps.witness, apart)
+
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
@@ -169,8 +177,12 @@ class LiveDataPlane:
                 *await self._mending.mend(),
             ]
             self._repaired = []
+            doubted = self._sparing.doubted or self._steps.protected.doubted
             wrong = await self._do(self._steps.protected.mend)
-            if self._sparing.doubted or not await self._sparing.in_sync():
+            apart = not self._sparing.doubted and not await self._sparing.in_sync()
+            if not doubted:
+                self._sparing.note(agrees=not (wrong or apart))
+            if self._sparing.doubted or apart:
                 await self._sparing.refill()
                 wrong = True
             return [*repaired, "spared"] if wrong else repaired
@@ -178,9 +190,17 @@ class LiveDataPlane:
     async def compare(self) -> Comparison:
         """Compare every spared or protected interval, few at a time."""
         steps, changing = self._steps, self._changing
+        doubted = self._sparing.doubted or steps.protected.doubted
         spared = await found(self._lanes, steps.spared, changing)
         protected = await found(self._lanes, steps.protected, changing)
-        self._sparing.doubted |= any(one.differing or one.surplus for one in spared)
+        apart = [
+            any(one.differing or one.surplus for one in each)
+            for each in (spared, protected)
+        ]
+        if not doubted:
+            self._sparing.note(agrees=not any(apart))
+        self._sparing.doubted |= apart[0]
+        steps.protected.doubted |= apart[1]
         return together(spared, protected)
 
     async def stop(self) -> None:

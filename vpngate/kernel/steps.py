@@ -18,12 +18,14 @@ from pyroute2 import IPRoute
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
+from vpngate.kernel.detour.through import Through
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import ENDING, Switch
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What
@@ -51,6 +53,8 @@ class Steps:
     shaper: Shaper
     throttled: Throttled
     way: Way
+    witness: Witness
+    through: Through
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -71,7 +75,9 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
-        self.shaper = Shaper(ruleset.table, self._route, route)
+        self.witness = Witness(self.table)
+        self.shaper = Shaper(ruleset.table, self._route, route, self.witness)
+        self.through = Through(route, self.shaper)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
@@ -86,6 +92,7 @@ class Steps:
         One after the other, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
+        self.witness.begin()
         self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
@@ -145,8 +152,10 @@ class Steps:
     def end_few(self) -> bool:
         """End a few of the verdicts that wait for it; whether more do."""
         now = time.monotonic()
-        if self._sweeps and not self.throttled.advance(self._sweeps[0], now):
-            self._sweeps.popleft()
+        if self._sweeps:
+            if not self.throttled.advance(self._sweeps[0], now):
+                self._sweeps.popleft()
+            self.table.changed = time.monotonic()
         if not self._sweeps:
             self.let(ENDING)
         return bool(self._sweeps)
@@ -237,7 +246,7 @@ class Steps:
     def take_down(self) -> None:
         """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            _each(self.switch.disarm, self.table.destroy)
+            _each(self.switch.disarm, self.table.destroy, self.witness.gone)
             self.way.to_vacate = True
 
     def close(self) -> None:
@@ -249,7 +258,7 @@ class Steps:
         owner, others = self._channels[:1], self._channels[1:]
         _each(*(channel.close for channel in owner))
         if self._taken:
-            _each(self.way.remove)
+            _each(self.witness.gone, self.way.remove)
         _each(*(channel.close for channel in others))
         if self._route is not None:
             _each(self._route.close)

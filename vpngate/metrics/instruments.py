@@ -41,8 +41,9 @@ class Metrics:
         *,
         refusals: Iterable[str] = (),
         repairs: Iterable[str] = (),
+        halts: Iterable[str] = (),
     ) -> None:
-        """What the labels `tunnel`, `reason` of a registry, and `what` may say."""
+        """What the labels `tunnel`, `reason` (of a registry, of a halt), `what` say."""
         # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -66,6 +67,8 @@ class Metrics:
             self._source_failures.labels(reason)
         for what in repairs:
             self._repairs.labels(what)
+        for reason in halts:
+            self._halts.labels(reason)
         self._lost.labels(_LIMIT)
 
     def _gauges(self, version: str) -> None:

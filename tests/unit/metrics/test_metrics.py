@@ -42,6 +42,7 @@ PINNED = {
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
     "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
     "vpngate_spared_packets_total": ("counter", {"family"}),
+    "vpngate_witness_packets_total": ("counter", {"family"}),
     "vpngate_verdicts_refused_total": ("counter", set()),
     "vpngate_captured_packets_total": ("counter", set()),
     "vpngate_capture_lost_packets_total": ("counter", {"reason"}),
@@ -61,6 +62,7 @@ class Totals:
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
+    witness_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
     copies_held_back: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from vpngate.kernel.detour.naming import free_majors, ifb_names
 from vpngate.kernel.detour.places import ifb_of, minor
 from vpngate.kernel.detour.queueing import class_options, largest_packet
 from vpngate.kernel.detour.readings import ClassReading, has_queue, read_classes
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
@@ -32,13 +33,16 @@ _UNKNOWN = (errno.ENOENT, errno.EOPNOTSUPP)
 class Shaper:
     """The ifbs of one table. One thread alone may use it; `indexes` any."""
 
-    def __init__(self, table: str, route: IPRoute, channel: Channel) -> None:
+    def __init__(
+        self, table: str, route: IPRoute, channel: Channel, witness: Witness
+    ) -> None:
         self.indexes: frozenset[int] = frozenset()  # of the devices that are there
         self.packet = largest_packet(0)  # bytes
         self.majors: Sequence[int] = ()  # the first half of class ids, of each device
         self._names = ifb_names(table)
         self._route = route
         self._channel = channel
+        self._witness = witness
         self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
         self._options = class_options(_SLOWEST, self.packet)
         self._flow_queue = False  # whether the kernel has fq_codel
@@ -87,7 +91,10 @@ class Shaper:
         return self._index.get(ifb_of(place), 0)
 
     def build(self, number: int) -> None:
-        """Make a device anew, up at once: no announcement says that it is down."""
+        """Make a device anew, up at once: no announcement says that it is down.
+
+        Nothing is sent there before the witness stands at it.
+        """
         self._withdraw(number)
         name = self._names[number]
         [there] = links_named(self._channel, [name])
@@ -107,6 +114,7 @@ class Shaper:
             raise _lacking(
                 name, f"takes no HTB: {error.args[-1]}", "sch_htb"
             ) from error
+        self._witness.stand_at(number, name, self.majors[number])
         self._index[number] = index
         self.indexes |= {index}
 
@@ -134,6 +142,7 @@ class Shaper:
         for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
+                self._witness.leave(number)
                 self._remove(number, link)
                 self._index.pop(number, None)
                 return True
