@@ -18,7 +18,7 @@ FLOORS = (
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
-    ("mezzanine", ("prefixes", "timekeeping")),
+    ("mezzanine", ("bounds", "prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset")),
     ("second", ("plan",)),
@@ -35,6 +35,7 @@ PURE = ("ground", "mezzanine", "first", "second")
 # What is not named here imports in no circle.
 WITHIN = {
     "attachment": (("machine",), ("skipped_filters",), ("look",)),
+    "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
         ("prefilter",),
         ("candidates",),
@@ -57,7 +58,7 @@ WITHIN = {
         ("wellbeing",),
         ("fetches",),
         ("applying",),
-        ("lookout",),
+        ("halting", "lookout"),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
@@ -67,6 +68,7 @@ WITHIN = {
         ("announcements", "in_kernel", "transition"),
         ("applier",),
     ),
+    "daemon.halting": (("samples",), ("halts",)),
     "daemon.outside": (
         ("client", "logs", "served_pages", "service_manager"),
         ("control",),
