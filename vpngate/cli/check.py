@@ -82,14 +82,14 @@ def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     """Networks of subscribers, as far as this machine has them, that it covers."""
     from vpngate.attachment.look import current_networks
     from vpngate.attachment.machine import Machine
-    from vpngate.snapshot import Snapshot, tell_spared
+    from vpngate.snapshot import Snapshot, stance_of, tell_spared
 
     try:
         networks = current_networks(config)
     except (VpngateError, OSError):  # another machine, or a sandbox: the daemon tells
         return []
     machine = Machine(networks=networks)
-    snapshot = Snapshot(config, (), registry, machine)
+    snapshot = Snapshot(config, (), registry, machine, stance_of(config))
     return [
         tell_spared(network)
         for network in snapshot.spared_networks(registry.covered(now))

@@ -108,6 +108,7 @@ class GatewaySection(Section):
     nat: StrictBool | None = None  # None: not stated
     mode: Mode = Mode.OBSERVE
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
+    share_key: values.KeyFileValue = ""  # empty: made once, in the state folder
     table: values.TableValue = "vpngate"
     deadman: Annotated[float, values.duration(least=10, most=600)] = 30.0  # seconds
     reverse_path: ReversePath = ReversePath.STRICT

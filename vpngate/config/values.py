@@ -212,6 +212,7 @@ PrefixValue = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
 InterfaceValue = Annotated[StrictStr, AfterValidator(_interface)]
 TableValue = Annotated[StrictStr, AfterValidator(_table)]
 PathValue = Annotated[StrictStr, AfterValidator(_path)]
+KeyFileValue = Annotated[StrictStr, AfterValidator(lambda text: text and _path(text))]
 SourceValue = Annotated[StrictStr, AfterValidator(_source)]
 UrlValue = Annotated[StrictStr, AfterValidator(_url)]
 LineValue = Annotated[StrictStr, AfterValidator(_line)]

@@ -8,7 +8,6 @@ flows as if vpngate were not installed.
 
 import asyncio
 import logging
-import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,19 +23,23 @@ from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
 from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
+from vpngate.daemon.facts import one_line
 from vpngate.daemon.fetches import Fetches
-from vpngate.daemon.in_force import InForce, counted
+from vpngate.daemon.first_snapshot import first_snapshot
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
+from vpngate.daemon.stance.stance_time import StanceTime
+from vpngate.daemon.stance.verbs import StanceVerbs
 from vpngate.daemon.threads import every, in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
-from vpngate.daemon.wall_clock import WallClock
+from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
@@ -46,7 +49,6 @@ from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
-from vpngate.snapshot import Snapshot, enabled_tunnels
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
 
@@ -126,8 +128,10 @@ class Gateway:
         delivery = await in_thread(keeper.boot)
         self._watch_links(stack)
         self.plane = data_plane(config, self._watcher)
-        snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
-        await self._learn_to_read(snapshot)
+        snapshot, self._stances = await first_snapshot(config, machine, delivery)
+        # Second readers of all tunnels: loading one takes time.
+        readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
+        self._pipeline = Pipeline(snapshot, self._metrics, readers.agrees)
         self._in_force = InForce(snapshot, self._pipeline, self.plane)
         self._make_ready_to_change(keeper, delivery)
         stack.push_async_callback(self.plane.stop)  # also where telling fails
@@ -138,7 +142,8 @@ class Gateway:
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
-        self._in_force.told = self._deadman.at_once
+        self._deadman.left = self._stance_time.left
+        self._in_force.told += [self._deadman.at_once, self._stance_time.changed]
         self._counters = KernelCounters(self.plane, self._metrics)
         await self._listen(stack)
         garbage.begin()
@@ -152,12 +157,6 @@ class Gateway:
         self._watcher = Watcher()
         stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
-    async def _learn_to_read(self, snapshot: Snapshot) -> None:
-        """Recognition, with second readers of all tunnels: loading one takes time."""
-        readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
-        chooser = secrets.token_bytes(16)
-        self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
-
     def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
         """What reads, looks and fetches, and the one way from there to the kernel."""
         snapshot, clock = self._in_force.snapshot, self._clock
@@ -169,7 +168,10 @@ class Gateway:
             self._in_force,
             InKernel(self.plane, clock.now),
             self._announcements,
+            self._stances,
         )
+        self._stance_time = StanceTime(self._applier, read_machine)
+        self.verbs |= StanceVerbs(self._applier).handlers
         self._lookout = Lookout(self._applier, look)
         self._reloader = Reloader(
             self._applier,
@@ -220,6 +222,7 @@ class Gateway:
             self._capture.listen(),
             self._capture.deliver(),
             self._deadman.hold(self._arming),
+            self._stance_time.keep(),
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),
@@ -278,12 +281,7 @@ class Gateway:
         return await self._health.compare()
 
     def _one_line(self) -> str:
-        snapshot = self._in_force.snapshot
-        interfaces = counted(self._in_force.attached)
-        return (
-            f"{snapshot.config.gateway.mode.value} on {interfaces}; "
-            f"{len(snapshot.registry)} registrations"
-        )
+        return one_line(self._in_force)
 
 
 def _metrics() -> Metrics:

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class InForce:
     """The snapshot in force; only what applies changes may adopt another.
 
-    told             is called once another is
+    told             are called once another is
     spared_networks  of subscribers, whom the registry spares as a whole
     """
 
@@ -32,7 +32,7 @@ class InForce:
         self, snapshot: Snapshot, pipeline: Pipeline, plane: DataPlane
     ) -> None:
         self.snapshot = snapshot
-        self.told: Callable[[], None] = lambda: None
+        self.told: list[Callable[[], None]] = []
         self.spared_networks: list[IPNetwork] = []
         self._pipeline = pipeline
         self._plane = plane
@@ -60,7 +60,8 @@ class InForce:
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
-            self.told()
+            for tell in self.told:
+                tell()
 
     def note_interfaces(self) -> None:
         """Tell, once, what was attached, let go, or left alone."""

@@ -24,8 +24,9 @@ from vpngate.daemon.applying.events import (
     RegistryMissing,
 )
 from vpngate.daemon.fetches import Fetches
+from vpngate.daemon.kept.share_key import share_key
 from vpngate.daemon.lookout import Lookout
-from vpngate.daemon.threads import Shared
+from vpngate.daemon.threads import Shared, in_thread
 from vpngate.errors import VpngateError
 from vpngate.feed import (
     INVALID,
@@ -100,10 +101,11 @@ class Reloader:
         try:
             config = await asyncio.to_thread(self._read_config, self._path)
             self._fetches.check(config.registry)
+            key = await in_thread(share_key, config)
             machine = await self._lookout.look(config)
         except VpngateError as reasons:
             return self._applier.submit(ConfigUnreadable(reasons))
-        outcome = self._applier.submit(ConfigRead(self._path, config, machine))
+        outcome = self._applier.submit(ConfigRead(self._path, config, machine, key))
         outcome.add_done_callback(self._config_through)
         return outcome
 
@@ -151,5 +153,5 @@ class Reloader:
             "registry": f"taken from {delivery.source}" if delivery else "unchanged",
             "prefixes": {f.label: n for f, n in snapshot.registry.prefixes.items()},
             "rejected_rows": situation.rejected,
-            "mode": snapshot.config.gateway.mode.value,
+            "mode": snapshot.stance.mode.value,
         }

@@ -60,7 +60,7 @@ from vpngate.packets import Direction, HookPoint
 from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
-from vpngate.snapshot import Snapshot
+from vpngate.snapshot import Snapshot, stance_of
 from vpngate.tunnels import all_tunnels
 
 # WireGuard's first two messages as the kernel's rules see them: their type and length.
@@ -99,7 +99,11 @@ def examine(
 def _trial(config: Config) -> Iterator[Finding]:
     """What the kernel can do, found out where nobody is."""
     snapshot = Snapshot(
-        config, all_tunnels(), empty_registry(), Machine((namespace.NEAR,))
+        config,
+        all_tunnels(),
+        empty_registry(),
+        Machine((namespace.NEAR,)),
+        stance_of(config),
     )
     # Nobody is spared there, or the test packets might be.
     ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())

@@ -6,6 +6,7 @@ the switch, with the same idle times; does not know netlink and changes nothing
 anywhere. Nothing is ever counted, since no packet passes.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -105,10 +106,11 @@ class DryRunDataPlane:
         self._expire()
         return self._end(chosen)
 
-    async def rearm(self) -> bool:
+    async def rearm(self, at_most: float = math.inf) -> bool:
         """Note that the dead man lives."""
         if self.ruleset.enforce:
-            self._armed_until = self._clock() + self.ruleset.deadman
+            seconds = min(self.ruleset.deadman, at_most)
+            self._armed_until = self._clock() + seconds
         return self.ruleset.enforce
 
     async def disarm(self) -> None:

@@ -12,6 +12,7 @@ urgent comes next. Only one change of rules is under way at a time.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -147,9 +148,9 @@ class LiveDataPlane:
             await self._do(self._steps.end_few)
         return sweep.picked
 
-    async def rearm(self) -> bool:
-        """Extend the dead man's time; whether it is armed."""
-        return await self._lanes.hurry(self._steps.rearm)
+    async def rearm(self, at_most: float = math.inf) -> bool:
+        """Extend the dead man's time, by no more than that; whether it is armed."""
+        return await self._lanes.hurry(self._steps.rearm, at_most)
 
     async def disarm(self) -> None:
         """Stop throttling at once, until the next `rearm`."""

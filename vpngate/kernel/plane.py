@@ -7,6 +7,7 @@ coroutine; changes are made one at a time. What is urgent waits for none of them
 it is in force within 100 ms, whatever goes on.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -135,9 +136,10 @@ class DataPlane(Protocol):
         """End the verdicts that the predicate picks; returns how many."""
         ...
 
-    async def rearm(self) -> bool:
+    async def rearm(self, at_most: float = math.inf) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 
+        Where that is longer than `at_most` seconds, for these.
         It is not in observe mode, nor while an ifb is not what it should be.
         """
         ...

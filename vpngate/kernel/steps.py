@@ -7,6 +7,7 @@ part alone is asked of that part.
 """
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -34,6 +35,9 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
+
+# An element whose timeout is nothing has none.
+_SHORTEST_ARMED = 0.01  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -196,9 +200,10 @@ class Steps:
         if len(addresses):
             self.end(partial(ends_among, addresses=addresses))
 
-    def rearm(self) -> bool:
+    def rearm(self, at_most: float = math.inf) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
-        return self.ruleset.enforce and self.switch.arm(self.ruleset.deadman)
+        seconds = max(_SHORTEST_ARMED, min(self.ruleset.deadman, at_most))
+        return self.ruleset.enforce and self.switch.arm(seconds)
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""

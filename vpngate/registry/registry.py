@@ -51,6 +51,7 @@ class Registry:
     grace      seconds for which a registration stands after its end
     serial, name, generated, expires, sentinels    of the JSON envelope; None or
                empty where there is none (moments in seconds since the epoch)
+    suspend    why nobody is to be slowed while this one is in force; empty: as ever
     digest     of the content, uncompressed
     loaded     when it was read
     """
@@ -63,6 +64,7 @@ class Registry:
     generated: float | None = None
     expires: float | None = None
     sentinels: tuple[str, ...] = ()
+    suspend: str = ""
     digest: str = ""
     loaded: float | None = None
     unread: Unread = field(default_factory=Unread)

@@ -2,6 +2,7 @@
 """A reload happens whole or not at all, and says which."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,7 +88,7 @@ class Desk:
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
-            type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            replace(start, registry=delivery.registry, machine=self.machine),
             plane or DryRunDataPlane(),
             clock=clock,
             keeper=keeper,

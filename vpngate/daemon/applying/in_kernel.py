@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vpngate.config import Config
 from vpngate.daemon.threads import in_thread
 from vpngate.kernel.plane import DataPlane
+from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
@@ -104,11 +104,10 @@ class InKernel:
         if differs:
             self._broken_off = True  # until all is through
             await self._plane.replace(held.ruleset)
-        if _narrower(self._held.snapshot.config, snapshot.config):
-            # Who is slowed for a reason that no longer holds is let go; whoever it
-            # still holds for is recognised again.
+        let_go = _let_go(self._held.snapshot, snapshot)
+        if let_go is not None:
             self._broken_off = True
-            await self._plane.release(lambda _flow: True)
+            await self._plane.release(let_go)
         self._held = held
         self._told = time.monotonic()
         self._broken_off = False
@@ -156,10 +155,16 @@ def _held(snapshot: Snapshot, now: When, before: _Held | None = None) -> _Held:
     return _Held(snapshot, snapshot.ruleset(now, spared), now, since, until)
 
 
-def _narrower(old: Config, new: Config) -> bool:
-    """Whether verdicts of the old configuration may not be the new one's."""
-    return (
-        old.tunnels != new.tunnels
-        or old.gateway.enforce_share > new.gateway.enforce_share
-        or old.gateway.reverse_path != new.gateway.reverse_path
-    )
+def _let_go(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:
+    """Who is slowed for a reason that no longer holds; None where every one does.
+
+    Where it cannot be told, all are: whoever it still holds for is recognised again.
+    """
+    if (
+        old.config.tunnels != new.config.tunnels
+        or old.config.gateway.reverse_path != new.config.gateway.reverse_path
+    ):
+        return lambda _flow: True
+    if old.stance.share > new.stance.share or old.share_key != new.share_key:
+        return lambda flow: not new.chooses(flow.bucket)
+    return None

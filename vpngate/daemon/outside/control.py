@@ -12,6 +12,7 @@ wire is `client.py`.
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import grp
 import json
@@ -29,6 +30,9 @@ from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUs
 
 # A handler gets the arguments of the request; what it returns is the result.
 VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+# The uid of whoever's verb is being handled.
+asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
 
 GROUP = "vpngate"
 MODE = 0o660
@@ -55,7 +59,7 @@ class ControlServer:
         verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
-        self_ordered: Collection[str] = ("reload",),
+        self_ordered: Collection[str] = ("reload", "enforce", "confirm", "observe"),
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
@@ -177,6 +181,7 @@ class ControlServer:
         handler = self._verbs.get(verb)
         if handler is None:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
+        asked_by.set(uid)
         if verb in self._read_only:
             return await handler(arguments)
         _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
@@ -282,4 +287,4 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "flags"]
+__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "asked_by", "flags"]

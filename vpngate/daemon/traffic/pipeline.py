@@ -19,7 +19,6 @@ from vpngate.policy import (
     Throttle,
     Verdict,
     decide,
-    is_chosen,
     is_sufficient,
     throttles,
 )
@@ -45,17 +44,11 @@ class Pipeline:
     `verdicts` counts what was reached since the start, by tunnel.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, metrics: Metrics, chooser: bytes, agree: Agree
-    ) -> None:
-        """`chooser` is the key that picks the enforced share of the subscribers.
-
-        `agree` is the second reader, asked before a flow counts as confirmed.
-        """
+    def __init__(self, snapshot: Snapshot, metrics: Metrics, agree: Agree) -> None:
+        """`agree` is the second reader, asked before a flow counts as confirmed."""
         self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
-        self._chooser = chooser
         self._agree = agree
         self._snapshot = snapshot
         self._recogniser = Recogniser(snapshot.tunnels)
@@ -117,12 +110,8 @@ class Pipeline:
             self._count(sighting, decision.verdict)
         if decision.verdict is not Verdict.THROTTLE or not self._snapshot.enforcing:
             return ()
-        share = self._snapshot.config.gateway.enforce_share / 100
-        return tuple(
-            flow
-            for flow in self._throttles(sighting)
-            if is_chosen(flow.bucket, self._chooser, share)
-        )
+        chosen = self._snapshot.chooses
+        return tuple(f for f in self._throttles(sighting) if chosen(f.bucket))
 
     def _every_throttle(self, sighting: Sighting) -> tuple[Throttle, ...]:
         """What any verdict on a flow was for, wherever its ends were seen before."""

@@ -17,6 +17,7 @@ from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
 from vpngate.snapshot import Snapshot
+from vpngate.stance import in_rows
 from vpngate.timekeeping.moments import format_moment
 from vpngate.units import format_rate
 
@@ -49,8 +50,9 @@ class Report:
             "reasons": reasons,
             "warnings": self._warnings(),
             "version": __version__,
-            "mode": snapshot.config.gateway.mode.value,
-            "enforced_share": snapshot.config.gateway.enforce_share,
+            "mode": snapshot.stance.mode.value,
+            "enforced_share": snapshot.stance.share,
+            "stance": in_rows(snapshot.stance, snapshot.suspended),
             "interfaces": list(self._in_force.attached),
             "interfaces_left_alone": {
                 one.interface: one.reason for one in self._in_force.left_alone
