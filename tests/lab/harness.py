@@ -8,7 +8,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     keep_throttled       flows, each a pair of subscriber and remote: their verdicts
                          stand until the daemon ends, whatever is reloaded
     lose_spared          the spared interval around an address goes, in the kernel alone
-    ignore_spared        the rules go that leave registered ends alone, in the kernel alone
+    ignore_spared        the rules go that leave registered ends alone, likewise
     verify               the comparison with the kernel that else comes every 30 s
     changing             whether a change of the kernel's rules or sets is under way
 """

@@ -26,6 +26,7 @@ from vpngate.daemon.capture_and_plane import data_plane, open_capture
 from vpngate.daemon.facts import one_line
 from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.first_snapshot import first_snapshot
+from vpngate.daemon.halting.halts import Halts
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
@@ -161,12 +162,13 @@ class Gateway:
         """What reads, looks and fetches, and the one way from there to the kernel."""
         snapshot, clock = self._in_force.snapshot, self._clock
         fetches = Fetches(keeper, self._metrics, clock, delivery)
+        self._in_kernel = InKernel(self.plane, clock.now)
         told = self._in_force, fetches, self._metrics, clock
         self._announcements = Announcements(*told)
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),
             self._in_force,
-            InKernel(self.plane, clock.now),
+            self._in_kernel,
             self._announcements,
             self._stances,
         )
@@ -193,12 +195,8 @@ class Gateway:
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
         )
         self._report = Report(
-            self._in_force,
-            self._reloader.freshness,
-            self._pipeline,
-            self._capture,
-            self._counters,
-            self._health,
+            *(self._in_force, self._reloader.freshness, self._pipeline),
+            *(self._capture, self._counters, self._health),
         )
         self._health.stale = self._reloader.stale
         control = ControlServer(self._socket, self.verbs)
@@ -223,6 +221,10 @@ class Gateway:
             self._capture.deliver(),
             self._deadman.hold(self._arming),
             self._stance_time.keep(),
+            Halts(
+                *(self._in_force, self.plane, self._in_kernel, self._capture),
+                *(self._metrics, self._applier.take_at_once),
+            ).watch(),
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),

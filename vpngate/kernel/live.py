@@ -167,7 +167,8 @@ class LiveDataPlane:
         steps, apart = self._steps, self._sparing.disagreements
         with contextlib.suppress(VpngateError):  # what follows must not wait for it
             await self._do(steps.protected.ripen)
-        return await self._do(glance, steps.table, steps.through, steps.witness, apart)
+        parts = steps.table, steps.throttled, steps.shaper.witness
+        return await self._do(glance, *parts, apart)
 
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""

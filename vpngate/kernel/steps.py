@@ -6,7 +6,6 @@ mended and taken down; does not know threads or waiting. What concerns one
 part alone is asked of that part.
 """
 
-import logging
 import math
 import time
 from collections import deque
@@ -19,8 +18,8 @@ from pyroute2 import IPRoute
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
-from vpngate.kernel.detour.through import Through
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.lanes import each
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
@@ -39,8 +38,6 @@ from vpngate.ruleset.composition import compose
 # An element whose timeout is nothing has none.
 _SHORTEST_ARMED = 0.01  # seconds
 
-logger = logging.getLogger(__name__)
-
 
 class Steps:
     """All that stands in the kernel for one table, part by part.
@@ -57,8 +54,6 @@ class Steps:
     shaper: Shaper
     throttled: Throttled
     way: Way
-    witness: Witness
-    through: Through
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -79,9 +74,8 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
-        self.witness = Witness(self.table)
-        self.shaper = Shaper(ruleset.table, self._route, route, self.witness)
-        self.through = Through(route, self.shaper)
+        witness = Witness(self.table)
+        self.shaper = Shaper(ruleset.table, self._route, route, witness)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
@@ -96,7 +90,7 @@ class Steps:
         One after the other, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
-        self.witness.begin()
+        self.shaper.witness.begin()
         self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
@@ -159,7 +153,7 @@ class Steps:
         if self._sweeps:
             if not self.throttled.advance(self._sweeps[0], now):
                 self._sweeps.popleft()
-            self.table.changed = time.monotonic()
+            self.table.changed = now
         if not self._sweeps:
             self.let(ENDING)
         return bool(self._sweeps)
@@ -251,7 +245,7 @@ class Steps:
     def take_down(self) -> None:
         """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            _each(self.switch.disarm, self.table.destroy, self.witness.gone)
+            each(self.switch.disarm, self.table.destroy)
             self.way.to_vacate = True
 
     def close(self) -> None:
@@ -261,12 +255,12 @@ class Steps:
         and nothing may be sent to an ifb that is gone.
         """
         owner, others = self._channels[:1], self._channels[1:]
-        _each(*(channel.close for channel in owner))
+        each(*(channel.close for channel in owner))
         if self._taken:
-            _each(self.witness.gone, self.way.remove)
-        _each(*(channel.close for channel in others))
+            each(self.shaper.witness.gone, self.way.remove)
+        each(*(channel.close for channel in others))
         if self._route is not None:
-            _each(self._route.close)
+            each(self._route.close)
         self._taken = False
         self._channels.clear()
         self._sweeps.clear()
@@ -298,12 +292,3 @@ class Steps:
 
     def _note_packet(self) -> None:
         self.way.packet = largest_packet(self.hooks.largest_mtu)
-
-
-def _each(*steps: Callable[[], None]) -> None:
-    """Do one after the other, each whatever else failed."""
-    for step in steps:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - the rest must go, too
-            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

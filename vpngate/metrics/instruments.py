@@ -24,6 +24,7 @@ from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
+from vpngate.stance import HaltReason
 
 _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
@@ -41,9 +42,8 @@ class Metrics:
         *,
         refusals: Iterable[str] = (),
         repairs: Iterable[str] = (),
-        halts: Iterable[str] = (),
     ) -> None:
-        """What the labels `tunnel`, `reason` (of a registry, of a halt), `what` say."""
+        """What the labels `tunnel`, `reason` of a registry, and `what` may say."""
         # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
@@ -67,7 +67,7 @@ class Metrics:
             self._source_failures.labels(reason)
         for what in repairs:
             self._repairs.labels(what)
-        for reason in halts:
+        for reason in HaltReason:
             self._halts.labels(reason)
         self._lost.labels(_LIMIT)
 

@@ -99,38 +99,18 @@ def found_chains(group: int) -> Iterator[Chain]:
 
 def watching_chains() -> Iterator[Chain]:
     """What a packet that was sent to an ifb is asked."""
+    settling = Line(
+        (Meta(MetaKey.PROTOCOL), Lookup(names.SETTLING), matching.ACCEPT),
+        "whom is spared has just changed: it may have been on its way",
+    )
     for family in Family:
-        ends = ("source", matching.source), ("destination", matching.destination)
+        asked = registered.entrance(registered.Use.WITNESS, family)
         yield Chain(
             names.witness(family),
             (
-                Line(
-                    (
-                        Meta(MetaKey.PROTOCOL),
-                        Lookup(names.SETTLING),
-                        matching.ACCEPT,
-                    ),
-                    "whom is spared has just changed: it may have been on its way",
-                ),
-                *(
-                    Line(
-                        (
-                            load(family),
-                            Lookup(names.watched_set(family), matching.KEY),
-                            matching.goto(names.witness_found(family)),
-                        ),
-                        f"protected {end}: a witness",
-                    )
-                    for end, load in ends
-                ),
-                Line(
-                    (
-                        matching.jump(
-                            registered.entrance(registered.Use.WITNESS, family)
-                        ),
-                    ),
-                    "registered ends: a witness",
-                ),
+                settling,
+                *_protected_lines(family),
+                Line((matching.jump(asked),), "registered ends: a witness"),
                 Line(
                     (
                         Limit(rate=1, burst=1),
@@ -144,6 +124,21 @@ def watching_chains() -> Iterator[Chain]:
                     "now and then one, for the daemon to look up",
                 ),
             ),
+        )
+
+
+def _protected_lines(family: Family) -> Iterator[Line]:
+    for end, load in (
+        ("source", matching.source(family)),
+        ("destination", matching.destination(family)),
+    ):
+        yield Line(
+            (
+                load,
+                Lookup(names.watched_set(family), matching.KEY),
+                matching.goto(names.witness_found(family)),
+            ),
+            f"protected {end}: a witness",
         )
 
 

@@ -112,7 +112,7 @@ def test_a_share_is_of_ten_minutes() -> None:
         whole += (1000 if at < 600 else 100) * MBIT
         if bound.look(float(at), slow, whole, rate=512_000, most=0.3):
             first = first or at
-    # 59 of every second against 30 % of 1000 for `left` of them and of 100 for the rest.
+    # 59 a second against 30 % of 1000 for `left` of them and of 100 for the rest.
     left = (59 * 600 / 0.3 - 100 * 600) / 900
     assert first is not None
     assert 1200 - left - 10 <= first <= 1200 - left + 10

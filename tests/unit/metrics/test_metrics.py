@@ -105,6 +105,7 @@ def moved() -> Metrics:
             {"upload": 700, "download": 100},
             {"download": 1},
             {"ipv4": 4},
+            {"ipv6": 9},
             5,
             6,
             {"ipv6": 1},

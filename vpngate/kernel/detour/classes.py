@@ -15,7 +15,7 @@ from itertools import islice
 
 from vpngate.errors import KernelRefused, MachineFault
 from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.passed import Passed, Tally
+from vpngate.kernel.detour.passed import Passed, Tally, Through
 from vpngate.kernel.detour.places import ifb_of, minor
 from vpngate.kernel.detour.readings import ClassReading
 from vpngate.packets import Direction
@@ -38,6 +38,7 @@ class Classes:
         self._resting: dict[int, float] = {}  # ifbs with classes to remove, as of when
         self._looked: dict[int, int] = {}  # ifbs: queues asked about so far
         self._tally = Tally()
+        self._through = Through()
 
     def make(self, places: Iterable[int]) -> None:
         """Make the classes of places in use, of those that have none yet.
@@ -209,6 +210,10 @@ class Classes:
     def passed(self) -> dict[Direction, Passed]:
         """What has left the classes, by direction, since the start; as last read."""
         return self._tally.totals
+
+    def through(self) -> int:
+        """Bytes that have left any class since the start, of both directions."""
+        return self._through.take(self._shaper.received())
 
     def backlog(self, number: int) -> int:
         """Bytes that wait in the queues of an ifb."""

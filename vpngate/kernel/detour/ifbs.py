@@ -22,6 +22,7 @@ from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
+from vpngate.kernel.wire.link_counts import received_at
 from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.packets import Direction
 
@@ -42,7 +43,7 @@ class Shaper:
         self._names = ifb_names(table)
         self._route = route
         self._channel = channel
-        self._witness = witness
+        self.witness = witness
         self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
         self._options = class_options(_SLOWEST, self.packet)
         self._flow_queue = False  # whether the kernel has fq_codel
@@ -114,7 +115,7 @@ class Shaper:
             raise _lacking(
                 name, f"takes no HTB: {error.args[-1]}", "sch_htb"
             ) from error
-        self._witness.stand_at(number, name, self.majors[number])
+        self.witness.stand_at(number, name, self.majors[number])
         self._index[number] = index
         self.indexes |= {index}
 
@@ -142,7 +143,7 @@ class Shaper:
         for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
-                self._witness.leave(number)
+                self.witness.leave(number)
                 self._remove(number, link)
                 self._index.pop(number, None)
                 return True
@@ -186,6 +187,12 @@ class Shaper:
         if not index:
             return {}
         return read_classes(self._channel, index, self.majors[number])
+
+    def received(self) -> dict[int, int]:
+        """The bytes that each device has been handed by its queues, by its index."""
+        indexes = sorted(self.indexes)
+        told = zip(indexes, received_at(self._channel, indexes), strict=True)
+        return {index: octets for index, octets in told if octets is not None}
 
     def is_as_made(self, reading: ClassReading) -> bool:
         """Whether a class is of the rate that it should be."""

@@ -8,7 +8,6 @@ read from the kernel.
 import time
 from collections.abc import Iterable
 
-from vpngate.kernel.detour.through import Through
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.plane import Counters, Glance
 from vpngate.kernel.table.owned import OwnedTable
@@ -42,7 +41,7 @@ def total(table: OwnedTable, throttled: Throttled) -> Counters:
 
 
 def glance(
-    table: OwnedTable, through: Through, witness: Witness, disagreements: int
+    table: OwnedTable, throttled: Throttled, witness: Witness, disagreements: int
 ) -> Glance:
     """What is looked at every second; `disagreements` as they were."""
     counted = table.counters()
@@ -54,7 +53,7 @@ def glance(
         at=time.monotonic(),
         changed=table.changed,
         traffic_bytes=sum(counted[names.traffic_counter(d)][1] for d in Direction),
-        throttled_bytes=through.read(),
+        throttled_bytes=throttled.classes.through(),
         spared_packets=packets(map(names.spared_counter, Family)),
         witness_packets=packets(map(names.witness, Family)),
         waiting=witness.waiting(),

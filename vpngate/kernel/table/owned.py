@@ -59,7 +59,7 @@ class OwnedTable:
 
     def __init__(self, channel: Channel, name: str) -> None:
         self.name = name
-        self.changed = 0.0  # when whom is spared last was, by a clock that never jumps
+        self.changed = 0.0  # when whom is spared was, by a clock that never jumps
         self._channel = channel
 
     def create(self, ruleset: Ruleset) -> None:
@@ -133,13 +133,9 @@ class OwnedTable:
         self._channel.commit(changes)
 
     def settling(self) -> list[Change]:
-        """The changes to go with one of whom is spared: no witness counts for a while.
-
-        In the same transaction, so that no packet sees the one without the other.
-        """
+        """The changes that go with one of whom is spared: no witness counts yet."""
         self.changed = time.monotonic()
-        both = [Element(key, SETTLING) for key in ETHERTYPE.values()]
-        return self._renewed(names.SETTLING, both)
+        return self._renewed(names.SETTLING, SETTLING)
 
     def new_rules(self, rules: Rules) -> list[Change]:
         """The changes that put these chains and rules in the place of any others.
@@ -197,16 +193,16 @@ class OwnedTable:
 
     def arm(self, seconds: float) -> None:
         """Let the throttle chains work for so long from now."""
-        both = [Element(key, seconds) for key in ETHERTYPE.values()]
-        self._channel.commit(self._renewed(names.ARMED, both))
+        self._channel.commit(self._renewed(names.ARMED, seconds))
 
-    def _renewed(self, name: str, some: Sequence[Element]) -> list[Change]:
-        """The changes that start the elements' time anew.
+    def _renewed(self, name: str, seconds: float) -> list[Change]:
+        """The changes that have both families in a set for so long from now.
 
         Deleting alone fails once they have expired, adding alone does not prolong them.
         """
-        add = elements.add(self.name, name, some)
-        return [*add, *elements.delete(self.name, name, some), *add]
+        both = [Element(key, seconds) for key in ETHERTYPE.values()]
+        add = elements.add(self.name, name, both)
+        return [*add, *elements.delete(self.name, name, both), *add]
 
     def disarm(self) -> None:
         """Stop throttling at once."""

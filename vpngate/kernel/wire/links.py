@@ -37,7 +37,6 @@ _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, chang
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
 _IFLA_MASTER, _IFLA_LINKINFO = 10, 18
 _IFLA_LINK_NETNSID = 37
-_IFLA_STATS64, _RECEIVED = 23, struct.Struct("=16xQ")  # rtnl_link_stats64
 _IFLA_EXT_MASK, _SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
 _IFLA_INFO_KIND = 1
 _AT_ONCE = 500  # questions: the answers fit the receive buffer
@@ -110,20 +109,6 @@ def links_named(channel: Channel, names: Iterable[str]) -> list[Link | None]:
     return [None if one is None else _read_link(one) for one in answers]
 
 
-def received_at(channel: Channel, indexes: Iterable[int]) -> list[int | None]:
-    """The bytes that each of these interfaces has been handed; None where it is gone.
-
-    An ifb counts what has left its queue.
-    """
-    answers = channel.ask([_question(index=index, mask=0) for index in indexes])
-    return [None if one is None else _received(one) for one in answers]
-
-
-def _received(answer: bytes) -> int:
-    told = attributes(answer, _LINK.size)[_IFLA_STATS64]
-    return int(_RECEIVED.unpack_from(told)[0])
-
-
 @dataclass(frozen=True, slots=True)
 class Device:
     """What there is of an interface for rules: its index, and its MTU in bytes."""
@@ -157,13 +142,11 @@ def _asked_for(channel: Channel, names: Collection[str]) -> dict[str, Device]:
     return found
 
 
-def _question(
-    flags: int = 0, name: str = "", index: int = 0, mask: int = _SKIP_STATS
-) -> bytes:
+def _question(flags: int = 0, name: str = "", index: int = 0) -> bytes:
     body = _LINK.pack(0, 0, index, 0, 0)
     if name:
         body += attribute(_IFLA_IFNAME, name.encode() + b"\0")
-    body += attribute(_IFLA_EXT_MASK, struct.pack("=I", mask))
+    body += attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
     return message(_GET_LINK, flags, body)
 
 
