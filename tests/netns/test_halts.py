@@ -8,12 +8,14 @@ daemon's own socket (`tests/lab/harness.py`).
 import contextlib
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 from scapy.layers.inet import IP
 from scapy.layers.ipsec import ESP
+from scapy.layers.l2 import Ether
 
 from tests.lab import forging, uploads
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
@@ -211,35 +213,44 @@ def test_a_large_share_halts_and_a_single_heavy_tunnel_does_not(
         running.wait_until(lambda: not is_armed(running), "a large share", PATIENCE)
 
 
-def _esp(wide: Lab, senders: int) -> list[bytes]:
-    """Large packets, one each for as many subscribers: a batch of copies each."""
-    network = wide.client.ipv4.rpartition(".")[0]
+def _esp(wide: Lab, senders: int, remotes: int) -> list[bytes]:
+    """Large frames, of as many pairs of addresses: each is a batch of copies."""
+    near, far = (one.ipv4.rpartition(".")[0] for one in (wide.client, wide.stranger))
+    link = Ether(src=wide.client.mac, dst=wide.client.next_hop, type=0x0800)
     return [
         bytes(
-            IP(src=f"{network}.{number}", dst=wide.stranger.ipv4)
-            / ESP(spi=0x1000 + number, seq=1, data=bytes(uploads.MTU - 100))
+            link
+            / IP(src=f"{near}.{20 + one}", dst=f"{far}.{10 + other}")
+            / ESP(spi=0x1000 + one, seq=1, data=bytes(uploads.MTU - 100))
         )
-        for number in range(20, 20 + senders)
+        for one in range(senders)
+        for other in range(remotes)
     ]
 
 
-def _unread(wide: Lab, running: Daemon, pause: float) -> None:
-    """2,400 copies while the daemon stands still: more than its buffer takes."""
-    *frames, last = _esp(wide, 201)
+def _unread(wide: Lab, running: Daemon, remotes: int, pause: float) -> None:
+    """Thousands of copies while the daemon stands still: more than its buffer takes."""
+    frames = _esp(wide, 200, remotes)
     waited = captured(running) + 100
-    running.process.send(signal.SIGSTOP)
-    try:
-        with forging.mouth(wide.client) as mouth:
+    with wide.client.namespace.call(_raw) as link:
+        running.process.send(signal.SIGSTOP)
+        try:
             for _ in range(12):
                 for frame in frames:
-                    mouth.send(frame)
-                    time.sleep(pause)
-    finally:
-        running.process.send(signal.SIGCONT)
-    # What is missing shows with the next copy, once those that waited have been read.
-    running.wait_until(lambda: captured(running) >= waited, "copies are read", PATIENCE)
-    with forging.mouth(wide.client) as mouth:
-        mouth.send(last)
+                    link.send(frame)
+                    if pause:
+                        time.sleep(pause)
+        finally:
+            running.process.send(signal.SIGCONT)
+        # What is missing shows with the next copy, once those that wait are read.
+        running.wait_until(lambda: captured(running) >= waited, "copies", PATIENCE)
+        link.send(_esp(wide, 1, remotes + 1)[-1])
+
+
+def _raw() -> socket.socket:
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    opened.bind(("eth0", 0))
+    return opened
 
 
 def captured(running: Daemon) -> int:
@@ -254,10 +265,10 @@ def test_copies_that_nobody_read_halt_and_a_flood_does_not(
 
     before = lost()
     with still_enforcing(running):
-        _unread(wide, running, pause=0)
+        _unread(wide, running, remotes=6, pause=0)
         running.wait_until(lambda: lost() > before, "copies lost by a flood", PATIENCE)
     with halted(running, "capture_loss"):
-        _unread(wide, running, pause=0.001)
+        _unread(wide, running, remotes=1, pause=0.001)
 
 
 def test_nobody_outside_brings_a_halt_about(

@@ -257,7 +257,7 @@ class Steps:
         owner, others = self._channels[:1], self._channels[1:]
         each(*(channel.close for channel in owner))
         if self._taken:
-            each(self.shaper.witness.gone, self.way.remove)
+            each(self.way.remove)
         each(*(channel.close for channel in others))
         if self._route is not None:
             each(self._route.close)

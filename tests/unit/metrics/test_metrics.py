@@ -196,7 +196,7 @@ def test_counters_with_known_labels_are_there_from_the_start() -> None:
 def test_what_is_not_known_is_not_shown() -> None:
     metrics = Metrics("1", [])
     assert not any("registry_prefixes" in name for name in samples(metrics))
-    assert not any("throttled" in name for name in samples(metrics))
+    assert not any("throttled_flows" in name for name in samples(metrics))
     metrics.registry_taken(RegistryFacts({Family.IPV4: 1}, 0), 1.0)
     found = samples(metrics)
     assert found['vpngate_registry_prefixes{family="ipv6"}'] == 0

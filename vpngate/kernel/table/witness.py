@@ -8,9 +8,9 @@ it.
 
 from contextlib import suppress
 
+from vpngate.errors import MachineFault
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire import messages
-from vpngate.kernel.wire.channel import Rejected
 from vpngate.packets import Family
 from vpngate.ruleset import names, witnessing
 
@@ -44,22 +44,18 @@ class Witness:
         self._at.add(number)
 
     def leave(self, number: int) -> None:
-        """Before an ifb goes; its chain may have gone with it already."""
+        """Before an ifb goes; its chain, or the whole table, may have gone already."""
         if number not in self._at:
             return
         self._at.discard(number)
         name = names.witness_base(number)
-        with suppress(Rejected):
+        with suppress(MachineFault, OSError):
             self._table.commit(
                 [
                     messages.delete_rules(self._table.name, name),
                     messages.delete_chain(self._table.name, name),
                 ]
             )
-
-    def gone(self) -> None:
-        """The table is, with all its chains."""
-        self._at.clear()
 
     def waiting(self) -> list[tuple[bytes, bytes]]:
         """Source and destination of a few packets of the last seconds."""
