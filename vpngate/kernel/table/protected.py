@@ -36,7 +36,7 @@ class ProtectedSets:
         """From now on exactly these; on an error, those that were."""
         now = time.monotonic()
         watched, young, since = self._watched, self._young, self._young_since
-        if now - since >= SETTLING:
+        if now - since >= SETTLING or watched.covers(young):
             watched, young, since = watched.union(young), protected, now
         watched = _both(watched, protected)
         self._table.changed = now
