@@ -19,7 +19,7 @@ FLOORS = (
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
-    ("mezzanine", ("prefixes", "timekeeping")),
+    ("mezzanine", ("bounds", "prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset", "stance")),
     ("second", ("plan",)),
@@ -36,6 +36,7 @@ PURE = ("ground", "mezzanine", "first", "second")
 # What is not named here imports in no circle.
 WITHIN = {
     "attachment": (("machine",), ("skipped_filters",), ("look",)),
+    "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
         ("prefilter",),
         ("candidates",),
@@ -62,7 +63,7 @@ WITHIN = {
         ("wellbeing",),
         ("fetches", "preview"),
         ("applying",),
-        ("lookout", "stance"),
+        ("halting", "lookout", "stance"),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
@@ -72,6 +73,7 @@ WITHIN = {
         ("announcements", "in_kernel", "transition"),
         ("applier",),
     ),
+    "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
         ("handed_over", "logs", "served_pages", "service_manager"),

@@ -174,6 +174,15 @@ class ProtectSection(Section):
     prefixes: tuple[values.PrefixValue, ...] = ()
 
 
+class HaltSection(Section):
+    """`[halt]`: beyond what enforcing stops of itself, until a person acts."""
+
+    spared_packets: Annotated[StrictInt, Field(ge=1, le=10**9)] = 100  # in a minute
+    throttled_share: values.ShareOrOff = 0.3  # of all traffic; None: off
+    capture_loss: values.PositiveShare = 0.2  # of copies, over a minute
+    disagreements: Annotated[StrictInt, Field(ge=1, le=1000)] = 2  # in a row
+
+
 class HttpSection(Section):
     """`[http]`: the status page, the metrics, and what they tell people."""
 
@@ -201,6 +210,7 @@ class Config(Section):
     tunnels: TunnelsSection
     throttle: ThrottleSection
     protect: ProtectSection
+    halt: HaltSection
     http: HttpSection
     log: LogSection
 

@@ -26,6 +26,7 @@ from vpngate.daemon.capture_and_plane import data_plane, open_capture
 from vpngate.daemon.facts import one_line
 from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.first_snapshot import first_snapshot
+from vpngate.daemon.halting.halts import Halts
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
@@ -162,16 +163,16 @@ class Gateway:
         """What reads, looks and fetches, and the one way from there to the kernel."""
         snapshot, clock = self._in_force.snapshot, self._clock
         fetches = Fetches(keeper, self._metrics, clock, delivery)
+        self._in_kernel = InKernel(self.plane, clock.now)
         told = self._in_force, fetches, self._metrics, clock
         self._announcements = Announcements(*told)
-        self._kernel = InKernel(self.plane, clock.now)
         self._catching_up = CatchingUp(self._pipeline, self.plane, clock.now)
-        self._pipeline.observed.is_spared = self._kernel.spares
+        self._pipeline.observed.is_spared = self._in_kernel.spares
         self.plane.still_wanted = self._pipeline.acts_on
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),
             self._in_force,
-            self._kernel,
+            self._in_kernel,
             self._announcements,
             self._stances,
         )
@@ -198,16 +199,12 @@ class Gateway:
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
         )
         self._report = Report(
-            self._in_force,
-            self._reloader.freshness,
-            self._pipeline,
-            self._capture,
-            self._counters,
-            self._health,
+            *(self._in_force, self._reloader.freshness, self._pipeline),
+            *(self._capture, self._counters, self._health),
         )
         self._health.stale = self._reloader.stale
         seen = self._in_force, self._pipeline, self.plane, self._counters
-        self._previewer = Previewer(*seen, self._clock.now, self._kernel.spared_by)
+        self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
         self.verbs["reload"] = self._requests.serve
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve
@@ -234,6 +231,10 @@ class Gateway:
             self._catching_up.run(),
             self._deadman.hold(self._arming),
             self._stance_time.keep(),
+            Halts(
+                *(self._in_force, self.plane, self._in_kernel, self._capture),
+                *(self._metrics, self._applier.take_at_once),
+            ).watch(),
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),

@@ -6,8 +6,6 @@ does not know who asks. A daemon's start takes away ifbs by the same code.
 """
 
 import errno
-import logging
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
@@ -16,12 +14,11 @@ from pyroute2 import IPRoute
 from vpngate.errors import Problem, TableTaken
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
 from vpngate.packets import Direction, Family, Transport
 from vpngate.ruleset import names
-
-logger = logging.getLogger(__name__)
 
 # What a table of ours has had since there is one.
 _MARKS = frozenset(
@@ -50,9 +47,10 @@ def clear(table: str) -> Cleared:
         # The table goes when its channel closes, also where something is in the way.
         owner = stack.enter_context(closing(Channel(NETFILTER)))
         channel = stack.enter_context(closing(Channel(ROUTE)))
-        of_table = _take(OwnedTable(owner, table))
+        of_table = _take(owned := OwnedTable(owner, table))
         route = stack.enter_context(closing(IPRoute()))
-        removed, foreign = Shaper(table, route, channel).remove_left_behind()
+        shaper = Shaper(table, route, channel, Witness(owned))
+        removed, foreign = shaper.remove_left_behind()
         return Cleared(
             (*of_table.removed, *(f"interface {name}" for name in removed)),
             (*of_table.foreign, *foreign),
@@ -80,12 +78,3 @@ def _take(table: OwnedTable) -> Cleared:
         )
         return Cleared((where,), ())
     return Cleared((), ())
-
-
-def each_whatever_fails(*steps: Callable[[], None]) -> None:
-    """Do one after the other, each whatever else failed."""
-    for step in steps:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - the rest must go, too
-            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

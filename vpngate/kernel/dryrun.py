@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
-from vpngate.kernel.plane import NOBODY, Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
 from vpngate.policy import Throttle
@@ -133,12 +133,17 @@ class DryRunDataPlane:
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),
             spared_packets={family.label: 0 for family in Family},
+            witness_packets={family.label: 0 for family in Family},
             reverse_path_failed=0,
             copies_held_back=0,
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
             buckets_shared=self._verdicts.shared,
             verdicts_refused=self._refused,
         )
+
+    async def glance(self) -> Glance:
+        """Zeros."""
+        return Glance(self._clock(), 0.0, 0, 0, 0, 0, [], 0)
 
     async def verify(self) -> Sequence[str]:
         """There is nothing that could differ."""

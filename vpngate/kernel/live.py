@@ -18,11 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpngate.errors import VpngateError
 from vpngate.kernel.comparing import found, together
-from vpngate.kernel.detour.totals import total
+from vpngate.kernel.detour.totals import glance, total
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
-from vpngate.kernel.plane import NOBODY, Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.kernel.sparing import Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
@@ -34,7 +35,6 @@ from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
 _MAKE_READY = 1.0  # seconds between looks at whether enough is ready
-_IDLE = 0.2  # seconds without a new verdict
 _REST, _REST_MOST = 0.05, 5.0  # seconds between a repair and another one
 _SETTLED = 60.0  # seconds after a repair that has held
 _WITHDRAWN_AT_ONCE = 50  # flows
@@ -60,7 +60,6 @@ class LiveDataPlane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
-        self._last_verdict = 0.0
         self._sparing = Sparing(self._lanes, self._steps)
         again = self._repair_wanted.set
         self._mending = Mending(self._lanes, self._steps, self._sparing, again)
@@ -143,7 +142,7 @@ class LiveDataPlane:
         """Add verdicts; those with a spared end are dropped."""
         left = list(flows)
         while left:
-            self._last_verdict = time.monotonic()
+            self._mending.last_verdict = time.monotonic()
             await self._do(self._steps.throttle, left, self.still_wanted)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
@@ -178,6 +177,14 @@ class LiveDataPlane:
             await self._do(self._steps.throttled.classes.take, number)
         return await self._do(total, self._steps.table, self._steps.throttled)
 
+    async def glance(self) -> Glance:
+        """A few counts, at next to no cost."""
+        steps, apart = self._steps, self._sparing.disagreements
+        with contextlib.suppress(VpngateError):  # what follows must not wait for it
+            await self._do(steps.protected.ripen)
+        parts = steps.table, steps.throttled, steps.shaper.witness
+        return await self._do(glance, *parts, apart)
+
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
@@ -187,8 +194,12 @@ class LiveDataPlane:
                 *await self._mending.mend(),
             ]
             self._repaired = []
+            doubted = self._sparing.doubted or self._steps.protected.doubted
             wrong = await self._do(self._steps.protected.mend)
-            if self._sparing.doubted or not await self._sparing.in_sync():
+            apart = not self._sparing.doubted and not await self._sparing.in_sync()
+            if not doubted:
+                self._sparing.note(agrees=not (wrong or apart))
+            if self._sparing.doubted or apart:
                 await self._sparing.refill()
                 wrong = True
             return [*repaired, "spared"] if wrong else repaired
@@ -196,9 +207,17 @@ class LiveDataPlane:
     async def compare(self) -> Comparison:
         """Compare every spared or protected interval, few at a time."""
         steps, changing = self._steps, self._changing
+        doubted = self._sparing.doubted or steps.protected.doubted
         spared = await found(self._lanes, steps.spared, changing)
         protected = await found(self._lanes, steps.protected, changing)
-        self._sparing.doubted |= any(one.differing or one.surplus for one in spared)
+        apart = [
+            any(one.differing or one.surplus for one in each)
+            for each in (spared, protected)
+        ]
+        if not doubted:
+            self._sparing.note(agrees=not any(apart))
+        self._sparing.doubted |= apart[0]
+        steps.protected.doubted |= apart[1]
         return together(spared, protected)
 
     async def stop(self) -> None:
@@ -270,13 +289,10 @@ class LiveDataPlane:
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot look after verdicts", error)
 
-    def _is_idle(self) -> bool:
-        return time.monotonic() - self._last_verdict > _IDLE
-
     async def _make_ready(self) -> None:
         while True:
             await asyncio.sleep(_MAKE_READY)
             try:
-                await self._mending.make_ready(self._is_idle)
+                await self._mending.make_ready()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot make classes ready", error)

@@ -31,11 +31,34 @@ class Counters:
     throttled_bytes: dict[str, int]  # by direction
     dropped_packets: dict[str, int]  # by direction: what its class had no room for
     spared_packets: dict[str, int]  # by family
+    witness_packets: dict[str, int]  # by family: sent to an ifb although spared
     reverse_path_failed: int  # candidates that came from where their source is not
     copies_held_back: int  # candidates beyond a limit on copies
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The few counts that are cheap to read, for whoever looks every second.
+
+    at             when, in seconds of a clock that never jumps
+    changed        when a change of whom is spared, or the ending of verdicts that
+                   follows, was last under way, by that clock
+    waiting        source and destination of a few packets that were sent to an ifb in
+                   the last three seconds; to be looked up and forgotten
+    disagreements  looks in a row at which the kernel spared others than it should
+    """
+
+    at: float
+    changed: float
+    traffic_bytes: int
+    throttled_bytes: int
+    spared_packets: int
+    witness_packets: int
+    waiting: list[tuple[bytes, bytes]]
+    disagreements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +163,10 @@ class DataPlane(Protocol):
 
     async def counters(self) -> Counters:
         """Current totals."""
+        ...
+
+    async def glance(self) -> Glance:
+        """Some of that, and more, at next to no cost. Totals are since the start."""
         ...
 
     async def verify(self) -> Sequence[str]:

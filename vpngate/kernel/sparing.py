@@ -27,8 +27,13 @@ class Sparing:
 
     def __init__(self, lanes: Lanes, steps: Steps) -> None:
         self.doubted = False  # whether they may not be what they should
+        self.disagreements = 0  # looks in a row that found the kernel's answers wrong
         self._do = lanes.do
         self._steps = steps
+
+    def note(self, *, agrees: bool) -> None:
+        """The kernel was asked, and there was no reason to doubt what it has."""
+        self.disagreements = 0 if agrees else self.disagreements + 1
 
     async def fill(self, spared: Intervals) -> None:
         """Make and fill sets that no rule asks yet, as they are laid out."""
@@ -97,6 +102,7 @@ class Sparing:
         try:
             for family, few in asked:
                 if not await self._do(sets.agrees, family, few):
+                    self.note(agrees=False)
                     await self.refill()
                     logger.warning("repaired in the kernel: spared")
                     return True

@@ -15,9 +15,9 @@ from functools import partial
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.clearing import each_whatever_fails
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.hooks import Hooks
@@ -25,6 +25,7 @@ from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import ENDING, Switch
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What
@@ -72,7 +73,8 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
-        self.shaper = Shaper(ruleset.table, self._route, route)
+        witness = Witness(self.table)
+        self.shaper = Shaper(ruleset.table, self._route, route, witness)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
@@ -87,6 +89,7 @@ class Steps:
         One after the other, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
+        self.shaper.witness.begin()
         self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
@@ -145,8 +148,10 @@ class Steps:
     def end_few(self) -> bool:
         """End a few of the verdicts that wait for it; whether more do."""
         now = time.monotonic()
-        if self._sweeps and not self.throttled.advance(self._sweeps[0], now):
-            self._sweeps.popleft()
+        if self._sweeps:
+            if not self.throttled.advance(self._sweeps[0], now):
+                self._sweeps.popleft()
+            self.table.changed = now
         if not self._sweeps:
             self.let(ENDING)
         return bool(self._sweeps)
@@ -243,7 +248,7 @@ class Steps:
     def take_down(self) -> None:
         """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            each_whatever_fails(self.switch.disarm, self.table.destroy)
+            each(self.switch.disarm, self.table.destroy)
             self.way.to_vacate = True
 
     def close(self) -> None:
@@ -253,12 +258,12 @@ class Steps:
         and nothing may be sent to an ifb that is gone.
         """
         owner, others = self._channels[:1], self._channels[1:]
-        each_whatever_fails(*(channel.close for channel in owner))
+        each(*(channel.close for channel in owner))
         if self._taken:
-            each_whatever_fails(self.way.remove)
-        each_whatever_fails(*(channel.close for channel in others))
+            each(self.way.remove)
+        each(*(channel.close for channel in others))
         if self._route is not None:
-            each_whatever_fails(self._route.close)
+            each(self._route.close)
         self._taken = False
         self._channels.clear()
         self._sweeps.clear()

@@ -24,6 +24,7 @@ from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
+from vpngate.stance import HaltReason
 
 _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
@@ -66,6 +67,8 @@ class Metrics:
             self._source_failures.labels(reason)
         for what in repairs:
             self._repairs.labels(what)
+        for reason in HaltReason:
+            self._halts.labels(reason)
         self._lost.labels(_LIMIT)
 
     def _gauges(self, version: str) -> None:

@@ -49,7 +49,7 @@ def armed_set(deadman: float) -> Set:
     return Set(
         names.ARMED,
         (DataType.ETHER_TYPE,),
-        Nature.EXPIRING,
+        Nature.DYNAMIC,  # a rule throws it, too (`witnessing.py`)
         "dead man's switch: nothing is throttled unless the daemon keeps renewing this",
         timeout=deadman,
     )
@@ -60,13 +60,13 @@ def protected_sets() -> tuple[Set, ...]:
 
     They have sets of their own, so that no change of the registry stands before them.
     """
+    kinds = (
+        (names.protected_set, "protected addresses and our own: never throttled"),
+        (names.watched_set, "those of them that are so for some seconds"),
+    )
     return tuple(
-        Set(
-            names.protected_set(family),
-            (address_type(family),),
-            Nature.INTERVALS,
-            "protected addresses and our own: never throttled",
-        )
+        Set(name(family), (address_type(family),), Nature.INTERVALS, comment)
+        for name, comment in kinds
         for family in Family
     )
 

@@ -123,12 +123,13 @@ class Gatehouse:
         keeper = self.keeper or Keeper(settings.registry, self.clock)
         self.delivery = self.delivery or Delivery(registry, "a source", 0)
         self.fetches = Fetches(keeper, self.metrics, self.clock, self.delivery)
+        self.kernel = InKernel(self.plane, lambda: self.now)
         self._folder = tempfile.TemporaryDirectory()
         self.stances = KeptStance(self.state or Path(self._folder.name))
         self.applier = Applier(
             Situation(self.snapshot, settings, self.delivery.rejected),
             self.current,
-            InKernel(self.plane, lambda: self.now),
+            self.kernel,
             Announcements(self.current, self.fetches, self.metrics, self.clock),
             self.stances,
             self.read,

@@ -146,7 +146,7 @@ def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
         asked.append("surplus")
         return 0
 
-    sets = SimpleNamespace(compare=compare, surplus=surplus)
+    sets = SimpleNamespace(compare=compare, surplus=surplus, doubted=False)
 
     async def scenario() -> None:
         plane = LiveDataPlane()

@@ -45,6 +45,7 @@ PINNED = {
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
     "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
     "vpngate_spared_packets_total": ("counter", {"family"}),
+    "vpngate_witness_packets_total": ("counter", {"family"}),
     "vpngate_throttle_shared_buckets": ("gauge", set()),
     "vpngate_verdicts_refused_total": ("counter", set()),
     "vpngate_reverse_path_failed_packets_total": ("counter", set()),
@@ -66,6 +67,7 @@ class Totals:
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
+    witness_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
     copies_held_back: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def moved() -> Metrics:
             {"upload": 700, "download": 100},
             {"download": 1},
             {"ipv4": 4},
+            {"ipv6": 9},
             5,
             6,
             {"ipv6": 1},
@@ -204,7 +207,7 @@ def test_counters_with_known_labels_are_there_from_the_start() -> None:
 def test_what_is_not_known_is_not_shown() -> None:
     metrics = Metrics("1", [])
     assert not any("registry_prefixes" in name for name in samples(metrics))
-    assert not any("throttled" in name for name in samples(metrics))
+    assert not any("throttled_flows" in name for name in samples(metrics))
     metrics.registry_taken(RegistryFacts({Family.IPV4: 1}, 0), 1.0)
     found = samples(metrics)
     assert found['vpngate_registry_prefixes{family="ipv6"}'] == 0

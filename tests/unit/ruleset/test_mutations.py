@@ -25,7 +25,9 @@ from vpngate.ruleset.table import Table
 RULESET = rulesets.RULESET
 KINDS = ("plain", "first fragment", "second fragment", "header alone")
 _FEW = 200
-ENTRANCES = [registered.entrance(use, Family.IPV4) for use in registered.Use]
+# The witness's are walked at the ifbs.
+USES = (registered.Use.THROTTLE, registered.Use.COPY)
+ENTRANCES = [registered.entrance(use, Family.IPV4) for use in USES]
 PROTECTED = (1, 2, 4, 5)  # the lines that ask whether an end is
 CHAINS = (
     *("ingress", "verdicts_upload_ipv4", "throttle_upload_ipv4"),

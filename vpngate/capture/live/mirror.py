@@ -74,6 +74,9 @@ class MirrorCapture:
         buffer_bytes: int = _SOCKET_BUFFER,
     ) -> None:
         self._buffer_bytes = buffer_bytes
+        self.is_drained = False
+        self.lost_before = 0  # the kernel does not tell
+        self.witnesses = 0  # nobody is slowed
         self._dropped = 0
         self._buffer = memoryview(bytearray(_FRAME_BYTES))
         self._listening: dict[int, _Listening] = {}

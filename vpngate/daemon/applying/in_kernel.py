@@ -6,6 +6,8 @@ at once, and that a change that was broken off leaves doubt; does not know why a
 changes, nor what the data plane does about it.
 """
 
+import math
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ class _Held(NamedTuple):
 
     snapshot: Snapshot
     ruleset: Ruleset
+    moment: When  # by which it was told who is registered
     since: float
     until: float
 
@@ -50,6 +53,7 @@ class InKernel:
         self._held: _Held
         self._protected: Intervals | None = None  # as last told; None: who knows
         self._broken_off = False  # a change was: who knows what the kernel has of it
+        self._told = math.inf  # since when it is settled what the kernel should have
 
     @property
     def spared(self) -> Intervals:
@@ -79,12 +83,33 @@ class InKernel:
             and held.ruleset.spared.contains(address)
         )
 
+    @property
+    def settled(self) -> float:
+        """Since when the kernel has not been told of others to spare; inf: right now.
+
+        Seconds of a clock that never jumps.
+        """
+        return math.inf if self._broken_off else self._told
+
+    def should_spare(self, address: bytes) -> bool:
+        """Whether the kernel was told to leave an address alone.
+
+        It was told intervals; the prefix tree that these were made of is asked.
+        """
+        held = self._held
+        found = held.snapshot.registry.lookup(address, held.moment)
+        protected = self._protected
+        return found is not None or (
+            protected is not None and protected.contains(address)
+        )
+
     async def install(self, snapshot: Snapshot) -> None:
         """Have the kernel hold what a snapshot says, for the first time."""
         self._held = await in_thread(_held, snapshot, self._clock())
         protected = snapshot.protected
         await self._plane.start(self._held.ruleset, protected)
         self._protected = protected
+        self._told = time.monotonic()
 
     async def bring(self, snapshot: Snapshot) -> bool:
         """Have the kernel hold what a snapshot says; whether anything was changed.
@@ -107,6 +132,7 @@ class InKernel:
             self._broken_off = True
             await self._plane.release(let_go)
         self._held = held
+        self._told = time.monotonic()
         self._broken_off = False
         return differs
 
@@ -122,12 +148,15 @@ class InKernel:
         if not self.protects_others(snapshot):
             return
         self._protected = protected = snapshot.protected
+        self._told = math.inf
         try:
             await self._plane.protect(protected)
         except BaseException:
             if self._protected is protected:
                 self._protected = None
             raise
+        finally:
+            self._told = time.monotonic()
 
     async def disarm(self) -> None:
         """Slow nobody from now on."""
@@ -146,7 +175,7 @@ def _held(snapshot: Snapshot, now: When, before: _Held | None = None) -> _Held:
     since, latest = span_of(now)
     until = NEVER if change is None else change
     until = until if since == latest else since
-    return _Held(snapshot, snapshot.ruleset(now, spared), since, until)
+    return _Held(snapshot, snapshot.ruleset(now, spared), now, since, until)
 
 
 def _let_go(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:

@@ -10,7 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import sub
 
+from vpngate.bounds import CaptureLoss
 from vpngate.capture.live.source import PacketSource
 from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
@@ -47,6 +49,11 @@ class CaptureLoop:
         self._failure: OSError | None = None
         self.losses: Mapping[str, int] = {}
         self.captured = 0
+        self.loss = CaptureLoss()
+        self._drained = (0, 0, 0)  # what was counted when nothing was left to read
+        # Called once there is a packet where none should be.
+        self.witnessed: Callable[[], None] = lambda: None
+        self._witnesses = 0
         self.heard = time.monotonic()  # when the capture last answered
 
     async def listen(self) -> None:
@@ -101,11 +108,22 @@ class CaptureLoop:
             self._failure = error
             return
         now = time.monotonic()
+        if self._source.witnesses > self._witnesses:
+            self._witnesses = self._source.witnesses
+            self.witnessed()
         self._count(len(captured))
+        if self._source.is_drained:
+            self._note_drained(now)
         if due := self._pipeline.take(captured, now, self._clock()):
             self._due += due
             self._something_due.set()
         self.heard = now  # only now: a reader that fails must not keep us armed
+
+    def _note_drained(self, now: float) -> None:
+        counts = self.captured, self._source.lost_before, self.losses.get("gap", 0)
+        read, before, lost = map(sub, counts, self._drained)
+        self._drained = counts
+        self.loss.drained(now, read=read, before=before, among=lost - before)
 
     def _count(self, captured: int) -> None:
         self.captured += captured

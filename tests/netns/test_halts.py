@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Enforcing stops of itself and stays stopped, and nobody outside brings it about.
+
+Nobody else can write an owned table, so what goes wrong is brought about by the
+daemon's own socket (`tests/lab/harness.py`).
+"""
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.lab import forging, uploads
+from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
+from tests.lab.forging import Flow
+from tests.lab.topology import Lab
+from tests.lab.uploads import PORT, SINK, Sender
+from vpngate.packets import Transport
+
+PATIENCE = 60.0  # seconds until a halt: on a busy machine, too
+_LOOKS = 3.0  # seconds in which there are some looks
+_MANY = 17  # subscribers
+
+
+@pytest.fixture(scope="module")
+def wide(lab: Lab) -> Lab:
+    uploads.widen(lab)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def subscribers(wide: Lab) -> Iterator[list[Sender]]:
+    addresses = uploads.settle_down(wide.client, _MANY)
+    with uploads.senders(wide.client, addresses) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def started(wide: Lab) -> Iterator[Daemon]:
+    settings = enforcing_settings(wide)
+    settings.change(
+        throttle={"rate": "50mbit"},
+        capture={"packets_per_second": 1_000_000},
+        registry={"allow_special": True},
+    )
+    with daemon(wide.gateway, settings, HARNESS) as running:
+        yield running
+
+
+@pytest.fixture
+def running(started: Daemon) -> Daemon:
+    """Enforcing, for long enough after the last change that whatever is seen counts."""
+    for mode in ("observe", "enforce"):  # another text of it is a person's word
+        started.settings.change(gateway={"mode": mode})
+        started.reload()
+    started.wait_until(lambda: is_armed(started), "enforcing", PATIENCE)
+    time.sleep(uploads.AFTER)
+    return started
+
+
+def halts(running: Daemon) -> list[str]:
+    """The reasons of all halts, one after the other."""
+    return re.findall(r"halted \((\w+)\)", running.process.output())
+
+
+@contextlib.contextmanager
+def halted(running: Daemon, reason: str) -> Iterator[None]:
+    """It comes to that halt, to no other, and to nobody slowed."""
+    before, counted = halts(running), halts_counted(running, reason)
+    yield
+    running.wait_until(lambda: halts(running) != before, f"halted: {reason}", PATIENCE)
+    running.wait_until(lambda: not is_armed(running), "nobody slowed", PATIENCE)
+    assert halts(running) == [*before, reason]
+    assert halts_counted(running, reason) == counted + 1
+    assert running.metric("vpngate_mode", mode="observe") == 1
+
+
+def halts_counted(running: Daemon, reason: str) -> float:
+    return running.metric("vpngate_halts_total", reason=reason)
+
+
+def is_armed(running: Daemon) -> bool:
+    listed = running.namespace.run(
+        *("nft", "list", "set", "netdev", "vpngate", "armed")
+    )
+    return "expires" in listed
+
+
+@contextlib.contextmanager
+def still_enforcing(running: Daemon) -> Iterator[None]:
+    """Looks go by, and it is armed for all that they have seen."""
+    before = halts(running)
+    yield
+    time.sleep(_LOOKS)
+    assert halts(running) == before, running.process.tail()
+    assert is_armed(running)
+
+
+def slow(running: Daemon, remote: str, *some: Sender, remote_port: int = SINK) -> None:
+    """A verdict for each, past every check."""
+    for sender in some:
+        running.ask(
+            "throttle_regardless",
+            subscriber=[sender.address, PORT],
+            remote=[remote, remote_port],
+        )
+
+
+def packets(running: Daemon, counter: str) -> int:
+    listed = running.namespace.run(
+        *("nft", "list", "counter", "netdev", "vpngate", counter)
+    )
+    return int(listed.split("packets")[1].split()[0])
+
+
+def test_one_packet_of_a_spared_address_is_the_last_that_is_slowed(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    """It is not resumed by a reload, nor by a start."""
+    first, other = subscribers[:2]
+    before = packets(running, "throttled_upload"), packets(running, "witness_ipv4")
+    slow(running, wide.member.ipv4, first)
+    slow(running, wide.stranger.ipv4, other)
+    uploads.send(other, wide.stranger.ipv4, 5)
+    running.wait_until(
+        lambda: packets(running, "throttled_upload") == before[0] + 5, "slowed"
+    )
+    running.ask("ignore_spared")
+    with halted(running, "witness"):
+        begin = time.monotonic()
+        uploads.send(first, wide.member.ipv4, 50)
+        uploads.send(other, wide.stranger.ipv4, 50)
+        while running.ask("status")["mode"] != "observe":
+            assert time.monotonic() - begin < PATIENCE
+        seconds = time.monotonic() - begin
+        print(f"observing {1000 * seconds:.0f} ms after it")  # noqa: T201 - with -rP
+    assert packets(running, "throttled_upload") == before[0] + 5 + 1
+    assert packets(running, "witness_ipv4") == before[1] + 1
+    running.reload()
+    assert running.ask("status")["mode"] == "observe"
+    assert not is_armed(running)
+
+
+def test_what_waits_is_asked_of_the_prefix_tree(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    """Where the kernel's sets are wrong the witness sees nothing."""
+    before = packets(running, "witness_ipv4")
+    slow(running, wide.member.ipv4, subscribers[0])
+    running.ask("lose_spared", prefix="203.0.113.0/24")
+    with (
+        halted(running, "witness"),
+        uploads.load(subscribers[:1], wide.member.ipv4, rate=50e3, size=200),
+    ):
+        running.wait_until(lambda: not is_armed(running), "a sample", PATIENCE)
+    assert packets(running, "witness_ipv4") == before
+    running.ask("verify")
+
+
+def test_spared_packets_in_the_throttle_chain_are_counted(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    before = packets(running, "spared_ipv4")
+    slow(running, wide.member.ipv4, subscribers[0])
+    with still_enforcing(running):
+        uploads.send(subscribers[0], wide.member.ipv4, 99)
+    assert packets(running, "spared_ipv4") == before + 99
+    with halted(running, "spared_packets"):
+        uploads.send(subscribers[0], wide.member.ipv4)
+
+
+def test_kernel_and_registry_apart_twice(running: Daemon) -> None:
+    for last in (False, True):
+        running.ask("lose_spared", prefix="203.0.113.0/24")
+        with halted(running, "disagreements") if last else still_enforcing(running):
+            running.ask("verify")
+
+
+def test_nobody_outside_brings_a_halt_about(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    """In the name of whoever is spared, into a slowed flow, from either side."""
+    one, target = subscribers[0], wide.stranger.ipv4
+    slow(running, target, one)
+    ports = PORT, SINK, Transport.UDP
+    forged = [
+        Flow(wide.member.ipv4, target, *ports),
+        Flow(one.address, wide.member.ipv4, *ports),
+        Flow("100.64.1.1", target, *ports),  # the gateway's own
+        Flow(wide.member.ipv4, one.address, *ports),
+    ]
+    names = [f"{what}_ipv{v}" for what in ("witness", "spared") for v in (4, 6)]
+    before = [packets(running, name) for name in names]
+    slowed = packets(running, "throttled_upload")
+    with (
+        still_enforcing(running),
+        uploads.load([one], target, 1e6, size=1000),
+        forging.mouth(wide.client) as inside,
+        forging.mouth(wide.stranger) as outside,
+    ):
+        for flow in forged:
+            for mouth in (inside, outside):
+                for back in (False, True):
+                    forging.tell(mouth, flow, b"x" * 100, back=back)
+    assert packets(running, "throttled_upload") > slowed
+    assert [packets(running, name) for name in names] == before
+
+
+def test_registering_who_is_slowed_is_no_witness(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    """Each sends all the time, is slowed, and is registered meanwhile."""
+    target, some = wide.stranger.ipv4, subscribers[1:11]
+    before = packets(running, "witness_ipv4"), packets(running, "throttled_upload")
+    slow(running, target, *some)
+    with still_enforcing(running), uploads.load(some, target, 20e6, size=1000):
+        for one in some:
+            running.settings.register(f"{one.address}/32")
+            running.ask("reload", accept_additions=True)
+        time.sleep(uploads.AFTER)
+    assert packets(running, "throttled_upload") > before[1]
+    assert packets(running, "witness_ipv4") == before[0]
