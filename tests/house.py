@@ -76,7 +76,7 @@ WITHIN = {
     "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("handed_over", "logs", "served_pages", "service_manager"),
+        ("callers", "handed_over", "logs", "served_pages", "service_manager"),
         ("client",),
         ("control",),
     ),

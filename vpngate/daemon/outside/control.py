@@ -25,6 +25,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from vpngate.daemon.outside.callers import (
+    CONNECTION_LIMIT,
+    URGENT_LIMIT,
+    Callers,
+    Seat,
+)
 from vpngate.daemon.outside.client import DEFAULT_PATH
 from vpngate.daemon.outside.handed_over import CallersListener
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
@@ -38,9 +44,8 @@ asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
 GROUP = "vpngate"
 MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
-CONNECTION_LIMIT = 32
-UID_SHARE = 8  # connections; so that no one user keeps the others out
 _SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
+_URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -51,8 +56,9 @@ class ControlServer:
 
     Verbs outside `read_only` count as changes: they run one at a time, and each
     is logged with the caller's uid. Those that are `self_ordered` see to that
-    themselves: one that waits for a source holds up no other. `verbs` is read at
-    each request, so an entry added later is served too.
+    themselves: one that waits for a source holds up no other. Those that are urgent
+    find a place where everybody else is told to come back. `verbs` is read at each
+    request, so an entry added later is served too.
     """
 
     def __init__(
@@ -70,8 +76,7 @@ class ControlServer:
         self._self_ordered = frozenset(self_ordered)
         self._patience = patience
         self._changing = asyncio.Lock()
-        self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
-        self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
+        self._callers = Callers()
         self._server: asyncio.Server | None = None
         self._listener: CallersListener
         self._inode = 0
@@ -102,7 +107,7 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
-        for connection in (connections := list(self._connections)):
+        for connection in (connections := self._callers.all):
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
         self._server = None
@@ -116,45 +121,30 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as a task
         uid = _peer_uid(writer.get_extra_info("socket"))
-        if not self._make_room(uid):
+        place = self._callers.admit(task, uid)
+        if place is Seat.NONE:
             writer.write(_encoded(_BUSY))
             writer.close()
             return
-        self._connections[task] = uid
         try:
-            await self._converse(reader, writer, uid, task)
+            await self._converse(reader, writer, uid, place)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the caller went away or dawdled, or we stop: nobody to tell
         finally:
-            self._connections.pop(task, None)
-            self._idle.pop(task, None)
+            self._callers.leave(task)
             writer.close()
-
-    def _make_room(self, uid: int) -> bool:
-        """Whether one more of this user may come; who says nothing goes first."""
-        mine = [task for task, whose in self._connections.items() if whose == uid]
-        if len(mine) >= UID_SHARE:
-            candidates = [task for task in self._idle if task in mine]
-        elif len(self._connections) >= CONNECTION_LIMIT:
-            candidates = list(self._idle)
-        else:
-            return True
-        if not candidates:
-            return False
-        self._connections.pop(candidates[0], None)
-        self._idle.pop(candidates[0], None)
-        candidates[0].cancel()
-        return True
 
     async def _converse(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         uid: int,
-        task: asyncio.Task[None],
+        place: Seat,
     ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - see above
         while True:
-            self._idle[task] = None
+            self._callers.is_silent(task)
             async with asyncio.timeout(self._patience):
                 try:
                     line = await reader.readuntil(b"\n")
@@ -162,18 +152,22 @@ class ControlServer:
                     return
                 except asyncio.LimitOverrunError:
                     line = b""
-            self._idle.pop(task, None)
+            self._callers.has_asked(task)
             with self._listener.handed_over(writer):
-                answer = await self._answer(line, uid)
+                answer = await self._answer(line, uid, place)
             writer.write(_encoded(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
-            if not line:
+            if not line or place is Seat.URGENT:
                 return
 
-    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+    async def _answer(
+        self, line: bytes, uid: int, place: Seat = Seat.ANY
+    ) -> dict[str, Any]:
         try:
             verb, arguments = _parse(line)
+            if place is Seat.URGENT and verb not in _URGENT:
+                return _BUSY
             result = await self._run(verb, arguments, uid)
         except VpngateError as error:
             return _refusal(error.exit_status, error.lines)
@@ -282,7 +276,7 @@ def _bind(path: Path) -> CallersListener:
         with contextlib.suppress(KeyError, PermissionError):
             # Without that group, or not as root: the owner alone, which is safe.
             os.chown(made, -1, grp.getgrnam(GROUP).gr_gid)
-        listener.listen(CONNECTION_LIMIT)
+        listener.listen(CONNECTION_LIMIT + URGENT_LIMIT)
         made.rename(path)
     except OSError:
         listener.close()
