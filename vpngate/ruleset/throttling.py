@@ -178,7 +178,9 @@ def _spared_lines(family: Family) -> Iterator[Line]:
 def _slow(direction: Direction, family: Family, carrier: Carrier) -> Rule:
     """Refresh, count, and last of all touch the packet and send it off."""
     verdicts = names.verdict_map(direction, family, carrier.transport)
+    has_header = carrier.transport.has_ports or carrier.fields
     return (
+        *(matching.no_later_fragment(family) if has_header else ()),
         *matching.of_carrier(carrier),
         *matching.flow(family, carrier.transport),
         # Overwritten by what is found. Without it nft does not know what `fwd` reads,
