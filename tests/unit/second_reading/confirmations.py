@@ -62,13 +62,14 @@ class Confirmation:
 
 def heard(tunnel: Tunnel, packets: Iterable[Packet]) -> list[Heard]:
     """The packets in which the first reader sees a message, and the messages."""
-    read = ((packet, _read(tunnel, packet)) for packet in packets)
+    sound = tunnel in all_tunnels()
+    read = ((one, _read(tunnel, one) if sound else tunnel.read(one)) for one in packets)
     return [Heard(packet, message) for packet, message in read if message]
 
 
 @lru_cache(maxsize=64)
 def _read(tunnel: Tunnel, packet: Packet) -> Message | None:
-    """What the first reader sees; of many attempts on one packet the others stay."""
+    """What a reader sees that only looks at the packet, which a broken one may not."""
     return tunnel.read(packet)
 
 
