@@ -50,13 +50,14 @@ class CaptureLoss:
     """What was lost in the last minute, but for floods."""
 
     def __init__(self) -> None:
-        self._idle = 0.0  # at the latest moment at which nothing was left to read
+        self._idle: float | None = None  # when nothing was left to read at last
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin anew: also what was lost before this, and shows later, is forgotten."""
         self._window = Window(_OVER, 2)
-        self._stretch = _Stretch(self._idle, self._idle)
+        self._fresh = True
+        self._stretch = _Stretch(self._idle or 0.0, self._idle or 0.0)
 
     def drained(self, at: float, *, read: int, before: int, among: int) -> None:
         """Nothing is left to read.
@@ -65,7 +66,12 @@ class CaptureLoss:
         before  copies that are missing before the first of them
         among   copies that are missing between them
         """
+        if self._idle is None:
+            self._idle = at
+            self._stretch = _Stretch(at, at)
         if read:
+            if self._fresh:
+                before, self._fresh = 0, False
             self._stretch.add(before, before)
             over = at - self._stretch.start >= _SHORTEST
             if over or self._idle > self._stretch.end:
@@ -84,4 +90,4 @@ class CaptureLoss:
     def _close(self, now: float) -> None:
         if self._stretch.is_ordinary:
             self._window.add(now, self._stretch.copies, self._stretch.lost)
-        self._stretch = _Stretch(self._idle, now)
+        self._stretch = _Stretch(now if self._idle is None else self._idle, now)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The share of all traffic that passed by the slower class.
 
-Knows how much traffic makes a share worth anything, and what a single subscriber may
-pass there; does not know how either is counted.
+Knows how much traffic makes a share worth anything, and what a few subscribers
+may pass there; does not know how either is counted.
 
-A gateway at night may carry one tunnel and nothing else. So that nobody stops vpngate
-alone, as much as one subscriber may pass, both ways and at the class's full rate, is
-left out of what counts as throttled.
+A gateway at night may carry a few tunnels and nothing else, and somebody with several
+addresses counts as several subscribers. So that nobody stops vpngate alone, as much as
+some subscribers may pass, both ways and at the class's full rate, is left out of what
+counts as throttled.
 """
 
 from vpngate.bounds.window import Window
@@ -14,6 +15,7 @@ from vpngate.bounds.window import Window
 _OVER = 600.0  # seconds
 _LEAST = 10e6 / 8 * _OVER  # bytes: of all traffic, from 10 Mbit/s on
 _DIRECTIONS = 2
+_LEFT_OUT = 16  # subscribers
 
 
 class ThrottledShare:
@@ -40,9 +42,9 @@ class ThrottledShare:
             max(0, now - was)
             for now, was in zip((throttled, everything), were, strict=True)
         )
-        self._passed.add(at, *grown, _DIRECTIONS * rate / 8 * (at - since))
-        slow, whole, one_subscriber = self._passed.sums(at)
-        counted = slow - one_subscriber
+        self._passed.add(at, *grown, _LEFT_OUT * _DIRECTIONS * rate / 8 * (at - since))
+        slow, whole, left_out = self._passed.sums(at)
+        counted = slow - left_out
         if whole < _LEAST or counted < most * whole:
             return ""
         return (

@@ -26,6 +26,7 @@ class InForce:
 
     told             are called once another is
     spared_networks  of subscribers, whom the registry spares as a whole
+    handing_over     held by whoever takes verdicts to the kernel
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class InForce:
         self.snapshot = snapshot
         self.told: list[Callable[[], None]] = []
         self.spared_networks: list[IPNetwork] = []
+        self.handing_over = pipeline.handing_over
         self._pipeline = pipeline
         self._plane = plane
         self._attached: tuple[str, ...] = ()  # as was told last

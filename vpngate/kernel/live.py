@@ -188,20 +188,14 @@ class LiveDataPlane:
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
+            # The first of all is who is spared, whatever else is amiss.
+            wrong = await self._sparing.verify()
             repaired = [
                 *self._repaired,
                 *await self._mending.check(),
                 *await self._mending.mend(),
             ]
             self._repaired = []
-            doubted = self._sparing.doubted or self._steps.protected.doubted
-            wrong = await self._do(self._steps.protected.mend)
-            apart = not self._sparing.doubted and not await self._sparing.in_sync()
-            if not doubted:
-                self._sparing.note(agrees=not (wrong or apart))
-            if self._sparing.doubted or apart:
-                await self._sparing.refill()
-                wrong = True
             return [*repaired, "spared"] if wrong else repaired
 
     async def compare(self) -> Comparison:

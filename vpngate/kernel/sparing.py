@@ -71,6 +71,26 @@ class Sparing:
         except VpngateError as error:
             tell("cannot remove spared sets that nobody asks", error)
 
+    async def verify(self) -> bool:
+        """Ask for a sample of who is spared, and mend what differs; whether any did.
+
+        What is doubted from a change that was broken off is no disagreement yet; what
+        cannot be put right is one more each time.
+        """
+        protected = self._steps.protected
+        doubted = self.doubted or protected.doubted
+        try:
+            wrong = await self._do(protected.mend)
+            apart = not self.doubted and not await self.in_sync()
+            if self.doubted or apart:
+                await self.refill()
+        except VpngateError:
+            self.note(agrees=False)
+            raise
+        if not doubted:
+            self.note(agrees=not (wrong or apart))
+        return wrong or apart or doubted
+
     async def in_sync(self) -> bool:
         """Whether the kernel spares the right ones of a sample of addresses."""
         sets = self._steps.spared

@@ -27,6 +27,8 @@ _LONGEST_TEXT = 1000  # characters of why
 _LONGEST_BOOT = 64  # the kernel's has 36
 _LAST_SHOWN = 253402300799.0  # the end of the year 9999
 
+_EXTREME = (ArithmeticError, RecursionError)  # of numbers and of depths
+
 
 def to_text(stance: Stance) -> str:
     """As one line of JSON, for `of_text`."""
@@ -62,7 +64,7 @@ def of_text(text: str) -> Stance:
             _deadline(kept["confirm_by"]),
             _back(kept["back"]),
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, *_EXTREME) as error:
         raise ValueError(f"it is not what was written ({error!r})") from None
     if (stance.confirm_by is None) != (stance.back is None):
         raise ValueError("what has to be confirmed goes back to something")

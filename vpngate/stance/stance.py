@@ -129,20 +129,8 @@ class Stance:
         return min(lefts, default=math.inf)
 
     def left_to_act(self, at: Reading) -> float:
-        """Seconds until nobody is slowed any more, unless somebody acts meanwhile."""
-        if not self.enforcing:
-            return 0.0
-        lefts = []
-        if self.until is not None:
-            lefts.append(self.until.left_by_either(at))
-        if self.confirm_by is not None and self.back is not None:
-            left = self.confirm_by.left(at)
-            if self.back.mode is Mode.ENFORCE:
-                until = self.back.until
-                left = math.inf if until is None else until.left_by_either(at)
-                left = max(left, self.confirm_by.left(at))
-            lefts.append(left)
-        return min(lefts, default=math.inf)
+        """Seconds until fewer are slowed, or nobody, unless somebody acts meanwhile."""
+        return self.left(at) if self.enforcing else 0.0
 
     def observing(self, why: Why, at: Reading) -> "Stance":
         """The same, but that nobody is slowed, and why not."""

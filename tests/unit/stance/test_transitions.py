@@ -232,9 +232,8 @@ def test_how_long_is_left() -> None:
     assert OBSERVING.left(START) == float("inf")
     assert OBSERVING.left_to_act(START) == 0.0
     assert ENFORCING.left(after(600.0)) == ENFORCING.left_to_act(after(600.0)) == 3000.0
-    # It goes back to what goes on for an hour.
-    assert UNCONFIRMED.left(LATER) == 540.0
-    assert UNCONFIRMED.left_to_act(LATER) == 3540.0
+    # It goes back to fewer, who go on for an hour.
+    assert UNCONFIRMED.left(LATER) == UNCONFIRMED.left_to_act(LATER) == 540.0
     first = following(OBSERVING, (Enforce(5, None, 600.0), START))
     assert first.left_to_act(LATER) == 540.0
     assert first_stance(ENFORCE, 5).left_to_act(LATER) == float("inf")

@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.applying.events import Declined, Event, Situation
-from vpngate.daemon.applying.in_kernel import InKernel
+from vpngate.daemon.applying.in_kernel import InKernel, fewer_chosen, let_go_of
 from vpngate.daemon.applying.transition import (
     left_of,
     next_situation,
@@ -103,8 +104,8 @@ class Applier:
             outcome.cancel()
             return outcome
         self._asked.append(_Asked(event, self._read(), outcome))
-        self._act()
         self._news.set()
+        self._act()
         return outcome
 
     async def take(self, event: Event) -> bool:
@@ -198,6 +199,9 @@ class Applier:
             self._announcements.failed(event, before, error)
             raise
         self._reach(after)
+        if let_go_of(before.snapshot, after.snapshot) is not None:
+            # What was decided before may have come to the kernel since.
+            self._do_at_once(partial(self._release_late_ones, before, after))
         if changed and after.snapshot.enforcing and not self._enforcing:
             # It was asked for while the kernel changed.
             self._do_at_once(self._kernel.disarm)
@@ -219,12 +223,14 @@ class Applier:
         self.situation = self._less_what_follows(self._reached)
         snapshot = self.situation.snapshot
         if snapshot is not before:
-            self._in_force.adopt(snapshot)
-            self._announcements.acted(before, snapshot)
             if before.enforcing and not snapshot.enforcing:
                 self._do_at_once(self._kernel.disarm)
             if self._kernel.protects_others(snapshot):
                 self._do_at_once(self._protect)
+            self._in_force.adopt(snapshot)
+            if snapshot.enforcing and fewer_chosen(before, snapshot):
+                self._do_at_once(partial(self._kernel.release_unchosen, snapshot))
+            self._announcements.acted(before, snapshot)
         changed = snapshot.stance != before.stance
         if not self._stances.has(snapshot.stance) and (changed or not self._is_due()):
             self._do_at_once(self._keep_stance)
@@ -244,15 +250,28 @@ class Applier:
         return not acts_no_more(following.snapshot.stance, now)
 
     async def _keep_stance(self) -> None:
+        """What acts on less acts in any case; after a restart it must not be more."""
         try:
             await self._stances.keep(self.situation.snapshot.stance)
         except VpngateError as error:
             for line in error.lines:
                 _log.warning("%s; it is acted on all the same", line)
+        else:
+            return
+        try:
+            await self._stances.forget()
+        except VpngateError:
+            _log.warning("a restart may act on what was allowed before: free the disk")
+        else:
+            _log.warning("a restart observes until a person acts")
 
     @property
     def _enforcing(self) -> bool:
         return self.situation.snapshot.enforcing
+
+    async def _release_late_ones(self, before: Situation, after: Situation) -> None:
+        async with self._in_force.handing_over:
+            await self._kernel.release(before.snapshot, after.snapshot)
 
     async def _protect(self) -> None:
         await self._kernel.protect(self.situation.snapshot)

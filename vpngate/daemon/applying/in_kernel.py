@@ -127,14 +127,23 @@ class InKernel:
         if differs:
             self._broken_off = True  # until all is through
             await self._plane.replace(held.ruleset)
-        let_go = _let_go(self._held.snapshot, snapshot)
-        if let_go is not None:
+        if let_go_of(self._held.snapshot, snapshot) is not None:
             self._broken_off = True
-            await self._plane.release(let_go)
+            await self.release(self._held.snapshot, snapshot)
         self._held = held
         self._told = time.monotonic()
         self._broken_off = False
         return differs
+
+    async def release(self, old: Snapshot, new: Snapshot) -> None:
+        """End the verdicts of one snapshot that another has no reason for."""
+        let_go = let_go_of(old, new)
+        if let_go is not None:
+            await self._plane.release(let_go)
+
+    async def release_unchosen(self, snapshot: Snapshot) -> None:
+        """End the verdicts on those that are not of a snapshot's share."""
+        await self._plane.release(lambda flow: not snapshot.chooses(flow.bucket))
 
     def protects_others(self, snapshot: Snapshot) -> bool:
         """Whether the kernel was last told to protect others than a snapshot does."""
@@ -178,7 +187,7 @@ def _held(snapshot: Snapshot, now: When, before: _Held | None = None) -> _Held:
     return _Held(snapshot, snapshot.ruleset(now, spared), now, since, until)
 
 
-def _let_go(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:
+def let_go_of(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:
     """Who is slowed for a reason that no longer holds; None where every one does.
 
     Where it cannot be told, all are: whoever it still holds for is recognised again.
@@ -188,6 +197,11 @@ def _let_go(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:
         or old.config.gateway.reverse_path != new.config.gateway.reverse_path
     ):
         return lambda _flow: True
-    if old.stance.share > new.stance.share or old.share_key != new.share_key:
+    if fewer_chosen(old, new):
         return lambda flow: not new.chooses(flow.bucket)
     return None
+
+
+def fewer_chosen(old: Snapshot, new: Snapshot) -> bool:
+    """Whether somebody of the old share is not of the new one."""
+    return old.stance.share > new.stance.share or old.share_key != new.share_key

@@ -33,6 +33,8 @@ from vpngate.stance import (
     Configured,
     Denied,
     Enforce,
+    Halt,
+    Observe,
     Stance,
     StanceEvent,
     Suspend,
@@ -161,6 +163,9 @@ def _asked(
     stance = next_stance(old.stance, event, at)
     if isinstance(stance, Denied):
         return Declined(Refused(Problem("stance", stance.what, stance.remedy)))
+    if isinstance(event, Enforce | Halt | Observe | Suspend):
+        # What a file says that waits for its registry was said before this.
+        stance = replace(stance, configured=_said(situation.wanted))
     config = _saying(old.config, stance.configured)
     snapshot = _at(old, config, old.machine, stance)
     return situation if snapshot is old else replace(situation, snapshot=snapshot)

@@ -89,6 +89,19 @@ class KeptStance:
                 await in_thread(self._write, to_text(stance).encode())
                 self.kept = stance
 
+    async def forget(self) -> None:
+        """Have a stance on disk that allows nothing; takes no room there.
+
+        FeedFault if not even that can be had.
+        """
+        async with self._writing:
+            self.kept = None
+            await in_thread(self._empty)
+
+    def _empty(self) -> None:
+        with StateFolder.of_one_file(self._folder, _WHAT) as folder:
+            folder.empty(NAME)
+
     def _write(self, content: bytes) -> None:
         with StateFolder.of_one_file(self._folder, _WHAT, make=True) as folder:
             folder.replace(NAME, content)

@@ -75,25 +75,30 @@ class CaptureLoop:
         while True:
             await self._something_due.wait()
             self._something_due.clear()
-            batch, self._due = self._due, []
-            slow, spare = _settled(batch)
-            try:
-                await self._plane.withdraw(spare)
-            except MachineFault as error:
-                for line in error.lines:
-                    _log.warning("verdicts not ended, trying again: %s", line)
-                self._try_again([due for due in batch if due.withdrawn])
-            try:
-                await self._plane.throttle(slow)
-            except MachineFault as error:
-                # Those flows stay untouched; their next handshake tries again.
-                for line in error.lines:
-                    _log.warning("verdicts not inserted: %s", line)
-                continue
-            now = time.time()
-            for due in batch:
-                if not due.withdrawn:
-                    self._metrics.verdict_in_kernel(now - due.seen)
+            async with self._pipeline.handing_over:
+                await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        due, self._due = self._due, []
+        batch = list(filter(self._pipeline.holds, due))
+        slow, spare = _settled(batch)
+        try:
+            await self._plane.withdraw(spare)
+        except MachineFault as error:
+            for line in error.lines:
+                _log.warning("verdicts not ended, trying again: %s", line)
+            self._try_again([one for one in batch if one.withdrawn])
+        try:
+            await self._plane.throttle(slow)
+        except MachineFault as error:
+            # Those flows stay untouched; their next handshake tries again.
+            for line in error.lines:
+                _log.warning("verdicts not inserted: %s", line)
+            return
+        now = time.time()
+        for one in batch:
+            if not one.withdrawn:
+                self._metrics.verdict_in_kernel(now - one.seen)
 
     def _try_again(self, withdrawn: list[Due]) -> None:
         """Have these looked at once more: a flow says only once that it is none."""

@@ -59,19 +59,23 @@ class CatchingUp:
         handed = 0
         known = self._pipeline.known(self._clock())
         while self._acted_on and not self._wanted.is_set():
-            looked_at, few = self._few(known)
+            async with self._pipeline.handing_over:
+                looked_at, few = self._few(known)
+                handed += await self._hand_over(few)
             if not looked_at:
                 break
-            try:
-                await self._plane.throttle(few)
-            except MachineFault as error:
-                # Those flows stay untouched; their next handshake tries again.
-                for line in error.lines:
-                    _log.warning("verdicts not inserted: %s", line)
-            else:
-                handed += len(few)
             await asyncio.sleep(0)
         return handed
+
+    async def _hand_over(self, few: list[Throttle]) -> int:
+        try:
+            await self._plane.throttle(few)
+        except MachineFault as error:
+            # Those flows stay untouched; their next handshake tries again.
+            for line in error.lines:
+                _log.warning("verdicts not inserted: %s", line)
+            return 0
+        return len(few)
 
     @staticmethod
     def _few(known: Iterator[tuple[Throttle, ...]]) -> tuple[int, list[Throttle]]:

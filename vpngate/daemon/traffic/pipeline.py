@@ -6,6 +6,7 @@ table. Does not know sockets, netlink, or the clocks: packets and moments come i
 verdicts go out.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,7 @@ class Due(NamedTuple):
     flows: tuple[Throttle, ...]
     seen: float  # when the deciding packet was captured, seconds since the epoch
     withdrawn: bool = False  # they end: what they rested on does not hold
+    evidence: int = 0
 
 
 class Pipeline:
@@ -46,7 +48,11 @@ class Pipeline:
     """
 
     def __init__(self, snapshot: Snapshot, metrics: Metrics, agree: Agree) -> None:
-        """`agree` is the second reader, asked before a flow counts as confirmed."""
+        """`agree` is the second reader, asked before a flow counts as confirmed.
+
+        handing_over  held from a decision on flows until the kernel has it: what comes
+                      later comes behind
+        """
         self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
@@ -54,6 +60,8 @@ class Pipeline:
         self._agree = agree
         self._snapshot = snapshot
         self._recogniser = Recogniser(snapshot.tunnels)
+        self.handing_over = asyncio.Lock()
+        self._evidence = 0  # of which generation what is evidence is
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the flows stay.
@@ -63,6 +71,9 @@ class Pipeline:
         before, self._snapshot = self._snapshot, snapshot
         if before.config.gateway.reverse_path != snapshot.config.gateway.reverse_path:
             self.flows.clear()
+            self._evidence += 1
+        if before.config.tunnels != snapshot.config.tunnels:
+            self._evidence += 1
         if before.tunnels != snapshot.tunnels:
             # Some 50 ms of the loop, which what is urgent would have to wait for.
             self._recogniser = Recogniser(snapshot.tunnels)
@@ -82,8 +93,12 @@ class Pipeline:
                 continue
             if flows:
                 withdrawn = sighting is not None and sighting.withdrawn
-                due.append(Due(flows, one.timestamp, withdrawn))
+                due.append(Due(flows, one.timestamp, withdrawn, self._evidence))
         return due
+
+    def holds(self, due: Due) -> bool:
+        """Whether what was found is evidence still."""
+        return due.withdrawn or due.evidence == self._evidence
 
     def _sighting(self, captured: Captured, elapsed: float) -> Sighting | None:
         """What a packet shows of its flow."""
@@ -137,12 +152,17 @@ class Pipeline:
 
         Each is looked at when it is its turn: it may be confirmed no more.
         """
+        evidence = self._evidence
         for tunnel, flows in self.flows.confirmed().items():
             for key, flow in flows:
-                sighting = sighting_of(tunnel, key, flow, repeated=True)
-                decision = decision_on(sighting, self._snapshot, self._snapshot, now)
-                slowed = decision.verdict is Verdict.THROTTLE
-                yield self._chosen(sighting) if slowed else ()
+                if evidence != self._evidence:
+                    return
+                yield self._slowed(sighting_of(tunnel, key, flow, repeated=True), now)
+
+    def _slowed(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
+        decision = decision_on(sighting, self._snapshot, self._snapshot, now)
+        slowed = decision.verdict is Verdict.THROTTLE
+        return self._chosen(sighting) if slowed else ()
 
     def _count(self, sighting: Sighting, verdict: Verdict) -> None:
         name = sighting.tunnel.name

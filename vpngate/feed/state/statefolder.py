@@ -126,6 +126,19 @@ class StateFolder:
                 return b""
             raise _unreadable(self._path / name, error, self._what) from error
 
+    def empty(self, name: str) -> None:
+        """Leaves nothing in a file that is there: possible on a disk that is full."""
+        flags = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with suppress(FileNotFoundError):
+                descriptor = os.open(name, flags, dir_fd=self._folder)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise _unwritable(self._path / name, error, self._what) from error
+
     def replace(self, name: str, content: bytes) -> None:
         """Puts a file into place, on disk before it is visible.
 

@@ -54,8 +54,10 @@ class ProtectedSets:
         ripe = time.monotonic() - self._young_since >= SETTLING
         if ripe and not self._watched.covers(self.held):
             changed = self._table.changed
-            self.put(self.held)
-            self._table.changed = changed  # nobody was added
+            try:
+                self.put(self.held)
+            finally:
+                self._table.changed = changed  # nobody was added
 
     def mend(self) -> bool:
         """Write them anew if the kernel gives wrong answers; whether it did."""

@@ -230,6 +230,25 @@ def test_what_was_not_put_in_force_does_not_come_by_itself() -> None:
     assert again.snapshot.enforcing
 
 
+@pytest.mark.parametrize(
+    "event",
+    [Observe(), Halt(HaltReason.WITNESS), Enforce(5, confirm_within=600.0)],
+    ids=["observe", "halt", "enforce"],
+)
+@pytest.mark.parametrize("enforcing", [False, True])
+def test_what_comes_after_a_file_was_read_has_the_last_word(
+    event: Event, *, enforcing: bool
+) -> None:
+    """Also where the file waits for its registry: it was said before."""
+    few = CONFIG + "enforce_share = 5\n"
+    read = after(situation(few if enforcing else OBSERVING), config_read(CONFIG))
+    spoken = after(read, event).snapshot.stance
+    for answer in (MISSING, fetched(REGISTRY)):
+        assert after(read, event, answer).snapshot.stance == spoken
+    again = after(read, event, MISSING, config_read(CONFIG), MISSING)
+    assert again.snapshot.stance == spoken, "the same text says nothing new"
+
+
 def test_a_registry_suspends_at_once_and_no_other_one_resumes() -> None:
     start = situation()
     now = urgent(start, SUSPENDING, AT)

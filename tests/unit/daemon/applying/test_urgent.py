@@ -21,6 +21,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
+from vpngate.stance import Enforce
 
 PATIENCE = 60.0  # seconds
 OWN = b"\xc0\0\2\1"
@@ -316,6 +317,19 @@ def test_what_fails_at_once_is_tried_again_in_its_turn_and_told(
             # What is left of it is tried again, at the latest as time passes.
             await one.gatehouse.age()
             assert one.plane.protected.contains(OWN)
+
+    asyncio.run(scenario())
+
+
+def test_whom_a_smaller_share_lets_go_is_let_go_while_a_replace_is_under_way(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with held(tmp_path) as one:
+            one.begin(one.gatehouse.applier.take(Enforce(1)))
+            await one.until(lambda: "release" in one.plane.asked)
+            assert "replace ends" not in one.plane.asked
+            assert one.gatehouse.current.snapshot.stance.share == 1
 
     asyncio.run(scenario())
 

@@ -205,6 +205,7 @@ def test_what_acts_on_less_and_cannot_be_kept_acts_all_the_same(
         assert one.house.current.snapshot.stance.share == 5
         await one.ask("observe")
         assert not one.acts()
+        assert not (one.state / NAME).read_bytes(), "a restart allows nothing"
         (one.state / f".next-{NAME}").rmdir()
         await one.house.age()
         await one.ask("observe")
@@ -212,6 +213,7 @@ def test_what_acts_on_less_and_cannot_be_kept_acts_all_the_same(
 
     scenario(tmp_path, what, CONFIG)
     assert "acted on all the same" in caplog.text
+    assert "a restart observes until a person acts" in caplog.text
 
 
 def test_nothing_is_acted_on_before_it_is_kept(tmp_path: Path) -> None:
