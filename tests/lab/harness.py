@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from vpngate.cli.inputs import read_config
+from vpngate.daemon import gateway as life
 from vpngate.daemon.gateway import Gateway
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
@@ -133,7 +134,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", required=True)
     parser.add_argument("--socket", required=True)
+    parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     args = parser.parse_args()
+    life.VERIFY_EVERY = args.verify_every
 
     async def run() -> None:
         gateway = Gateway(read_config, args.config, args.socket)

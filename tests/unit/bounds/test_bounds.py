@@ -148,6 +148,21 @@ def test_a_fifth_of_ordinary_copies_lost_is_too_much() -> None:
         assert any(one.read(500 - lost, among=lost) for _ in range(60)) is too_much
 
 
+def test_what_was_lost_before_it_began_or_began_anew_is_forgotten() -> None:
+    """Also where it shows with the first copy after that, much later."""
+    bound = CaptureLoss()  # of a machine that has been up for days
+    bound.drained(1e6, read=3000, before=9000, among=500)
+    bound.drained(1e6 + 2, read=10, before=0, among=0)
+    assert not bound.look(1e6 + 2, most=0.2)
+    one = Reading()
+    one.read(100, 60.0)
+    one.bound.forget()
+    one.read(0, 300.0)
+    assert not one.read(1, 1.0, before=1500)
+    assert not one.read(1, 2.0)
+    assert one.read(1, 70.0, before=1500) or one.read(1, 2.0)
+
+
 def test_a_few_copies_make_no_share() -> None:
     for lost in (99, 100):
         one = Reading()

@@ -162,3 +162,50 @@ def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
 
     asyncio.run(scenario())
     assert asked == ["compare", "surplus"] * 2 * 2
+
+
+@pytest.mark.parametrize("harmed", ["registered", "protected", "another part"])
+def test_what_cannot_be_put_right_is_a_disagreement_each_time(
+    monkeypatch: pytest.MonkeyPatch, harmed: str
+) -> None:
+    """And who is spared is asked first: nothing else that is amiss stands before it."""
+    asked: list[str] = []
+
+    def refuse(*_: object) -> NoReturn:
+        raise KernelRefused("no memory")
+
+    async def refused(*_: object) -> NoReturn:
+        refuse()
+
+    async def nothing(*_: object) -> None: ...
+
+    def agrees(*_: object) -> bool:
+        asked.append("agrees")
+        return harmed != "registered"
+
+    def mend() -> bool:
+        return refuse() if harmed == "protected" else False
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        sets = SimpleNamespace(
+            sample=lambda: [("family", "few")],
+            agrees=agrees,
+            held=None,
+            abandon=lambda: None,
+        )
+        plane._steps.spared = cast("SparedSets", sets)
+        protected = SimpleNamespace(mend=mend, doubted=False)
+        plane._steps.protected = cast("ProtectedSets", protected)
+        monkeypatch.setattr(plane._sparing, "fill_anew", refused)
+        monkeypatch.setattr(plane._sparing, "give_up", nothing)
+        monkeypatch.setattr(plane._mending, "check", refused)
+        with opened(plane):
+            for _ in range(3):
+                with pytest.raises(KernelRefused):
+                    await plane.verify()
+        expected = 0 if harmed == "another part" else 3
+        assert plane._sparing.disagreements == expected
+
+    asyncio.run(scenario())
+    assert ("agrees" in asked) == (harmed != "protected")

@@ -144,3 +144,41 @@ def test_what_the_kernel_does_not_take_ends_nothing() -> None:
         assert len(slowed) > len(SUBSCRIBERS) / 2
 
     asyncio.run(scenario())
+
+
+def test_what_is_taken_back_comes_behind_what_is_on_its_way() -> None:
+    """A flow says only once that it is none: it must find the verdict there."""
+
+    async def scenario() -> None:
+        plane = Recording()
+        gatehouse = await _begun(plane)
+        order: list[str] = []
+        throttle = plane.throttle
+
+        async def slowly(flows: Sequence[Throttle]) -> None:
+            order.append("begins")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await throttle(flows)
+            order.append("ends")
+
+        async def take_back() -> None:
+            while "begins" not in order:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            async with gatehouse.pipeline.handing_over:  # as whoever delivers does
+                order.append("taken back")
+
+        plane.throttle = slowly  # type: ignore[method-assign]
+        taking_back = asyncio.create_task(take_back())
+        await _enforced(gatehouse)
+        await taking_back
+        while len(plane.flows) < len(SUBSCRIBERS) - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        at = order.index("taken back")
+        assert order[:at].count("begins") == order[:at].count("ends") > 0
+
+    async def bounded() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(bounded())
