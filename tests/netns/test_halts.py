@@ -7,10 +7,15 @@ daemon's own socket (`tests/lab/harness.py`).
 
 import contextlib
 import re
+import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from scapy.layers.inet import IP
+from scapy.layers.ipsec import ESP
+from scapy.layers.l2 import Ether
 
 from tests.lab import forging, uploads
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
@@ -179,6 +184,54 @@ def test_kernel_and_registry_apart_twice(running: Daemon) -> None:
         running.ask("lose_spared", prefix="203.0.113.0/24")
         with halted(running, "disagreements") if last else still_enforcing(running):
             running.ask("verify")
+
+
+def _esp(wide: Lab, senders: int) -> list[bytes]:
+    """Large frames, of as many pairs of addresses: each is a batch of copies."""
+    near, far = (one.ipv4.rpartition(".")[0] for one in (wide.client, wide.stranger))
+    link = Ether(src=wide.client.mac, dst=wide.client.next_hop, type=0x0800)
+    return [
+        bytes(
+            link
+            / IP(src=f"{near}.{20 + one}", dst=f"{far}.10")
+            / ESP(spi=0x1000 + one, seq=1, data=bytes(uploads.MTU - 100))
+        )
+        for one in range(senders)
+    ]
+
+
+def _unread(wide: Lab, running: Daemon) -> None:
+    """Thousands of copies while the daemon stands still: more than its buffer takes."""
+    frames = _esp(wide, 200)
+    waited = captured(running) + 100
+    with wide.client.namespace.call(_raw) as link:
+        running.process.send(signal.SIGSTOP)
+        try:
+            for _ in range(12):
+                for frame in frames:
+                    link.send(frame)
+                    time.sleep(0.001)
+        finally:
+            running.process.send(signal.SIGCONT)
+        # What is missing shows with the next copy, once those that wait are read.
+        running.wait_until(lambda: captured(running) >= waited, "copies", PATIENCE)
+        link.send(_esp(wide, 201)[-1])
+
+
+def _raw() -> socket.socket:
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    opened.bind(("eth0", 0))
+    return opened
+
+
+def captured(running: Daemon) -> int:
+    return int(running.ask("status")["capture"]["captured"])
+
+
+def test_copies_that_nobody_read_halt(wide: Lab, running: Daemon) -> None:
+    """Fewer than any machine should read: the daemon stands still."""
+    with halted(running, "capture_loss"):
+        _unread(wide, running)
 
 
 def test_nobody_outside_brings_a_halt_about(
