@@ -32,7 +32,7 @@ SECONDS = {
     "tests/netns/test_reload_storm.py": 80,
     "tests/netns/test_reload.py": 70,
     "tests/netns/test_operator.py": 70,
-    "tests/netns/test_halts.py": 80,
+    "tests/netns/test_halts.py": 200,
     "tests/netns/test_barrage.py": 60,
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_innocent_4500.py": 60,

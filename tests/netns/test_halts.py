@@ -26,7 +26,7 @@ from vpngate.packets import Transport
 
 PATIENCE = 60.0  # seconds until a halt: on a busy machine, too
 _LOOKS = 3.0  # seconds in which there are some looks
-_MANY = 17  # subscribers
+_MANY = 80  # subscribers
 
 
 @pytest.fixture(scope="module")
@@ -278,3 +278,37 @@ def test_registering_who_is_slowed_is_no_witness(
         time.sleep(uploads.AFTER)
     assert packets(running, "throttled_upload") > before[1]
     assert packets(running, "witness_ipv4") == before[0]
+
+
+def test_a_large_share_halts_and_a_few_heavy_tunnels_do_not(
+    wide: Lab, running: Daemon, subscribers: Sequence[Sender]
+) -> None:
+    """What sixteen subscribers may pass is left out: 64 Mbit/s of both ways here."""
+    plain, *tunnels = subscribers
+    target = wide.stranger.ipv4
+    running.settings.change(throttle={"rate": "2mbit"}, halt={"throttled_share": "5%"})
+    running.reload()
+
+    def traffic() -> float:
+        return running.metric("vpngate_traffic_bytes_total", direction="upload")
+
+    try:
+        slow(running, target, *tunnels[:10])
+        before = traffic()
+        with (
+            still_enforcing(running),
+            uploads.load([plain], target, 600e6),
+            uploads.load(tunnels[:10], target, 100e6),
+        ):
+            running.wait_until(lambda: traffic() - before > 900e6, "traffic", 180)
+        slow(running, target, *tunnels)
+        with (
+            halted(running, "throttled_share"),
+            uploads.load(tunnels, target, 240e6),
+        ):
+            running.wait_until(lambda: not is_armed(running), "a large share", 180)
+    finally:
+        running.settings.change(
+            throttle={"rate": "50mbit"}, halt={"throttled_share": "30%"}
+        )
+        running.reload()
