@@ -70,7 +70,7 @@ WITHIN = {
     ),
     "daemon.applying": (
         ("events",),
-        ("announcements", "in_kernel", "transition"),
+        ("announcements", "at_once", "in_kernel", "transition"),
         ("applier",),
     ),
     "daemon.halting": (("samples",), ("halts",)),

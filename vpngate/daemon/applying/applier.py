@@ -10,12 +10,13 @@ way, and stays so whatever becomes of the rest. Does not know what an event mean
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.applying.at_once import AtOnce
 from vpngate.daemon.applying.events import Declined, Event, Situation
 from vpngate.daemon.applying.in_kernel import InKernel, fewer_chosen, let_go_of
 from vpngate.daemon.applying.transition import (
@@ -70,7 +71,7 @@ class Applier:
         self._promised: Situation | None = None  # kept, and not acted on yet
         self._asked: deque[_Asked] = deque()  # the first of them is being applied
         self._news = asyncio.Event()
-        self._at_once: set[asyncio.Task[bool]] = set()
+        self._at_once = AtOnce()
         self._ended = False
 
     @property
@@ -117,11 +118,11 @@ class Applier:
 
         Where not all of it could be had at once, for its outcome.
         """
+        before = self._at_once.under_way
         outcome = self.submit(event)
-        urgent_work = {*self._at_once}
-        if urgent_work:
-            await asyncio.wait(urgent_work)
-        if any(work.cancelled() or not work.result() for work in urgent_work):
+        # What the same word has begun before, if it was said already.
+        begun = self._at_once.under_way - before or before
+        if not await self._at_once.finished(begun):
             await asyncio.shield(outcome)
 
     async def run(self) -> None:
@@ -134,8 +135,7 @@ class Applier:
                     await self._answer(self._asked[0])
         finally:
             self._ended = True
-            for task in self._at_once:
-                task.cancel()
+            self._at_once.cancel()
             for asked in self._asked:
                 asked.outcome.cancel()
             self._asked.clear()
@@ -201,11 +201,11 @@ class Applier:
         self._reach(after)
         if let_go_of(before.snapshot, after.snapshot) is not None:
             # What was decided before may have come to the kernel since.
-            self._do_at_once(partial(self._release_late_ones, before, after))
+            self._at_once.do(partial(self._release_late_ones, before, after))
         if changed and after.snapshot.enforcing and not self._enforcing:
             # It was asked for while the kernel changed.
-            self._do_at_once(self._kernel.disarm)
-        await self._finished_at_once()
+            self._at_once.do(self._kernel.disarm)
+        await self._at_once.finished()
         if changed or after.snapshot is not before.snapshot:
             self._note_networks()
         return changed
@@ -224,16 +224,16 @@ class Applier:
         snapshot = self.situation.snapshot
         if snapshot is not before:
             if before.enforcing and not snapshot.enforcing:
-                self._do_at_once(self._kernel.disarm)
+                self._at_once.do(self._kernel.disarm)
             if self._kernel.protects_others(snapshot):
-                self._do_at_once(self._protect)
+                self._at_once.do(self._protect)
             self._in_force.adopt(snapshot)
             if snapshot.enforcing and fewer_chosen(before, snapshot):
-                self._do_at_once(partial(self._kernel.release_unchosen, snapshot))
+                self._at_once.do(partial(self._kernel.release_unchosen, snapshot))
             self._announcements.acted(before, snapshot)
         changed = snapshot.stance != before.stance
         if not self._stances.has(snapshot.stance) and (changed or not self._is_due()):
-            self._do_at_once(self._keep_stance)
+            self._at_once.do(self._keep_stance)
 
     def _less_what_follows(self, situation: Situation, behind: int = 0) -> Situation:
         """A situation, less what was asked for against slowing, so far behind."""
@@ -276,17 +276,9 @@ class Applier:
     async def _protect(self) -> None:
         await self._kernel.protect(self.situation.snapshot)
 
-    def _do_at_once(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._at_once.add(task := asyncio.create_task(_told(work)))
-        task.add_done_callback(self._at_once.discard)
-
-    async def _finished_at_once(self) -> None:
-        if self._at_once:
-            await asyncio.wait({*self._at_once})
-
     async def _restrained(self) -> None:
         """Whoever was to be spared at once is; raises why not."""
-        await self._finished_at_once()
+        await self._at_once.finished()
         await self._protect()
 
     def _note_networks(self) -> None:
@@ -294,23 +286,6 @@ class Applier:
         found = self._reached.snapshot.spared_networks(self._kernel.spared)
         self._announcements.spared(found, self._in_force.spared_networks)
         self._in_force.spared_networks = found
-
-
-async def _told(work: Callable[[], Awaitable[None]]) -> bool:
-    """Do what is urgent; where it fails, the event's own turn tries again and tells.
-
-    Whether it did not.
-    """
-    try:
-        await work()
-    except VpngateError as error:
-        for line in error.lines:
-            _log.warning("not at once: %s", line)
-    except Exception:  # noqa: BLE001 - told, and the event's turn is still to come
-        _log.exception("not at once: this should not have happened")
-    else:
-        return True
-    return False
 
 
 def _looked_at(outcome: asyncio.Future[bool]) -> None:
