@@ -2,8 +2,6 @@
 """What we sign, by the real minisign's keys, is verified by the real minisign."""
 
 import json
-import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import pytest
 
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer, Route
+from tests.lab import terminal
 from vpngate.cli import main
 
 pytestmark = pytest.mark.skipif(
@@ -97,22 +96,9 @@ def test_minisign_may_sign_it_anew(
 def test_a_key_with_a_password_of_minisigns_own_costs(keeper: Keeper) -> None:
     """A gibibyte of memory for scrypt, as minisign has it."""
     keeper.new_key(typed=f"{PASSWORD}\n{PASSWORD}\n")
-    child, terminal = pty.fork()
-    if child == 0:  # pragma: no cover
-        argv = [sys.executable, "-m", "vpngate", *keeper.arguments()]
-        os.execv(argv[0], argv)
-    shown = b""
-    with os.fdopen(terminal, "r+b", buffering=0) as screen:
-        while b": " not in shown:
-            shown += screen.read(1024)
-        screen.write(f"{PASSWORD}\n".encode())
-        try:
-            while piece := screen.read(1024):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, shown
+    argv = [sys.executable, "-m", "vpngate", *keeper.arguments()]
+    status, shown = terminal.told(argv, PASSWORD)
+    assert status == 0, shown
     assert "serial:1" in keeper.verified()
 
 

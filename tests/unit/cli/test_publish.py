@@ -2,8 +2,6 @@
 """publish: what it prints, whom it asks, and how it ends."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.signing import Signer
+from tests.lab import terminal
 from tests.unit.cli.conftest import HOST_BITS, REGISTRY, Run
 from tests.unit.publishing.secret_keys import key_file
 
@@ -227,23 +226,9 @@ def test_a_password_is_asked_for(
     registry: Path, output: Path, key: Path, password: str
 ) -> None:
     key.write_text(key_file(SIGNER, PASSWORD))
-    child, terminal = pty.fork()
-    if child == 0:  # pragma: no cover
-        argv = command(registry, output, key)
-        os.execv(argv[0], argv)
-    shown = b""
-    with os.fdopen(terminal, "r+b", buffering=0) as screen:
-        while b": " not in shown:
-            shown += screen.read(1024)
-        screen.write(f"{password}\n".encode())
-        try:
-            while piece := screen.read(1024):
-                shown += piece
-        except OSError:  # the other end is closed
-            pass
-    _, status = os.waitpid(child, 0)
+    status, shown = terminal.told(command(registry, output, key), password)
     right = password == PASSWORD
-    assert os.waitstatus_to_exitcode(status) == (0 if right else 2), shown
+    assert status == (0 if right else 2), shown
     assert shown.startswith(f"Password of {key}: ".encode())
     assert password.encode() not in shown
     assert (b"has another password" in shown) is not right
