@@ -131,7 +131,11 @@ bench: setup
 	@$(BIN)/python -m bench.registry
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
+	  echo '== what is urgent, meanwhile'; $(BIN)/python -m bench.urgent; \
 	else echo 'make bench: without root the kernel is left out'; fi
+	@if [ "$$(id -u)" -eq 0 ]; then \
+	  echo '== what passes a class (some minutes)'; $(BIN)/python -m bench.rates; \
+	  echo '== subscribers (some minutes)'; $(BIN)/python -m bench.subscribers; fi
 	@echo '== second readings'
 	@$(BIN)/python -m bench.second_reading
 	@echo '== classify, beside ndpiReader'

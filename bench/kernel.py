@@ -16,7 +16,7 @@ import ipaddress
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from bench.registry import SEED, prefixes
 from tests.lab.namespaces import Namespace
 from tests.rulesets import RULESET
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.wire.channel import Change, Channel
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Bounds, Intervals
@@ -101,6 +102,29 @@ class Beat:
                 await task
 
 
+@contextlib.contextmanager
+def transactions() -> Iterator[list[tuple[float, float]]]:
+    """How long each transaction takes meanwhile: seconds by the clock, and of CPU."""
+    taken: list[tuple[float, float]] = []
+    commit = Channel.commit
+
+    def timed(channel: Channel, changes: Sequence[Change]) -> None:
+        begin, cpu = time.perf_counter(), time.thread_time()
+        commit(channel, changes)
+        taken.append((time.perf_counter() - begin, time.thread_time() - cpu))
+
+    Channel.commit = timed  # type: ignore[assignment, method-assign]
+    try:
+        yield taken
+    finally:
+        Channel.commit = commit  # type: ignore[method-assign]
+
+
+def worst(taken: Sequence[tuple[float, float]]) -> str:
+    wall, cpu = (max(each) * 1e3 for each in zip(*taken, strict=True))
+    return f"{len(taken)} transactions, worst {wall:.0f} ms, {cpu:.0f} ms of CPU"
+
+
 def nft_file(full: Intervals, path: Path) -> None:
     """The same sets as a file for `nft -f`."""
     parts = []
@@ -122,14 +146,16 @@ def loads(namespace: Namespace, full: Intervals, rounds: int, folder: Path) -> N
     file = folder / "set.nft"
     nft_file(full, file)
     taken: dict[str, list[float]] = {"nft -f": [], "start": [], "replace": []}
-    beats = []
+    beats, held = [], []
     for _ in range(rounds):
         begin = time.perf_counter()
         namespace.run("nft", "-f", str(file), timeout=600)
         taken["nft -f"].append(time.perf_counter() - begin)
         namespace.run("nft", "delete", "table", "netdev", "compared", timeout=600)
         taken["start"].append(namespace.call(lambda: asyncio.run(start(full))))
-        seconds, beat = namespace.call(lambda: asyncio.run(change(full)))
+        with transactions() as noted:
+            seconds, beat = namespace.call(lambda: asyncio.run(change(full)))
+        held += noted
         taken["replace"].append(seconds)
         beats.append(beat)
     theirs = statistics.median(taken["nft -f"])
@@ -139,6 +165,7 @@ def loads(namespace: Namespace, full: Intervals, rounds: int, folder: Path) -> N
             f"{name:8} median {median:.2f} s "
             f"({min(each):.2f} to {max(each):.2f}), {median / theirs:.0%} of nft's"
         )
+    print(f"  replace: {worst(held)}")
     for name in ("rearm", "verdict"):
         delays = [delay for beat in beats for delay in getattr(beat, name)]
         print(f"  {name} meanwhile: {len(delays)} times, worst {max(delays):.3f} s")
@@ -184,6 +211,18 @@ async def deltas(full: Intervals) -> None:
         f"500 intervals out, 500 in, and read back: "
         f"median {statistics.median(times):.3f} s "
         f"({min(times):.3f} to {max(times):.3f})"
+    )
+    one = Intervals.of_prefixes(["192.0.2.0/24"])
+    await plane.replace(ruleset(full))
+    times = []
+    for _ in range(10):
+        for target in (full.union(one), full):
+            with transactions() as taken:
+                await plane.replace(ruleset(target))
+            times += [wall for wall, _ in taken]
+    print(
+        f"one prefix more, and less: a transaction takes "
+        f"{statistics.median(times) * 1e3:.1f} ms (at most {max(times) * 1e3:.1f})"
     )
     for name, work in (("verify", plane.verify), ("full comparison", plane.compare)):
         begin = time.perf_counter()

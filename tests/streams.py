@@ -35,11 +35,14 @@ SECONDS = {
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_innocent_4500.py": 60,
     "tests/netns/test_coverage_of_verdicts.py": 60,
+    "tests/netns/test_urgent_reload.py": 60,
     "tests/netns/test_ipsec_natt.py": 60,
     "tests/netns/test_comparison.py": 50,
     "tests/netns/test_demo.py": 40,
     "tests/netns/test_smoke.py": 40,
     "tests/netns/test_spared.py": 30,
+    "tests/netns/test_many_interfaces.py": 30,
+    "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
 }
 RATES = {
@@ -54,7 +57,9 @@ RATES = {
     "tests/netns/test_sides.py",
     "tests/netns/test_smoke.py",
     "tests/netns/test_throttling.py",
+    "tests/netns/test_urgent_reload.py",
     "tests/netns/test_verdict_life.py",
+    "tests/netns/test_what_waits.py",
 }
 
 

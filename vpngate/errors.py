@@ -28,6 +28,7 @@ know where they are raised or how they are printed.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from vpngate.plaintext import LONGEST, plain
 
@@ -67,6 +68,15 @@ class VpngateError(Exception):
     def lines(self) -> list[str]:
         """The problems, each one line."""
         return str(self).split("\n")
+
+    def alone(self) -> Self:
+        """The error without the frames that it has passed, for whoever keeps it.
+
+        They hold whatever was at work, often the error, too: a circle then, which
+        takes a collector to find.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
 
 class InvalidInput(VpngateError):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from vpngate.prefixes.intervals import Delta
 from vpngate.ruleset import Ruleset
 
-# A transaction holds the kernel's commit lock: of so many intervals, half a second.
-LARGEST_TRANSACTION = 50_000
+# With more intervals that come and go, filling all sets anew is quicker.
+LARGEST_DELTA = 50_000
 
 # What rules and hooks are made of. Changing it replaces all rules in one transaction;
 # sets, and with them verdicts, stay.
@@ -25,7 +25,7 @@ _IN_RULES = (
     "packets_per_second",
     "reverse_path",
 )
-# What is made once: the table by its name, the verdict maps by their size.
+# What is made once.
 _FIXED = ("table",)
 
 
@@ -36,9 +36,8 @@ class Plan:
     spared            intervals that the sets of spared addresses gain and lose
     swap              whether these are so many that new sets are filled beside the
                       old ones, and rules turned to them at the end
-    rules             whether the rules are replaced
+    rules             whether the rules are replaced, but for those that ask spared sets
     build, dismantle  whether the ifb is to be made, or taken away
-    rate              whether the classes change their rate
     end_verdicts      whether all verdicts end: nothing would act on them any more,
                       or not on the same packets
     """
@@ -48,7 +47,6 @@ class Plan:
     rules: bool
     build: bool
     dismantle: bool
-    rate: bool
     end_verdicts: bool
 
 
@@ -58,14 +56,13 @@ def plan(old: Ruleset, new: Ruleset) -> Plan:
         if getattr(old, name) != getattr(new, name):
             raise ValueError(f"{name} cannot change while the daemon runs")
     spared = old.spared.delta(new.spared)
-    swap = len(spared.added) + len(spared.removed) > LARGEST_TRANSACTION
+    swap = len(spared.added) + len(spared.removed) > LARGEST_DELTA
     return Plan(
         spared=spared,
         swap=swap,
-        rules=swap or any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
+        rules=any(getattr(old, n) != getattr(new, n) for n in _IN_RULES),
         build=new.enforce and not old.enforce,
         dismantle=old.enforce and not new.enforce,
-        rate=old.rate != new.rate,
         end_verdicts=(old.enforce and not new.enforce)
         or old.subscriber_side != new.subscriber_side,
     )

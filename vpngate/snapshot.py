@@ -6,13 +6,14 @@ kernel should hold; immutable, and replaced whole. Does not know where any of th
 came from.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from netaddr import IPNetwork
 
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Confirm, Mode, ReversePath, Side
+from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.recognition import Gate, Gates, Tunnel
@@ -58,15 +59,19 @@ class Snapshot:
             if spared.covers(one) and not self.protected.covers(one)
         ]
 
-    def seen_by(self, config: Config, machine: Machine) -> "Snapshot":
-        """On another machine, unless that was looked at for another configuration."""
-        return replace(self, machine=machine) if self.config is config else self
-
     @property
     def enforcing(self) -> bool:
         """Whether verdicts are acted on at all."""
-        asked_for = self.config.gateway.mode is Mode.ENFORCE
-        return asked_for and not self.machine.forgeable
+        return self._told_to_enforce and not self.machine.forgeable
+
+    @property
+    def suspended(self) -> tuple[Problem, ...]:
+        """What keeps verdicts from being acted on, although they should be."""
+        return self.machine.forgeable if self._told_to_enforce else ()
+
+    @property
+    def _told_to_enforce(self) -> bool:
+        return self.config.gateway.mode is Mode.ENFORCE
 
     @property
     def one_way(self) -> bool:
@@ -107,8 +112,12 @@ class Snapshot:
             return HookPoint.INGRESS in points
         return points == {HookPoint.EGRESS}
 
-    def ruleset(self, now: When) -> Ruleset:
-        """What the kernel should hold at `now`, beside what is `protected`."""
+    def ruleset(self, now: When, spared: Intervals | None = None) -> Ruleset:
+        """What the kernel should hold at `now`, beside what is `protected`.
+
+        `spared` is whom the registry spares then, if that is known: a million prefixes
+        take a second to merge.
+        """
         gateway, capture = self.config.gateway, self.config.capture
         return Ruleset(
             table=gateway.table,
@@ -124,7 +133,7 @@ class Snapshot:
             nflog_group=capture.nflog_group,
             packets_per_second=capture.packets_per_second,
             reverse_path=gateway.reverse_path is ReversePath.STRICT,
-            spared=self.registry.covered(now),
+            spared=self.registry.covered(now) if spared is None else spared,
         )
 
 

@@ -8,6 +8,7 @@ that is as silent; the configuration decides which of them the daemon waits for.
 `waiting` on stdout as soon as it does.
 """
 
+import select
 import socket
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from pathlib import Path
 from tests.faults.registry_server import Tarpit
 from vpngate import daemon
 from vpngate.cli.inputs import read_config
+
+
+def tell(*asked: Tarpit | socket.socket) -> None:
+    """Say so once one of them has been asked."""
+    select.select(asked, [], [])
+    print("waiting", flush=True)  # noqa: T201 - who started this reads it
 
 
 def main(config: str, control: str, name_server: str) -> None:
@@ -31,7 +38,7 @@ def main(config: str, control: str, name_server: str) -> None:
     with Tarpit() as tarpit:
         path = Path(config)
         path.write_text(path.read_text().replace("PORT", str(tarpit.port)))
-        threading.Timer(1.5, print, ["waiting"], {"flush": True}).start()
+        threading.Thread(target=tell, args=(tarpit, resolver), daemon=True).start()
         daemon.run(read_config, config, control)
 
 

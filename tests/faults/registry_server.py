@@ -153,6 +153,10 @@ class Tarpit:
     def url(self, path: str) -> str:
         return f"https://localhost:{self.port}{path}"
 
+    def fileno(self) -> int:
+        """For select(2): readable once somebody has connected."""
+        return self._listener.fileno()
+
 
 def closed_port() -> int:
     """A port of 127.0.0.1 on which nobody listens (bound once, then let go)."""

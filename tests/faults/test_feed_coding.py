@@ -5,6 +5,7 @@ import gzip
 
 import pytest
 
+from tests.faults.asking import ask
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import RegistryServer
 from tests.faults.scenes import GOOD, PATH
@@ -26,7 +27,7 @@ def test_a_coding_is_not_undone(
     server.publish(path, published, Content_Encoding="x-gzip")
     server.publish(path + ".minisig", signer.sign(published))
     for key in (signer, None):
-        answer = fetched(feed(authority, key, server.url(path)).fetch())
+        answer = fetched(ask(feed(authority, key, server.url(path))))
         assert answer.data == published
 
 
@@ -37,8 +38,8 @@ def test_what_a_server_packs_itself_is_not_unpacked_to_look_for_the_signature(
     server.publish(PATH, packed, Content_Encoding="gzip")
     server.publish(PATH + ".minisig", signer.sign(GOOD))
     with pytest.raises(NoSourceAnswered, match="packs them") as caught:
-        feed(authority, signer, server.url(PATH)).fetch()
+        ask(feed(authority, signer, server.url(PATH)))
     assert caught.value.reason == Reason.CONTENT_ENCODING
     # Nobody's signature is asked for: it is a gzip like any other.
-    unsigned = feed(authority, None, server.url(PATH)).fetch()
+    unsigned = ask(feed(authority, None, server.url(PATH)))
     assert fetched(unsigned).data == packed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.asking import ask
 from tests.faults.signing import Signer
 from vpngate.errors import FeedFault
 from vpngate.feed import (
@@ -78,12 +79,12 @@ def test_fault(
     write(mirror)
 
     with pytest.raises(NoSourceAnswered, match=words) as caught:
-        Feed(FeedSettings.parse([str(path)], limits=LIMITS)).fetch()
+        ask(Feed(FeedSettings.parse([str(path)], limits=LIMITS)))
     assert caught.value.reason == reason
     assert len(caught.value.lines) == 1
     assert caught.value.lines[0].startswith(str(path))
 
-    answer = Feed(FeedSettings.parse([str(path), str(mirror)], limits=LIMITS)).fetch()
+    answer = ask(Feed(FeedSettings.parse([str(path), str(mirror)], limits=LIMITS)))
     assert isinstance(answer, Fetched)
     assert answer.data == GOOD
     assert len(answer.faults) == 1
@@ -166,7 +167,7 @@ def test_half_written_is_waited_for(
     timer = threading.Timer(0.05, rest)
     settings = FeedSettings.parse([str(path)], limits=LIMITS)
     timer.start()
-    answer = Feed(settings).fetch()
+    answer = ask(Feed(settings))
     timer.join()
     assert isinstance(answer, Fetched)
     assert answer.data == GOOD
@@ -197,12 +198,12 @@ def test_vanishes_between_registry_and_signature(
     write(path)
     settings = FeedSettings.parse([str(path)], signer.public, limits=LIMITS)
     with pytest.raises(NoSourceAnswered, match="has no signature") as caught:
-        Feed(settings).fetch()
+        ask(Feed(settings))
     assert caught.value.reason == Reason.SIGNATURE_MISSING
 
     path.with_name("registry.csv.minisig").mkdir()
     with pytest.raises(NoSourceAnswered, match="a folder"):
-        Feed(settings).fetch()
+        ask(Feed(settings))
 
 
 def test_signed_file(tmp_path: Path, signer: Signer) -> None:
@@ -211,14 +212,14 @@ def test_signed_file(tmp_path: Path, signer: Signer) -> None:
     signature = path.with_name("registry.csv.minisig")
     signature.write_bytes(signer.sign(GOOD))
     client = Feed(FeedSettings.parse([str(path)], signer.public, limits=LIMITS))
-    first = client.fetch()
+    first = ask(client)
     assert isinstance(first, Fetched)
     assert first.signature == signer.sign(GOOD)
-    assert isinstance(client.fetch(first.validators), NotModified)
+    assert isinstance(ask(client, first.validators), NotModified)
 
     path.write_bytes(GOOD + b"0.0.0.0/1,R-2\n")
     with pytest.raises(NoSourceAnswered) as caught:
-        client.fetch(first.validators)
+        ask(client, first.validators)
     assert caught.value.reason == Reason.SIGNATURE_WRONG
 
 
@@ -226,12 +227,12 @@ def test_unsigned_file_is_compared_by_content(tmp_path: Path) -> None:
     path = tmp_path / "registry.csv"
     write(path)
     client = Feed(FeedSettings.parse([str(path)], limits=LIMITS))
-    first = client.fetch()
+    first = ask(client)
     assert isinstance(first, Fetched)
     os.utime(path, (OLD + 9, OLD + 9))
-    assert isinstance(client.fetch(first.validators), NotModified)
+    assert isinstance(ask(client, first.validators), NotModified)
     write(path, GOOD.replace(b"R-1", b"R-2"))  # same size, same time
-    assert isinstance(client.fetch(first.validators), Fetched)
+    assert isinstance(ask(client, first.validators), Fetched)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs /proc")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.asking import ask
 from tests.faults.certificates import Authority
 from tests.faults.misdeeds import ROWS, Row
 from tests.faults.registry_server import RegistryServer
@@ -68,7 +69,7 @@ def test_fault_leaves_everything(
     begin = time.monotonic()
 
     with pytest.raises(NoSourceAnswered) as caught:
-        Feed(settings(scene, authority)).fetch()
+        ask(Feed(settings(scene, authority)))
 
     (fault,) = caught.value.faults
     assert caught.value.reason == row.reason
@@ -92,7 +93,7 @@ def test_mirror_takes_over(
     mirror.publish(PATH, OTHER)
     mirror.publish(SIGNATURE_PATH, scene.signer.sign(OTHER))
 
-    answer = Feed(settings(scene, authority, mirror.url(PATH))).fetch()
+    answer = ask(Feed(settings(scene, authority, mirror.url(PATH))))
 
     assert isinstance(answer, Fetched)
     assert answer.data == OTHER  # the mirror's alone: never a union

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.asking import ask
 from vpngate.errors import FeedFault
 from vpngate.feed import (
     Feed,
@@ -84,7 +85,7 @@ def test_fetch_and_keep(keys: Path, tmp_path: Path) -> None:
     path.write_bytes(GOOD)
     minisign("-S", "-s", keys / "key.sec", "-m", path)
     settings = FeedSettings.parse([str(path)], (keys / "key.pub").read_text())
-    answer = Feed(settings).fetch()
+    answer = ask(Feed(settings))
     assert isinstance(answer, Fetched)
     store = Store(tmp_path / "state", settings.public_key)
     store.save(LastGood(answer.data, answer.signature, answer.validators))
@@ -106,7 +107,7 @@ def test_signed_by_a_stranger(keys: Path, tmp_path: Path) -> None:
     minisign("-S", "-s", tmp_path / "other.sec", "-m", path)
     settings = FeedSettings.parse([str(path)], (keys / "key.pub").read_text())
     with pytest.raises(NoSourceAnswered) as caught:
-        Feed(settings).fetch()
+        ask(Feed(settings))
     assert caught.value.reason == Reason.SIGNATURE_KEY
     signature = path.with_name("registry.csv.minisig").read_bytes()
     assert DetachedSignature.parse(signature, "here").key_id in str(caught.value)

@@ -10,11 +10,13 @@ from random import Random
 
 import pytest
 
+from tests.faults.asking import ask
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer, closed_port
 from tests.faults.signing import Signer
 from vpngate.errors import FeedFault, Problem, RegistryRefused
 from vpngate.feed import (
+    Answer,
     Feed,
     FeedSettings,
     Fetched,
@@ -71,7 +73,7 @@ def test_first_source_alone(
 ) -> None:
     publish(server, signer, GOOD)
     publish(mirror, signer, NEWER)
-    answer = feed(authority, signer, server.url(PATH), mirror.url(PATH)).fetch()
+    answer = ask(feed(authority, signer, server.url(PATH), mirror.url(PATH)))
     assert fetched(answer).data == GOOD
     assert answer.faults == ()
     assert not mirror.requests
@@ -82,10 +84,10 @@ def test_unchanged_costs_one_small_request(
 ) -> None:
     publish(server, signer, GOOD)
     client = feed(authority, signer, server.url(PATH))
-    first = fetched(client.fetch())
+    first = fetched(ask(client))
     server.requests.clear()
 
-    answer = client.fetch(first.validators)
+    answer = ask(client, first.validators)
 
     assert isinstance(answer, NotModified)
     assert answer.validators == first.validators
@@ -100,9 +102,9 @@ def test_changed_is_fetched_whole(
 ) -> None:
     publish(server, signer, GOOD)
     client = feed(authority, signer, server.url(PATH))
-    first = fetched(client.fetch())
+    first = fetched(ask(client))
     publish(server, signer, NEWER)
-    second = fetched(client.fetch(first.validators))
+    second = fetched(ask(client, first.validators))
     assert second.data == NEWER
     assert second.validators.digest != first.validators.digest
 
@@ -116,10 +118,10 @@ def test_same_bytes_from_a_mirror_are_not_modified(
     publish(server, signer, GOOD)
     publish(mirror, signer, GOOD, timestamp=1_600_000_000)
     client = feed(authority, signer, server.url(PATH), mirror.url(PATH))
-    first = fetched(client.fetch())
+    first = fetched(ask(client))
     server.routes.clear()
 
-    answer = client.fetch(first.validators)
+    answer = ask(client, first.validators)
 
     assert isinstance(answer, NotModified)
     assert answer.source == mirror.url(PATH)
@@ -128,7 +130,7 @@ def test_same_bytes_from_a_mirror_are_not_modified(
     assert reason_of(answer.faults[0]) == Reason.NOT_FOUND
     # The word of the one server is not told to the other, whose own comes next.
     assert "if-none-match" not in mirror.requests[0].headers
-    again = client.fetch(answer.validators)
+    again = ask(client, answer.validators)
     assert isinstance(again, NotModified)
     assert "if-none-match" in mirror.requests[-1].headers
 
@@ -137,11 +139,11 @@ def test_other_key_asks_for_the_whole(
     authority: Authority, signer: Signer, server: RegistryServer
 ) -> None:
     publish(server, signer, GOOD)
-    first = fetched(feed(authority, signer, server.url(PATH)).fetch())
+    first = fetched(ask(feed(authority, signer, server.url(PATH))))
     successor = Signer()
     publish(server, successor, GOOD)
     answer = fetched(
-        feed(authority, successor, server.url(PATH)).fetch(first.validators)
+        ask(feed(authority, successor, server.url(PATH)), first.validators)
     )
     assert answer.validators.key_id != first.validators.key_id
     assert answer.signature == stamped(successor, GOOD, 1_700_000_000)
@@ -163,15 +165,15 @@ def test_older_signature_is_a_replay(
 ) -> None:
     publish(server, signer, NEWER)
     client = feed(authority, signer, server.url(PATH))
-    first = fetched(client.fetch())
+    first = fetched(ask(client))
     server.publish(PATH, GOOD)
     server.publish(PATH + ".minisig", signer.sign(GOOD, comment))
 
     with pytest.raises(NoSourceAnswered, match=words) as caught:
-        client.fetch(first.validators)
+        ask(client, first.validators)
 
     assert caught.value.reason == Reason.SIGNATURE_OLDER
-    assert fetched(client.fetch(None)).data == GOOD  # a person's word: no previous
+    assert fetched(ask(client, None)).data == GOOD  # a person's word: no previous
 
 
 def test_refused_by_the_guard_goes_to_the_next(
@@ -184,19 +186,20 @@ def test_refused_by_the_guard_goes_to_the_next(
     publish(server, signer, GOOD)
     publish(mirror, signer, NEWER)
 
-    def guard(candidate: Fetched) -> None:
+    def guard(answer: Answer) -> None:
+        candidate = fetched(answer)
         if candidate.data == GOOD:
             problem = Problem(candidate.source, "serial 41 is older than 42")
             raise RegistryRefused("serial_older", problem)
 
     client = feed(authority, signer, server.url(PATH), mirror.url(PATH))
-    answer = fetched(client.fetch(None, guard))
+    answer = fetched(ask(client, None, guard))
     assert answer.data == NEWER
     assert [reason_of(fault) for fault in answer.faults] == ["serial_older"]
 
     publish(mirror, signer, GOOD)
     with pytest.raises(NoSourceAnswered) as caught:
-        client.fetch(None, guard)
+        ask(client, None, guard)
     assert [reason_of(fault) for fault in caught.value.faults] == ["serial_older"] * 2
     assert len(caught.value.lines) == 2
 
@@ -216,7 +219,7 @@ def test_passing_fault_is_tried_again(
             good(connection)
 
     server.routes[PATH] = route
-    answer = fetched(feed(authority, signer, server.url(PATH)).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url(PATH))))
     assert answer.data == GOOD
     assert answer.faults == ()
     fresh = [r.headers.get("cache-control") for r in server.requests if r.path == PATH]
@@ -227,7 +230,7 @@ def test_lasting_fault_is_not_tried_again(
     authority: Authority, signer: Signer, server: RegistryServer
 ) -> None:
     with pytest.raises(NoSourceAnswered):
-        feed(authority, signer, server.url(PATH)).fetch()
+        ask(feed(authority, signer, server.url(PATH)))
     assert paths(server) == [PATH]
 
 
@@ -247,7 +250,7 @@ def test_publication_between_two_requests(
             connection.send(old)
 
     server.routes[PATH] = route
-    answer = fetched(feed(authority, signer, server.url(PATH)).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url(PATH))))
     assert answer.data == NEWER
 
 
@@ -260,7 +263,7 @@ def test_all_reasons_are_told(
         server.url(PATH),
     ]
     with pytest.raises(NoSourceAnswered) as caught:
-        feed(authority, signer, *sources).fetch()
+        ask(feed(authority, signer, *sources))
     reasons = [reason_of(fault) for fault in caught.value.faults]
     assert reasons == ["file_missing", "unreachable", "not_found"]
     assert caught.value.reason == "file_missing"
@@ -280,7 +283,7 @@ def test_redirect_within_https(
         server.routes[path] = lambda c, to=target: c.head(  # type: ignore[misc]
             "307 Temporary Redirect", Location=to, Content_Length="0"
         )
-    answer = fetched(feed(authority, signer, server.url(PATH)).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url(PATH))))
     assert answer.data == GOOD
     assert answer.source == server.url(PATH)
 
@@ -290,7 +293,7 @@ def test_query_stays_behind_the_suffix(
 ) -> None:
     server.publish(PATH + "?v=1", GOOD)
     server.publish(PATH + ".minisig?v=1", signer.sign(GOOD))
-    answer = fetched(feed(authority, signer, server.url(PATH + "?v=1")).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url(PATH + "?v=1"))))
     assert answer.data == GOOD
     assert answer.source == server.url(PATH)
 
@@ -301,7 +304,7 @@ def test_published_gzip_is_handed_on_packed(
     packed = gzip.compress(GOOD) + gzip.compress(NEWER)
     server.publish("/r.gz", packed, Content_Type="application/gzip")
     server.publish("/r.gz.minisig", signer.sign(packed))
-    answer = fetched(feed(authority, signer, server.url("/r.gz")).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url("/r.gz"))))
     assert answer.data == packed
 
 
@@ -314,8 +317,8 @@ def test_chunked_without_type(
 
     server.routes[PATH] = route
     server.publish(PATH + ".minisig", signer.sign(GOOD))
-    assert fetched(feed(authority, signer, server.url(PATH)).fetch()).data == GOOD
-    assert fetched(feed(authority, None, server.url(PATH)).fetch()).data == GOOD
+    assert fetched(ask(feed(authority, signer, server.url(PATH)))).data == GOOD
+    assert fetched(ask(feed(authority, None, server.url(PATH)))).data == GOOD
 
 
 def test_unsigned_needs_a_stated_end(
@@ -329,11 +332,11 @@ def test_unsigned_needs_a_stated_end(
 
     server.routes[PATH] = route
     with pytest.raises(NoSourceAnswered, match="states no length") as caught:
-        feed(authority, None, server.url(PATH)).fetch()
+        ask(feed(authority, None, server.url(PATH)))
     assert caught.value.reason == Reason.TRUNCATED
 
     server.publish(PATH, GOOD)
-    answer = fetched(feed(authority, None, server.url(PATH)).fetch())
+    answer = fetched(ask(feed(authority, None, server.url(PATH))))
     assert (answer.data, answer.signature) == (GOOD, None)
     assert answer.validators.key_id == ""
     assert PATH + ".minisig" not in paths(server)
@@ -344,7 +347,7 @@ def test_hostile_validators_are_not_remembered(
 ) -> None:
     server.publish(PATH, GOOD, ETag='"' + "x" * 2000 + '"', Last_Modified="\x80\x81")
     server.publish(PATH + ".minisig", signer.sign(GOOD))
-    answer = fetched(feed(authority, signer, server.url(PATH)).fetch())
+    answer = fetched(ask(feed(authority, signer, server.url(PATH))))
     assert answer.validators.condition.headers == {}
 
 
@@ -353,7 +356,7 @@ def test_address_instead_of_name(
 ) -> None:
     publish(server, signer, GOOD)
     url = f"https://127.0.0.1:{server.port}{PATH}"
-    assert fetched(feed(authority, signer, url).fetch()).data == GOOD
+    assert fetched(ask(feed(authority, signer, url))).data == GOOD
 
 
 def test_unreadable_ca_file(
@@ -365,7 +368,7 @@ def test_unreadable_ca_file(
     for name in ("absent.pem", "text.pem"):
         broken = replace(settings, ca_file=tmp_path / name)
         with pytest.raises(NoSourceAnswered, match="read as certificates") as caught:
-            Feed(broken).fetch()
+            ask(Feed(broken))
         assert caught.value.reason == Reason.CERTIFICATE
 
 
@@ -389,7 +392,7 @@ def test_cancel_ends_a_transfer(
 
     def run() -> None:
         try:
-            client.fetch()
+            ask(client)
         except FeedFault as fault:
             caught.append(fault)
 
@@ -403,7 +406,7 @@ def test_cancel_ends_a_transfer(
     assert [fault.reason for fault in caught] == [Reason.CANCELLED]
     assert not mirror.requests
     with pytest.raises(FeedFault, match="asked to stop"):
-        client.fetch()
+        ask(client)
 
 
 def test_cancel_before_the_first_fetch(
@@ -413,7 +416,7 @@ def test_cancel_before_the_first_fetch(
     client = feed(authority, signer, server.url(PATH))
     client.cancel()
     with pytest.raises(FeedFault) as caught:
-        client.fetch()
+        ask(client)
     assert caught.value.reason == Reason.CANCELLED
     assert not server.requests
 
@@ -430,7 +433,7 @@ def test_cancel_ends_a_pause(authority: Authority, signer: Signer) -> None:
     timer.start()
     begin = time.monotonic()
     with pytest.raises(FeedFault) as caught:
-        client.fetch()
+        ask(client)
     timer.join()
     assert caught.value.reason == Reason.CANCELLED
     assert time.monotonic() - begin < 6  # of the pause of 8

@@ -11,8 +11,8 @@ from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer
 from tests.unit.daemon.gatehouse import NOW, REGISTRY
 from tests.unit.daemon.test_reloader import Desk
-from vpngate.daemon.supply.keeper import ASK_WHOLE_AFTER
 from vpngate.feed import NoSourceAnswered
+from vpngate.supply.keeper import ASK_WHOLE_AFTER
 
 PATH = "/registry.csv"
 REFRESH = 600.0  # seconds

@@ -54,7 +54,7 @@ def test_observe_and_protect_come_before_the_fetch(desk: Desk) -> None:
             while gatehouse.plane.ruleset.enforce:
                 await asyncio.sleep(0.01)
                 assert time.monotonic() - begin < PATIENCE
-            assert gatehouse.plane.ruleset.spared.contains(b"\xc0\0\2\1")
+            assert gatehouse.plane.protected.contains(b"\xc0\0\2\1")
             assert not first.done()
             assert not second.done()
             desk.reloader.cancel()

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.house import ROOT
 from vpngate.config import examine_config
+from vpngate.tunnels import all_tunnels
 
 SHIPPED = (ROOT / "config" / "vpngate.toml").read_text()
-TUNNELS = ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
+TUNNELS = tuple(tunnel.name for tunnel in all_tunnels())
 
 _MARKS = [
     *(

@@ -9,6 +9,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
                          stand until the daemon ends, whatever is reloaded
     lose_spared          the spared interval around an address goes, in the kernel alone
     verify               the comparison with the kernel that else comes every 30 s
+    changing             whether a change of the kernel's rules or sets is under way
 """
 
 import argparse
@@ -67,7 +68,7 @@ async def _keep_throttled(gateway: Gateway, arguments: Mapping[str, Any]) -> Non
     await _put(plane, flows)
 
     async def keep() -> None:
-        while plane._thread is not None:
+        while plane._lanes.are_open:
             await _put(plane, flows)
             await asyncio.sleep(_AGAIN)
 
@@ -98,7 +99,8 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
 
     def lose() -> None:
         table = steps.table
-        table.commit(table.spared_delta(steps.spared.asked, lost))
+        for batch in steps.spared.batches(lost):
+            table.commit(batch.changes(table.name))
 
     await plane._do(lose)
 
@@ -106,6 +108,11 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
 async def _verify(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     """The verb: compare now; `status` tells what came of it."""
     await gateway._health.verify()
+
+
+async def _changing(gateway: Gateway, _arguments: Mapping[str, Any]) -> bool:
+    """The verb: whether what `replace` was asked for has yet to be done."""
+    return _plane(gateway)._changing.locked()
 
 
 def main() -> None:
@@ -120,6 +127,7 @@ def main() -> None:
         gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
         gateway.verbs["lose_spared"] = partial(_lose_spared, gateway)
         gateway.verbs["verify"] = partial(_verify, gateway)
+        gateway.verbs["changing"] = partial(_changing, gateway)
         await gateway.run()
 
     asyncio.run(run())

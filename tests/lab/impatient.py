@@ -16,9 +16,9 @@ from tests.faults.scenes import LIMITS
 from vpngate.cli import main
 from vpngate.config.sections import RegistrySection
 from vpngate.daemon import gateway
-from vpngate.daemon.supply import keeper, registry_keys
 from vpngate.feed import FeedSettings
 from vpngate.packets import parse_address
+from vpngate.supply import offers, registry_keys
 
 # What may be over soon is tried twice.
 _IMPATIENT = replace(LIMITS, connect=0.7, idle=0.5, deadline=2.0, attempts=2)
@@ -45,6 +45,6 @@ class _Gateway(gateway.Gateway):
 
 
 if __name__ == "__main__":
-    keeper.feed_settings = _impatient  # type: ignore[attr-defined]
+    offers.feed_settings = _impatient  # type: ignore[attr-defined]
     gateway.Gateway = _Gateway  # type: ignore[assignment, misc]
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -2,6 +2,7 @@
 """The table itself on the running kernel: ownership, the switch, sets, what stays."""
 
 import asyncio
+import errno
 import itertools
 import socket
 import subprocess
@@ -13,12 +14,15 @@ import pytest
 
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from vpngate.errors import KernelRefused, MissingInterface, TableTaken
+from vpngate.errors import KernelRefused, TableTaken
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.steps import Steps
 from vpngate.kernel.survey.namespace import datagram
+from vpngate.kernel.table import cut
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Channel, Unanswered
+from vpngate.kernel.table.pace import Pace
+from vpngate.kernel.table.spared import Batch, SparedSets
+from vpngate.kernel.way import Way
+from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected, Unanswered
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -60,17 +64,43 @@ def test_listing_reads_and_survives_a_flush(lab: Lab) -> None:
     assert "clsact" not in lab.gateway.run("tc", "qdisc")
 
 
-def test_second_owner_and_missing_interface_are_refused(lab: Lab) -> None:
+def test_a_second_owner_is_refused_and_touches_nothing(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
+        before = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
+        second = LiveDataPlane()
         with pytest.raises(TableTaken, match="belongs to another process"):
-            await LiveDataPlane().start(RULESET)
-        absent = replace(RULESET, interfaces=("absent0",))
-        with pytest.raises(MissingInterface, match="absent0"):
-            await plane.replace(absent)
+            await second.start(RULESET)
+        await second.stop()
+        beside = LiveDataPlane()
+        await beside.start(replace(RULESET, table="other"))
+        assert await plane.verify() == []
+        await beside.stop()
+        after = run("nft", "-s", "list", "ruleset"), run("ip", "-brief", "link")
+        assert after == before
         assert await plane.verify() == []
 
     in_gateway(lab, scenario)
+
+
+def test_a_table_that_nobody_owns_is_replaced_and_told(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        run("nft", "add", "table", "netdev", "vpngate")
+        run("nft", "add", "chain", "netdev", "vpngate", "left")
+        run("nft", "add", "rule", "netdev", "vpngate", "left", "counter")
+        await plane.start(RULESET)
+        listed = run("nft", "list", "table", "netdev", "vpngate")
+        assert "flags owner" in listed
+        assert "chain left" not in listed
+        assert await plane.verify() == []
+
+    in_gateway(lab, scenario)
+    told = [record.message for record in caplog.records if "replaced" in record.message]
+    assert told == [
+        "nftables table netdev vpngate was there and belonged to nobody: replaced"
+    ]
 
 
 def test_reload_ends_the_verdicts_it_covers(lab: Lab) -> None:
@@ -124,7 +154,7 @@ def test_a_change_of_spared_addresses_that_got_lost_is_made_good(
         await plane.start(RULESET)
         assert await plane.verify() == []
         with monkeypatch.context() as lossy:
-            lossy.setattr(OwnedTable, "spared_delta", lambda *_: [])
+            lossy.setattr(Batch, "changes", lambda *_, **__: [])
             await plane.replace(replace(RULESET, spared=other))
         listed = run("nft", "list", "table", "netdev", "vpngate")
         assert "198.51.100.0" in listed
@@ -148,7 +178,7 @@ def test_spared_sets_that_cannot_be_read_back_are_filled_anew_later(
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
         with monkeypatch.context() as failing:
-            failing.setattr(OwnedTable, "spared_delta", lambda *_: [])
+            failing.setattr(Batch, "changes", lambda *_, **__: [])
             failing.setattr(OwnedTable, "fill", broken)
             await plane.replace(replace(RULESET, spared=other))
             assert "cannot read back the spared sets" in caplog.text
@@ -181,10 +211,11 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         assert "lan1" not in run("nft", "list", "table", "netdev", "vpngate")
         assert await plane.verify() == []
         await plane.replace(RULESET)
-        monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)  # any change swaps
-        for step in ("new_spared", "fill", "new_rules"):
+        monkeypatch.setattr("vpngate.plan.LARGEST_DELTA", 0)  # any change swaps
+        steps = ((SparedSets, "making"), (OwnedTable, "fill"), (SparedSets, "asking"))
+        for owner, step in steps:
             with monkeypatch.context() as failing:
-                failing.setattr(OwnedTable, step, broken)
+                failing.setattr(owner, step, broken)
                 with pytest.raises(KernelRefused):
                     await plane.replace(replace(RULESET, spared=other))
             assert await plane.verify() == []
@@ -194,6 +225,54 @@ def test_a_change_that_failed_leaves_the_way_free_for_the_next(
         assert "203.0.113.0" not in listed
         assert await plane.verify() == []
 
+    in_gateway(lab, scenario)
+
+
+def test_a_change_of_many_parts_that_fails_half_way_is_taken_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that fails, too, fresh sets are filled with what was there before."""
+    monkeypatch.setattr(cut, "SHARE", 4)
+    monkeypatch.setattr(Pace, "took", lambda *_: None)
+    monkeypatch.setattr("vpngate.kernel.table.spared._GONE_THROUGH", (1, 1, 1))
+    old = [f"10.{n}.0.0/16" for n in range(0, 40, 2)] + ["2001:db8::/32", "::1/128"]
+    new = [*old[3:], *(f"10.{n}.0.0/16" for n in range(1, 40, 4)), "0.0.0.0/5"]
+    before, after = (
+        replace(RULESET, spared=Intervals.of_prefixes(each)) for each in (old, new)
+    )
+    commit, attempts = Channel.commit, itertools.count()
+    failing: range | None = None
+
+    def fragile(channel: Channel, changes: Sequence[Change]) -> None:
+        if failing is not None and next(attempts) in failing:
+            raise Rejected([Failure("elements", errno.ENOMEM, "")])
+        commit(channel, changes)
+
+    async def equal(plane: LiveDataPlane) -> bool:
+        found = await plane.compare()
+        return found.equal and plane._steps.ruleset is before
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        nonlocal failing, attempts
+        await plane.start(before)
+        assert plane._steps.spared.cut.parts(Family.IPV4) == 5
+        for last in range(6):  # five parts, and the turn
+            attempts, failing = itertools.count(), range(last, last + 1)
+            with pytest.raises(Rejected):
+                await plane.replace(after)
+            failing = None
+            assert await equal(plane), f"the failure of step {last} left something"
+            assert await plane.verify() == []
+        attempts, failing = itertools.count(), range(2, 4)
+        with pytest.raises(Rejected):
+            await plane.replace(after)
+        failing = None
+        assert await plane.verify() == ["spared"]
+        assert await equal(plane)
+        await plane.replace(after)
+        assert (await plane.compare()).equal
+
+    monkeypatch.setattr(Channel, "commit", fragile)
     in_gateway(lab, scenario)
 
 
@@ -213,7 +292,7 @@ def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
 
     def lossy(channel: Channel, changes: Sequence[Change]) -> None:
         commit(channel, changes)
-        if losing and next(commits) == losing[0]:
+        if changes and losing and next(commits) == losing[0]:
             raise Unanswered("netlink socket: No buffer space available")
 
     async def scenario(plane: LiveDataPlane) -> None:
@@ -230,7 +309,7 @@ def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
                 assert "203.0.113.0" in run("nft", "list", "table", "netdev", "vpngate")
             else:
                 losing.clear()
-                assert lost == (3 if swap else 1)  # sets, addresses, rules
+                assert lost >= (4 if swap else 2)  # (sets,) addresses, rules; mending
                 return
             for ruleset in (other, RULESET):
                 await plane.replace(ruleset)
@@ -239,7 +318,7 @@ def test_a_change_whose_answer_is_lost_is_found_out_about_and_leaves_nothing(
             assert listed.count("set spared_") == len(Family)
 
     if swap:
-        monkeypatch.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)
+        monkeypatch.setattr("vpngate.plan.LARGEST_DELTA", 0)
     monkeypatch.setattr(Channel, "commit", lossy)
     in_gateway(lab, scenario)
 
@@ -268,7 +347,7 @@ def test_what_fails_behind_a_change_does_not_take_it_back(
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULESET)
         with monkeypatch.context() as failing:
-            failing.setattr(Steps, "finish", broken)
+            failing.setattr(Way, "vacate", broken)
             await plane.replace(replace(RULESET, spared=Intervals.empty()))
         assert "cannot clear up behind a change" in caplog.text
         assert "203.0.113.0" not in run("nft", "list", "table", "netdev", "vpngate")
@@ -334,9 +413,13 @@ def test_a_start_that_fails_half_way_leaves_nothing(
         raise KernelRefused("netlink socket: no room")
 
     async def scenario(plane: LiveDataPlane) -> None:
-        for step in ("create", "new_spared", "fill", "new_rules"):
+        steps = (
+            (OwnedTable, ("create", "fill", "new_rules")),
+            (SparedSets, ("making", "create")),
+        )
+        for owner, step in ((owner, step) for owner, each in steps for step in each):
             with monkeypatch.context() as failing:
-                failing.setattr(OwnedTable, step, broken)
+                failing.setattr(owner, step, broken)
                 with pytest.raises(KernelRefused, match="no room"):
                     await plane.start(RULESET)
             assert "ifb" not in run("ip", "link")

@@ -76,11 +76,6 @@ ABOUT = {
         "2001:db8:64:2::/63",
     ),
 }
-# The gateway's own addresses are spared, too, and may join an interval.
-OWN = (
-    *("100.64.1.1", "100.64.2.1", "203.0.113.1", "198.51.100.1"),
-    *("2001:db8:64:1::1", "2001:db8:64:2::1", "2001:db8:a::1", "2001:db8:b::1"),
-)
 # Where all others are: neighbourhoods of sixteen units of this length.
 CROWD = ((ip_network("10.0.0.0/8"), 28), (ip_network("2001:db8:8000::/33"), 64))
 
@@ -157,7 +152,7 @@ class Storm:
 
     @staticmethod
     def _around(address: str, rows: Sequence[str]) -> Interval:
-        return _interval_around(address, [*rows, *OWN])
+        return _interval_around(address, rows)
 
     def _other_rows(self, address: str) -> list[str]:
         """A choice that holds the address and comes to another interval."""

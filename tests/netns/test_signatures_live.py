@@ -94,7 +94,7 @@ def in_thread(executor: ThreadPoolExecutor, call: Callable[[], _Result]) -> _Res
 
 def table_for(signature: Signature) -> Table:
     sets = tuple(
-        Set(name, (DataType.IPV4_ADDR,), Nature.DYNAMIC, "numbers", None, 600, 1 << 17)
+        Set(name, (DataType.IPV4_ADDR,), Nature.DYNAMIC, "numbers", (), 600, 1 << 17)
         for name in _FAMILIES
     )
     note = [
@@ -131,7 +131,7 @@ def install(channel: Channel, table: Table) -> None:
             messages.new_table(table.name),
             *(messages.new_set(table.name, each) for each in table.sets),
             *(messages.new_counter(table.name, each) for each in table.counters),
-            *messages.new_chains(table),
+            *messages.new_chains(table.name, table.chains),
         ]
     )
 

@@ -37,16 +37,17 @@ import pytest
 from tests.lab.plane import RULESET
 from tests.netns.wire import Ear, Wire, build, datagram, mouth
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table import cut
 from vpngate.packets import Endpoint, Family, HookPoint, Transport
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import rows_of
 from vpngate.registry import Limits, Registry, load
-from vpngate.ruleset import names
 
 REGISTRIES = int(os.environ.get("VPNGATE_SPARED_ORACLE", "40"))
 ADDRESSES = 500  # a registry, half of each family
 SWAP_EVERY = 5
+PART = 5  # intervals of a part, so that few prefixes have many
 SEED = 20261124
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
@@ -227,8 +228,8 @@ class Gate:
             mine = [q.address for q in batch if q.family is family]
             packed = b"".join(number.to_bytes(width, "big") for number in mine)
             addresses = rows_of(packed, family)
-            name = names.spared_set(family, self.generation)
-            held = await self.plane._do(steps.table.holds, name, addresses)
+            sets = steps.spared._sets_of(family, addresses)
+            held = await self.plane._do(steps.table.holds, sets, addresses)
             found += held.tolist()
         return found
 
@@ -299,9 +300,17 @@ async def registries(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> str:
         changes = covered != gate.plane._steps.ruleset.spared
         swap = turn % SWAP_EVERY == SWAP_EVERY - 1 and changes
         generation = gate.generation
+        forced, swap = (
+            swap,
+            swap
+            or gate.plane._steps.spared.outgrows(
+                covered, gate.plane._steps.spared.held.delta(covered)
+            ),
+        )
         with monkeypatch.context() as patched:
-            if swap:
-                patched.setattr("vpngate.plan.LARGEST_TRANSACTION", 0)
+            patched.setattr(cut, "SHARE", PART)
+            if forced:
+                patched.setattr("vpngate.plan.LARGEST_DELTA", 0)
             await gate.plane.replace(replace(RULES, spared=covered))
         batch = list(questions(rng, rows))
         wrong = await ask_everyone(gate, loaded.registry, batch)

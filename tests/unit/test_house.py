@@ -53,6 +53,8 @@ CONFINED = {
     "pydantic": {"config"},
     "argparse": {"cli"},
 }
+# What of the daemon is for who is not it, but `vpngate run` which is its start.
+DAEMON, CLIENT = "vpngate.daemon.", "vpngate.daemon.outside.client"
 # What a pure room does not touch: files, sockets, clocks, the environment, logs.
 IMPURE = {
     "asyncio",
@@ -67,6 +69,10 @@ IMPURE = {
     "tempfile",
     "threading",
     "time",
+}
+# What follows from an event: above the second floor, and as pure.
+PURE_ABOVE = {
+    PACKAGE / "daemon" / "applying" / name for name in ("events.py", "transition.py")
 }
 NOW_AND_FILES = {"datetime.now", "datetime.utcnow", "datetime.today", "open", "input"}
 
@@ -92,6 +98,13 @@ def test_imports_go_down_only(path: Path) -> None:
     if room:
         up = {known for known in rooms_known(path) if LEVEL[known] >= LEVEL[room]}
         assert up == set(), f"{room} is below or beside what it imports"
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_doctor_and_commands_ask_the_daemon_by_its_client(path: Path) -> None:
+    if room_of(path) in {"doctor", "cli"}:
+        known = [name for name in imports(path) if name.startswith(DAEMON)]
+        assert [name for name in known if not name.startswith(CLIENT)] == []
 
 
 def test_the_drawing_is_the_house() -> None:
@@ -168,7 +181,7 @@ def test_libraries_stay_in_their_rooms(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_the_first_two_floors_are_pure(path: Path) -> None:
-    if FLOOR.get(room_of(path)) not in PURE:
+    if FLOOR.get(room_of(path)) not in PURE and path not in PURE_ABOVE:
         return
     used = {module.partition(".")[0] for module in imports(path)}
     assert used & IMPURE == set()

@@ -5,17 +5,26 @@ Knows globs, which interfaces must not be attached, and what makes a forged sour
 possible; does not know how the kernel lists them. Blocking, but brief.
 """
 
+import re
+import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 from netaddr import IPNetwork
 
 from vpngate.attachment.machine import LeftAlone, Machine
 from vpngate.attachment.skipped_filters import skipped_filters
-from vpngate.config import Config, Mode, ReversePath, Side
-from vpngate.errors import MissingInterface, Problem, Refused, VpngateError
-from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.config import CaptureSource, Config, Mode, ReversePath, Side
+from vpngate.errors import (
+    KernelRefused,
+    MissingInterface,
+    Problem,
+    Refused,
+    VpngateError,
+)
 from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
@@ -29,10 +38,24 @@ _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
 # A VRF has ports, like a bridge, but they keep their packets.
 _VRF, _VLAN = "vrf", "vlan"
+_PAUSES = (0.02, 0.1, 0.4)  # seconds
+_IFB = "ifb"  # where packets wait, another vpngate's perhaps
 
 
 def look(config: Config) -> Machine:
-    """The machine as it is, and what of it keeps vpngate from attaching or acting."""
+    """The machine as it is, and what of it keeps vpngate from attaching or acting.
+
+    A list that changes while it is read, as where sessions come and go, is read again.
+    """
+    for pause in _PAUSES:
+        try:
+            return _seen(config)
+        except KernelRefused:
+            time.sleep(pause)
+    return _seen(config)
+
+
+def _seen(config: Config) -> Machine:
     links = current_links()
     alone, attached = _attached(config, links)
     held = current_addresses()
@@ -79,7 +102,8 @@ def _attached(
     names = matched(config, links)
     alone = left_alone(config, links, names, skipped_filters(config, links, names))
     refused = {one.interface for one in alone}
-    return alone, tuple(name for name in names if name not in refused)
+    attached = tuple(name for name in names if name not in refused)
+    return (*alone, *awaited(config, links)), attached
 
 
 def insist(
@@ -89,24 +113,21 @@ def insist(
     *,
     suspended: bool = False,
 ) -> None:
-    """Refused where forged sources are possible, MissingInterface for absent names.
+    """Refused where forged sources are possible; MissingInterface behind a mirror.
 
-    For names, not globs, that are new in a configuration, where it is most likely a
-    slip of the pen; those `known` before come and go. Who expects one later writes a
-    glob. A daemon that is `suspended` for forged sources already stays so, and takes
-    whatever else is new.
+    What is listened to behind a mirror port is settled at the start: a name that no
+    interface has would go unheard for good, so that one which is new in a
+    configuration, not `known` before, is most likely a slip of the pen. A daemon that
+    is `suspended` for forged sources already stays so, and takes whatever else is new.
     """
     if machine.forgeable and not suspended:
         raise Refused(*machine.forgeable)
-    there = {*machine.interfaces, *(one.interface for one in machine.left_alone)}
+    if config.capture.source is not CaptureSource.MIRROR:
+        return
     absent = [
-        Problem(
-            f"gateway.interfaces: {name}",
-            "no such interface",
-            "see `ip link`; write a glob for one that comes later",
-        )
-        for name in config.gateway.interfaces
-        if not is_glob(name) and name not in there and name not in known
+        Problem(f"gateway.interfaces: {one.interface}", one.what, "see `ip link`")
+        for one in machine.left_alone
+        if one.awaited and one.interface not in known
     ]
     if absent:
         raise MissingInterface(*absent)
@@ -117,18 +138,44 @@ def is_glob(name: str) -> bool:
     return bool(_GLOB & set(name))
 
 
+@lru_cache(maxsize=8)
+def _means(entries: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a name is meant by any entry: literals looked up, globs compiled once."""
+    literal = frozenset(entry for entry in entries if not is_glob(entry))
+    globs = re.compile("|".join(map(translate, filter(is_glob, entries))) or r"(?!)")
+    return lambda name: name in literal or globs.match(name) is not None
+
+
+def _may_be_attached(link: Link) -> bool:
+    return link.hardware != _LOOPBACK and link.kind != _IFB
+
+
 def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
-    """The interfaces, of those there are, that the configuration means."""
-    ours = ifb_name(config.gateway.table)
+    """The interfaces, of those there are, that the configuration means.
+
+    Never an ifb: what waits there has passed an interface already.
+    """
+    meant = _means(tuple(config.gateway.interfaces))
     return tuple(
         sorted(
             name
             for name, link in links.items()
-            if name != ours
-            and link.hardware != _LOOPBACK
-            and any(fnmatchcase(name, glob) for glob in config.gateway.interfaces)
+            if _may_be_attached(link) and meant(name)
         )
     )
+
+
+def awaited(config: Config, links: Mapping[str, Link]) -> Iterator[LeftAlone]:
+    """The names, not globs, that no interface has which could be attached."""
+    for name in config.gateway.interfaces:
+        if is_glob(name):
+            continue
+        if name not in links:
+            what, remedy = "there is none of that name", "it is attached once it comes"
+            yield LeftAlone(name, what, remedy, awaited=True)
+        elif not _may_be_attached(links[name]):
+            what = "it is an ifb, or the loopback: no subscriber is there"
+            yield LeftAlone(name, what, "name the interface that packets come in by")
 
 
 def left_alone(
@@ -145,9 +192,11 @@ def left_alone(
     filters which slowed packets would pass by.
     """
     strict = config.gateway.reverse_path is ReversePath.STRICT
+    matched, standing = frozenset(interfaces), _standing(links)
     found = []
     for name in interfaces:
-        if upper := _upper(links, links[name], interfaces, strict=strict):
+        on_it = standing.get(links[name].index, ())
+        if upper := _upper(links[name], on_it, matched, strict=strict):
             what = f"{upper} stands on it and has its packets"
             found.append(LeftAlone(name, what, _upper_remedy(upper)))
         elif name in filtered:
@@ -159,21 +208,29 @@ def _upper_remedy(upper: str) -> str:
     return f"name {upper} instead; for a transparent bridge see gateway.reverse_path"
 
 
+def _standing(links: Mapping[str, Link]) -> Mapping[int, list[Link]]:
+    """What stands on an interface, by its index: a master, VLANs and their like."""
+    by_index = {link.index: link for link in links.values()}
+    standing = defaultdict(list)
+    for link in links.values():
+        if link.parent:
+            standing[link.parent].append(link)
+        if link.master in by_index:
+            standing[link.index].append(by_index[link.master])
+    return standing
+
+
 def _upper(
-    links: Mapping[str, Link], lower: Link, matched: Collection[str], *, strict: bool
+    lower: Link, on_it: Collection[Link], matched: frozenset[str], *, strict: bool
 ) -> str:
-    """What stands on an interface in its way; "" if nothing does."""
-    for name, link in sorted(links.items()):
-        is_master = bool(lower.master) and lower.master == link.index
-        is_child = link.parent == lower.index
-        has_its_packets = (is_master and link.kind != _VRF) or (
-            is_child and link.kind == _VLAN
-        )
-        if (strict and has_its_packets) or (
-            name in matched and (is_master or is_child)
-        ):
-            return name
-    return ""
+    """What stands on an interface in its way, first by name; "" if nothing does."""
+    in_the_way = []
+    for link in on_it:
+        is_master = link.index == lower.master
+        has_its_packets = (is_master and link.kind != _VRF) or link.kind == _VLAN
+        if (strict and has_its_packets) or link.name in matched:
+            in_the_way.append(link.name)
+    return min(in_the_way, default="")
 
 
 def networks(
@@ -190,15 +247,15 @@ def networks(
     if config.gateway.side is Side.UPLINK:
         return frozenset()
     indexes = {links[name].index for name in attached}
-    found = (
-        IPNetwork((int.from_bytes(each.network, "big"), each.length), version=version)
-        for each in held
-        if each.interface in indexes
-        for version in [4 if len(each.network) == Family.IPV4.width else 6]
-    )
-    return frozenset(
-        each.cidr for each in found if each.size > 1 and not each.cidr.is_link_local()
-    )
+    found = (_network(e.network, e.length) for e in held if e.interface in indexes)
+    return frozenset(one for one in found if one is not None)
+
+
+@lru_cache(maxsize=1 << 13)  # the same again at each look, and netaddr takes its time
+def _network(network: bytes, length: int) -> IPNetwork | None:
+    version = 4 if len(network) == Family.IPV4.width else 6
+    whole = IPNetwork((int.from_bytes(network, "big"), length), version=version).cidr
+    return None if whole.size == 1 or whole.is_link_local() else whole
 
 
 def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
@@ -212,11 +269,8 @@ def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
     gateway = config.gateway
     if (gateway.mode, gateway.side) != (Mode.ENFORCE, Side.UPLINK):
         return
-    ours = ifb_name(gateway.table)
     taking = [
-        name
-        for name, link in links.items()
-        if name != ours and link.up and link.hardware != _LOOPBACK
+        name for name, link in links.items() if link.up and _may_be_attached(link)
     ]
     for name in without_ipv4_filter(taking):
         yield Problem(

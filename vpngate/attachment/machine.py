@@ -18,6 +18,7 @@ class LeftAlone(NamedTuple):
     interface: str
     what: str
     remedy: str
+    awaited: bool = False  # one that is not there
 
     @property
     def reason(self) -> str:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from vpngate.cli import complain, inputs, options
 from vpngate.cli.printing.networks import counted, named
 from vpngate.config import Config, examine_config
-from vpngate.daemon.supply.registry_keys import guard_settings
 from vpngate.errors import UnreadableInput, VpngateError
 from vpngate.plaintext import plain
-from vpngate.registry import Registry, impact, objections
+from vpngate.registry import Registry, impact
+from vpngate.supply.offers import Supply
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
@@ -62,19 +62,20 @@ def run(args: argparse.Namespace) -> int:
 def _registry(config: Config, where: str) -> tuple[list[str], list[str]]:
     """What the configured registry would mean, and all that is wrong in it."""
     now = time.time()
-    sources = inputs.Sources(config, where)
-    loaded = sources.read(now)
-    complain(*(f"warning: {line}" for fault in sources.faults for line in fault.lines))
-    last = _last_good(sources, now)
-    complain(*(f"warning: {line}" for line in _spared(config, loaded.registry, now)))
+    supply = inputs.supply_of(config, where, now)
+    with supply.offers() as offers:
+        offer = next(offers.registries())
+    loaded = offer.loaded
+    complain(*(f"warning: {line}" for fault in offer.faults for line in fault.lines))
+    last = _last_good(supply)
+    complain(*(f"warning: {line}" for line in _spared(config, offer.registry, now)))
     problems = [str(problem) for problem in loaded.problems]
     if loaded.rejected > len(loaded.problems):
         total = f"{loaded.rejected} of {loaded.rows} rows cannot be used"
-        problems.append(f"{sources.source}: {total}")
-    settings = guard_settings(config.registry)
-    against = objections(last, loaded.registry, settings, now)
-    problems += [f"{sources.source}: {objection.problem}" for objection in against]
-    return list(_summary(sources.source, loaded.registry, last, now)), problems
+        problems.append(f"{offer.source}: {total}")
+    against = supply.objections(offer, last)
+    problems += [f"{offer.source}: {objection.problem}" for objection in against]
+    return list(_summary(offer.source, offer.registry, last, now)), problems
 
 
 def _spared(config: Config, registry: Registry, now: float) -> list[str]:
@@ -95,9 +96,9 @@ def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     ]
 
 
-def _last_good(sources: inputs.Sources, now: float) -> Registry | None:
+def _last_good(supply: Supply) -> Registry | None:
     try:
-        return sources.last_good(now)
+        return inputs.last_good(supply)
     except VpngateError as error:
         complain(*(f"warning: {line}; not compared with it" for line in error.lines))
         return None

@@ -1,24 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reading what commands are pointed at: a configuration, a registry.
 
-Knows how a file that cannot be read is reported (exit status 2), and how the
-registry that a configuration names is found; does not judge what was read.
+Knows how a file that cannot be read is reported (exit status 2), and what is said on
+stderr of a registry's rows; does not judge what was read.
 """
 
 import os
 import stat
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
 
 from vpngate.cli import complain
 from vpngate.config import Config, parse_config
-from vpngate.daemon.supply.memory import read_memory
-from vpngate.daemon.supply.registry_keys import (
-    feed_settings,
-    guard_settings,
-    load_limits,
-)
 from vpngate.errors import (
     InvalidRegistry,
     Problem,
@@ -26,17 +17,10 @@ from vpngate.errors import (
     UnreadableInput,
     VpngateError,
 )
-from vpngate.feed import Feed, Fetched, FetchLimits, Store
-from vpngate.registry import (
-    GuardSettings,
-    Limits,
-    Loaded,
-    Registry,
-    carry_over,
-    load,
-    objections,
-    recall_departed,
-)
+from vpngate.feed import FetchLimits
+from vpngate.registry import Limits, Loaded, Registry
+from vpngate.supply.offers import Supply
+from vpngate.supply.reading import left_out, read
 from vpngate.tunnels import all_tunnels
 
 _LARGEST = FetchLimits().published  # bytes of a registry, as a source may deliver it
@@ -89,95 +73,65 @@ def read_registry(path: str, now: float) -> Loaded:
 
     Rejected rows are named on stderr.
     """
-    loaded = _load(read_bytes(path), path, Limits(), now)
+    loaded = read(read_bytes(path), path, Limits(), now)
     name_rejected(loaded, path)
     return loaded
 
 
 def name_rejected(loaded: Loaded, where: str) -> None:
     """Say on stderr which rows are left out."""
-    complain(*(f"{problem}; the row is left out" for problem in loaded.problems))
+    complain(*left_out(loaded))
     if loaded.rejected > len(loaded.problems):
         complain(f"{where}: {loaded.rejected} of {loaded.rows} rows cannot be used")
 
 
-def insist(
-    registry: Registry, where: str, now: float, settings: GuardSettings | None = None
-) -> Registry:
-    """The registry, unless no daemon would begin with it: then RegistryRefused.
+def supply_of(config: Config, where: str, now: float) -> Supply:
+    """What supplies the registry that a configuration, read from `where`, names."""
+    return Supply(config.registry, lambda: now, f"{where}: registry")
 
-    One of nobody among them: an answer from it would be "no", whoever is asked about.
-    What came before is nothing that a single registry tells.
+
+def standing(
+    config: Config, where: str, now: float
+) -> tuple[Registry, VpngateError | None]:
+    """The registry with those whom only the last good one has, in their grace.
+
+    That is what a daemon makes of both. What keeps the last good one from being read,
+    if anything does, is returned with the registry alone. NoSourceAnswered with what
+    stands against each source if there is no registry to be had.
     """
-    against = objections(None, registry, settings or GuardSettings(), now)
-    if against:
-        lines = (f"{where}: {each.problem}" for each in against)
-        raise RegistryRefused(against[0].reason.value, "\n".join(lines))
-    return registry
-
-
-def _load(data: bytes, where: str, limits: Limits, now: float) -> Loaded:
-    """The registry in `data`, its problems told with the name of where it stands."""
+    supply = supply_of(config, where, now)
+    registry = _begun_with(supply)
     try:
-        loaded = load(data, limits=limits, now=now)
-    except InvalidRegistry as error:
-        raise InvalidRegistry(_at(where, error.problems)) from None
-    return replace(loaded, problems=_at(where, loaded.problems))
+        last = last_good(supply)
+    except VpngateError as fault:
+        return registry, fault
+    if last is None:
+        return registry, None
+    return supply.carry_over(last, registry), None
 
 
-def _at(where: str, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    return tuple(replace(each, where=f"{where}: {each.where}") for each in problems)
+def last_good(supply: Supply) -> Registry | None:
+    """What the daemon would fall back to; VpngateError if it cannot be had."""
+    try:
+        kept = supply.last_good()
+        return None if kept is None else kept.recalled()
+    except (ValueError, TypeError, ArithmeticError) as fault:
+        what = f"what is remembered beside it is no use: {fault}"
+        raise InvalidRegistry([Problem("the last good registry", what)]) from None
 
 
-class Sources:
-    """The registry that a configuration names, and the last good one; nothing is kept.
-
-    After `read`, `source` says which source answered, and `faults` why those before
-    it did not.
-    """
-
-    def __init__(self, config: Config, where: str) -> None:
-        registry = config.registry
-        self._limits = load_limits(registry)
-        self._guard = guard_settings(registry)
-        settings = feed_settings(registry, f"{where}: registry")
-        self._feed = Feed(settings)
-        self._store = Store(Path(registry.state), settings.public_key)
-        self.source = ""
-        self.faults: tuple[VpngateError, ...] = ()
-
-    def read(self, now: float) -> Loaded:
-        """The registry; NoSourceAnswered with what stands against each source."""
-        found: list[Loaded] = []
-
-        def examine(answer: Fetched) -> None:
-            found[:] = [_load(answer.data, answer.source, self._limits, now)]
-
-        answer = self._feed.fetch(examine=examine)
-        self.source, self.faults = answer.source, answer.faults
-        return found[0]
-
-    def standing(self, now: float) -> tuple[Registry, VpngateError | None]:
-        """The registry with those whom only the last good one has, in their grace.
-
-        That is what a daemon makes of both. What keeps the last good one from being
-        read, if anything does, is returned with the registry alone.
-        """
-        loaded = self.read(now)
-        name_rejected(loaded, self.source)
-        registry = insist(loaded.registry, self.source, now, self._guard)
-        try:
-            last = self.last_good(now)
-        except VpngateError as fault:
-            return registry, fault
-        if last is None:
-            return registry, None
-        return carry_over(last, registry, self._limits.grace, now), None
-
-    def last_good(self, now: float) -> Registry | None:
-        """What the daemon would fall back to; FeedFault if it cannot be had."""
-        kept = self._store.load()
-        if kept is None:
-            return None
-        loaded = _load(kept.data, "the last good registry", self._limits, now)
-        return recall_departed(loaded.registry, read_memory(kept.memory).departed)
+def _begun_with(supply: Supply) -> Registry:
+    """The first registry of a source that a daemon would begin with."""
+    passed_over: list[str] = []
+    with supply.offers() as offers:
+        for offer in offers.registries():
+            name_rejected(offer.loaded, offer.source)
+            try:
+                registry = supply.insist(offer)
+            except RegistryRefused as refused:
+                passed_over += refused.lines
+                offers.refuse(refused)
+            else:
+                complain(*(f"warning: {line}" for line in passed_over))
+                return registry
+    raise AssertionError("offers end by a fault")  # pragma: no cover

@@ -16,6 +16,7 @@ from vpngate.cli.printing.tables import aligned
 from vpngate.errors import Problem, WrongUse
 from vpngate.packets import format_address, parse_address
 from vpngate.registry import Registry
+from vpngate.supply.reading import insist
 from vpngate.timekeeping.moments import format_moment
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
     now = time.time()
     if args.registry is not None:
         loaded = inputs.read_registry(args.registry, now)
-        registry = inputs.insist(loaded.registry, args.registry, now)
+        registry = insist(loaded.registry, args.registry, now)
     else:
         config = inputs.read_config(args.config)
-        registry, fault = inputs.Sources(config, args.config).standing(now)
+        registry, fault = inputs.standing(config, args.config, now)
         if fault is not None:
             complain(*(f"warning: {line}; not looked at" for line in fault.lines))
     answers = [answer(registry, address, now) for address in addresses]

@@ -34,7 +34,8 @@ class Registered:
 
     def __init__(self, path: str, now: float) -> None:
         # Reading a registry takes libraries that most calls can do without.
-        from vpngate.cli.inputs import insist, read_registry
+        from vpngate.cli.inputs import read_registry
+        from vpngate.supply.reading import insist
 
         self._registry = insist(read_registry(path, now).registry, path, now)
 
@@ -67,7 +68,7 @@ def _registry(config: "Config", path: str, now: float) -> "Registry":
 
     What the state folder has stands for the web servers among them.
     """
-    from vpngate.cli.inputs import Sources
+    from vpngate.cli.inputs import last_good, supply_of
     from vpngate.feed.settings import LocalFile, parse_source
 
     where = f"{path}: registry.sources"
@@ -75,7 +76,7 @@ def _registry(config: "Config", path: str, now: float) -> "Registry":
         isinstance(parse_source(each), LocalFile) for each in config.registry.sources
     ]
     if not here[0]:
-        last = Sources(config, path).last_good(now)
+        last = last_good(supply_of(config, path, now))
         if last is not None:
             complain(f"{where}: {_LEFT_OUT}; {_counts(config)}")
             return last
@@ -89,7 +90,7 @@ def _registry(config: "Config", path: str, now: float) -> "Registry":
     except VpngateError as failure:
         last = None
         if here[0] and not all(here):
-            last = Sources(config, path).last_good(now)
+            last = last_good(supply_of(config, path, now))
         if last is None:
             raise
         complain(*(f"warning: {line}; {_counts(config)}" for line in failure.lines))
@@ -98,7 +99,7 @@ def _registry(config: "Config", path: str, now: float) -> "Registry":
 
 def _from_files(config: "Config", path: str, now: float) -> "Registry":
     """The registry of the sources that are files, in their order."""
-    from vpngate.cli.inputs import Sources
+    from vpngate.cli import inputs
     from vpngate.feed.settings import LocalFile, parse_source
 
     files = tuple(
@@ -107,8 +108,8 @@ def _from_files(config: "Config", path: str, now: float) -> "Registry":
         if isinstance(parse_source(source), LocalFile)
     )
     registry = config.registry.model_copy(update={"sources": files})
-    sources = Sources(config.model_copy(update={"registry": registry}), path)
-    standing, fault = sources.standing(now)
+    of_files = config.model_copy(update={"registry": registry})
+    standing, fault = inputs.standing(of_files, path, now)
     if fault is not None:
         complain(*(f"warning: {line}; not looked at" for line in fault.lines))
     return standing

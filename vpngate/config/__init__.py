@@ -5,7 +5,7 @@ Knows vpngate.toml, its keys, bounds, contradictions, and which keys may change
 while the daemon runs; does not know files, the clock, or what the keys do.
 """
 
-from vpngate.config.changes import Changes, Reload, changes, without_more
+from vpngate.config.changes import Changes, Reload, changes, with_less, without_more
 from vpngate.config.parsing import Examined, examine_config, parse_config
 from vpngate.config.sections import (
     CaptureSource,
@@ -38,5 +38,6 @@ __all__ = [
     "changes",
     "examine_config",
     "parse_config",
+    "with_less",
     "without_more",
 ]

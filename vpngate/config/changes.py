@@ -78,12 +78,28 @@ def without_more(old: Config, new: Config) -> Config:
 
     Mode and share are the lesser of both, what either protects is protected.
     """
+    return _lesser_of_both(old, new, in_all_else=new)
+
+
+def with_less(old: Config, new: Config) -> Config:
+    """The old configuration, but for what the new one says against slowing.
+
+    Mode and share are the lesser of both, what either protects is protected; the old
+    one itself if that is the same.
+    """
+    less = _lesser_of_both(old, new, in_all_else=old)
+    return old if less == old else less
+
+
+def _lesser_of_both(old: Config, new: Config, *, in_all_else: Config) -> Config:
+    gateways = old.gateway, new.gateway
+    modes = {each.mode for each in gateways}
     lesser = {
-        "enforce_share": min(old.gateway.enforce_share, new.gateway.enforce_share)
+        "mode": Mode.ENFORCE if modes == {Mode.ENFORCE} else Mode.OBSERVE,
+        "enforce_share": min(each.enforce_share for each in gateways),
     }
-    if old.gateway.mode is not Mode.ENFORCE:
-        lesser = {"mode": old.gateway.mode}  # type: ignore[dict-item]
-    gateway = new.gateway.model_copy(update=lesser)
-    both = dict.fromkeys((*new.protect.prefixes, *old.protect.prefixes))
-    protect = new.protect.model_copy(update={"prefixes": tuple(both)})
-    return new.model_copy(update={"gateway": gateway, "protect": protect})
+    gateway = in_all_else.gateway.model_copy(update=lesser)
+    first, then = (new, old) if in_all_else is new else (old, new)
+    both = dict.fromkeys((*first.protect.prefixes, *then.protect.prefixes))
+    protect = in_all_else.protect.model_copy(update={"prefixes": tuple(both)})
+    return in_all_else.model_copy(update={"gateway": gateway, "protect": protect})

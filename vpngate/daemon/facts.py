@@ -5,9 +5,9 @@ Knows which facts are shown to people and programs; does not know how.
 """
 
 from vpngate.config import Mode
+from vpngate.daemon.in_force import InForce
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry
-from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
@@ -28,9 +28,9 @@ def facts_of(registry: Registry, rejected: int, now: When) -> RegistryFacts:
     )
 
 
-def announce_machine(metrics: Metrics, snapshot: Snapshot) -> None:
+def announce_machine(metrics: Metrics, in_force: InForce) -> None:
     """Tell the metrics where vpngate stands, and whether it acts there."""
+    snapshot = in_force.snapshot
     share = snapshot.config.gateway.enforce_share / 100
     metrics.mode(Mode.ENFORCE if snapshot.enforcing else Mode.OBSERVE, share)
-    machine = snapshot.machine
-    metrics.interfaces(len(machine.interfaces), len(machine.left_alone))
+    metrics.interfaces(len(in_force.attached), len(in_force.left_alone))

@@ -11,22 +11,28 @@ import logging
 import secrets
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 from vpngate import __version__
 from vpngate.attachment.look import insist, look
 from vpngate.config import Config
+from vpngate.daemon import garbage
+from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.applying.applier import Applier
+from vpngate.daemon.applying.events import Situation
+from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
-from vpngate.daemon.in_force import InForce
+from vpngate.daemon.fetches import Fetches
+from vpngate.daemon.in_force import InForce, counted
+from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
-from vpngate.daemon.supply.keeper import Keeper
-from vpngate.daemon.threads import in_thread
+from vpngate.daemon.threads import every, in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
@@ -41,6 +47,7 @@ from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot, enabled_tunnels
+from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
 
 VERIFY_EVERY = 30.0  # seconds
@@ -67,7 +74,6 @@ class Gateway:
         self._stop = asyncio.Event()
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
-        self._in_the_way: list[str] = []  # why interfaces could not be followed
         self.plane: DataPlane
         self.verbs: dict[str, VerbHandler] = {
             "status": self._status,
@@ -122,27 +128,20 @@ class Gateway:
         self.plane = data_plane(config, self._watcher)
         snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
         await self._learn_to_read(snapshot)
-        self._in_force = InForce(snapshot, self.plane, self._pipeline, self._clock.now)
-        await self._in_force.install()
-        stack.push_async_callback(self.plane.stop)
+        self._in_force = InForce(snapshot, self._pipeline, self.plane)
+        self._make_ready_to_change(keeper, delivery)
+        stack.push_async_callback(self.plane.stop)  # also where telling fails
+        await self._applier.install(delivery)
         await in_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))
         self._capture = CaptureLoop(
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
+        self._in_force.told = self._deadman.at_once
         self._counters = KernelCounters(self.plane, self._metrics)
-        self._reloader = Reloader(
-            self._in_force,
-            keeper,
-            self._metrics,
-            self._clock,
-            read_config=lambda path: logs.told(self._read_config(path)),
-            path=self._path,
-            look=look,
-            delivery=delivery,
-        )
         await self._listen(stack)
+        garbage.begin()
 
     def _first_config(self) -> Config:
         config = self._read_config(self._path)
@@ -158,6 +157,27 @@ class Gateway:
         readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
         chooser = secrets.token_bytes(16)
         self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
+
+    def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
+        """What reads, looks and fetches, and the one way from there to the kernel."""
+        snapshot, clock = self._in_force.snapshot, self._clock
+        fetches = Fetches(keeper, self._metrics, clock, delivery)
+        told = self._in_force, fetches, self._metrics, clock
+        self._announcements = Announcements(*told)
+        self._applier = Applier(
+            Situation(snapshot, snapshot.config, delivery.rejected),
+            self._in_force,
+            InKernel(self.plane, clock.now),
+            self._announcements,
+        )
+        self._lookout = Lookout(self._applier, look)
+        self._reloader = Reloader(
+            self._applier,
+            fetches,
+            self._lookout,
+            read_config=lambda path: logs.told(self._read_config(path)),
+            path=self._path,
+        )
 
     async def _listen(self, stack: AsyncExitStack) -> None:
         """What is told of the daemon: by the control socket, and by the pages."""
@@ -187,6 +207,7 @@ class Gateway:
             state=lambda: self._status({}),
             refresh=self._counters.refresh,
             reasons=self._health.reasons,
+            notes=self._health.notes,
             exposition=self._metrics.exposition,
         ):
             http.start()
@@ -195,17 +216,19 @@ class Gateway:
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""
         jobs: list[Coroutine[Any, Any, None]] = [
+            self._applier.run(),
             self._capture.listen(),
             self._capture.deliver(),
             self._deadman.hold(self._arming),
             self._reloader.refresh(),
+            self._lookout.follow(),
             self._follow_links(),
-            _every(AGE_EVERY, self._age),
-            _every(TIDY_EVERY, self._tidy),
-            _every(VERIFY_EVERY, self._verify),
+            every(AGE_EVERY, self._age),
+            every(TIDY_EVERY, self._tidy),
+            every(VERIFY_EVERY, self._verify),
         ]
         if self._manager.watchdog is not None:
-            jobs.append(_every(self._manager.watchdog / 3, self._tell_watchdog))
+            jobs.append(every(self._manager.watchdog / 3, self._tell_watchdog))
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(job) for job in jobs]
@@ -221,19 +244,10 @@ class Gateway:
 
     async def _follow_links(self) -> None:
         async for _ in link_changes(self._watcher):
-            await self._look_again()
-
-    async def _look_again(self) -> None:
-        try:
-            await self._reloader.look_again()
-            self._in_the_way = []
-        except VpngateError as error:
-            if error.lines != self._in_the_way:  # once, not every few seconds
-                for line in error.lines:
-                    _log.warning("%s; attached as before", line)
-            self._in_the_way = error.lines
+            self._lookout.soon()
 
     async def _age(self) -> None:
+        garbage.collect_young()
         try:
             await self._reloader.age()
         except VpngateError as error:
@@ -241,13 +255,14 @@ class Gateway:
                 _log.warning("%s; the kernel keeps what it has", line)
 
     async def _tidy(self) -> None:
+        # A new address comes without an announcement about its link.
+        self._lookout.soon()
         self._pipeline.flows.expire(time.monotonic())
         await self._counters.refresh()
-        # A new address comes without an announcement about its link.
-        await self._look_again()
 
     async def _verify(self) -> None:
         await self._health.verify()
+        self._announcements.interfaces()  # some are tried again
 
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
@@ -264,7 +279,7 @@ class Gateway:
 
     def _one_line(self) -> str:
         snapshot = self._in_force.snapshot
-        interfaces = ", ".join(snapshot.machine.interfaces) or "no interface yet"
+        interfaces = counted(self._in_force.attached)
         return (
             f"{snapshot.config.gateway.mode.value} on {interfaces}; "
             f"{len(snapshot.registry)} registrations"
@@ -274,12 +289,6 @@ class Gateway:
 def _metrics() -> Metrics:
     tunnels = (tunnel.name for tunnel in all_tunnels())
     return Metrics(__version__, tunnels, refusals=REFUSALS, repairs=REPAIRS)
-
-
-async def _every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await job()
 
 
 def _first(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:

@@ -60,8 +60,9 @@ class ReloadRequests:
             raise
         finally:
             self._manager.ready(self._status())
-        log = self._config().log
-        logs.set_up(log.level, log.format)
+            # A configuration is in force also where no source had a registry.
+            log = self._config().log
+            logs.set_up(log.level, log.format)
         _log.info("reloaded: registry %s", outcome["registry"])
         return outcome
 

@@ -10,13 +10,27 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
+
+from vpngate.errors import VpngateError
 
 _R = TypeVar("_R")
 
 
+async def every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
+    """Do a job again and again, for ever, with so long a pause before each time."""
+    while True:
+        await asyncio.sleep(seconds)
+        await job()
+
+
 async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
     """What `work` returns or raises, in a thread that nothing waits for but this."""
+    return await _begun(partial(work, *arguments, **options))
+
+
+def _begun(work: Callable[[], _R]) -> asyncio.Future[_R]:
     loop = asyncio.get_running_loop()
     result: asyncio.Future[_R] = loop.create_future()
 
@@ -26,14 +40,18 @@ async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) ->
 
     def run() -> None:
         try:
-            how, what = result.set_result, work(*arguments, **options)
+            how, what = result.set_result, work()
+        except VpngateError as error:
+            # Without frames: they have what `work` was about, and this one the error.
+            # No circle of a registry may wait for a collector (`garbage.py`).
+            how, what = result.set_exception, error.alone()  # type: ignore[assignment]
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             how, what = result.set_exception, error  # type: ignore[assignment]
         with suppress(RuntimeError):  # the loop is gone, and so is whoever asked
             loop.call_soon_threadsafe(tell, how, what)
 
     threading.Thread(target=run, name="in_thread", daemon=True).start()
-    return await result
+    return result
 
 
 class Shared(Generic[_R]):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
-from vpngate.kernel.detour.ifbs import ifb_name
 from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
@@ -52,7 +51,7 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Every finding about what stands beside vpngate; one that it is alone, if so."""
     found = [
         *_table(config, beside),
-        *_ifb(config, beside),
+        *_ifb(beside),
         *_group(config, beside),
         *_chains(config, beside),
         *_flowtables(beside),
@@ -73,11 +72,12 @@ def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
         return
     if owner is None:
         what = "exists already and is not vpngate's"
+        cost = "the daemon replaces it, with whatever is in it"
         remedy = f"nft delete table {_NETDEV} {name}, or another gateway.table"
     else:
         what = f"belongs to {owner}"
+        cost = "the daemon does not start"
         remedy = "stop it, or choose another gateway.table"
-    cost = "the daemon does not start"
     yield Finding(Weight.CONFLICT, where, what, cost, remedy)
 
 
@@ -85,11 +85,11 @@ def _is_daemons(holder: Holder, beside: Neighbours) -> bool:
     return beside.daemon is not None and holder.may_be(beside.daemon)
 
 
-def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
+def _ifb(beside: Neighbours) -> Iterator[Finding]:
     link = beside.ifb
     if link is None or beside.daemon is not None:
         return
-    where = f"interface {ifb_name(config.gateway.table)}"
+    where = f"interface {link.name}"
     if link.kind != "ifb":
         yield Finding(
             Weight.CONFLICT,

@@ -49,7 +49,7 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
-from vpngate.kernel.detour.ifbs import ifb_name
+from vpngate.kernel.detour.naming import ifb_names
 from vpngate.kernel.survey import namespace, neighbours, trial
 from vpngate.kernel.survey.namespace import Wire
 from vpngate.kernel.survey.trial import Feature
@@ -221,7 +221,9 @@ def _neighbours(
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         return Neighbours(
             matched=tuple(links[name] for name in names),
-            ifb=links.get(ifb_name(config.gateway.table)),
+            ifb=next(
+                (links[n] for n in ifb_names(config.gateway.table) if n in links), None
+            ),
             chains=tuple(neighbours.base_chains(nftables)),
             flowtables=tuple(neighbours.flowtables(nftables)),
             tables=tuple(neighbours.tables(nftables)),

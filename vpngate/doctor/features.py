@@ -68,6 +68,7 @@ FEATURES: Mapping[Feature, Known] = {
     Feature.DYNAMIC: Known(Need.ALL, "nf_tables, with nft_limit"),
     Feature.IFB: Known(Need.ENFORCING, "ifb"),
     Feature.HTB: Known(Need.ENFORCING, "sch_htb"),
+    Feature.TBF: Known(Need.ENFORCING, "sch_tbf"),
     Feature.FQ_CODEL: Known(
         Need.COMFORT,
         "sch_fq_codel",

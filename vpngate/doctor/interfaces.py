@@ -8,9 +8,9 @@ together; does not know how interfaces are listed.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from vpngate.attachment.look import forgeable, is_glob, left_alone
+from vpngate.attachment.look import awaited, forgeable, is_glob, left_alone
 from vpngate.attachment.skipped_filters import skipped_filters
-from vpngate.config import Config
+from vpngate.config import CaptureSource, Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 
@@ -31,7 +31,7 @@ def judge_interfaces(
     config: Config, links: Mapping[str, Link], matched: Collection[str]
 ) -> Iterator[Finding]:
     """All that can be said of `gateway.interfaces` at this moment."""
-    yield from _unmatched(config, matched)
+    yield from _unmatched(config, links, matched)
     for problem in forgeable(config, links):
         yield Finding(
             Weight.MISSING,
@@ -55,17 +55,19 @@ def judge_interfaces(
         yield replace(finding, where=f"interface{plural} {few(names)}")
 
 
-def _unmatched(config: Config, matched: Collection[str]) -> Iterator[Finding]:
+def _unmatched(
+    config: Config, links: Mapping[str, Link], matched: Collection[str]
+) -> Iterator[Finding]:
     names = config.gateway.interfaces
-    for name in names:
-        if not is_glob(name) and name not in matched:
-            yield Finding(
-                Weight.MISSING,
-                f"interface {name}",
-                "there is none of that name",
-                "the daemon does not start",
-                "see `ip link`; write a glob for one that comes later",
-            )
+    listens = config.capture.source is CaptureSource.MIRROR
+    for one in awaited(config, links):
+        where, remedy = f"interface {one.interface}", f"see `ip link`; {one.remedy}"
+        if listens and one.awaited:
+            cost, remedy = "the daemon does not start", "see `ip link`"
+            yield Finding(Weight.MISSING, where, one.what, cost, remedy)
+        else:
+            cost = "it is left alone: nothing is seen there"
+            yield Finding(Weight.COST, where, one.what, cost, remedy)
     if not matched and all(map(is_glob, names)):
         yield Finding(
             Weight.COST,

@@ -7,9 +7,10 @@ it hands bytes on. A fetch blocks, so the daemon gives it a thread of its own:
     settings = FeedSettings.parse(sources, public_key)
     store = Store(state, settings.public_key)
     last_good = store.load()                                  # at boot
-    answer = Feed(settings).fetch(last_good.validators, examine=parse_and_guard)
-    if isinstance(answer, Fetched):
-        store.save(LastGood(answer.data, answer.signature, answer.validators, memory))
+    with Feed(settings).asking(last_good.validators) as answers:
+        for answer in answers:                                # leave it with a good one
+            ...                                               # or answers.refuse(why)
+    store.save(LastGood(answer.data, answer.signature, answer.validators, memory))
 """
 
 from vpngate.feed.answer import Answer, Fetched, NotModified, Validators
@@ -20,7 +21,7 @@ from vpngate.feed.faults import (
     given_up,
     reason_of,
 )
-from vpngate.feed.feed import Feed
+from vpngate.feed.feed import Answers, Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
 from vpngate.feed.settings import FeedSettings, FetchLimits
@@ -29,6 +30,7 @@ from vpngate.feed.state.store import LastGood, Store
 __all__ = [
     "INVALID",
     "Answer",
+    "Answers",
     "Feed",
     "FeedSettings",
     "FetchLimits",

@@ -6,12 +6,13 @@ an answer acceptable, what a registry holds, when to refresh, or what to keep.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 
 from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
-from vpngate.feed.answer import Answer, Fetched, Validators
+from vpngate.feed.answer import Answer, Validators
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
 from vpngate.feed.settings import FeedSettings, LocalFile, RegistrySource
 from vpngate.feed.sources.deadline import Deadline
@@ -28,37 +29,18 @@ class Feed:
         self._cancelled = threading.Event()
         self._deadline: Deadline | None = None
 
-    def fetch(
-        self,
-        previous: Validators | None = None,
-        examine: Callable[[Fetched], object] | None = None,
-    ) -> Answer:
-        """The answer of the first source that has an acceptable one.
+    @contextmanager
+    def asking(self, previous: Validators | None = None) -> Iterator["Answers"]:
+        """The answers of the sources, for as long as somebody looks at them.
 
         previous  the validators of the registry that stands; None asks for the whole
                   registry, and accepts an older signature too
-        examine   raises VpngateError if this registry must not be used (it does not
-                  parse, the guard refuses it); then the next source is asked
 
-        NoSourceAnswered with every reason if none has; FeedFault after `cancel`.
+        FeedFault after `cancel`. Who asks at the same time waits for its turn.
         """
-        faults: list[VpngateError] = []
         self.check("registry")  # a fetch before may take its time to end
         with self._turn:
-            for source in self._settings.sources:
-                try:
-                    answer = self._ask(source, previous or Validators())
-                    if examine is not None and isinstance(answer, Fetched):
-                        examine(answer)
-                except VpngateError as refusal:
-                    if self._cancelled.is_set():
-                        raise
-                    faults.append(refusal)
-                except Exception as error:  # noqa: BLE001 - of one source, not the end
-                    faults.append(_unforeseen(source, error))
-                else:
-                    return replace(answer, faults=tuple(faults))
-        raise NoSourceAnswered(faults)
+            yield Answers(self, previous or Validators())
 
     def cancel(self) -> None:
         """Ends a running fetch at once, and every later one: this feed is done."""
@@ -71,8 +53,18 @@ class Feed:
         if self._cancelled.is_set():
             raise given_up(where)
 
-    def _ask(self, source: RegistrySource, previous: Validators) -> Answer:
-        """One source, again while what failed may be over soon."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether this feed is done."""
+        return self._cancelled.is_set()
+
+    @property
+    def sources(self) -> tuple[RegistrySource, ...]:
+        """Whom to ask, in this order."""
+        return self._settings.sources
+
+    def ask(self, source: RegistrySource, previous: Validators) -> Answer:
+        """One source's answer; it is asked again while what failed may be over soon."""
         limits = self._settings.limits
         pause = limits.file_pause if isinstance(source, LocalFile) else limits.pause
         self._deadline = deadline = Deadline(limits.deadline)
@@ -94,8 +86,54 @@ class Feed:
         raise AssertionError("attempts is at least 1")  # pragma: no cover
 
 
-def _unforeseen(source: RegistrySource, error: Exception) -> InvalidRegistry:
-    """What nobody thought of: the next source is asked, and one line tells."""
+class Answers:
+    """What the sources say, one after the other, each asked when it is its turn.
+
+    Who leaves the loop has taken the latest answer; who does not, says why:
+
+        for answer in answers:
+            try:
+                return read(answer)
+            except Exception as error:
+                answers.refuse(error)
+    """
+
+    def __init__(self, feed: Feed, previous: Validators) -> None:
+        self._feed = feed
+        self._previous = previous
+        self._asked: RegistrySource | None = None
+        self._faults: list[VpngateError] = []
+
+    def __iter__(self) -> Iterator[Answer]:
+        """Each with what stands against the sources before it.
+
+        NoSourceAnswered with every reason if none was taken; FeedFault after `cancel`.
+        """
+        for source in self._feed.sources:
+            self._asked = source
+            try:
+                answer = self._feed.ask(source, self._previous)
+            except Exception as error:  # noqa: BLE001 - of one source, not the end
+                self.refuse(error)
+            else:
+                yield replace(answer, faults=tuple(self._faults))
+        raise NoSourceAnswered(self._faults)
+
+    def refuse(self, error: Exception) -> None:
+        """Why the latest answer is not taken; the next source is asked.
+
+        Raises it instead if it tells that the feed was cancelled.
+        """
+        if not isinstance(error, VpngateError):
+            self._faults.append(_unforeseen(str(self._asked), error))
+        elif self._feed.cancelled:
+            raise error
+        else:
+            self._faults.append(error.alone())  # it is told for hours
+
+
+def _unforeseen(source: str, error: Exception) -> InvalidRegistry:
+    """What nobody thought of: one line tells."""
     what = f"cannot be read: {type(error).__name__}: {error}"
     remedy = "this should not have happened; report it"
-    return InvalidRegistry([Problem(str(source), what, remedy)])
+    return InvalidRegistry([Problem(source, what, remedy)])

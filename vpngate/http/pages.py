@@ -17,14 +17,20 @@ REFRESH_PATIENCE = 2.0  # seconds; after that the numbers are shown as they are
 FORMS = 4  # of one moment's numbers, by Accept header; more are nobody's monitoring
 
 
-def health_page(reasons: Callable[[], Sequence[str]]) -> PageHandler:
-    """`/healthz`: 200, or 503 with each of `reasons` (none: healthy) on a line."""
+def health_page(
+    reasons: Callable[[], Sequence[str]], notes: Callable[[], Sequence[str]] = tuple
+) -> PageHandler:
+    """`/healthz`: 200, or 503 with each of `reasons` (none: healthy) on a line.
+
+    `notes` are lines below, whatever the answer.
+    """
 
     async def page(_request: Request) -> Response:
         ill = reasons()
         if ill:
-            return Response.text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(ill))
-        return Response.text(HTTPStatus.OK, "ok")
+            lines = [*ill, *notes()]
+            return Response.text(HTTPStatus.SERVICE_UNAVAILABLE, "\n".join(lines))
+        return Response.text(HTTPStatus.OK, "\n".join(["ok", *notes()]))
 
     return page
 

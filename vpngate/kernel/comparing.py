@@ -5,9 +5,10 @@ Knows how a few at a time become the whole; does not know how the kernel is aske
 what becomes of what differs.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, Protocol
+import asyncio
+from typing import NamedTuple, Protocol
 
+from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.plane import Comparison
 from vpngate.kernel.table.readback import Compared
 from vpngate.packets import Family
@@ -25,10 +26,6 @@ class Comparable(Protocol):
         ...
 
 
-# Has something done in the kernel's thread, in its turn.
-Do = Callable[..., Awaitable[Any]]
-
-
 class Found(NamedTuple):
     """What a comparison of the intervals of one family has shown."""
 
@@ -37,22 +34,30 @@ class Found(NamedTuple):
     surplus: int | None
 
 
-async def found(do: Do, sets: Comparable) -> list[Found]:
-    """What differs between sets and the kernel's, by family."""
-    return [await _found(do, sets, family) for family in Family]
+async def found(lanes: Lanes, sets: Comparable, changing: asyncio.Lock) -> list[Found]:
+    """What differs between sets and the kernel's, by family.
+
+    Whoever changes them in several steps holds `changing` meanwhile: what is there
+    between two of these is neither what was nor what will be.
+    """
+    return [await _found(lanes, sets, family, changing) for family in Family]
 
 
-async def _found(do: Do, sets: Comparable, family: Family) -> Found:
+async def _found(
+    lanes: Lanes, sets: Comparable, family: Family, changing: asyncio.Lock
+) -> Found:
     compared = differing = 0
     last: bytes | None = None
     while True:
-        few: Compared = await do(sets.compare, family, last)
+        async with changing:
+            few = await lanes.do(sets.compare, family, last)
         compared += few.compared
         differing += few.differing
         last = few.last
         if last is None:
             break
-    surplus = None if differing else await do(sets.surplus, family)
+    async with changing:
+        surplus = None if differing else await lanes.do(sets.surplus, family)
     return Found(compared, differing, surplus)
 
 

@@ -7,7 +7,7 @@ anywhere. Nothing is ever counted, since no packet passes.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
 from vpngate.kernel.plane import NOBODY, Comparison, Counters
@@ -41,7 +41,7 @@ class DryRunDataPlane:
     @property
     def table(self) -> Table:
         """The table that the live twin would have installed."""
-        return compose(self.ruleset, device=0, generation=1)
+        return compose(self.ruleset)
 
     @property
     def armed(self) -> bool:
@@ -54,6 +54,11 @@ class DryRunDataPlane:
         self._expire()
         return [held.flow for held in self._verdicts]
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """There is no kernel that could."""
+        return {}
+
     async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Note the ruleset, and who is protected."""
         self._ruleset = ruleset
@@ -63,6 +68,8 @@ class DryRunDataPlane:
         """Note another ruleset, and end the verdicts that it covers."""
         steps = plan(self.ruleset, ruleset)
         self._ruleset = ruleset
+        until = self._clock() + ruleset.deadman if ruleset.enforce else 0.0
+        self._armed_until = min(self._armed_until, until)
         self._end(lambda flow: steps.end_verdicts or _is_spared(flow, ruleset.spared))
 
     async def protect(self, addresses: Intervals) -> None:

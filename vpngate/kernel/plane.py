@@ -3,10 +3,11 @@
 
 Knows what can be asked of the kernel; does not know netlink (the live twin,
 `live.py`) nor how to pretend (the dry-run twin, `dryrun.py`). Every method is a
-coroutine; changes are made one at a time, each in one atomic transaction.
+coroutine; changes are made one at a time. What is urgent waits for none of them:
+it is in force within 100 ms, whatever goes on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
-REPAIRS = ("ifb", "hook", "spared")
+REPAIRS = ("ifb", "class", "hook", "spared")
 NOBODY = Intervals.empty()
 
 
@@ -59,6 +60,14 @@ class Comparison:
 class DataPlane(Protocol):
     """What the kernel does for vpngate; errors are MachineFault or Refused."""
 
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Interfaces of the ruleset that the kernel will not hook, and why.
+
+        They hold up nothing, and `verify` tries them again.
+        """
+        ...
+
     async def start(self, ruleset: Ruleset, protected: Intervals = NOBODY) -> None:
         """Take the table (TableTaken if somebody owns it) and install `ruleset`.
 
@@ -68,10 +77,12 @@ class DataPlane(Protocol):
         ...
 
     async def replace(self, ruleset: Ruleset) -> None:
-        """Apply the difference to another ruleset in one transaction.
+        """Apply the difference to another ruleset; on an error nothing has changed.
 
-        The same transaction deletes each verdict with an end inside the new spared
-        set. On an error nothing has changed.
+        Whom it spares is left alone from one transaction on, which also turns to other
+        rules; the verdicts on them are ended afterwards, step by step. One that only
+        observes disarms at once, whatever else goes on. A dead man's time that is
+        shorter than what is left counts from then on.
         """
         ...
 
@@ -102,14 +113,14 @@ class DataPlane(Protocol):
         ...
 
     async def rearm(self) -> bool:
-        """Extend the dead man's time by `Ruleset.deadman`; whether it is armed.
+        """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 
-        It is not in observe mode, nor while the ifb is not what it should be.
+        It is not in observe mode, nor while an ifb is not what it should be.
         """
         ...
 
     async def disarm(self) -> None:
-        """Stop throttling at once, keep everything else."""
+        """Stop throttling at once, keep everything else. Urgent."""
         ...
 
     async def counters(self) -> Counters:

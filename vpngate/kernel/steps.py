@@ -8,28 +8,30 @@ part alone is asked of that part.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.ifbs import Shaper, free_major
-from vpngate.kernel.detour.throttled import Throttled, ends_among
-from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.queueing import largest_packet
+from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.table.hooks import Hooks
+from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
-from vpngate.kernel.table.switch import Switch
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
-from vpngate.kernel.wire.links import Announcement, What, current_links, require
+from vpngate.kernel.table.switch import ENDING, Switch
+from vpngate.kernel.way import Way
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.links import Announcement, What
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
-from vpngate.ruleset.table import Table
-
-_DRAIN = 1.0  # seconds at most; a queue holds 0.2
-_DRAIN_STEP = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -37,118 +39,136 @@ logger = logging.getLogger(__name__)
 class Steps:
     """All that stands in the kernel for one table, part by part.
 
-    One thread alone may use it, from `open` on; `concerns` and `endangers` any.
+    One thread alone may use it, from `open` on; `concerns` any.
     """
 
     ruleset: Ruleset  # in force
     table: OwnedTable
+    hooks: Hooks
     switch: Switch
     spared: SparedSets
     protected: ProtectedSets
     shaper: Shaper
     throttled: Throttled
+    way: Way
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
         self._route: IPRoute | None = None
         self._taken = False
-        self._hooked: dict[str, int] = {}  # interfaces in rules: their indexes
+        self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
+        self.stale = False  # whether rules are not where they could be
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
-        """Take the table, with sets and counters and no rule yet."""
+        """Take the table, with lasting sets and counters and no rule yet."""
         self.ruleset = ruleset
-        require(ruleset.interfaces)
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         self._route = IPRoute()
         self.table = OwnedTable(owner, ruleset.table)
+        self.hooks = Hooks(self.table)
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
         self.shaper = Shaper(ruleset.table, self._route, route)
-        self.shaper.major = free_major(self._route)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
+        self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        self.spared.create()
-        # A killed predecessor leaves it; its table went with it.
-        self.shaper.remove()
+        # A killed predecessor leaves ifbs; its table went with it.
+        self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
         """Put up rules that observe, then the ifb, and rules that use it.
 
         One after the other, so that what a kernel lacks is told for what it is.
         """
-        observing = self._composed(replace(ruleset, enforce=False))
-        self.table.introduce(self.table.new_rules(observing))
+        self.spared.create()
+        self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
-            self.shaper.build(ruleset.rate)
-            rules = self.table.new_rules(self._composed(ruleset))
-            self.table.introduce_slowing(rules)
+            self.way.build(ruleset.rate)
+            self.way.fit(ruleset.rate, wanted=True)
+            self._put_up(ruleset, self.table.introduce_slowing)
 
     def prepare(self, ruleset: Ruleset, planned: Plan) -> None:
         """Put up what the new rules will need; nothing uses it yet."""
-        require(set(ruleset.interfaces) - set(self.ruleset.interfaces))
         if planned.build:
-            self.shaper.build(ruleset.rate)
+            self.hooks.choose(ruleset)
+            self._note_packet()
+            self.way.build(ruleset.rate)
             self.throttled.rebuilt()
-        if planned.swap:
-            self.spared.begin_anew()
 
-    def turn(self, ruleset: Ruleset, planned: Plan) -> None:
-        """Turn from the old rules to the new in one transaction.
+    def turn(self, ruleset: Ruleset, planned: Plan, rules: Rules | None) -> None:
+        """Turn from the old rules to the new, and to sets filled anew, at once.
 
-        It deletes the verdicts that the new rules cover, so that none outlives them.
+        The verdicts that the new rules cover are ended afterwards, step by step: the
+        spared sets guard whom they are about from this moment on.
         """
-        ending = (
-            self.throttled.everything()
-            if planned.end_verdicts
-            else self.throttled.covered(ruleset.spared)
-        )
-        changes = self.throttled.ending(ending)
-        if not planned.swap:
-            changes += self.table.spared_delta(self.spared.asked, planned.spared)
-        generation = self.spared.newest if planned.swap else self.spared.asked
-        if planned.rules:
-            changes += self.table.new_rules(self._composed(ruleset, generation))
-        if planned.swap:
-            changes += self.spared.removal()
-        if planned.build:
-            self.table.introduce_slowing(changes)
+        if planned.end_verdicts:
+            self.switch.keep_off(ENDING)  # they may mean something else from now on
+        asking = self.spared.asking() if planned.swap else []
+        commit = self.table.introduce_slowing if planned.build else self.table.commit
+        if rules is None:
+            commit(asking)
         else:
-            self.table.commit(changes)
+            self._put_up(ruleset, commit, rules, asking)
         if planned.swap:
             self.spared.turned(ruleset.spared)
         else:
             self.spared.changed(ruleset.spared)
-        self.throttled.ended(ending, time.monotonic())
         self.ruleset = ruleset
+        self._note_what_follows(planned)
 
-    def finish(self, planned: Plan) -> None:
-        """Take down what nothing uses any more."""
-        if planned.rate and not planned.dismantle:
-            self.throttled.classes.change_rate(self.ruleset.rate)
-        if planned.dismantle:
-            self._drain()
-            self.throttled.dismantled()
-            self.shaper.remove()
+    def _note_what_follows(self, planned: Plan) -> None:
+        """It is done before another change, whatever becomes of whoever waits."""
+        if planned.end_verdicts:
+            self.end(everything)
+        elif len(planned.spared.added):
+            self.end(partial(ends_among, addresses=planned.spared.added))
+        self.way.to_vacate = planned.dismantle or (
+            self.way.to_vacate and not planned.build
+        )
+        self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
+        if self.ruleset.enforce:
+            self.switch.shorten(self.ruleset.deadman)
+        else:
+            self.switch.disarm()
+
+    def end(self, choose: Choice) -> Sweep:
+        """Have the verdicts ended that are chosen, by and by (`end_few`)."""
+        sweep = self.throttled.sweep(choose)
+        self._sweeps.append(sweep)
+        return sweep
+
+    def end_few(self) -> bool:
+        """End a few of the verdicts that wait for it; whether more do."""
+        now = time.monotonic()
+        if self._sweeps and not self.throttled.advance(self._sweeps[0], now):
+            self._sweeps.popleft()
+        if not self._sweeps:
+            self.let(ENDING)
+        return bool(self._sweeps)
+
+    def let(self, sake: object) -> None:
+        """Let what is kept off for that sake be on, if it is wanted and justified."""
+        self.switch.let(sake, wanted=self.ruleset.enforce)
 
     def abandon(self, ruleset: Ruleset, planned: Plan) -> None:
         """Take down what was prepared for a change, unless it is in force."""
         if self.ruleset is ruleset:  # whoever waited was cancelled, the change was not
             return
+        if not self._sweeps:
+            self.let(ENDING)
         if planned.build:
             self.throttled.dismantled()
-            self.shaper.remove()
+            self.way.remove()
         self.spared.abandon()
 
     def turn_refilled(self) -> None:
         """Turn the rules to the spared sets that were filled anew."""
-        table = self._composed(self.ruleset, self.spared.newest)
-        changes = self.table.new_rules(table)
-        self.table.commit([*changes, *self.spared.removal()])
+        self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
     def throttle(self, flows: Sequence[Throttle]) -> None:
@@ -161,10 +181,11 @@ class Steps:
             ]
             self.throttled.throttle(wanted, time.monotonic())
 
-    def end_protected(self) -> None:
-        """End the verdicts that what is protected covers."""
-        covered = self.throttled.covered(self.protected.held)
-        self.throttled.end(covered, time.monotonic())
+    def protect(self, addresses: Intervals) -> None:
+        """Protect these alone; the verdicts on them are to be ended."""
+        self.protected.put(addresses)
+        if len(addresses):
+            self.end(partial(ends_among, addresses=addresses))
 
     def rearm(self) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
@@ -172,72 +193,103 @@ class Steps:
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        if news.what is What.UNKNOWN or news.index == self.shaper.index:
+        if news.what is What.UNKNOWN or self.way.concerns(news):
             return True
-        known = self._hooked.get(news.link.name) if news.link is not None else None
-        return news.what is What.LINK and known not in (None, news.index)
-
-    def endangers(self, news: Announcement) -> bool:
-        """Whether packets forwarded to the ifb are lost from now; from any thread."""
-        if news.index != self.shaper.index:
+        if news.what is not What.LINK or news.link is None:
             return False
-        down = news.link is not None and not news.link.up
-        return news.what is What.LINK_GONE or (news.what is What.LINK and down)
+        known = self.hooks.index_of(news.link.name)
+        if known is None:  # it was not there at the last look
+            return news.link.name in self.ruleset.interfaces
+        return known != news.index or self.way.is_too_small(news.link.mtu)
 
     def repair(self) -> list[str]:
-        """Compare ifb and hooks, mend what differs; labels of what did."""
-        repaired = []
-        if self.ruleset.enforce and not self.shaper.exists():
-            self.switch.break_off()
-            self.throttled.rebuilt()  # what an ifb that is still there has counted
-            self.shaper.build(self.ruleset.rate)
-            repaired.append("ifb")
-        if repaired or not self._is_hooked():
-            table = self._composed(self.ruleset)
-            self.table.commit(self.table.new_rules(table))
-            repaired = repaired or ["hook"]
-        self.switch.mended(wanted=self.ruleset.enforce)
+        """Compare ifbs and hooks, mend what differs; labels of what did.
+
+        What takes long is left to `mended` and `way.advance`: until then nothing is
+        slowed.
+        """
+        self.way.vacate()
+        repaired = ["ifb"] if self.way.is_broken() else []
+        self.stale = self.hooks.try_again(self.ruleset)
+        if not self.hooks.are_whole(self.ruleset) and not self.stale:
+            self.stale = True
+            repaired.append("hook")
+        self._note_packet()
         return repaired
 
-    def close(self) -> None:
-        """Disarm, then table, what waits, ifb; each whatever else failed."""
-        steps: list[Callable[[], None]] = []
+    def mended(self, rules: Rules | None) -> None:
+        """Put up the rules anew where they could be hooked to more than they are.
+
+        The queues are fitted to those that are hooked also where that cannot be done.
+        """
+        try:
+            if rules is not None:
+                self._put_up(self.ruleset, self.table.commit, rules)
+                self.stale = False
+        finally:
+            self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
+
+    @property
+    def draining(self) -> list[int]:
+        """The ifbs that go once nothing waits there."""
+        return self.way.draining if self._taken else []
+
+    def take_down(self) -> None:
+        """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            steps += [self.switch.disarm, self.table.destroy]
-            steps += [self._drain, self.shaper.remove]
-        steps += [channel.close for channel in self._channels]
+            _each(self.switch.disarm, self.table.destroy)
+            self.way.to_vacate = True
+
+    def close(self) -> None:
+        """At last the ifbs, and what the kernel was asked through.
+
+        The owner's socket first: a table that could not be taken down goes with it,
+        and nothing may be sent to an ifb that is gone.
+        """
+        owner, others = self._channels[:1], self._channels[1:]
+        _each(*(channel.close for channel in owner))
+        if self._taken:
+            _each(self.way.remove)
+        _each(*(channel.close for channel in others))
         if self._route is not None:
-            steps.append(self._route.close)
-        for step in steps:
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001 - the rest must go, too
-                logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400
+            _each(self._route.close)
         self._taken = False
         self._channels.clear()
+        self._sweeps.clear()
         self._route = None
 
-    def _drain(self) -> None:
-        """Let what waits on the ifb go on its way."""
-        deadline = time.monotonic() + _DRAIN
-        while self.throttled.classes.backlog() and time.monotonic() < deadline:
-            time.sleep(_DRAIN_STEP)
+    def rules(self, ruleset: Ruleset) -> Rules:
+        """The rules for those interfaces that can be had now.
 
-    def _composed(self, ruleset: Ruleset, generation: int | None = None) -> Table:
-        """The table, hooked to those interfaces that are there at this moment."""
-        self._hooked = self._present(ruleset)
-        there = replace(ruleset, interfaces=tuple(self._hooked))
-        return compose(there, self.shaper.index, generation or self.spared.asked)
-
-    def _is_hooked(self) -> bool:
-        """Whether the rules see all interfaces that are there.
-
-        One that came back under its name Linux hooks by itself, since 6.16.
+        Encoding them takes its time: in any thread, while nothing else is changed.
         """
-        self._hooked = self._present(self.ruleset)
-        hooked = self.table.hooked_interfaces()
-        return all(self._hooked.keys() <= devices for devices in hooked)
+        return Rules.of(compose(self.hooks.choose(ruleset)))
 
-    def _present(self, ruleset: Ruleset) -> dict[str, int]:
-        links = current_links()
-        return {name: links[name].index for name in ruleset.interfaces if name in links}
+    def _put_up(
+        self,
+        ruleset: Ruleset,
+        commit: Callable[[Sequence[Change]], None],
+        rules: Rules | None = None,
+        also: Sequence[Change] = (),
+    ) -> None:
+        """Commit the rules, `rules` if these have been made already, and more."""
+        made = [] if rules is None else [rules]
+
+        def changes() -> list[Change]:
+            now = made.pop() if made else self.rules(ruleset)
+            self._note_packet()
+            return [*self.table.new_rules(now), *also]
+
+        self.hooks.commit(commit, changes, ruleset)
+
+    def _note_packet(self) -> None:
+        self.way.packet = largest_packet(self.hooks.largest_mtu)
+
+
+def _each(*steps: Callable[[], None]) -> None:
+    """Do one after the other, each whatever else failed."""
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the rest must go, too
+            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

@@ -6,11 +6,22 @@ what the kernel holds, nor how any of it is sent there.
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 from vpngate.expressions import NamedCounter
 from vpngate.packets import Direction, Family, HookPoint
-from vpngate.ruleset import Ruleset, copying, matching, names, sharing, throttling
+from vpngate.ruleset import (
+    Ruleset,
+    copying,
+    matching,
+    names,
+    registered,
+    sharing,
+    throttling,
+)
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
+
+_FIRST = 1  # generation of the registered addresses
 
 
 def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:
@@ -19,18 +30,18 @@ def hook_of(direction: Direction, ruleset: Ruleset) -> HookPoint:
     return HookPoint.INGRESS if direction is inward else HookPoint.EGRESS
 
 
-def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
+def compose(ruleset: Ruleset) -> Table:
     """The table that does what `ruleset` says.
 
-    `device` is the ifb's index (of no meaning in observe mode), `generation` tells
-    which spared sets the rules ask. What verdicts, spared, protected and armed sets
-    contain is not part of it.
+    The registered addresses are in one set a family, as they are while they are few;
+    of many each has a part (`registered`), and the rest of the table is the same. What
+    verdicts, spared, protected and armed sets contain is not part of it.
     """
     return Table(
         ruleset.table,
         sets=(
             *lasting_sets(ruleset),
-            *throttling.spared_sets(generation),
+            *(registered.part_set(family, _FIRST) for family in Family),
             *copying.sampled_sets(ruleset.signatures),
             *sharing.address_sets(ruleset),
         ),
@@ -41,7 +52,7 @@ def compose(ruleset: Ruleset, device: int, generation: int) -> Table:
             names.REVERSE_PATH_FAILED,
             *names.HELD_BACK,
         ),
-        chains=tuple(_chains(ruleset, device, generation)),
+        chains=tuple(_chains(ruleset)),
     )
 
 
@@ -54,8 +65,10 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
     )
 
 
-def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
-    yield from copying.copy_chains(ruleset, generation)
+def _chains(ruleset: Ruleset) -> Iterator[Chain]:
+    for use, family in product(registered.Use, Family):
+        yield registered.entrance_chain(use, family, _FIRST, parts=1)
+    yield from copying.copy_chains(ruleset)
     for direction in Direction:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
@@ -63,15 +76,19 @@ def _chains(ruleset: Ruleset, device: int, generation: int) -> Iterator[Chain]:
             yield from throttling.throttle_chains(
                 direction,
                 carriers,
-                device,
-                generation,
                 watching=tuple(copying.watching_lines(ruleset, point)),
             )
             yield from throttling.verdict_chains(direction, carriers)
-        if ruleset.interfaces:
-            hook = Hook(point, ruleset.hook_priority, ruleset.interfaces)
-            lines = tuple(_base_lines(direction, ruleset))
-            yield Chain(names.base(point), lines, hook)
+        lines = tuple(_base_lines(direction, ruleset))
+        for number, devices in enumerate(_shares(ruleset.interfaces), start=1):
+            hook = Hook(point, ruleset.hook_priority, devices)
+            yield Chain(names.base(point, number), lines, hook)
+
+
+def _shares(interfaces: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The interfaces, as many at a time as a base chain takes."""
+    for start in range(0, len(interfaces), names.MOST_DEVICES):
+        yield interfaces[start : start + names.MOST_DEVICES]
 
 
 def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:

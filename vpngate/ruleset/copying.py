@@ -22,7 +22,7 @@ from vpngate.expressions import (
     SetOperation,
 )
 from vpngate.packets import Family, HookPoint
-from vpngate.ruleset import Ruleset, matching, names, sharing
+from vpngate.ruleset import Ruleset, matching, names, registered, sharing
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
 from vpngate.signatures.decision import WHOLE, Branch, decision
@@ -68,7 +68,7 @@ def sampled_sets(signatures: Sequence[Signature]) -> Iterator[Set]:
                 )
 
 
-def copy_chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
+def copy_chains(ruleset: Ruleset) -> Iterator[Chain]:
     """From the copying itself up to the chains that all packets walk, one a hook.
 
     Each hook has all of it for itself: only at ingress the kernel can be asked for the
@@ -77,7 +77,7 @@ def copy_chains(ruleset: Ruleset, generation: int) -> Iterator[Chain]:
     if ruleset.reverse_path:
         yield Chain(names.REVERSE_PATH, (_REVERSE_PATH_LINE,))
     for point in HookPoint:
-        yield from _copies(point, ruleset, generation)
+        yield from _copies(point, ruleset)
         yield from _candidates(point, ruleset.signatures)
 
 
@@ -97,7 +97,7 @@ def watching_lines(ruleset: Ruleset, point: HookPoint) -> Iterator[Line]:
             )
 
 
-def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Chain]:
+def _copies(point: HookPoint, ruleset: Ruleset) -> Iterator[Chain]:
     """The copying, a chain for each signature."""
     if ruleset.signatures:
         yield sharing.address_chain(point, ruleset)
@@ -107,7 +107,7 @@ def _copies(point: HookPoint, ruleset: Ruleset, generation: int) -> Iterator[Cha
     for signature in ruleset.signatures:
         if signature.sampled:
             yield _sample(point, ruleset, signature)
-            lines = _sampled_lines(point, signature.name, generation)
+            lines = _sampled_lines(point, signature.name)
         else:
             lines = _copy_lines(point, ruleset, signature)
         yield Chain(names.copies(point, signature.name), (*before, *lines))
@@ -199,22 +199,25 @@ def _unused(name: str, used: Collection[str]) -> str:
     return next(one for one in chain((name,), numbered) if one not in used)
 
 
-def _sampled_lines(point: HookPoint, signature: str, generation: int) -> Iterator[Line]:
+def _sampled_lines(point: HookPoint, signature: str) -> Iterator[Line]:
     for family in Family:
-        for why, asked in (
-            ("protected", names.protected_set(family)),
-            ("registered", names.spared_set(family, generation)),
-        ):
-            for load in (matching.source(family), matching.destination(family)):
-                yield Line(
-                    (
-                        *matching.of_family(family),
-                        load,
-                        Lookup(asked, matching.KEY),
-                        matching.RETURN,
-                    ),
-                    f"{why}: of no interest",
-                )
+        for load in (matching.source(family), matching.destination(family)):
+            yield Line(
+                (
+                    *matching.of_family(family),
+                    load,
+                    Lookup(names.protected_set(family), matching.KEY),
+                    matching.RETURN,
+                ),
+                "protected: of no interest",
+            )
+        yield Line(
+            (
+                *matching.of_family(family),
+                matching.jump(registered.entrance(registered.Use.COPY, family)),
+            ),
+            "registered: of no interest",
+        )
     for family in Family:
         yield Line(
             (

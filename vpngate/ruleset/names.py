@@ -5,6 +5,8 @@ Knows the names that operators read in `nft list table`, and which name stands f
 which direction, transport and family; does not know what is in them.
 """
 
+import re
+
 from vpngate.packets import Direction, Family, HookPoint, Transport
 
 ARMED = "armed"
@@ -13,7 +15,14 @@ REVERSE_PATH_FAILED = "reverse_path_failed"  # its counter
 HELD_BACK_BY_ADDRESS = "held_back_by_address"  # counters of what is not copied
 HELD_BACK_BY_SIGNATURE = "held_back_by_signature"
 HELD_BACK = (HELD_BACK_BY_ADDRESS, HELD_BACK_BY_SIGNATURE)
+MOST_DEVICES = 255  # of a base chain: the kernel's NFT_NETDEVICE_MAX, less one
 _SPARED, _SAMPLED, _LIMITED = "spared_", "sampled_", "limited_"
+_PARTS = "parts_"
+_REGISTERED = ("registered_", "not_sampled_")  # chains, by what is asked for
+_GENERATION = re.compile(
+    r"(?:spared_|parts_registered_|parts_not_sampled_|registered_|not_sampled_)"
+    r"ipv[46]_([0-9]+)(?:_[0-9]+)?"
+)
 
 
 def verdict_map(direction: Direction, family: Family, transport: Transport) -> str:
@@ -46,12 +55,34 @@ def spared_counter(family: Family) -> str:
     return f"spared_{family.label}"
 
 
-def spared_set(family: Family, generation: int) -> str:
+def spared_set(family: Family, generation: int, part: int = 0) -> str:
     """The set of registered addresses: they are never throttled.
 
-    Large changes fill a set of the next generation before rules name it.
+    Large changes fill sets of the next generation before rules ask them. Where there
+    are many addresses, each set has a part of them, counted from 1.
     """
-    return f"{_SPARED}{family.label}_{generation}"
+    return f"{_SPARED}{family.label}_{generation}" + (f"_{part}" if part else "")
+
+
+def parts_map(chain: str, generation: int) -> str:
+    """The map that leads from a chain's addresses to the chains of their parts."""
+    return f"{_PARTS}{chain}_{generation}"
+
+
+def part(chain: str, generation: int, number: int) -> str:
+    """The chain that does for one part what another does for all."""
+    return f"{chain}_{generation}_{number}"
+
+
+def generation_of(name: str) -> int | None:
+    """The generation of a set or chain that asks registered addresses, if it is one."""
+    found = _GENERATION.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def is_registered(name: str) -> bool:
+    """Whether that is a chain that asks whether addresses are registered."""
+    return name.startswith(_REGISTERED)
 
 
 def protected_set(family: Family) -> str:
@@ -59,14 +90,22 @@ def protected_set(family: Family) -> str:
     return f"protected_{family.label}"
 
 
-def is_spared_set(name: str) -> bool:
-    """Whether that is a set of registered addresses, of any generation."""
-    return name.startswith(_SPARED)
+def base(point: HookPoint, number: int = 1) -> str:
+    """The chain that stands at that hook; the second is `ingress_2`."""
+    name = point.name.lower()
+    return name if number == 1 else f"{name}_{number}"
 
 
-def base(point: HookPoint) -> str:
-    """The chain that stands at that hook."""
-    return point.name.lower()
+def is_base(name: str) -> bool:
+    """Whether that is a chain that stands at a hook, whichever its number."""
+    first, _, number = name.partition("_")
+    at_hook = first in {base(point) for point in HookPoint}
+    return at_hook and (not number or number.isdecimal()) and not name.endswith("_")
+
+
+def trial(point: HookPoint) -> str:
+    """The chain, without rules, that shows whether interfaces can be hooked."""
+    return f"{base(point)}_trial"
 
 
 def candidates(point: HookPoint) -> str:

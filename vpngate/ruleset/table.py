@@ -19,7 +19,9 @@ class DataType(IntEnum):
     IPV6_ADDR = 8
     ETHER_TYPE = 10
     MARK = 19
+    IFINDEX = 20
     CLASSID = 23
+    VERDICT = 0xFFFFFF00  # NFT_DATA_VERDICT: the value of a map that leads to chains
 
     @property
     def width(self) -> int:
@@ -47,7 +49,7 @@ class Set:
     key: tuple[DataType, ...]
     nature: Nature
     comment: str
-    value: DataType | None = None
+    value: tuple[DataType, ...] = ()
     timeout: float = 0
     size: int = 0
 
@@ -60,11 +62,26 @@ class Set:
 
     @property
     def key_type(self) -> int:
-        """The type of the key: of several, each shifts the others by 6 bits."""
-        number = 0
-        for part in self.key:
-            number = number << 6 | part
-        return number
+        """The type of the key."""
+        return _joined(self.key)
+
+    @property
+    def value_width(self) -> int:
+        """Bytes in a value; 0 in a set."""
+        return sum(part.width for part in self.value)
+
+    @property
+    def value_type(self) -> int:
+        """The type of the value."""
+        return _joined(self.value)
+
+
+def _joined(parts: tuple[DataType, ...]) -> int:
+    """The type of several, one behind the other: each shifts the others by 6 bits."""
+    number = 0
+    for part in parts:
+        number = number << 6 | part
+    return number
 
 
 @dataclass(frozen=True, slots=True)

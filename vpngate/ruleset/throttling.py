@@ -5,7 +5,6 @@ Knows the order that keeps the promise: verdict, armed, spared, and only then
 anything that changes a packet; does not know how packets earn a verdict.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
 
@@ -25,7 +24,7 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Direction, Family
 from vpngate.recognition import Carrier
-from vpngate.ruleset import matching, names
+from vpngate.ruleset import matching, names, registered
 from vpngate.ruleset.table import (
     Chain,
     DataType,
@@ -39,8 +38,10 @@ from vpngate.ruleset.table import (
 # time at its first refresh. The longest any tunnel asks for.
 LONGEST_IDLE = 600.0
 
-_HOST_ORDER = sys.byteorder
 _NO_CLASS = bytes(4)
+_NO_DEVICE = bytes(4)
+_DEVICE = matching.VALUE + 1  # the register behind the class's
+_UNFOUND = _DEVICE + 1  # and what a verdict that is not there would be made of
 
 
 def armed_set(deadman: float) -> Set:
@@ -70,21 +71,8 @@ def protected_sets() -> tuple[Set, ...]:
     )
 
 
-def spared_sets(generation: int) -> tuple[Set, ...]:
-    """The registered addresses: never throttled, whatever any verdict says."""
-    return tuple(
-        Set(
-            names.spared_set(family, generation),
-            (address_type(family),),
-            Nature.INTERVALS,
-            "registered addresses: never throttled",
-        )
-        for family in Family
-    )
-
-
 def verdict_maps(carriers: Sequence[Carrier], max_flows: int) -> Iterator[Set]:
-    """From a flow to the class of its subscriber's bucket."""
+    """From a flow to the class of its subscriber's bucket, and the ifb of that."""
     for direction, family, carrier in product(Direction, Family, carriers):
         transport = carrier.transport
         address = address_type(family)
@@ -96,8 +84,8 @@ def verdict_maps(carriers: Sequence[Carrier], max_flows: int) -> Iterator[Set]:
             names.verdict_map(direction, family, transport),
             (address, address, *ports),
             Nature.DYNAMIC,
-            f"unregistered tunnels, {direction}: {what} : HTB class",
-            value=DataType.CLASSID,
+            f"unregistered tunnels, {direction}: {what} : HTB class . ifb",
+            value=(DataType.CLASSID, DataType.IFINDEX),
             timeout=LONGEST_IDLE,
             size=max_flows,
         )
@@ -133,16 +121,14 @@ def verdict_chains(
 def throttle_chains(
     direction: Direction,
     carriers: Sequence[Carrier],
-    device: int,
-    generation: int,
     *,
     watching: tuple[Line, ...],
 ) -> Iterator[Chain]:
     """What happens to a packet whose flow has a verdict.
 
-    `device` is the index of the ifb that it goes to, from either hook: the ifb hands it
-    back behind the hook that it came from. `watching` gives lines that look at it
-    before it is slowed, and change nothing.
+    The verdict names the ifb that it goes to, from either hook: the ifb hands it back
+    behind the hook that it came from. `watching` gives lines that look at it before it
+    is slowed, and change nothing.
     """
     for family in Family:
         yield Chain(
@@ -156,12 +142,12 @@ def throttle_chains(
                     ),
                     "the daemon is silent or has not started: leave alone",
                 ),
-                *_spared_lines(family, generation),
+                *_spared_lines(family),
                 *watching,
                 *(
                     Line(
-                        _slow(direction, family, carrier, device),
-                        f"slow {carrier.transport.label}; its verdict lives on",
+                        _slow(direction, family, carrier),
+                        f"slow {carrier.transport.label} where its verdict says",
                     )
                     for carrier in carriers
                 ),
@@ -169,38 +155,40 @@ def throttle_chains(
         )
 
 
-def _spared_lines(family: Family, generation: int) -> Iterator[Line]:
-    for why, asked in (
-        ("protected", names.protected_set(family)),
-        ("registered", names.spared_set(family, generation)),
+def _spared_lines(family: Family) -> Iterator[Line]:
+    for end, load in (
+        ("source", matching.source(family)),
+        ("destination", matching.destination(family)),
     ):
-        for end, load in (
-            ("source", matching.source(family)),
-            ("destination", matching.destination(family)),
-        ):
-            yield Line(
-                (
-                    load,
-                    Lookup(asked, matching.KEY),
-                    NamedCounter(names.spared_counter(family)),
-                    matching.ACCEPT,
-                ),
-                f"{why} {end}: leave alone",
-            )
+        yield Line(
+            (
+                load,
+                Lookup(names.protected_set(family), matching.KEY),
+                NamedCounter(names.spared_counter(family)),
+                matching.ACCEPT,
+            ),
+            f"protected {end}: leave alone",
+        )
+    yield Line(
+        (matching.jump(registered.entrance(registered.Use.THROTTLE, family)),),
+        "registered ends: leave alone",
+    )
 
 
-def _slow(direction: Direction, family: Family, carrier: Carrier, device: int) -> Rule:
+def _slow(direction: Direction, family: Family, carrier: Carrier) -> Rule:
     """Refresh, count, and last of all touch the packet and send it off."""
     verdicts = names.verdict_map(direction, family, carrier.transport)
     return (
         *matching.of_carrier(carrier),
         *matching.flow(family, carrier.transport),
-        *_refresh(verdicts),
+        # Overwritten by what is found. Without it nft does not know what `fwd` reads,
+        # and lists the table with an error; so it prints `fwd to 0`.
+        Immediate(_NO_DEVICE, _DEVICE),
         Lookup(verdicts, matching.KEY, matching.VALUE),
+        *_refresh(verdicts),
         NamedCounter(names.throttled_counter(direction)),
         SetMeta(MetaKey.PRIORITY, matching.VALUE),
-        Immediate(device.to_bytes(4, _HOST_ORDER)),
-        Forward(),
+        Forward(_DEVICE),
     )
 
 
@@ -209,9 +197,11 @@ def _refresh(verdicts: str) -> Rule:
 
     The value given here is for an element that is not there, and the packet has just
     found it: only one deleted this very moment would be made again. It would then
-    lead to no class, which counts as no verdict.
+    lead to no class on no ifb, which counts as no verdict.
     """
     return (
-        Immediate(_NO_CLASS, matching.VALUE),
-        DynamicSet(verdicts, SetOperation.UPDATE, matching.KEY, matching.VALUE),
+        # One by one: a constant of two types nft (1.0.6 of Debian 12) cannot print.
+        Immediate(_NO_CLASS, _UNFOUND),
+        Immediate(_NO_DEVICE, _UNFOUND + 1),
+        DynamicSet(verdicts, SetOperation.UPDATE, matching.KEY, _UNFOUND),
     )

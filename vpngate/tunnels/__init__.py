@@ -21,7 +21,9 @@ _BYTES = range(256)
 def all_tunnels() -> tuple[Tunnel, ...]:
     """Every tunnel, sorted by name."""
     modules = (
-        import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)
+        import_module(f"{__name__}.{found.name}")
+        for found in iter_modules(__path__)
+        if not found.ispkg  # the second readers, which load scapy
     )
     tunnels = (getattr(module, "TUNNEL", None) for module in modules)
     return tuple(

@@ -6,9 +6,9 @@ from pathlib import Path
 from tests.unit.cli.conftest import HOST_BITS, REGISTRY, Run
 from tests.unit.cli.keeping import keep
 from vpngate.cli import inputs
-from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.registry import Accept
+from vpngate.supply.keeper import Keeper
 
 
 def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:

@@ -23,6 +23,8 @@ def config(tmp_path: Path) -> Path:
 def test_for_people_and_for_programs(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Behind a mirror port an interface that is not there is missing for good."""
+    config.write_text(config.read_text() + '[capture]\nsource = "mirror"\n')
     socket = str(config.with_name("control.sock"))
     arguments = ["doctor", "--config", str(config), "--socket", socket]
     assert main(arguments) == 1, "there is no interface of that name"

@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import REGISTRY, TO_2099, Run
 from tests.unit.cli.keeping import keep
 
@@ -97,4 +99,34 @@ def test_lookup_where_the_last_good_registry_is_damaged(run: Run, config: Path) 
     assert (status, out.splitlines()[1].split()[:3]) == (0, ["192.0.2.1", "yes", "R-1"])
     (line,) = err
     assert line.startswith("warning: ")
+    assert line.endswith("; not looked at")
+
+
+def test_lookup_passes_over_a_source_that_a_daemon_would_pass_over(
+    run: Run, config: Path, registry: Path
+) -> None:
+    first = registry.with_name("first.csv")
+    first.write_text("prefix,registration\n0.0.0.0/0,R-9\n")
+    both = f'"{first}", "{registry}"'
+    config.write_text(config.read_text().replace(f'"{registry}"', both))
+    status, out, err = run("lookup", "192.0.2.1", "--config", config)
+    assert (status, out.splitlines()[1].split()[:3]) == (0, ["192.0.2.1", "yes", "R-1"])
+    (line,) = err
+    assert line.startswith(f"warning: {first}: 0.0.0.0/0 as R-9: is a default route")
+    registry.write_text("prefix,registration\n")
+    status, out, err = run("lookup", "192.0.2.1", "--config", config)
+    assert (status, out) == (1, "")
+    assert err[0].startswith(f"{first}: ")
+    assert err[-1].startswith(f"{registry}: ")
+
+
+@pytest.mark.parametrize("memory", [b"\xff\n", b"{}\t[1]\n", b"{}\t[0, 0]\n{"])
+def test_lookup_where_what_was_remembered_is_nonsense(
+    run: Run, config: Path, memory: bytes
+) -> None:
+    keep(config, REGISTRY.encode(), memory)
+    status, out, err = run("lookup", "192.0.2.1", "--config", config)
+    assert (status, out.splitlines()[1].split()[:3]) == (0, ["192.0.2.1", "yes", "R-1"])
+    (line,) = err
+    assert line.startswith("warning: the last good registry: what is remembered")
     assert line.endswith("; not looked at")

@@ -3,7 +3,15 @@
 
 import pytest
 
-from vpngate.config import Config, Reload, changes, parse_config
+from vpngate.config import (
+    Config,
+    Mode,
+    Reload,
+    changes,
+    parse_config,
+    with_less,
+    without_more,
+)
 from vpngate.config.changes import COLD
 
 LEAST = '[gateway]\ninterfaces = ["lan0"]\n'
@@ -86,3 +94,41 @@ def test_every_cold_key_exists() -> None:
     for key in COLD:
         section, _, name = key.partition(".")
         assert name in type(getattr(parse(), section)).model_fields
+
+
+ENFORCING = 'mode = "enforce"\n'
+FIRST = '[protect]\nprefixes = ["192.0.2.0/24"]\n'
+SECOND = '[protect]\nprefixes = ["198.51.100.0/24"]\n'
+RATE = '[throttle]\nrate = "1mbit"\n'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ""),
+        ("", ENFORCING),
+        (ENFORCING, RATE + FIRST),
+        (ENFORCING + "enforce_share = 5", ENFORCING + SECOND),
+        (ENFORCING + FIRST, ENFORCING + "enforce_share = 5\n" + SECOND),
+    ],
+)
+def test_between_two_configurations_nobody_is_slowed_whom_either_leaves_alone(
+    old: str, new: str
+) -> None:
+    before, after = parse(old), parse(new)
+    early, late = with_less(before, after), without_more(before, after)
+    for one in (early, late):
+        both = before.gateway.mode, after.gateway.mode
+        assert (one.gateway.mode is Mode.ENFORCE) == (set(both) == {Mode.ENFORCE})
+        shares = before.gateway.enforce_share, after.gateway.enforce_share
+        assert one.gateway.enforce_share == min(shares)
+        everybody = {*before.protect.prefixes, *after.protect.prefixes}
+        assert set(one.protect.prefixes) == everybody
+    assert early.throttle == before.throttle
+    assert late.throttle == after.throttle
+
+
+def test_what_slows_no_less_leaves_the_old_one_as_it_is() -> None:
+    old = parse(FIRST)
+    assert with_less(old, parse(ENFORCING + RATE + FIRST)) is old
+    assert with_less(old, old) is old

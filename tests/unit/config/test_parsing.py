@@ -25,8 +25,9 @@ from vpngate.config import (
 )
 from vpngate.errors import InvalidConfig
 from vpngate.packets import Family
+from vpngate.tunnels import all_tunnels
 
-TUNNELS = ("wireguard", "openvpn", "ipsec", "l2tp", "pptp")
+TUNNELS = tuple(tunnel.name for tunnel in all_tunnels())
 KEY = base64.b64encode(b"Ed" + bytes(40)).decode()
 LEAST = '[gateway]\ninterfaces = ["lan0"]\n'
 

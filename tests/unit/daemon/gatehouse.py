@@ -5,6 +5,7 @@ Knows how to make a configuration, a snapshot and WireGuard's handshake packets;
 kernel, no clock.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
@@ -12,14 +13,28 @@ from typing import Any
 from vpngate.attachment.machine import Machine
 from vpngate.capture.live.source import Captured
 from vpngate.config import Config, parse_config
+from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.applying.applier import Applier
+from vpngate.daemon.applying.events import (
+    ConfigRead,
+    Event,
+    MinutePassed,
+    RegistryFetched,
+    Situation,
+)
+from vpngate.daemon.applying.in_kernel import InKernel
+from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.wall_clock import WallClock
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.recognition import Agree
 from vpngate.registry import Limits, Registry, load
 from vpngate.snapshot import Snapshot, enabled_tunnels
+from vpngate.supply.keeper import Delivery, Keeper
+from vpngate.timekeeping.clock import Reading
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_tunnels
 
@@ -29,6 +44,9 @@ STRANGER = Endpoint(parse_address("198.51.100.10"), 51820)
 MEMBER = Endpoint(parse_address("203.0.113.10"), 51820)
 
 REGISTRY = "prefix,registration\n203.0.113.0/24,R-1\n"
+MACHINE = Machine(
+    ("lan0",), frozenset({parse_address("100.64.1.1"), parse_address("fe80::1")})
+)
 CONFIG = '[gateway]\ninterfaces = ["lan0"]\nmode = "enforce"\n'
 
 
@@ -43,9 +61,7 @@ def registry(text: str = REGISTRY) -> Registry:
 
 def snapshot(text: str = CONFIG, rows: str = REGISTRY) -> Snapshot:
     settings = config(text)
-    gateway = frozenset({parse_address("100.64.1.1"), parse_address("fe80::1")})
-    machine = Machine(("lan0",), gateway)
-    return Snapshot(settings, enabled_tunnels(settings), registry(rows), machine)
+    return Snapshot(settings, enabled_tunnels(settings), registry(rows), MACHINE)
 
 
 def _captured(payload: bytes, source: Endpoint, to: Endpoint, *, up: bool) -> Captured:
@@ -66,21 +82,58 @@ def handshake(
     ]
 
 
+def clock_at(now: float = NOW) -> WallClock:
+    """A clock that stands still."""
+    return WallClock(60.0, lambda: Reading(now, 1.0 + now - NOW, "boot"))
+
+
+def fetched(rows: str) -> RegistryFetched:
+    """A source has a registry of these rows."""
+    return RegistryFetched(Delivery(registry(rows), "a source", 0))
+
+
+def config_read(text: str, machine: Machine = MACHINE) -> ConfigRead:
+    return ConfigRead("vpngate.toml", config(text), machine)
+
+
 @dataclass
 class Gatehouse:
-    """Everything between the capture and the kernel."""
+    """Everything between the capture and the kernel, and what changes it."""
 
     snapshot: Snapshot = field(default_factory=snapshot)
     plane: DryRunDataPlane = field(default_factory=DryRunDataPlane)
     now: When = NOW
     agree: Agree = lambda *_: True
+    clock: WallClock = field(default_factory=clock_at)
+    keeper: Keeper | None = None
+    delivery: Delivery | None = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
         self.pipeline = Pipeline(self.snapshot, self.metrics, b"key", self.agree)
-        self.current = InForce(
-            self.snapshot, self.plane, self.pipeline, lambda: self.now
+        self.current = InForce(self.snapshot, self.pipeline, self.plane)
+        settings, registry = self.snapshot.config, self.snapshot.registry
+        keeper = self.keeper or Keeper(settings.registry, self.clock)
+        self.delivery = self.delivery or Delivery(registry, "a source", 0)
+        self.fetches = Fetches(keeper, self.metrics, self.clock, self.delivery)
+        self.applier = Applier(
+            Situation(self.snapshot, settings, self.delivery.rejected),
+            self.current,
+            InKernel(self.plane, lambda: self.now),
+            Announcements(self.current, self.fetches, self.metrics, self.clock),
         )
+
+    async def open(self) -> None:
+        """Put it up, and apply what is asked for until the loop ends."""
+        assert self.delivery is not None
+        await self.applier.install(self.delivery)
+        self.applying = asyncio.create_task(self.applier.run())
+
+    async def take(self, event: Event) -> bool:
+        return await self.applier.take(event)
+
+    async def age(self) -> bool:
+        return await self.applier.take(MinutePassed())
 
     def metric(self, name: str, **labels: str) -> Any:
         return self.metrics.registry.get_sample_value(f"vpngate_{name}", labels)

@@ -12,11 +12,11 @@ import pytest
 
 from tests.unit.daemon.gatehouse import MEMBER, NOW, REGISTRY
 from tests.unit.daemon.test_reloader import Desk
-from vpngate.daemon.supply import keeper
 from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
 from vpngate.feed.state.manifest import FileRecord, _page_digest
 from vpngate.registry import load
+from vpngate.supply import keeper, reading
 from vpngate.timekeeping.clock import Reading
 from vpngate.timekeeping.moments import format_moment
 
@@ -38,7 +38,7 @@ def test_of_many_that_ask_one_reload_waits_behind_the_one_that_runs(
 
     async def scenario() -> None:
         gatehouse = await desk.open()
-        monkeypatch.setattr(keeper, "load", counted)
+        monkeypatch.setattr(reading, "load", counted)
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         asked = []
         for _ in range(100):

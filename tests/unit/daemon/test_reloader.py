@@ -3,6 +3,7 @@
 
 import asyncio
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,20 +20,21 @@ from tests.unit.daemon.gatehouse import (
 )
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config, Mode
+from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.reloader import Reloader
-from vpngate.daemon.supply import keeper
-from vpngate.daemon.supply.keeper import Keeper
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import (
     FeedFault,
     InvalidConfig,
     KernelRefused,
-    MissingInterface,
     UnreadableInput,
     VpngateError,
 )
 from vpngate.feed import NoSourceAnswered, Store
+from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.registry import Accept
+from vpngate.supply import offers, reading
+from vpngate.supply.keeper import Keeper
 from vpngate.timekeeping.clock import Reading
 
 MANY = "".join(f"10.{n}.0.0/16,R-{n}\n" for n in range(100))
@@ -71,7 +73,7 @@ class Desk:
         last = Store(self.folder / "state").load()
         return last.data.decode() if last else ""
 
-    async def open(self) -> Gatehouse:
+    async def open(self, plane: DryRunDataPlane | None = None) -> Gatehouse:
         """The parts of a daemon that has started."""
         settings = self.read(str(self.config))
         self.clock = clock = WallClock(
@@ -81,19 +83,21 @@ class Desk:
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
-            type(start)(settings, start.tunnels, delivery.registry, self.machine)
+            type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            plane or DryRunDataPlane(),
+            clock=clock,
+            keeper=keeper,
+            delivery=delivery,
         )
-        await self.gatehouse.current.install()
+        await self.gatehouse.open()
         await asyncio.to_thread(keeper.keep, delivery)
+        self.lookout = Lookout(self.gatehouse.applier, self.look)
         self.reloader = Reloader(
-            self.gatehouse.current,
-            keeper,
-            self.gatehouse.metrics,
-            clock,
+            self.gatehouse.applier,
+            self.gatehouse.fetches,
+            self.lookout,
             read_config=self.read,
             path=str(self.config),
-            look=self.look,
-            delivery=delivery,
         )
         return self.gatehouse
 
@@ -265,19 +269,23 @@ def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) ->
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("step", ["load", "guard", "carry_over"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(reading, "load"), (offers, "guard"), (offers, "carry_over")],
+    ids=["load", "guard", "carry_over"],
+)
 def test_a_stop_is_looked_for_between_the_steps_of_a_load(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
 ) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
-        work = getattr(keeper, step)
+        work = getattr(module, step)
 
         def stopped_meanwhile(*args: Any, **options: Any) -> Any:
             desk.reloader._fetches.keeper.cancel()
             return work(*args, **options)
 
-        monkeypatch.setattr(keeper, step, stopped_meanwhile)
+        monkeypatch.setattr(module, step, stopped_meanwhile)
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         assert "asked to stop" in await desk.refused(FeedFault)
         assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is None
@@ -405,12 +413,17 @@ def test_what_did_not_come_into_force_is_fetched_again(
     asyncio.run(scenario())
 
 
-def test_an_interface_that_is_new_and_missing_changes_nothing(desk: Desk) -> None:
+def test_what_cannot_be_looked_at_holds_up_no_registry_and_no_mode(desk: Desk) -> None:
     async def scenario() -> None:
-        await desk.open()
+        gatehouse = await desk.open()
+        desk.blind = KernelRefused("netlink socket: it changed each time")
+        desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         text = desk.config.read_text()
-        desk.config.write_text(text.replace('["lan0"]', '["lan0", "lam0"]'))
-        assert "lam0" in await desk.refused(MissingInterface)
+        desk.config.write_text(text.replace('"enforce"', '"observe"'))
+        await desk.reloader.reload()
+        assert not gatehouse.plane.ruleset.enforce
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
+        assert gatehouse.plane.ruleset.interfaces == ("lan0",)
 
     asyncio.run(scenario())
 

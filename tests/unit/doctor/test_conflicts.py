@@ -57,6 +57,7 @@ def test_a_table_of_our_name(
     if words:
         assert finding.where == "nftables table netdev vpngate"
         assert words in finding.what
+        assert ("does not start" in finding.cost) is (owner is not None)
 
 
 def test_tables_of_other_names_or_families() -> None:

@@ -37,8 +37,24 @@ def test_an_interface(link: Link, weight: Weight, words: str) -> None:
 
 def test_a_name_that_there_is_not() -> None:
     missing, present = judged('interfaces = ["lan0", "lan7", "ppp*"]', LAN0)
-    assert (missing.weight, missing.where) == (Weight.MISSING, "interface lan7")
+    assert (missing.weight, missing.where) == (Weight.COST, "interface lan7")
+    assert "once it comes" in missing.remedy
     assert present.where == "interface lan0"
+
+
+def test_behind_a_mirror_a_name_has_to_be_there() -> None:
+    mirror = config('[capture]\nsource = "mirror"', 'interfaces = ["lan7"]')
+    [missing] = judge_interfaces(mirror, {}, [])
+    assert (missing.weight, missing.where) == (Weight.MISSING, "interface lan7")
+
+
+def test_an_ifb_is_nobodys_interface() -> None:
+    ifb = Link(3, "lan1", up=True, hardware=1, kind="ifb")
+    [finding] = judge_interfaces(
+        config(gateway='interfaces = ["lan1"]'), {"lan1": ifb}, []
+    )
+    assert finding.weight is Weight.COST
+    assert "is an ifb" in finding.what
 
 
 def test_globs_that_match_nothing_yet() -> None:

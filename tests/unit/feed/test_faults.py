@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from urllib3.exceptions import HTTPError, NameResolutionError, ProtocolError
 
+from tests.faults.asking import ask
 from vpngate.errors import FeedFault, InvalidRegistry, RegistryRefused
-from vpngate.feed import INVALID, Feed, FeedSettings, Fetched
+from vpngate.feed import INVALID, Answer, Feed, FeedSettings, Fetched
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, Reason, fault, reason_of
 from vpngate.feed.sources.tls_client import _fault_of
 
@@ -86,11 +87,12 @@ def test_what_nobody_thought_of_is_one_sources_fault_and_the_next_is_asked(
     feed = Feed(FeedSettings.parse([*map(str, sources)]))
     wrong = {"first.csv"}
 
-    def examine(answer: Fetched) -> None:
+    def examine(answer: Answer) -> None:
+        assert isinstance(answer, Fetched)
         if answer.data.decode() in wrong:
             raise ZeroDivisionError("by\x1bnought")
 
-    answer = feed.fetch(examine=examine)
+    answer = ask(feed, examine=examine)
     assert answer.source == str(sources[1])
     (told,) = answer.faults
     assert reason_of(told) == INVALID
@@ -98,5 +100,5 @@ def test_what_nobody_thought_of_is_one_sources_fault_and_the_next_is_asked(
     assert line.startswith(f"{sources[0]}: cannot be read: ZeroDivisionError: by\\x1b")
     wrong.add("second.csv")
     with pytest.raises(NoSourceAnswered) as caught:
-        feed.fetch(examine=examine)
+        ask(feed, examine=examine)
     assert len(caught.value.lines) == len(sources)

@@ -2,27 +2,41 @@
 """What the thread of the live data plane makes of work that fails."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import NoReturn, cast
 
 import pytest
 
+from tests.rulesets import RULESET
 from vpngate.errors import KernelRefused
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table.owned import OwnedTable, Rules
+from vpngate.kernel.table.protected import ProtectedSets
+from vpngate.kernel.table.readback import Compared
+from vpngate.kernel.table.spared import SparedSets
+from vpngate.kernel.way import Way
 
 
-def test_what_libraries_raise_is_one_line_and_names_the_step(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@contextlib.contextmanager
+def opened(plane: LiveDataPlane) -> Iterator[None]:
+    plane._lanes.open()
+    try:
+        yield
+    finally:
+        plane._lanes.close()
+
+
+def test_what_libraries_raise_is_one_line_and_names_the_step() -> None:
     def look_up() -> NoReturn:
         raise IndexError("list index out of range")
 
     async def scenario() -> None:
         plane = LiveDataPlane()
-        with ThreadPoolExecutor(1) as thread:
-            monkeypatch.setattr(plane, "_thread", thread)
-            with pytest.raises(KernelRefused, match="the step 'look up'") as caught:
-                await plane._do(look_up)
+        failing = pytest.raises(KernelRefused, match="the step 'look up'")
+        with opened(plane), failing as caught:
+            await plane._do(look_up)
         assert len(caught.value.lines) == 1
 
     asyncio.run(scenario())
@@ -44,9 +58,13 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
     async def scenario() -> None:
         plane = LiveDataPlane()
         monkeypatch.setattr(plane._steps, "repair", repair)
-        monkeypatch.setattr(plane, "_advance", nothing)
-        with ThreadPoolExecutor(1) as thread:
-            monkeypatch.setattr(plane, "_thread", thread)
+        monkeypatch.setattr(plane._steps, "rules", lambda *_: None)
+        monkeypatch.setattr(plane._steps, "mended", lambda *_: None)
+        monkeypatch.setattr(plane._steps, "ruleset", None, raising=False)
+        monkeypatch.setattr(plane._sparing, "clear_away", nothing)
+        monkeypatch.setattr(plane._mending, "end_verdicts", nothing)
+        monkeypatch.setattr(plane._mending, "advance", nothing)
+        with opened(plane):
             task = asyncio.create_task(plane._repair_when_wanted())
             for line in ("cannot repair the data plane", "repaired in the kernel: ifb"):
                 plane._repair_wanted.set()
@@ -56,3 +74,66 @@ def test_repairing_goes_on_after_a_failure_nobody_thought_of(
             task.cancel()
 
     asyncio.run(scenario())
+
+
+def test_rules_that_cannot_be_put_up_hold_up_no_ifb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[bool] = []
+    left = [True, True, False]
+
+    def refuse(*_: object) -> NoReturn:
+        raise KernelRefused("no chain can be hooked")
+
+    async def nothing() -> None: ...
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        steps = plane._steps
+        steps.ruleset, steps.stale = RULESET, True
+        steps.table = cast("OwnedTable", SimpleNamespace(commit=refuse))
+        way = SimpleNamespace(
+            fit=lambda _rate, *, wanted: fitted.append(wanted),
+            advance=lambda: left.pop(0),
+        )
+        steps.way = cast("Way", way)
+        monkeypatch.setattr(steps, "repair", list)
+        monkeypatch.setattr(steps, "rules", lambda _: Rules([]))
+        monkeypatch.setattr(steps, "_put_up", refuse)
+        monkeypatch.setattr(plane._mending, "end_verdicts", nothing)
+        with opened(plane), pytest.raises(KernelRefused, match="no chain"):
+            await plane._mending.mend()
+
+    asyncio.run(scenario())
+    assert fitted == [RULESET.enforce]
+    assert not left
+
+
+def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
+    """Its parts are in the kernel already, and not in what should be there."""
+    asked: list[str] = []
+
+    def compare(*_: object) -> Compared:
+        asked.append("compare")
+        return Compared(0, 0, None)
+
+    def surplus(_: object) -> int:
+        asked.append("surplus")
+        return 0
+
+    sets = SimpleNamespace(compare=compare, surplus=surplus)
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        plane._steps.spared = cast("SparedSets", sets)
+        plane._steps.protected = cast("ProtectedSets", sets)
+        with opened(plane):
+            async with plane._changing:
+                comparing = asyncio.create_task(plane.compare())
+                for _ in range(20):
+                    await plane._do(int)
+                assert not asked
+            assert (await comparing).equal
+
+    asyncio.run(scenario())
+    assert asked == ["compare", "surplus"] * 2 * 2

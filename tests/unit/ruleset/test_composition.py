@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-import sys
 from dataclasses import replace
 
 import pytest
@@ -9,7 +8,6 @@ from vpngate.expressions import (
     ChainVerdict,
     DynamicSet,
     Forward,
-    Immediate,
     Limit,
     LogPacket,
     Lookup,
@@ -21,7 +19,7 @@ from vpngate.expressions import (
     VerdictCode,
 )
 from vpngate.packets import Direction, Family, HookPoint, Transport
-from vpngate.ruleset import matching, names
+from vpngate.ruleset import matching, names, registered
 from vpngate.ruleset.composition import compose, hook_of
 from vpngate.ruleset.table import Chain, Table
 from vpngate.signatures import Field, Shape, Signature
@@ -51,7 +49,7 @@ def jumps(one: Chain) -> set[str]:
 @pytest.mark.parametrize("subscriber_side", [True, False])
 def test_every_name_used_exists(*, enforce: bool, subscriber_side: bool) -> None:
     ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
-    table = compose(ruleset, device=7, generation=3)
+    table = compose(ruleset)
     sets = {one.name for one in table.sets}
     seen: set[str] = set()
     for one in table.chains:
@@ -69,7 +67,7 @@ def test_every_name_used_exists(*, enforce: bool, subscriber_side: bool) -> None
 
 
 def test_no_verdict_drops() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET)
     codes = {
         step.code
         for one in table.chains
@@ -91,11 +89,14 @@ def test_no_verdict_drops() -> None:
 def test_promise_comes_before_anything_touches_a_packet(
     direction: Direction, family: Family
 ) -> None:
-    table = compose(RULESET, device=7, generation=2)
+    table = compose(RULESET)
     lines = chain(table, names.throttle(direction, family)).lines
     assert Lookup(names.ARMED, inverted=True) in lines[0].rule
-    protected, spared = names.protected_set(family), names.spared_set(family, 2)
-    for line, asked in zip(lines[1:5], 2 * [protected] + 2 * [spared], strict=True):
+    entrance = registered.entrance(registered.Use.THROTTLE, family)
+    assert lines[3].rule == (matching.jump(entrance),)
+    protected, spared = names.protected_set(family), names.spared_set(family, 1)
+    asking = (*lines[1:3], *chain(table, entrance).lines)
+    for line, asked in zip(asking, 2 * [protected] + 2 * [spared], strict=True):
         assert any(
             isinstance(step, Lookup) and step.set_name == asked for step in line.rule
         )
@@ -103,27 +104,32 @@ def test_promise_comes_before_anything_touches_a_packet(
         assert line.rule[-1] == ChainVerdict(VerdictCode.ACCEPT)
     # What is sampled goes on being looked at, and on its way: nothing ends there.
     point = hook_of(direction, RULESET)
-    assert lines[5].rule[-1] == matching.jump(names.sample(point, "often"))
+    assert lines[4].rule[-1] == matching.jump(names.sample(point, "often"))
     sample = chain(table, names.sample(point, "often"))
     steps = [step for line in sample.lines for step in line.rule]
     assert LogPacket(RULESET.nflog_group) in steps
     assert not {SetMeta, Forward} & {type(step) for step in steps}
     ends = {step for step in steps if isinstance(step, ChainVerdict)}
     assert ends == {matching.RETURN}
-    for line in lines[6:]:
+    for line in lines[5:]:
         kinds = [type(step) for step in line.rule]
         assert kinds.index(DynamicSet) < kinds.index(NamedCounter)
         assert kinds.index(NamedCounter) < kinds.index(SetMeta)
-    assert len(lines) == 5 + 1 + 4
+    assert len(lines) == 4 + 1 + 4
 
 
-def test_both_directions_are_forwarded_to_the_ifb_and_no_mark_is_read_or_set() -> None:
-    table = compose(RULESET, device=7, generation=1)
+def test_what_is_slowed_goes_to_its_verdicts_ifb_and_no_mark_is_read_or_set() -> None:
+    table = compose(RULESET)
     for direction in Direction:
-        for line in chain(table, names.throttle(direction, Family.IPV4)).lines[6:]:
-            assert line.rule[-2:] == (
-                Immediate((7).to_bytes(4, sys.byteorder)),
-                Forward(),
+        lines = chain(table, names.throttle(direction, Family.IPV4)).lines[5:]
+        for line, carrier in zip(lines, RULESET.carriers, strict=True):
+            # Class and ifb stand side by side.
+            name = names.verdict_map(direction, Family.IPV4, carrier.transport)
+            assert Lookup(name, matching.KEY, matching.VALUE) in line.rule[:-3]
+            assert line.rule[-3:] == (
+                NamedCounter(names.throttled_counter(direction)),
+                SetMeta(MetaKey.PRIORITY, matching.VALUE),
+                Forward(matching.VALUE + 1),
             )
     steps = [step for one in table.chains for line in one.lines for step in line.rule]
     keys = {step.key for step in steps if isinstance(step, Meta | SetMeta)}
@@ -137,7 +143,7 @@ def test_the_directions_swap_with_the_side() -> None:
 
 
 def test_observe_mode_only_copies() -> None:
-    table = compose(replace(RULESET, enforce=False), device=0, generation=1)
+    table = compose(replace(RULESET, enforce=False))
     assert not any(
         one.name.startswith(("throttle", "verdicts")) for one in table.chains
     )
@@ -149,24 +155,24 @@ def test_observe_mode_only_copies() -> None:
 def test_everything_is_counted_before_anything_is_asked(*, enforce: bool) -> None:
     for subscriber_side in (True, False):
         ruleset = replace(RULESET, enforce=enforce, subscriber_side=subscriber_side)
-        table = compose(ruleset, device=7, generation=1)
+        table = compose(ruleset)
         for direction in Direction:
             first = chain(table, names.base(hook_of(direction, ruleset))).lines[0]
             assert first.rule == (NamedCounter(names.traffic_counter(direction)),)
 
 
 def test_hooks_carry_interfaces_and_priority() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET)
     hook = chain(table, "egress").hook
     assert hook is not None
     assert (hook.point, hook.priority) == (HookPoint.EGRESS, 500)
     assert hook.devices == ("lan0", "lan1")
-    without = compose(replace(RULESET, interfaces=()), device=7, generation=1)
+    without = compose(replace(RULESET, interfaces=()))
     assert all(one.hook is None for one in without.chains)
 
 
 def test_key_widths_are_those_of_the_headers() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET)
     widths = {one.name: one.key_width for one in table.sets}
     assert widths["upload_udp_ipv4"] == 12
     assert widths["download_tcp_ipv6"] == 36
@@ -180,7 +186,7 @@ def test_key_widths_are_those_of_the_headers() -> None:
 def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
     *, strict: bool
 ) -> None:
-    table = compose(replace(RULESET, reverse_path=strict), device=7, generation=1)
+    table = compose(replace(RULESET, reverse_path=strict))
     asking = [
         line
         for one in table.chains
@@ -196,7 +202,7 @@ def test_a_candidate_is_asked_for_its_way_back_before_any_limit(
 
 
 def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
-    table = compose(RULESET, device=7, generation=1)
+    table = compose(RULESET)
     for point in HookPoint:
         copy = chain(table, names.copies(point, "plain")).lines[-2].rule
         assert copy[0] == Limit(5_000, 5_000)
@@ -204,6 +210,19 @@ def test_copies_are_shared_out_and_sampled_ones_come_last() -> None:
     # What takes fragments is one leaf, not one for each family.
     natt = replace(SAMPLED, name="natt", transport=Transport.UDP, fragments=True)
     plain = replace(natt, name="plain", sampled=False)
-    table = compose(replace(RULESET, signatures=(natt, plain)), 7, 1)
+    table = compose(replace(RULESET, signatures=(natt, plain)))
     lines = chain(table, "egress_udp").lines
     assert [line.comment for line in lines] == ["plain", "natt"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 1000])
+def test_each_interface_is_hooked_once_at_each_hook_and_seen_alike(count: int) -> None:
+    interfaces = tuple(f"ppp{number}" for number in range(count))
+    table = compose(replace(RULESET, interfaces=interfaces))
+    for point in HookPoint:
+        hooked = [c for c in table.chains if c.hook and c.hook.point is point]
+        devices = [c.hook.devices for c in hooked if c.hook]
+        assert sum(devices, ()) == interfaces
+        assert all(len(few) <= 255 for few in devices)  # as many as Linux takes
+        assert len({one.lines for one in hooked}) <= 1
+    assert len({one.name for one in table.chains}) == len(table.chains)

@@ -27,7 +27,7 @@ RULESET = replace(rulesets.RULESET, signatures=(FORKED,))
 
 def test_a_chain_stands_behind_those_it_jumps_to() -> None:
     known: list[str] = []
-    for chain in copy_chains(RULESET, 1):
+    for chain in copy_chains(RULESET):
         for line in chain.lines:
             for step in line.rule:
                 if isinstance(step, ChainVerdict) and step.chain is not None:
@@ -37,7 +37,7 @@ def test_a_chain_stands_behind_those_it_jumps_to() -> None:
 
 
 def test_chains_are_named_by_what_has_been_asked() -> None:
-    made = {chain.name: chain for chain in copy_chains(rulesets.RULESET, 1)}
+    made = {chain.name: chain for chain in copy_chains(rulesets.RULESET)}
     asked = ("candidates", "address_share", "reverse_path")
     words = "copy|sample|whole|tcp|udp|esp|gre"
     for name in made:
@@ -62,7 +62,7 @@ def test_ways_that_are_called_alike_are_told_apart() -> None:
 
 
 def test_both_ends_ports_lead_to_every_shape_by_one_chain() -> None:
-    chains = {chain.name: chain for chain in copy_chains(RULESET, 1)}
+    chains = {chain.name: chain for chain in copy_chains(RULESET)}
     entrance = names.transport_candidates(HookPoint.EGRESS, Transport.UDP)
     comments = [line.comment for line in chains[entrance].lines]
     assert comments == ["port500 forked"] * 2

@@ -40,7 +40,7 @@ def frame(source: str, to: str = "", payload: bytes = INITIATION) -> bytes:
 
 def walk(ruleset: Ruleset = RULESET, room: int | None = None) -> Walk:
     """The table's walk; its dynamic sets have `room` for so many elements."""
-    table = compose(ruleset, device=7, generation=1)
+    table = compose(ruleset)
     if room is not None:
         small = tuple(replace(s, size=room) if s.size else s for s in table.sets)
         table = replace(table, sets=small)
@@ -185,7 +185,7 @@ def test_what_was_let_through_was_copied_or_counted() -> None:
 
 
 def test_a_rule_beyond_a_share_says_so_to_whoever_reads_it() -> None:
-    table: Table = compose(RULESET, device=7, generation=1)
+    table: Table = compose(RULESET)
     chain = next(c for c in table.chains if c.name == names.address_share(DOWN))
     assert [line.comment for line in islice(chain.lines, 2)] == [
         "this destination has had its share of the copies"

@@ -74,7 +74,7 @@ def test_the_table_has_a_place_for_its_verdicts() -> None:
         signatures=(SIGNATURE,),
         carriers=(*all_carriers(), *TUNNEL.carriers),
     )
-    table = compose(ruleset, device=7, generation=1)
+    table = compose(ruleset)
     sets = {one.name for one in table.sets}
     assert {"upload_ip_253_ipv4", "download_ip_253_ipv6"} <= sets
     chains = {one.name for one in table.chains}

@@ -95,6 +95,7 @@ class NflogCapture:
                     raise
                 self._lost["overrun"] += 1
                 continue
+            self._devices.follow()
             for logged in logged_packets(self._buffer[:size]):
                 self._count(logged.sequence)
                 if (one := self._captured(logged)) is not None:

@@ -24,12 +24,13 @@ _R = TypeVar("_R")
 _Ask = Callable[[], Coroutine[Any, Any, _R]]
 
 
-def servers(
+def servers(  # noqa: PLR0913 - all that the pages show
     settings: Callable[[], HttpSection],
     *,
     state: _Ask[Mapping[str, Any]],
     refresh: _Ask[None],
     reasons: Callable[[], list[str]],
+    notes: Callable[[], list[str]],
     exposition: Callable[[str], tuple[bytes, str]],
 ) -> list[HttpServer]:
     """The servers of all pages, to be started. To be called in the daemon's loop.
@@ -37,7 +38,8 @@ def servers(
     `settings` are those in force, asked for at each request; where to listen is taken
     from them once. `state` and `refresh` (of the totals in the metrics) run in the
     daemon's loop, however many ask at most ten times a second; `reasons` for being
-    unhealthy and the metrics' `exposition` in the servers' threads.
+    unhealthy, `notes` beside them and the metrics' `exposition` in the servers'
+    threads.
     """
 
     def links() -> Links:
@@ -54,7 +56,7 @@ def servers(
     told = SharedWork(_here(state), patience=STATE_PATIENCE)
     for_people = {"/": status_page(told, links), "/status.json": status_json(told)}
     for_monitoring = {
-        "/healthz": health_page(reasons),
+        "/healthz": health_page(reasons, notes),
         "/metrics": metrics_page(exposition, _here(refresh)),
     }
     listen, other = settings().listen, settings().metrics_listen

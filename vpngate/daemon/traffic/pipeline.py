@@ -58,7 +58,7 @@ class Pipeline:
         self._chooser = chooser
         self._agree = agree
         self._snapshot = snapshot
-        self.adopt(snapshot)
+        self._recogniser = Recogniser(snapshot.tunnels)
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the flows stay.
@@ -68,7 +68,9 @@ class Pipeline:
         before, self._snapshot = self._snapshot, snapshot
         if before.config.gateway.reverse_path != snapshot.config.gateway.reverse_path:
             self.flows.clear()
-        self._recogniser = Recogniser(snapshot.tunnels)
+        if before.tunnels != snapshot.tunnels:
+            # Some 50 ms of the loop, which what is urgent would have to wait for.
+            self._recogniser = Recogniser(snapshot.tunnels)
 
     def take(
         self, captured: Iterable[Captured], elapsed: float, now: When

@@ -6,6 +6,7 @@ does. It runs in the event loop on purpose: a loop that hangs cannot arm.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -32,13 +33,21 @@ class DeadMan:
         self._heard = heard
         self._metrics = metrics
         self.armed = False
+        self._at_once = asyncio.Event()
+
+    def at_once(self) -> None:
+        """Have the next round now: what is to be done may be something else."""
+        self._at_once.set()
 
     async def hold(self, settings: Callable[[], tuple[bool, float]]) -> None:
         """Go on for ever; `settings`: whether to arm, and the dead man's time."""
         while True:
             wanted, deadman = settings()
             await self.round(wanted=wanted, deadman=deadman)
-            await asyncio.sleep(deadman / REARMINGS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadman / REARMINGS):
+                    await self._at_once.wait()
+            self._at_once.clear()
 
     async def round(self, *, wanted: bool, deadman: float) -> None:
         """Arm once, if it is wanted and justified."""

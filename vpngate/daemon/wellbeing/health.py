@@ -19,6 +19,7 @@ from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
 
 SILENCE = 10.0  # seconds; a capture is asked every second, whether packets come or not
+_NOTES = 10  # interfaces that are named
 
 _log = logging.getLogger(__name__)
 
@@ -63,11 +64,22 @@ class Health:
             reasons.append(f"nothing heard of the capture for {silent:.0f} s")
         if self._in_force.snapshot.enforcing and not self._deadman.armed:
             reasons.append("enforcing, but the dead man's switch is not armed")
-        if problems := self._in_force.snapshot.machine.forgeable:
+        if problems := self._in_force.snapshot.suspended:
             reasons.append(f"told to enforce, and observing: {problems[0]}")
         if not self._in_sync:
             reasons.append("the kernel does not hold what it should")
         return [*reasons, *self.stale()]
+
+    def notes(self) -> list[str]:
+        """What is as it should be, and still to be known; from any thread."""
+        alone = self._in_force.left_alone
+        lines = [
+            f"interface {one.interface} is left alone: {one.what}"
+            for one in alone[:_NOTES]
+        ]
+        if len(alone) > _NOTES:
+            lines.append(f"{len(alone) - _NOTES} more are; see `vpngate status`")
+        return lines
 
     async def verify(self) -> Sequence[str]:
         """Compare the kernel with what it should hold, and have it put right.

@@ -51,9 +51,9 @@ class Report:
             "version": __version__,
             "mode": snapshot.config.gateway.mode.value,
             "enforced_share": snapshot.config.gateway.enforce_share,
-            "interfaces": list(snapshot.machine.interfaces),
+            "interfaces": list(self._in_force.attached),
             "interfaces_left_alone": {
-                one.interface: one.reason for one in snapshot.machine.left_alone
+                one.interface: one.reason for one in self._in_force.left_alone
             },
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),

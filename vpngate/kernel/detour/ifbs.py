@@ -1,257 +1,277 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ifb and its HTB: where throttled packets, and no others, wait.
+"""The ifbs and their HTB: where throttled packets, and no others, wait.
 
-Knows the device, its root, and a class with a bounded queue for each bucket and
-direction; does not know flows or rules. All classes are leaves directly below the
-root: nobody borrows from anybody.
+Knows the devices, their roots, and a class with a bounded queue for each place and
+direction; does not know flows or rules. All classes are leaves directly below a root:
+nobody borrows from anybody. One device is there from the start, the others are made
+when a place on them is needed, and stay.
 """
 
 import errno
-import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
+from vpngate.kernel.detour.naming import free_majors, ifb_names
+from vpngate.kernel.detour.places import ifb_of, minor
+from vpngate.kernel.detour.queueing import class_options, largest_packet
+from vpngate.kernel.detour.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.wire import tc
-from vpngate.kernel.wire.attributes import CREATE, attribute, located
-from vpngate.kernel.wire.channel import Change, Channel, Failure
+from vpngate.kernel.wire.attributes import CREATE
+from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
+from vpngate.kernel.wire.links import Link, links_at, links_named
+from vpngate.packets import Direction
 
-_NAME_LENGTH = 15  # IFNAMSIZ without the terminator
-# A queue holds at most so much of its rate: more is delay that helps nobody.
-_QUEUE_SECONDS = 0.2
-_BURST_SECONDS = 0.01
-_PACKET = 1514  # bytes: the most an Ethernet link hands over at once, unsegmented
-_QUANTUM_MOST = 60_000  # the kernel warns above 200,000 and below 1,000
-
-_BASIC = struct.Struct("=QI")  # gnet_stats_basic: bytes, packets
-_QUEUE = struct.Struct("=4xII")  # gnet_stats_queue: (length), backlog, drops
-_RATE_MOST = 0xFFFFFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class ClassStatistics:
-    """What one class has done since it was made, and what waits in it now."""
-
-    bytes: int
-    packets: int
-    drops: int
-    backlog: int  # bytes
-
-
-def ifb_name(table: str) -> str:
-    """The ifb's name: the table's where it fits an interface name."""
-    name = f"ifb-{table}"
-    if len(name) <= _NAME_LENGTH:
-        return name
-    return "ifb-" + blake2b(table.encode(), digest_size=5).hexdigest()
+_SLOWEST = 512_000  # bit/s, until another rate is set
+_TRIAL = 16  # a class that no place has
+_UNKNOWN = (errno.ENOENT, errno.EOPNOTSUPP)
 
 
 class Shaper:
-    """The ifb of one table. One thread alone may use it."""
+    """The ifbs of one table. One thread alone may use it; `indexes` any."""
 
     def __init__(self, table: str, route: IPRoute, channel: Channel) -> None:
-        self.name = ifb_name(table)
-        self.index = 0
-        self.major = 0  # the first half of class ids; whoever builds chooses it
+        self.indexes: frozenset[int] = frozenset()  # of the devices that are there
+        self.packet = largest_packet(0)  # bytes
+        self.majors: Sequence[int] = ()  # the first half of class ids, of each device
+        self._names = ifb_names(table)
         self._route = route
         self._channel = channel
-        self._leaf = b""  # encoded once: kind and options of a leaf's queue
-        self._parameters = b""
-        self._flow_queue = True  # until the kernel says that it has no fq_codel
+        self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
+        self._options = class_options(_SLOWEST, self.packet)
+        self._flow_queue = False  # whether the kernel has fq_codel
         self._rate = 0
 
-    def build(self, rate: int) -> None:
-        """Make the device anew; what a dead predecessor left is cleared away.
+    @property
+    def numbers(self) -> list[int]:
+        """The devices that should be there."""
+        return list(self._index)
 
-        `rate` is each class's, in bit/s.
+    def look_around(self) -> None:
+        """Clear away what a dead predecessor left, and choose what nobody else has."""
+        self.remove_all()
+        self.majors = free_majors(self._channel)
+
+    def begin(self, rate: int, packet: int) -> None:
+        """Make the first device; `rate` is each class's, in bit/s.
+
+        `packet` is the size of the largest packet that comes in one piece.
+        MissingFeature if the kernel cannot do what is needed.
         """
-        self.remove()
-        self.set_rate(rate)
+        self.set(rate, packet)
+        self._index.setdefault(0, 0)
+        self.build(0)
+        self._try_queues()
+
+    def set(self, rate: int, packet: int) -> None:
+        """The rate of classes made from now on, in bit/s, and the largest packet."""
+        self._rate, self.packet = rate, packet
+        self._options = class_options(rate, packet)
+
+    @property
+    def rate(self) -> int:
+        """Each class's, in bit/s."""
+        return self._rate
+
+    def have(self, numbers: Iterable[int]) -> None:
+        """Make these devices, unless they have been made."""
+        for number in numbers:
+            if number not in self._index:
+                self._index[number] = 0
+                self.build(number)
+
+    def index_of(self, place: int) -> int:
+        """The interface index of the device a place is on; 0 while there is none."""
+        return self._index.get(ifb_of(place), 0)
+
+    def build(self, number: int) -> None:
+        """Make a device anew, up at once: no announcement says that it is down."""
+        self._withdraw(number)
+        name = self._names[number]
+        [there] = links_named(self._channel, [name])
+        self._remove(number, there)
         try:
-            self._route.link("add", ifname=self.name, kind="ifb")
-            self.index = self._route.link_lookup(ifname=self.name)[0]
-            self._route.link("set", index=self.index, state="up")
+            self._route.link("add", ifname=name, kind="ifb", state="up")
+            found = self._route.link_lookup(ifname=name)
         except NetlinkError as error:
-            raise MissingFeature(
-                Problem(
-                    f"interface {self.name}",
-                    f"cannot be made: {error.args[-1]}",
-                    "vpngate needs the kernel module ifb",
-                )
-            ) from error
+            raise _lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
+        if not found:
+            raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
+        [index] = found
         try:
-            self._route.tc(
-                "add", "htb", self.index, self.major << 16, parent=tc.ROOT, default=0
-            )
+            root = self.majors[number] << 16
+            self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)
         except NetlinkError as error:
-            raise MissingFeature(
-                Problem(
-                    f"interface {self.name}",
-                    f"takes no HTB: {error.args[-1]}",
-                    "vpngate needs the kernel module sch_htb",
-                )
+            raise _lacking(
+                name, f"takes no HTB: {error.args[-1]}", "sch_htb"
             ) from error
+        self._index[number] = index
+        self.indexes |= {index}
 
-    def remove(self) -> None:
-        """Delete the device with all that waits in it, if there is one."""
-        found = self._route.link_lookup(ifname=self.name)
-        if found and self._is_ours(found[0]):
-            self._route.link("del", index=found[0])
-        self.index = 0
+    def missing(self) -> list[int]:
+        """The devices that are not there, or not up, or have lost their root."""
+        found = links_at(self._channel, self._index.values())
+        return [
+            number
+            for (number, index), link in zip(self._index.items(), found, strict=True)
+            if not index or link is None or not self._is_whole(number, link)
+        ]
 
-    def exists(self) -> bool:
-        """Whether device and root are there, and up."""
-        if not self.index:
-            return False
-        try:
-            link = self._route.get_links(self.index)[0]
-        except NetlinkError:
-            return False
-        return (
-            link.get("ifname") == self.name
-            and bool(link["flags"] & 1)
-            and self._has_root()
-        )
+    def doubt(self, number: int) -> None:
+        """Count a device as missing: it has not got what it should have."""
+        self._withdraw(number)
 
-    def set_rate(self, rate: int) -> None:
-        """The rate of classes made from now on, in bit/s."""
-        self._rate = rate
-        self._parameters = _class_options(rate)
-        self._leaf = _leaf_options(rate, flow_queue=self._flow_queue)
+    def remove_all(self) -> None:
+        """Delete all devices that there may be, with all that waits in them."""
+        while self.remove_next():
+            pass
 
-    def add_classes(self, minors: Iterable[int]) -> None:
-        """Make classes, or give those that are there the present rate."""
-        wanted = list(minors)
+    def remove_next(self) -> bool:
+        """Delete one of them; whether there was any. The first one goes last."""
+        links = links_named(self._channel, self._names)
+        for number, link in reversed(list(enumerate(links))):
+            if link is not None:
+                self._withdraw(number)
+                self._remove(number, link)
+                self._index.pop(number, None)
+                return True
+        self._index.clear()
+        return False
+
+    def add_classes(self, places: Iterable[int], *, anew: bool = True) -> None:
+        """Make both classes of places; not `anew`: give them what is in force now."""
+        wanted = list(places)
         if not wanted:
             return
-        failures = self._channel.each(list(self._additions(wanted)))
-        if self._flow_queue and _unknown_queue(failures):
-            self._flow_queue = False
-            self.set_rate(self._rate)
-            failures = self._channel.each(list(self._additions(wanted)))
+        failures = self._channel.each(list(self._additions(wanted, anew=anew)))
+        if failures and all(_is_there_already(one) for one in failures):
+            failures = self._channel.each(list(self._additions(wanted, anew=False)))
         if failures:
             raise KernelRefused(Problem(failures[0].what, str(failures[0])))
 
-    def remove_classes(self, minors: Iterable[int]) -> None:
+    def remove_classes(self, places: Iterable[int]) -> None:
         """Delete classes; those that are gone already are no matter."""
         self._channel.each(
-            [self._of_class(minor, tc.DELETE_CLASS, 0) for minor in minors]
+            [
+                self._of_class(place, direction, tc.DELETE_CLASS, 0)
+                for place in places
+                for direction in Direction
+            ]
         )
 
-    def statistics(self) -> dict[int, ClassStatistics]:
-        """What each class has done, by minor number."""
-        if not self.index:
+    def remove_leaf(self, place: int, direction: Direction) -> None:
+        """Delete the queue of a class; the kernel puts one of its own there."""
+        number = self.class_id(place, direction)
+        stands = tc.Place(self.index_of(place), 0, number)
+        self._channel.each([Change(tc.packed(tc.DELETE_QDISC, 0, stands), "queue")])
+
+    def class_id(self, place: int, direction: Direction) -> int:
+        """The number of a class, as packets carry it."""
+        return self.majors[ifb_of(place)] << 16 | minor(place, direction)
+
+    def read(self, number: int) -> dict[int, ClassReading]:
+        """What each class of a device has done, by the low half of its number."""
+        index = self._index.get(number)
+        if not index:
             return {}
-        found = {}
-        places: dict[int, tuple[int, int]] = {}  # by length: all answers are alike
-        for answer in self._channel.dump(tc.ask(tc.GET_CLASS, self.index)):
-            _, _, handle, _, _ = tc.HEAD.unpack_from(answer)
-            if handle >> 16 != self.major:
-                continue
-            if len(answer) not in places:
-                places[len(answer)] = _statistics_at(answer)
-            basic, queue = places[len(answer)]
-            passed, packets = _BASIC.unpack_from(answer, basic)
-            backlog, drops = _QUEUE.unpack_from(answer, queue)
-            found[handle & 0xFFFF] = ClassStatistics(passed, packets, drops, backlog)
-        return found
+        return read_classes(self._channel, index, self.majors[number])
 
-    def _additions(self, minors: list[int]) -> Iterator[Change]:
-        """Class and queue of each: to the kernel a change if they exist."""
-        for minor in minors:
-            yield self._of_class(minor, tc.NEW_CLASS, CREATE, self._parameters)
-            own = self.major << 16 | minor
-            place = tc.Place(self.index, minor << 16, own)  # its handle: its class's
-            data = tc.packed(tc.NEW_QDISC, CREATE, place, self._leaf)
-            yield Change(data, f"queue of class {self.major:x}:{minor:x}")
+    def is_as_made(self, reading: ClassReading) -> bool:
+        """Whether a class is of the rate that it should be."""
+        return reading.parameters == self._options.parameters
 
-    def _of_class(self, minor: int, kind: int, flags: int, body: bytes = b"") -> Change:
-        root = self.major << 16
-        place = tc.Place(self.index, root | minor, root)
-        data = tc.packed(kind, flags, place, body)
-        return Change(data, f"class {self.major:x}:{minor:x}")
-
-    def _has_root(self) -> bool:
-        return any(
-            qdisc["parent"] == tc.ROOT and qdisc["handle"] == self.major << 16
-            for qdisc in self._route.get_qdiscs(self.index)
+    def has_its_queue(self, place: int, direction: Direction) -> bool:
+        """Whether a class's queue, and what is in that, are what they should be."""
+        return has_queue(
+            self._channel,
+            self.index_of(place),
+            self.class_id(place, direction),
+            self._options.limit,
+            flow_queue=self._flow_queue,
         )
 
-    def _is_ours(self, index: int) -> bool:
-        link: Any = self._route.get_links(index)[0]
-        information = link.get_attr("IFLA_LINKINFO")
-        kind = information.get_attr("IFLA_INFO_KIND") if information else None
-        if kind != "ifb":
+    def _additions(self, places: list[int], *, anew: bool) -> Iterator[Change]:
+        """Class and queue of each: to the kernel a change if they exist."""
+        for place in places:
+            for direction in Direction:
+                number = minor(place, direction)
+                yield from self._addition(ifb_of(place), number, anew=anew)
+
+    def _addition(self, device: int, number: int, *, anew: bool) -> Iterator[Change]:
+        """The queues' handles are the class's own number, and the one behind that."""
+        options = self._options
+        index, root = self._index.get(device, 0), self.majors[device] << 16
+        own, leaf, inner = root | number, number << 16, (number + 1) << 16
+        told = f"class {own >> 16:x}:{number:x}"
+        for kind, place, body, what in (
+            (tc.NEW_CLASS, (own, root), options.of_class, told),
+            (tc.NEW_QDISC, (leaf, own), options.leaf, f"queue of {told}"),
+        ):
+            yield Change(tc.packed(kind, CREATE, tc.Place(index, *place), body), what)
+        if self._flow_queue:
+            body = options.flow_queue if anew else options.flow_queue_change
+            stands = tc.Place(index, inner, leaf | 1)
+            data = tc.packed(tc.NEW_QDISC, CREATE, stands, body)
+            yield Change(data, f"flow queue of {told}")
+
+    def _of_class(
+        self, place: int, direction: Direction, kind: int, flags: int
+    ) -> Change:
+        number = self.class_id(place, direction)
+        root = number & 0xFFFF0000
+        stands = tc.Place(self.index_of(place), number, root)
+        return Change(tc.packed(kind, flags, stands), f"class {number:x}")
+
+    def _try_queues(self) -> None:
+        """Learn what queues the kernel has, by a class that nobody needs."""
+        self._flow_queue = True
+        failures = self._channel.each(list(self._addition(0, _TRIAL, anew=True)))
+        name, root = self._names[0], self.majors[0] << 16
+        stands = tc.Place(self._index[0], root | _TRIAL, root)
+        self._channel.each([Change(tc.packed(tc.DELETE_CLASS, 0, stands), "trial")])
+        for one in failures:
+            if one.number not in _UNKNOWN or one.what.startswith("class"):
+                raise KernelRefused(Problem(one.what, str(one)))
+            if one.what.startswith("queue"):
+                raise _lacking(name, f"takes no TBF: {one}", "sch_tbf")
+        self._flow_queue = not failures
+
+    def _is_whole(self, number: int, link: Link) -> bool:
+        own = link.name == self._names[number] and link.kind == "ifb"
+        return own and link.up and link.queue == "htb"
+
+    def _withdraw(self, number: int) -> None:
+        """Know a device no more: what becomes of it is no news."""
+        if number in self._index:
+            self.indexes -= {self._index[number]}
+            self._index[number] = 0
+
+    def _remove(self, number: int, link: Link | None) -> None:
+        if link is None:
+            return
+        if link.kind != "ifb":
             raise KernelRefused(
                 Problem(
-                    f"interface {self.name}",
+                    f"interface {self._names[number]}",
                     "exists and is not an ifb",
                     "rename it, or choose another gateway.table",
                 )
             )
-        return True
+        with in_one_line(f"remove {link.name}"):
+            try:
+                self._route.link("del", index=link.index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # somebody else was faster
+                    raise
 
 
-def _unknown_queue(failures: Sequence[Failure]) -> bool:
-    """Whether it is the queue's kind that the kernel does not know."""
-    return bool(failures) and all(
-        failure.what.startswith("queue")
-        and failure.number in (errno.ENOENT, errno.EOPNOTSUPP)
-        for failure in failures
-    )
+def _lacking(name: str, what: str, module: str) -> MissingFeature:
+    remedy = f"vpngate needs the kernel module {module}"
+    return MissingFeature(Problem(f"interface {name}", what, remedy))
 
 
-def _statistics_at(answer: bytes) -> tuple[int, int]:
-    """Where the basic and the queue statistics begin in an answer about a class."""
-    start, end = located(answer, tc.HEAD.size)[tc.STATISTICS]
-    inner = located(answer, start, end)
-    return inner[tc.STATISTICS_BASIC][0], inner[tc.STATISTICS_QUEUE][0]
-
-
-def free_major(route: IPRoute) -> int:
-    """A number that no qdisc of this machine has: class ids travel in packets."""
-    taken = {qdisc["handle"] >> 16 for qdisc in route.get_qdiscs()}
-    preferred = 0x7667  # "vg"
-    return next(m for m in range(preferred, 0x7FFF) if m not in taken)
-
-
-def queue_bytes(rate: int) -> int:
-    """The most that may wait in a class, for a rate in bit/s."""
-    return max(round(rate / 8 * _QUEUE_SECONDS), 2 * _PACKET)
-
-
-def _class_options(rate: int) -> bytes:
-    """Kind and options of a class (struct tc_htb_opt)."""
-    bytes_per_second = rate // 8
-    burst = max(round(bytes_per_second * _BURST_SECONDS), 2 * _PACKET)
-    ticks = round(burst * 1e9 / bytes_per_second / tc.TICK)
-    quantum = min(max(bytes_per_second // 10, _PACKET), _QUANTUM_MOST)
-    bounded = min(bytes_per_second, _RATE_MOST)
-    specification = struct.pack("=BBHhHI", 0, tc.LINK_LAYER_ETHERNET, 0, 0, 0, bounded)
-    parameters = specification * 2 + struct.pack("=IIIII", ticks, ticks, quantum, 0, 0)
-    options = attribute(tc.HTB_PARAMETERS, parameters)
-    if bytes_per_second > _RATE_MOST:
-        exact = struct.pack("=Q", bytes_per_second)
-        options += attribute(tc.HTB_RATE64, exact) + attribute(tc.HTB_CEIL64, exact)
-    return attribute(tc.KIND, b"htb\0") + attribute(tc.OPTIONS, options, nested=True)
-
-
-def _leaf_options(rate: int, *, flow_queue: bool) -> bytes:
-    """Kind and options of a class's queue.
-
-    fq_codel, where the kernel has it, keeps one flow of a subscriber from filling
-    the queue of another; its limit is in packets. bfifo counts bytes.
-    """
-    limit = queue_bytes(rate)
-    if not flow_queue:
-        options = struct.pack("=I", limit)
-        return attribute(tc.KIND, b"bfifo\0") + attribute(tc.OPTIONS, options)
-    packets = attribute(tc.FQ_CODEL_LIMIT, struct.pack("=I", max(limit // _PACKET, 2)))
-    return attribute(tc.KIND, b"fq_codel\0") + attribute(
-        tc.OPTIONS, packets, nested=True
-    )
+def _is_there_already(failure: Failure) -> bool:
+    """An fq_codel keeps the number of its flows, and does not take another one."""
+    return failure.what.startswith("flow queue") and failure.number == errno.EINVAL

@@ -2,18 +2,19 @@
 """What all classes have passed and dropped since the start, also those that are gone.
 
 Knows that a class begins at zero when it is made anew, and that the kernel's counts of
-packets are 32 bits wide; does not know when classes are read, made or removed.
+packets are 32 bits wide; does not know when classes are read, made or removed. A class
+has the number of its ifb in front of its own 16 bits.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vpngate.kernel.detour.ifbs import ClassStatistics
-from vpngate.kernel.detour.verdicts import class_direction
+from vpngate.kernel.detour.places import class_direction
+from vpngate.kernel.detour.readings import ClassReading
 from vpngate.packets import Direction
 
 _WRAP = 1 << 32
-_NEW = ClassStatistics(bytes=0, packets=0, drops=0, backlog=0)
+_NEW = ClassReading(b"", 0, bytes=0, packets=0, drops=0, backlog=0)
 
 
 @dataclass(slots=True)
@@ -30,15 +31,15 @@ class Tally:
 
     def __init__(self) -> None:
         self.totals = {direction: Passed() for direction in Direction}
-        self._seen: dict[int, ClassStatistics] = {}  # by class
+        self._seen: dict[int, ClassReading] = {}  # by class
 
-    def take(self, statistics: Mapping[int, ClassStatistics]) -> None:
-        """Take in a reading of some classes, by minor number."""
+    def take(self, statistics: Mapping[int, ClassReading]) -> None:
+        """Take in a reading of some classes, by number."""
         for number, now in statistics.items():
             before = self._seen.get(number, _NEW)
             if now.bytes == before.bytes and now.drops == before.drops:
                 continue
-            if now.bytes < before.bytes:  # another one has taken its place
+            if _is_another(before, now):
                 before = _NEW
             total = self.totals[class_direction(number)]
             total.bytes += now.bytes - before.bytes
@@ -51,6 +52,16 @@ class Tally:
         for number in numbers:
             self._seen.pop(number, None)
 
-    def all_gone(self) -> None:
-        """All classes are gone, with their device."""
-        self._seen.clear()
+    def all_gone(self, ifb: int) -> None:
+        """All classes of that ifb are gone, with the device."""
+        self.gone([number for number in self._seen if number >> 16 == ifb])
+
+
+def _is_another(before: ClassReading, now: ClassReading) -> bool:
+    """Whether a class has taken another one's place: some count of it went back.
+
+    One of 32 bits also does by going round: then it has come less far than back.
+    """
+    packets, drops = now.packets - before.packets, now.drops - before.drops
+    back = any(step % _WRAP > _WRAP // 2 for step in (packets, drops))
+    return back or now.bytes < before.bytes

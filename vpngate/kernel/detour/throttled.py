@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The flows that are throttled: verdicts in the table, classes on the ifb, in step.
+"""The flows that are throttled: verdicts in the table, classes on the ifbs, in step.
 
 Knows in which order verdict and class come and go, so that no verdict leads to a
 class that is not there; does not know rules or the dead man's switch. One thread
@@ -7,34 +7,30 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 """
 
 import errno
-import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 
-import numpy as np
-
+from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.classes import Classes
 from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.verdicts import (
-    FlowId,
-    HeldVerdict,
-    Verdicts,
-    identity,
-    minor,
-)
+from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
+from vpngate.kernel.detour.verdict_maps import VerdictMaps
+from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
 from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
-from vpngate.kernel.wire.elements import Element
-from vpngate.packets import Direction, Family
+from vpngate.packets import Family
 from vpngate.policy import Throttle
-from vpngate.prefixes.intervals import Intervals
-from vpngate.prefixes.rows import Flags, rows_of
-from vpngate.ruleset import names
 
 # Each may need a class, which takes its time: others must have their turn, too.
-FLOWS_A_STEP = 50
-_AT_ONCE = 2000  # flows a transaction where no class is made
+FLOWS_A_STEP = 12
+_LOOKED_AT = 2000  # flows a step, where nothing is asked of the kernel
+_ONE_BY_ONE = 10  # flows a step, each of them several transactions
+_MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
 # The kernel's word for an element that is there and leads elsewhere.
 _OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 
@@ -47,9 +43,13 @@ class Throttled:
         self._most = most
         self._table = table
         self._shaper = shaper
-        # The root's own number must not be a queue's.
-        self._verdicts = Verdicts(reserved=[shaper.major // 2])
+        self._maps = VerdictMaps(table, shaper.class_id)
+        self._verdicts = Verdicts()
+        self._to_move: Iterator[FlowId] = iter(())
         self.classes = Classes(shaper)
+        self._pace = Pace(500, 50, 2000)  # flows whose end is one transaction
+        self._asked = Pace(200, 50, 1000)  # flows that the kernel is asked about
+        self._asking: deque[FlowId] = deque()  # those whose verdicts may have ended
 
     @property
     def live(self) -> dict[Family, int]:
@@ -66,31 +66,40 @@ class Throttled:
 
         No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
         """
+        noted = self._note(flows, now)
+        self.classes.make(held.place for _, held in noted)
         changes: list[Change] = []
-        noted: list[FlowId] = []
-        fresh: list[FlowId] = []
-        for flow in flows:
-            key = identity(flow)
-            old = self._verdicts.get(key)
+        for old, held in noted:
             if old is not None:
-                changes += self._ending(old)
-            elif len(self._verdicts) < self._most:
-                fresh.append(key)
-            else:
-                self.refused += 1
-                continue
-            noted.append(key)
-            changes += self._adding(self._verdicts.add(flow, now))
-        self.classes.make(self._verdicts.take_fresh())
+                changes += self._maps.ending([old])
+            held.device = self._shaper.index_of(held.place)
+            changes += self._maps.adding(held)
         try:
             self._table.commit(changes)
         except Rejected as error:
             if error.number in _OTHERWISE:
-                self._one_by_one(noted, self._give_anew)
+                keys = [identity(held.flow) for _, held in noted]
+                self._one_by_one(keys, self._give_anew)
                 return
-            for key in fresh:
-                self._verdicts.forget(key)
+            for old, held in noted:
+                if old is None:
+                    self._verdicts.forget(identity(held.flow))
+                else:  # the kernel has it as it was
+                    held.device = old.device
             raise
+
+    def _note(
+        self, flows: Iterable[Throttle], now: float
+    ) -> list[tuple[HeldVerdict | None, HeldVerdict]]:
+        """Verdicts that there is room for, each with the one that it replaces."""
+        noted: list[tuple[HeldVerdict | None, HeldVerdict]] = []
+        for flow in flows:
+            old = self._verdicts.get(identity(flow))
+            if old is None and len(self._verdicts) >= self._most:
+                self.refused += 1
+            else:
+                noted.append((old, self._verdicts.add(flow, now)))
+        return noted
 
     def _one_by_one(
         self, keys: Sequence[FlowId], change: Callable[[HeldVerdict], None]
@@ -106,31 +115,52 @@ class Throttled:
                 change(held)
 
     def _give_anew(self, held: HeldVerdict) -> None:
-        self._table.commit([*self._deleting_found(held), *self._adding(held)])
+        self._table.commit([*self._maps.deleting_found(held), *self._maps.adding(held)])
 
     def _take_out(self, held: HeldVerdict) -> None:
-        self._table.commit(self._deleting_found(held))
+        self._table.commit(self._maps.deleting_found(held))
 
-    def _deleting_found(self, held: HeldVerdict) -> list[Change]:
-        """The changes that delete what the kernel has of a verdict, whatever it is."""
-        places = self._elements(held)
-        there = self._table.find([(name, element.key) for name, element in places])
-        changes: list[Change] = []
-        for (name, element), answer in zip(places, there, strict=True):
-            if answer is not None:
-                changes += self._deleting(name, element)
-        return changes
+    def sweep(self, choose: Choice) -> Sweep:
+        """All verdicts, to `advance` through and end those that are chosen."""
+        return Sweep(self._verdicts.keys(), choose)
 
-    def release(self, chosen: Callable[[Throttle], bool], now: float) -> int:
-        """End the verdicts that a predicate picks; returns how many."""
-        keys = self._verdicts.chosen(chosen)
-        self.end(keys, now)
-        return len(keys)
+    def advance(self, sweep: Sweep, now: float) -> bool:
+        """A few more of a sweep's verdicts; whether there are more.
 
-    def end(self, keys: Sequence[FlowId], now: float) -> None:
-        """End these verdicts."""
-        for start in range(0, len(keys), _AT_ONCE):
-            self._end(keys[start : start + _AT_ONCE], now)
+        Either a few are looked at, or a few of those that were chosen are ended. On an
+        error they still have to be.
+        """
+        if sweep.stubborn:
+            self._end_stubborn(sweep, now)
+        elif sweep.chosen:
+            self._end_few(sweep, now)
+        else:
+            looked_at = map(self._verdicts.get, taken(sweep.left, _LOOKED_AT))
+            sweep.choose([one.flow for one in looked_at if one and not one.ended])
+        return not sweep.done
+
+    def _end_stubborn(self, sweep: Sweep, now: float) -> None:
+        few = taken(sweep.stubborn, _ONE_BY_ONE)
+        try:
+            self._one_by_one(few, self._take_out)
+        except KernelRefused:
+            sweep.stubborn.extendleft(reversed(few))
+            raise
+        self.ended(few, now)
+
+    def _end_few(self, sweep: Sweep, now: float) -> None:
+        begin = time.monotonic()
+        few = taken(sweep.chosen, self._pace.size)
+        try:
+            self._table.commit(self.ending(few))
+        except KernelRefused as error:
+            if not isinstance(error, Rejected) or error.number not in _OTHERWISE:
+                sweep.chosen.extendleft(reversed(few))
+                raise
+            sweep.stubborn.extend(few)
+        else:
+            self.ended(few, now)
+            self._pace.took(len(few), time.monotonic() - begin)
 
     def withdraw(self, flows: Iterable[Throttle], now: float) -> None:
         """End these verdicts, of those that are in force."""
@@ -150,65 +180,95 @@ class Throttled:
             self._one_by_one(keys, self._take_out)
         self.ended(keys, now)
 
-    def covered(self, spared: Intervals) -> list[FlowId]:
-        """The flows in force that have an end among these addresses."""
-        flows = [held.flow for held in self._verdicts if not held.ended]
-        hit = ends_among(flows, spared)
-        return [identity(flows[index]) for index in np.flatnonzero(hit)]
-
-    def everything(self) -> list[FlowId]:
-        """All flows in force."""
-        return self._verdicts.chosen(lambda _: True)
-
     def ending(self, keys: Iterable[FlowId]) -> list[Change]:
         """The changes that end verdicts, whether or not the kernel has ended them."""
-        changes: list[Change] = []
-        for key in keys:
-            held = self._verdicts.get(key)
-            if held is not None:
-                changes += self._ending(held)
-        return changes
+        found = map(self._verdicts.get, keys)
+        return self._maps.ending(held for held in found if held is not None)
 
     def ended(self, keys: Iterable[FlowId], now: float) -> None:
         """Note that the changes of `ending` were committed."""
         for key in keys:
             self._verdicts.end(key, now)
 
+    def lost(self, number: int) -> None:
+        """Have an ifb's classes made again, and the verdicts lead to the new one."""
+        self.classes.lost(number)
+        self._to_move = chain(self._to_move, self._verdicts.on(number))
+
     def rebuilt(self) -> None:
-        """Have the classes of all verdicts made again, on an ifb that is new."""
+        """Have the classes of all verdicts made, on ifbs that are new."""
         self.classes.rebuild(self._verdicts.places)
 
     def dismantled(self) -> None:
-        """Have no classes any more: the ifb goes."""
+        """Have no classes any more: the ifbs go."""
         self.classes.rebuild(())
+        self._to_move = iter(())
 
-    def look_after(self, now: float) -> None:
-        """Learn which verdicts have ended, and remove classes nobody needs."""
-        keys = self._verdicts.due(now)
+    def move(self) -> bool:
+        """Have a few more verdicts lead to the ifb as it is; whether more may have to.
+
+        Their time starts anew. Those that were made since lead there already. On an
+        error they still have to.
+        """
+        astray: list[HeldVerdict] = []
+        some = list(islice(self._to_move, _MOVED_AT_ONCE))
+        for key in some:
+            held = self._verdicts.get(key)
+            if held is None or held.ended:
+                continue
+            if held.device != self._shaper.index_of(held.place):
+                astray.append(held)
+        if not astray:
+            return bool(some)
+        before = [(held, held.device) for held in astray]
         try:
-            for start in range(0, len(keys), _AT_ONCE):
-                self._look_after(keys[start : start + _AT_ONCE], now)
+            self._lead_anew(astray)
+        except Exception:  # or they would lead to where there is no ifb any more
+            for held, device in before:
+                held.device = device
+            self._to_move = chain(some, self._to_move)
+            raise
+        return True
+
+    def _lead_anew(self, astray: Sequence[HeldVerdict]) -> None:
+        changes = self._maps.ending(astray)
+        for held in astray:
+            held.device = self._shaper.index_of(held.place)
+            changes += self._maps.adding(held)
+        try:
+            self._table.commit(changes)
+        except Rejected as error:
+            if error.number not in _OTHERWISE:
+                raise
+            self._one_by_one([identity(held.flow) for held in astray], self._give_anew)
+
+    def look_after(self, now: float) -> bool:
+        """Learn of a few verdicts whether they have ended; whether more may have."""
+        self._asking.extend(self._verdicts.take_due(now))
+        keys = list(dict.fromkeys(taken(self._asking, self._asked.size)))
+        begin = time.monotonic()
+        try:
+            self._look_after(keys, now)
         except Exception:
             for key in keys:  # or nobody would ever ask about them again
                 self._verdicts.postpone(key, now)
             raise
+        self._asked.took(len(keys), time.monotonic() - begin)
+        return bool(self._asking)
+
+    def tidy(self, now: float) -> None:
+        """Remove a few classes that nobody needs."""
         self.classes.remove_idle(set(self._verdicts.places), now)
 
     def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
-        places = [
-            [(name, element.key) for name, element in self._elements(held)]
-            for key in keys
-            if (held := self._verdicts.get(key))
-        ]
-        answers = iter(self._table.find([place for pair in places for place in pair]))
+        known = map(self._verdicts.get, keys)
+        pairs = [(k, held) for k, held in zip(keys, known, strict=True) if held]
+        found = self._maps.found([held for _, held in pairs])
         mending: list[Change] = []
-        for key in keys:
-            held = self._verdicts.get(key)
-            if held is not None:
-                found = [next(answers) for _ in held.flow.directions]
-                if changes := self._settle(key, held, found, now):
-                    mending += changes
-                    self._verdicts.postpone(key, now)  # to see that it is mended
+        for (key, held), answers in zip(pairs, found, strict=True):
+            if changes := self._settle(key, held, answers, now):
+                mending += changes
+                self._verdicts.postpone(key, now)  # to see that it is mended
         with suppress(Rejected):  # one of them ended this very moment
             self._table.commit(mending)
 
@@ -224,7 +284,7 @@ class Throttled:
         There is something to mend when packets came one way only for a while, or
         when one was in flight as the verdict was ended.
         """
-        pairs = zip(self._elements(held), answers, strict=True)
+        pairs = zip(self._maps.elements_of(held), answers, strict=True)
         alive = [(place, answer) for place, answer in pairs if answer is not None]
         if not alive:
             self._verdicts.forget(key)
@@ -236,51 +296,5 @@ class Throttled:
                 return []
         changes: list[Change] = []
         for (name, element), _ in alive:
-            changes += self._deleting(name, element)
-        return changes if held.ended else changes + self._adding(held)
-
-    def _adding(self, held: HeldVerdict) -> list[Change]:
-        changes: list[Change] = []
-        for name, element in self._elements(held):
-            changes += elements.add(self._table.name, name, [element])
-        return changes
-
-    def _ending(self, held: HeldVerdict) -> list[Change]:
-        """Add, then delete: deleting alone fails if the kernel was faster."""
-        changes = self._adding(held)
-        for name, element in self._elements(held):
-            changes += self._deleting(name, element)
-        return changes
-
-    def _deleting(self, name: str, element: Element) -> list[Change]:
-        return elements.delete(self._table.name, name, [Element(element.key)])
-
-    def _elements(self, held: HeldVerdict) -> list[tuple[str, Element]]:
-        """The elements of a verdict, one a direction, and the maps they are in."""
-        flow = held.flow
-        found = []
-        for direction in flow.directions:
-            ends = (flow.subscriber, flow.remote)
-            if direction is Direction.DOWNLOAD:
-                ends = ends[::-1]
-            key = b"".join(end.address for end in ends)
-            if flow.transport.has_ports:
-                key += b"".join(end.port.to_bytes(2, "big") for end in ends)
-            number = self._shaper.major << 16 | minor(held.place, direction)
-            value = number.to_bytes(4, sys.byteorder)
-            name = names.verdict_map(direction, flow.subscriber.family, flow.transport)
-            found.append((name, Element(key, float(flow.idle), value)))
-        return found
-
-
-def ends_among(flows: Sequence[Throttle], addresses: Intervals) -> Flags:
-    """For each flow, whether either of its ends is among the addresses."""
-    among = np.zeros(len(flows), dtype=np.bool_)
-    for family in Family:
-        mine = [n for n, flow in enumerate(flows) if flow.subscriber.family is family]
-        for ends in (
-            b"".join(flows[n].subscriber.address for n in mine),
-            b"".join(flows[n].remote.address for n in mine),
-        ):
-            among[mine] |= addresses.contains_each(rows_of(ends, family))
-    return among
+            changes += self._maps.deleting(name, [element])
+        return changes if held.ended else changes + self._maps.adding(held)

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel is believed to hold: verdicts, and the buckets they fill.
 
-Knows which flows were handed to the kernel, which class each bucket has in either
-direction, and when it is time to ask whether a verdict still lives (the kernel ends
-it when its packets stay away, and tells nobody). Does not know netlink; the time
-comes in as an argument, in seconds of a clock that never jumps.
+Knows which flows were handed to the kernel, which place each bucket has, and when it
+is time to ask whether a verdict still lives (the kernel ends it when its packets stay
+away, and tells nobody). Does not know netlink; the time comes in as an argument, in
+seconds of a clock that never jumps.
 """
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.packets import Direction, Endpoint, Family, Transport
+from vpngate.kernel.detour.places import IfbPlaces, ifb_of
+from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 
-# A class has 16 bits, 0 is the qdisc itself; a bucket takes two neighbours, the even
-# one for uploads. So many subscribers have a bucket of their own.
-_PLACES = range(1, 0x8000)
 _SLOT = 5.0  # seconds: how exactly verdicts are looked after
 
 
@@ -31,21 +29,15 @@ class FlowId(NamedTuple):
 
 @dataclass(slots=True)
 class HeldVerdict:
-    """A verdict as handed to the kernel. Ended ones stay until the kernel agrees."""
+    """A verdict as handed to the kernel. Ended ones stay until the kernel agrees.
+
+    `device` is the index of the ifb that the kernel was told.
+    """
 
     flow: Throttle
     place: int
     ended: bool = False
-
-
-def minor(place: int, direction: Direction) -> int:
-    """The class (its low 16 bits) of a place in a direction."""
-    return 2 * place + (direction is Direction.DOWNLOAD)
-
-
-def class_direction(number: int) -> Direction:
-    """The direction of a class, by the low 16 bits of its number."""
-    return Direction.DOWNLOAD if number % 2 else Direction.UPLOAD
+    device: int = 0
 
 
 def identity(flow: Throttle) -> FlowId:
@@ -54,18 +46,15 @@ def identity(flow: Throttle) -> FlowId:
 
 
 class Verdicts:
-    """The mirror of the kernel's verdict maps. `reserved` places are never used."""
+    """The mirror of the kernel's verdict maps."""
 
-    def __init__(self, reserved: Iterable[int] = ()) -> None:
-        kept = set(reserved)
+    def __init__(self, places: IfbPlaces | None = None) -> None:
         self._held: dict[FlowId, HeldVerdict] = {}
         self._due: dict[int, list[FlowId]] = defaultdict(list)
         self._places: dict[bytes, int] = {}
         # For each place, its owners, and how many verdicts each of them has.
         self._buckets: dict[int, dict[bytes, int]] = {}
-        # First freed is first used again: an id rests as long as possible.
-        self._free = deque(place for place in _PLACES if place not in kept)
-        self._fresh: list[int] = []
+        self._all_places = IfbPlaces() if places is None else places
         self._live = dict.fromkeys(Family, 0)
 
     def __len__(self) -> int:
@@ -89,35 +78,30 @@ class Verdicts:
         """The places that verdicts lead to."""
         return iter(self._buckets)
 
-    def take_fresh(self) -> list[int]:
-        """The places that came into use since this was last asked."""
-        fresh = [place for place in self._fresh if place in self._buckets]
-        self._fresh.clear()
-        return fresh
+    def on(self, ifb: int) -> Iterator[FlowId]:
+        """The flows that wait on an ifb; they may come and go while it is asked."""
+        keys = list(self._held)
+        return (
+            key
+            for key in keys
+            if (held := self._held.get(key)) is not None and ifb_of(held.place) == ifb
+        )
+
+    def keys(self) -> Iterable[FlowId]:
+        """The flows of all verdicts, ended or not, as they are at this moment."""
+        return list(self._held)
 
     def get(self, key: FlowId) -> HeldVerdict | None:
         """The verdict on a flow, ended or not."""
         return self._held.get(key)
 
-    def place_of(self, bucket: bytes) -> int:
-        """Where a bucket's class is, or would be if it had a verdict now."""
-        place = self._places.get(bucket)
-        if place is not None:
-            return place
-        if self._free:
-            return self._free[0]
-        # Out of ids: join whichever bucket the address leads to.
-        used = sorted(self._buckets)
-        return used[int.from_bytes(bucket, "big") % len(used)]
-
     def add(self, flow: Throttle, now: float) -> HeldVerdict:
         """Note a verdict that is about to be handed to the kernel, or given anew."""
         key = identity(flow)
         old = self._held.get(key)
-        place = self.place_of(flow.bucket)
-        if self._free and place == self._free[0]:
-            self._free.popleft()
-            self._fresh.append(place)
+        place = self._places.get(flow.bucket)
+        if place is None:
+            place = self._all_places.take(flow.bucket)
         owners = self._buckets.setdefault(place, {})
         owners[flow.bucket] = owners.get(flow.bucket, 0) + 1
         self._places[flow.bucket] = place
@@ -130,9 +114,12 @@ class Verdicts:
         return held
 
     def end(self, key: FlowId, now: float) -> None:
-        """Note that the kernel was told to end a verdict; it is asked once more."""
-        held = self._held[key]
-        if not held.ended:
+        """Note that the kernel was told to end a verdict; it is asked once more.
+
+        One that has been forgotten meanwhile is no matter.
+        """
+        held = self._held.get(key)
+        if held is not None and not held.ended:
             held.ended = True
             self._live[held.flow.subscriber.family] -= 1
             self._ask_at(key, now)
@@ -149,9 +136,13 @@ class Verdicts:
 
     def due(self, now: float) -> list[FlowId]:
         """The flows whose verdicts may have ended by now, each once."""
-        slots = sorted(slot for slot in self._due if slot * _SLOT <= now)
-        keys = [key for slot in slots for key in self._due.pop(slot)]
+        keys = self.take_due(now)
         return [key for key in dict.fromkeys(keys) if key in self._held]
+
+    def take_due(self, now: float) -> list[FlowId]:
+        """The same as fast as can be: some twice, and some that were forgotten."""
+        slots = sorted(slot for slot in self._due if slot * _SLOT <= now)
+        return [key for slot in slots for key in self._due.pop(slot)]
 
     def postpone(self, key: FlowId, until: float) -> None:
         """Ask about a verdict again at that time."""
@@ -179,4 +170,4 @@ class Verdicts:
             del owners[bucket], self._places[bucket]
             if not owners:
                 del self._buckets[held.place]
-                self._free.append(held.place)
+                self._all_places.give_back(held.place)

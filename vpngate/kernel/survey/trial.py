@@ -29,12 +29,15 @@ from vpngate.expressions import (
     ReversePathCheck,
     SetOperation,
 )
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.verdicts import class_direction
+from vpngate.kernel.detour.naming import ifb_name
+from vpngate.kernel.detour.places import class_direction
+from vpngate.kernel.detour.queueing import class_options, largest_packet
+from vpngate.kernel.detour.readings import read_classes
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
+from vpngate.kernel.wire.attributes import CREATE
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel, Rejected
 from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset
@@ -75,6 +78,7 @@ class Feature(StrEnum):
     DYNAMIC = "nftables: sets that rules refresh"
     IFB = "ifb"
     HTB = "HTB"
+    TBF = "TBF"
     FQ_CODEL = "fq_codel"
 
 
@@ -157,7 +161,7 @@ def _install(table: NftTable, *, owned: bool) -> None:
     with closing(Channel(NETFILTER)) as channel:
         new = messages.new_table(table.name, owned=owned)
         sets = [messages.new_set(table.name, one) for one in table.sets]
-        channel.commit([new, *sets, *messages.new_chains(table)])
+        channel.commit([new, *sets, *messages.new_chains(table.name, table.chains)])
         channel.commit([messages.delete_table(table.name)])
 
 
@@ -176,9 +180,23 @@ def _queue(kind: str) -> Callable[[Wire], None]:
     return put_up
 
 
+def _leaf(wire: Wire) -> None:
+    """The queue of a class, as the daemon makes it."""
+    body = class_options(1_000_000, largest_packet(0)).leaf
+    place = tc.Place(wire.near, _HANDLE, tc.ROOT)
+    with closing(Channel(ROUTE)) as channel:
+        for kind, flags in ((tc.NEW_QDISC, CREATE), (tc.DELETE_QDISC, 0)):
+            change = Change(
+                tc.packed(kind, flags, place, body if flags else b""), "TBF"
+            )
+            if failures := channel.each([change]):
+                raise Rejected(failures)
+
+
 _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
     Feature.IFB: _ifb,
     Feature.HTB: _queue("htb"),
+    Feature.TBF: _leaf,
     Feature.FQ_CODEL: _queue("fq_codel"),
 }
 
@@ -258,10 +276,9 @@ def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
     """Packets that have passed the classes of either direction."""
     passed = dict.fromkeys(Direction, 0)
     with IPRoute() as route, closing(Channel(ROUTE)) as channel:
-        shaper = Shaper(ruleset.table, route, channel)
-        shaper.index = route.link_lookup(ifname=shaper.name)[0]
-        roots = tc.queues(channel)
-        shaper.major = next(q.major for q in roots if q.interface == shaper.index)
-        for number, one in shaper.statistics().items():
+        [index] = route.link_lookup(ifname=ifb_name(ruleset.table))
+        roots = (q for q in tc.queues(channel) if q.parent == tc.ROOT)
+        major = next(q.major for q in roots if q.interface == index)
+        for number, one in read_classes(channel, index, major).items():
             passed[class_direction(number)] += one.packets
     return passed

@@ -8,8 +8,9 @@ removes it when the channel closes.
 """
 
 import errno
+import logging
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, Self
 
 import numpy as np
 
@@ -19,14 +20,36 @@ from vpngate.kernel.wire.attributes import attributes, each_attribute, number, t
 from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Family, HookPoint
-from vpngate.prefixes.intervals import Bounds, Delta, Intervals
+from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Flags, Rows
-from vpngate.ruleset import Ruleset, composition, names, throttling
+from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
-from vpngate.ruleset.table import Table
+from vpngate.ruleset.table import Chain, Hook, Table
+
+logger = logging.getLogger(__name__)
 
 _NOT_THERE = frozenset({errno.EOPNOTSUPP, errno.ENOENT})
 _AT_ONCE = 500  # elements: the answers fit the receive buffer
+
+
+class Rules(NamedTuple):
+    """A table's chains and rules as they are sent, with the sets that go with them."""
+
+    changes: list[Change]
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        """Encode them, which takes its time; in any thread."""
+        chains = [one for one in table.chains if not names.is_registered(one.name)]
+        sets = [
+            messages.new_set(table.name, one)
+            for one in table.sets
+            if names.is_sampled_set(one.name)
+        ]
+        for one in chains:  # what will take them away: it is kept, too
+            messages.delete_rules(table.name, one.name)
+            messages.delete_chain(table.name, one.name)
+        return cls(sets + messages.new_chains(table.name, chains))
 
 
 class OwnedTable:
@@ -37,15 +60,28 @@ class OwnedTable:
         self._channel = channel
 
     def create(self, ruleset: Ruleset) -> None:
-        """Take the table, with its lasting sets and counters; TableTaken if it is."""
-        table = composition.compose(ruleset, device=0, generation=0)
+        """Take the table, with its lasting sets and counters; TableTaken if it is.
+
+        One that nobody owns goes: an older version has left it, or a person.
+        """
+        table = composition.compose(ruleset)
         changes = [messages.new_table(self.name)]
         changes += [
             messages.new_set(self.name, one)
             for one in composition.lasting_sets(ruleset)
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
-        self.introduce(changes)
+        try:
+            self._channel.commit(changes)
+        except Rejected as error:
+            first = error.failures[0]
+            if first.number != errno.EEXIST or first.what != f"table {self.name}":
+                self._explain(error)
+            self.introduce([messages.delete_table(self.name), *changes])
+            logger.warning(
+                "nftables table netdev %s was there and belonged to nobody: replaced",
+                self.name,
+            )
 
     def destroy(self) -> None:
         """Remove the table."""
@@ -76,37 +112,9 @@ class OwnedTable:
         except Rejected as error:
             self._explain(error)
 
-    def new_spared(self, generation: int) -> list[Change]:
-        """The changes that make empty sets of spared addresses."""
-        return [
-            messages.new_set(self.name, one)
-            for one in throttling.spared_sets(generation)
-        ]
-
-    def other_spared(self, generation: int) -> list[Change]:
-        """The changes that remove all sets of spared addresses but one generation."""
-        kept = {names.spared_set(family, generation) for family in Family}
-        return [
-            messages.delete_set(self.name, name)
-            for name in self.sets()
-            if names.is_spared_set(name) and name not in kept
-        ]
-
-    def fill(self, generation: int, family: Family, few: Bounds) -> None:
-        """Put a few more intervals into a set of spared addresses."""
-        name = names.spared_set(family, generation)
+    def fill(self, name: str, few: Bounds) -> None:
+        """Put a few more intervals into a set."""
         self._channel.commit(elements.add_intervals(self.name, name, few))
-
-    def spared_delta(self, generation: int, delta: Delta) -> list[Change]:
-        """The changes that take intervals out of the spared sets and put others in."""
-        changes = []
-        for family in Family:
-            name = names.spared_set(family, generation)
-            changes += elements.delete_intervals(
-                self.name, name, delta.removed.of(family)
-            )
-            changes += elements.add_intervals(self.name, name, delta.added.of(family))
-        return changes
 
     def protect(self, protected: Intervals) -> None:
         """Have exactly these in the sets of protected addresses, whatever was there."""
@@ -117,26 +125,21 @@ class OwnedTable:
             changes += elements.add_intervals(self.name, name, protected.of(family))
         self._channel.commit(changes)
 
-    def new_rules(self, table: Table) -> list[Change]:
-        """The changes that put `table`'s chains and rules in the place of any others.
+    def new_rules(self, rules: Rules) -> list[Change]:
+        """The changes that put these chains and rules in the place of any others.
 
         Base chains go and come in the same transaction, so that no packet finds none.
+        What asks for registered addresses stays.
         """
-        chains = self.chains()
-        changes = [messages.delete_rules(self.name)] if chains else []
+        chains = [name for name in self.chains() if not names.is_registered(name)]
+        changes = [messages.delete_rules(self.name, name) for name in chains]
         changes += [messages.delete_chain(self.name, name) for name in chains]
         changes += [
             messages.delete_set(self.name, name)
             for name in self.sets()
             if names.is_sampled_set(name)
         ]
-        changes += [
-            messages.new_set(self.name, one)
-            for one in table.sets
-            if names.is_sampled_set(one.name)
-        ]
-        changes += messages.new_chains(table)
-        return changes
+        return changes + rules.changes
 
     def sets(self) -> list[str]:
         """The sets that the kernel has: what became of a change, it knows best."""
@@ -149,13 +152,32 @@ class OwnedTable:
 
     def hooked_interfaces(self) -> list[set[str]]:
         """The interfaces of the base chains at ingress and at egress."""
-        found: dict[str, set[str]] = {names.base(point): set() for point in HookPoint}
+        found: dict[int, set[str]] = {point: set() for point in HookPoint}
         for parts in self._own_chains():
-            name = text(parts[nft.CHAIN_NAME])
-            if name in found and nft.CHAIN_HOOK in parts:
-                devices = attributes(parts[nft.CHAIN_HOOK]).get(nft.HOOK_DEVICES, b"")
-                found[name] = {text(one) for _, one in each_attribute(devices)}
+            if names.is_base(text(parts[nft.CHAIN_NAME])) and nft.CHAIN_HOOK in parts:
+                hook = attributes(parts[nft.CHAIN_HOOK])
+                devices = each_attribute(hook.get(nft.HOOK_DEVICES, b""))
+                at = found[number(hook[nft.HOOK_NUMBER])]
+                at.update(text(one) for _, one in devices)
         return list(found.values())
+
+    def refusal_of(self, devices: Sequence[str], priority: int) -> Failure | None:
+        """Why no chain can be hooked to these interfaces; None if one can.
+
+        At most `names.MOST_DEVICES`. Packets notice nothing: the chains have no rule.
+        """
+        trials = [
+            Chain(names.trial(point), (), Hook(point, priority, tuple(devices)))
+            for point in HookPoint
+        ]
+        try:
+            self._channel.commit([messages.new_chain(self.name, t) for t in trials])
+        except Rejected as error:
+            return error.failures[0]
+        self._channel.commit(
+            [messages.delete_chain(self.name, trial.name) for trial in trials]
+        )
+        return None
 
     def arm(self, seconds: float) -> None:
         """Let the throttle chains work for so long from now.
@@ -192,25 +214,30 @@ class OwnedTable:
             answers += self._channel.ask(requests[start : start + _AT_ONCE])
         return answers
 
-    def holds(self, name: str, addresses: Rows) -> Flags:
-        """For each row, whether the kernel's set of intervals holds it."""
-        starts = self.starts(name, addresses)
+    def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
+        """For each row, whether its set of intervals holds it."""
+        starts = self.starts(sets, addresses)
         return np.array([start is not None for start in starts], dtype=np.bool_)
 
-    def starts(self, name: str, addresses: Rows) -> list[bytes | None]:
-        """For each row, where the set's interval around it begins; None without."""
-        answers = self.find([(name, row.tobytes()) for row in addresses])
+    def starts(self, sets: Sequence[str], addresses: Rows) -> list[bytes | None]:
+        """For each row, where its set's interval around it begins; None without."""
+        rows = [row.tobytes() for row in addresses]
+        answers = self.find(list(zip(sets, rows, strict=True)))
         return [answer and elements.key_of(answer) for answer in answers]
 
-    def count(self, name: str) -> int | None:
-        """How many intervals there are in a set; None from a kernel that does not tell.
+    def count(self, sets: Sequence[str]) -> int | None:
+        """How many intervals are in some sets; None from a kernel that does not tell.
 
         It counts elements and halves them, so one whose end needs no element, at the
         top of the address space, does not count. Linux tells since 6.16.
         """
-        [answer] = self._channel.ask([messages.get_set(self.name, name)])
-        told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
-        return None if told is None else number(told)
+        total = 0
+        for answer in self._channel.ask([messages.get_set(self.name, n) for n in sets]):
+            told = None if answer is None else nft.parts(answer).get(nft.SET_COUNT)
+            if told is None:
+                return None
+            total += number(told)
+        return total
 
     def _own_chains(self) -> Iterator[dict[int, memoryview]]:
         for answer in self._channel.dump(messages.get_chains()):
@@ -221,24 +248,14 @@ class OwnedTable:
     def _explain(self, error: Rejected) -> NoReturn:
         where = f"nftables table netdev {self.name}"
         first = error.failures[0]
-        if first.what == f"table {self.name}":
-            if first.number == errno.EPERM:
-                raise TableTaken(
-                    Problem(
-                        where,
-                        "belongs to another process, most likely another vpngate",
-                        "stop that one, or give this one another gateway.table",
-                    )
-                ) from error
-            if first.number == errno.EEXIST:
-                raise TableTaken(
-                    Problem(
-                        where,
-                        "exists already and is not ours",
-                        f"delete it (nft delete table netdev {self.name}), "
-                        "or choose another gateway.table",
-                    )
-                ) from error
+        if first.what == f"table {self.name}" and first.number == errno.EPERM:
+            raise TableTaken(
+                Problem(
+                    where,
+                    "belongs to another process, most likely another vpngate",
+                    "stop that one, or give this one another gateway.table",
+                )
+            ) from error
         if first.number in _NOT_THERE:
             raise MissingFeature(
                 Problem(

@@ -13,6 +13,8 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
 
+_SAMPLE = 120  # addresses of each family: they are few
+
 
 class ProtectedSets:
     """A set for each family, which rules always ask."""
@@ -41,24 +43,22 @@ class ProtectedSets:
 
     def compare(self, family: Family, after: bytes | None) -> readback.Compared:
         """Compare the intervals behind an address with the kernel's, a few of them."""
-        name, bounds = names.protected_set(family), self.held.of(family)
-        return readback.compare(self._table, name, bounds, after)
+        few = readback.behind(self.held.of(family), after)
+        sets = [names.protected_set(family)] * len(few)
+        return readback.compare(self._table, sets, few)
 
     def surplus(self, family: Family) -> int | None:
         """How many intervals the kernel has beyond those that it should; None: unknown.
 
         To be asked when those that it should have are all there.
         """
-        count = self._table.count(names.protected_set(family))
+        count = self._table.count([names.protected_set(family)])
         return None if count is None else count - readback.counted(self.held.of(family))
 
     def _in_sync(self) -> bool:
         return all(
-            readback.agrees(
-                self._table,
-                names.protected_set(family),
-                self.held,
-                readback.sample(self.held.of(family), family),
-            )
+            readback.agrees(self._table, [name] * len(rows), self.held, rows)
             for family in Family
+            for name in [names.protected_set(family)]
+            for rows in [readback.sample(self.held.of(family), family, _SAMPLE)]
         )

@@ -7,7 +7,7 @@ intervals, where a mistake would show, their neighbours outside, and any. After 
 of few intervals, the ends of all that changed are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from vpngate.prefixes.intervals import Bounds, Delta, Intervals
 from vpngate.prefixes.rows import Rows, following, keys, preceding
 
 SAMPLE = 1000  # addresses of each family
-STEP = 500  # addresses asked for at once: others must have their turn, too
+STEP = 250  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
 
 
@@ -48,33 +48,43 @@ def after_change(
         else:
             changed = (*delta.added.of(family), *delta.removed.of(family))
             rows = np.concatenate(changed)
-        for start in range(0, len(rows), STEP):
-            yield family, rows[start : start + STEP]
+        for few in in_steps(rows):
+            yield family, few
 
 
-def agrees(table: OwnedTable, name: str, intervals: Intervals, addresses: Rows) -> bool:
-    """Whether the kernel's set gives the same answers as `intervals`."""
-    found = table.holds(name, addresses)
+def in_steps(rows: Rows) -> Iterator[Rows]:
+    """Addresses as many at a time as are asked about at once."""
+    for start in range(0, len(rows), STEP):
+        yield rows[start : start + STEP]
+
+
+def agrees(
+    table: OwnedTable, sets: Sequence[str], intervals: Intervals, addresses: Rows
+) -> bool:
+    """Whether the kernel's set of each address answers as `intervals` does."""
+    found = table.holds(sets, addresses)
     return np.array_equal(found, intervals.contains_each(addresses))
 
 
-def compare(
-    table: OwnedTable, name: str, bounds: Bounds, after: bytes | None
-) -> Compared:
-    """Compare up to `STEP` intervals, those that end behind an address, end for end.
+def behind(bounds: Bounds, after: bytes | None) -> Bounds:
+    """Up to `STEP` intervals, those that end behind an address."""
+    place = 0
+    if after is not None:
+        place = int(np.searchsorted(keys(bounds.last), np.bytes_(after), side="right"))
+    return Bounds(*(side[place : place + STEP] for side in bounds))
+
+
+def compare(table: OwnedTable, sets: Sequence[str], few: Bounds) -> Compared:
+    """Compare a few intervals, each with its set, end for end.
 
     The interval around its own last address has to begin where it begins, and behind
     that there must be none: so nothing is missing, cut, or grown together.
     """
-    place = 0
-    if after is not None:
-        place = int(np.searchsorted(keys(bounds.last), np.bytes_(after), side="right"))
-    few = Bounds(*(side[place : place + STEP] for side in bounds))
     if not len(few):
         return Compared(0, 0, None)
-    starts = table.starts(name, few.last)
-    behind, none_left = following(few.last)
-    joined = table.holds(name, behind) & ~none_left
+    starts = table.starts(sets, few.last)
+    next_to, none_left = following(few.last)
+    joined = table.holds(sets, next_to) & ~none_left
     wrong = [
         start != first.tobytes() or bool(more)
         for start, first, more in zip(starts, few.first, joined, strict=True)
@@ -88,9 +98,9 @@ def counted(bounds: Bounds) -> int:
     return len(bounds) - int(open_ended)
 
 
-def sample(bounds: Bounds, family: Family) -> Rows:
+def sample(bounds: Bounds, family: Family, number: int = SAMPLE) -> Rows:
     """Addresses to ask about: a third at random, the rest about ends of intervals."""
-    some = SAMPLE // 6
+    some = number // 6
     anywhere = _random.integers(0, 256, (2 * some, family.width), dtype=np.uint8)
     if not len(bounds):
         return anywhere

@@ -43,6 +43,25 @@ def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryvie
     return dict(each_attribute(data, offset))
 
 
+def picked(data: bytes | memoryview, offset: int, last: int) -> dict[int, memoryview]:
+    """The attributes from `offset` on whose types are not above `last`, by type.
+
+    For what the kernel tells much of, and few of it in the first types.
+    """
+    view = memoryview(data)
+    unpack, size, end = _ATTRIBUTE.unpack_from, _ATTRIBUTE.size, len(view)
+    found = {}
+    while offset + size <= end:
+        length, kind = unpack(view, offset)
+        if length < size or offset + length > end:
+            break
+        kind &= _TYPE
+        if kind <= last:
+            found[kind] = view[offset + size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
 def each_attribute(
     data: bytes | memoryview, offset: int = 0
 ) -> Iterator[tuple[int, memoryview]]:

@@ -23,7 +23,7 @@ from vpngate.kernel.wire.attributes import (
 )
 from vpngate.kernel.wire.channel import Change
 from vpngate.prefixes.intervals import Bounds
-from vpngate.prefixes.rows import following
+from vpngate.prefixes.rows import Rows, following
 
 _ATTRIBUTE_ROOM = 65000  # an attribute's length is 16 bits
 
@@ -106,6 +106,29 @@ def add_intervals(table: str, name: str, bounds: Bounds) -> list[Change]:
 def delete_intervals(table: str, name: str, bounds: Bounds) -> list[Change]:
     """Delete intervals that a set has, end for end."""
     return _interval_lists(nft.DELETE_ELEMENT, 0, table, name, bounds)
+
+
+def add_jumps(
+    table: str, name: str, firsts: Rows, chains: Sequence[str]
+) -> list[Change]:
+    """Share the address space out over chains, each from an address to the next one's.
+
+    They are few. The first begins at zero, the last goes to the end of the space.
+    """
+    batch = b""
+    for number, (first, chain) in enumerate(zip(firsts, chains, strict=True)):
+        key = attribute(nft.DATA_VALUE, first.tobytes())
+        if number:
+            end = attribute(nft.ELEMENT_KEY, key, nested=True)
+            end += attribute(nft.ELEMENT_FLAGS, struct.pack(">I", nft.INTERVAL_END))
+            batch += attribute(nft.LIST_ELEMENT, end, nested=True)
+        verdict = attribute(nft.VERDICT_CODE, struct.pack(">i", nft.JUMP))
+        verdict += attribute(nft.VERDICT_CHAIN, chain.encode() + b"\0")
+        data = attribute(nft.DATA_VERDICT, verdict, nested=True)
+        parts = attribute(nft.ELEMENT_KEY, key, nested=True)
+        parts += attribute(nft.ELEMENT_DATA, data, nested=True)
+        batch += attribute(nft.LIST_ELEMENT, parts, nested=True)
+    return [_list_message(nft.NEW_ELEMENT, CREATE, table, name, batch)]
 
 
 def _interval_lists(

@@ -12,18 +12,21 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 
-from vpngate.errors import MissingInterface, Problem
+from vpngate.errors import KernelRefused
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import (
     DUMP,
+    attribute,
     attributes,
     each_message,
     host_number,
     message,
+    picked,
     text,
 )
 from vpngate.kernel.wire.channel import ROUTE, Channel
@@ -31,9 +34,12 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
 _NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_IFLA_IFNAME, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 3, 5, 10, 18
+_IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
+_IFLA_MASTER, _IFLA_LINKINFO = 10, 18
 _IFLA_LINK_NETNSID = 37
+_IFLA_EXT_MASK, _SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
 _IFLA_INFO_KIND = 1
+_AT_ONCE = 500  # questions: the answers fit the receive buffer
 _OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
 _OF_FILTERS = (tc.NEW_FILTER, tc.DELETE_FILTER)
 _UP = 0x1  # IFF_UP
@@ -47,6 +53,8 @@ class Link:
     parent  index of the interface it stands on (a VLAN's), 0 if none
     master  index of the bridge or bond it is a port of, 0 if none
     kind    what drives it, in words of rtnetlink ("veth"); empty for hardware
+    mtu     bytes of its largest packet, without link header
+    queue   kind of the queueing discipline at its root
     """
 
     index: int
@@ -56,6 +64,8 @@ class Link:
     parent: int = 0
     master: int = 0
     kind: str = ""
+    mtu: int = 0
+    queue: str = ""
 
 
 class What(Enum):
@@ -79,26 +89,71 @@ class Announcement:
 
 def current_links() -> dict[str, Link]:
     """The interfaces of this network namespace, by name."""
-    channel = Channel(ROUTE)
-    try:
-        head = _LINK.pack(0, 0, 0, 0, 0)
-        answers = channel.dump(message(_GET_LINK, DUMP, head))
-    finally:
-        channel.close()
-    links = map(_read_link, answers)
-    return {link.name: link for link in links}
+    with closing(Channel(ROUTE)) as channel:
+        links = map(_read_link, channel.dump(_question(DUMP)))
+        return {link.name: link for link in links}
 
 
-def require(names: Iterable[str]) -> None:
-    """MissingInterface, with a line for each name that no interface has."""
-    links = current_links()
-    missing = [
-        Problem(f"interface {name}", "does not exist", "check gateway.interfaces")
-        for name in names
-        if name not in links
-    ]
-    if missing:
-        raise MissingInterface(*missing)
+def links_at(channel: Channel, indexes: Iterable[int]) -> list[Link | None]:
+    """The interface at each of these indexes, asked for one by one."""
+    answers = channel.ask([_question(index=index) for index in indexes])
+    return [None if one is None else _read_link(one) for one in answers]
+
+
+def links_named(channel: Channel, names: Iterable[str]) -> list[Link | None]:
+    """The interface of each of these names, asked for one by one.
+
+    As quick beside thousands of others, and also while these come and go.
+    """
+    answers = channel.ask([_question(name=name) for name in names])
+    return [None if one is None else _read_link(one) for one in answers]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What there is of an interface for rules: its index, and its MTU in bytes."""
+
+    index: int
+    mtu: int
+
+
+def current_devices(names: Collection[str]) -> dict[str, Device]:
+    """Those of the names that interfaces have at this moment.
+
+    Also while so many come and go that no list of them can be read.
+    """
+    if not names:
+        return {}
+    with closing(Channel(ROUTE)) as channel:
+        try:
+            found = dict(map(_named, channel.dump(_question(DUMP))))
+        except KernelRefused:
+            found = _asked_for(channel, names)
+    return {name: found[name] for name in names if name in found}
+
+
+def _asked_for(channel: Channel, names: Collection[str]) -> dict[str, Device]:
+    """The same, each name asked for by itself."""
+    questions = [_question(0, name) for name in names]
+    found: dict[str, Device] = {}
+    for start in range(0, len(questions), _AT_ONCE):
+        answers = channel.ask(questions[start : start + _AT_ONCE])
+        found |= dict(_named(answer) for answer in answers if answer is not None)
+    return found
+
+
+def _question(flags: int = 0, name: str = "", index: int = 0) -> bytes:
+    body = _LINK.pack(0, 0, index, 0, 0)
+    if name:
+        body += attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    body += attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
+    return message(_GET_LINK, flags, body)
+
+
+def _named(answer: bytes) -> tuple[str, Device]:
+    _, _, index, _, _ = _LINK.unpack_from(answer)
+    parts = picked(answer, _LINK.size, _IFLA_MTU)
+    return text(parts[_IFLA_IFNAME]), Device(index, host_number(parts[_IFLA_MTU]))
 
 
 Listener = Callable[[Announcement], None]
@@ -212,11 +267,21 @@ def _read(kind: int, body: memoryview) -> Announcement | None:
 
 def _read_link(body: bytes | memoryview) -> Link:
     _, hardware, index, flags, _ = _LINK.unpack_from(body)
-    parts = attributes(body, _LINK.size)
+    parts = picked(body, _LINK.size, _IFLA_LINK_NETNSID)
     name = text(parts.get(_IFLA_IFNAME, b""))
     master = host_number(parts.get(_IFLA_MASTER, b""))
     parent = host_number(parts.get(_IFLA_LINK, b""))
     kind = text(attributes(parts.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b""))
     if _IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
-    return Link(index, name, bool(flags & _UP), hardware, parent, master, kind)
+    return Link(
+        index,
+        name,
+        bool(flags & _UP),
+        hardware,
+        parent,
+        master,
+        kind,
+        host_number(parts.get(_IFLA_MTU, b"")),
+        text(parts.get(_IFLA_QDISC, b"")),
+    )

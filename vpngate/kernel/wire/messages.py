@@ -9,6 +9,7 @@ The bytes of a change carry no sequence number yet; whoever sends them gives one
 """
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
 from typing import Any
@@ -24,11 +25,12 @@ from vpngate.kernel.wire.declarations import (
     rule_msg,
 )
 from vpngate.kernel.wire.encoding import encode_rule, nested
-from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set, Table
+from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set
 
 _HOST_ORDER, _NETWORK_ORDER = struct.pack("=I", 1), struct.pack("=I", 2)
 _BYTE_ORDER = {
     DataType.MARK: _HOST_ORDER,
+    DataType.IFINDEX: _HOST_ORDER,
     DataType.CLASSID: _HOST_ORDER,
 }
 _FLAGS = {
@@ -71,16 +73,17 @@ def new_set(table: str, new: Set) -> Change:
             _BYTE_ORDER.get(new.key[0], _NETWORK_ORDER),
         )
     ]
-    if new.value is not None:
+    if new.value:
         flags.add("NFT_SET_MAP")
         attributes += [
-            ("NFTA_SET_DATA_TYPE", new.value),
-            ("NFTA_SET_DATA_LEN", new.value.width),
+            ("NFTA_SET_DATA_TYPE", new.value_type),
         ]
+        if new.value != (DataType.VERDICT,):
+            attributes.append(("NFTA_SET_DATA_LEN", new.value_width))
         user_data.append(
             (
                 "NFTNL_UDATA_SET_DATABYTEORDER",
-                _BYTE_ORDER.get(new.value, _NETWORK_ORDER),
+                _BYTE_ORDER.get(new.value[0], _NETWORK_ORDER),
             )
         )
     if new.timeout:
@@ -148,6 +151,7 @@ def new_chain(table: str, chain: Chain) -> Change:
     return _change(nft_chain_msg, nft.NEW_CHAIN, attributes, CREATE, what)
 
 
+@lru_cache(maxsize=2048)
 def delete_chain(table: str, name: str) -> Change:
     """Remove a chain that has no rules and that no rule names."""
     attributes = [("NFTA_CHAIN_TABLE", table), ("NFTA_CHAIN_NAME", name)]
@@ -172,21 +176,24 @@ def new_rule(table: str, chain: str, line: Line) -> Change:
     return _change(rule_msg, nft.NEW_RULE, attributes, CREATE | APPEND, what)
 
 
-def delete_rules(table: str) -> Change:
-    """Remove every rule of the table."""
-    attributes = [("NFTA_RULE_TABLE", table)]
-    return _change(rule_msg, nft.DELETE_RULE, attributes, 0, "rules")
+@lru_cache(maxsize=2048)
+def delete_rules(table: str, chain: str) -> Change:
+    """Remove every rule of a chain."""
+    attributes = [("NFTA_RULE_TABLE", table), ("NFTA_RULE_CHAIN", chain)]
+    return _change(rule_msg, nft.DELETE_RULE, attributes, 0, f"rules of {chain}")
 
 
-def new_chains(table: Table) -> list[Change]:
-    """All chains of a table, then all their rules."""
-    chains = [new_chain(table.name, chain) for chain in table.chains]
-    rules = [
-        new_rule(table.name, chain.name, line)
-        for chain in table.chains
-        for line in chain.lines
-    ]
-    return chains + rules
+def new_chains(table: str, chains: Sequence[Chain]) -> list[Change]:
+    """Chains of a table, then all their rules."""
+    changes = [new_chain(table, chain) for chain in chains]
+    for chain in chains:
+        changes += rules(table, chain)
+    return changes
+
+
+def rules(table: str, chain: Chain) -> list[Change]:
+    """The rules of a chain that has none yet."""
+    return [new_rule(table, chain.name, line) for line in chain.lines]
 
 
 def _change(

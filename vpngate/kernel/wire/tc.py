@@ -27,10 +27,14 @@ ROOT = 0xFFFFFFFF
 ANY_ROOT = 0  # as a filter's parent: the queueing discipline at the root
 CLSACT, CLSACT_INGRESS, CLSACT_EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 
-# TCA_HTB_*, TC_LINKLAYER_ETHERNET, TCA_FQ_CODEL_LIMIT
+# TCA_HTB_*, TCA_TBF_*, TC_LINKLAYER_ETHERNET, TCA_FQ_CODEL_*
 HTB_PARAMETERS, HTB_RATE64, HTB_CEIL64 = 1, 6, 7
+TBF_PARAMETERS, TBF_RATE64, TBF_BURST = 1, 4, 6
+TBF_LIMIT_AT = 24  # in struct tc_tbf_qopt, behind two rates
 LINK_LAYER_ETHERNET = 1
-FQ_CODEL_LIMIT = 2
+FQ_CODEL_TARGET, FQ_CODEL_LIMIT, FQ_CODEL_INTERVAL = 1, 2, 3
+FQ_CODEL_FLOWS, FQ_CODEL_QUANTUM = 5, 6
+FQ_CODEL_DROP_BATCH, FQ_CODEL_MEMORY = 8, 9
 TICK = 64  # nanoseconds of a time in HTB's parameters: PSCHED_SHIFT
 
 
@@ -51,6 +55,7 @@ class Queue:
     kind: str
     handle: int
     parent: int
+    options: bytes = b""
 
     @property
     def major(self) -> int:
@@ -75,18 +80,24 @@ def kind_at(channel: Channel, interface: int, parent: int) -> str:
     control, and sends it to who asks only as an echo: whoever asks for ROOT because of
     such an announcement goes on asking.
     """
+    found = queue_at(channel, interface, parent)
+    return "" if found is None else found.kind
+
+
+def queue_at(channel: Channel, interface: int, parent: int) -> Queue | None:
+    """The same with all that is told of it; also for the place below a class."""
     question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
     answer = channel.ask_for_one(question)  # of what has gone it says nothing
-    if answer is None:
-        return ""
-    return text(attributes(answer, HEAD.size).get(KIND, b""))
+    return None if answer is None else _queue(answer)
 
 
 def queues(channel: Channel) -> list[Queue]:
     """The queueing disciplines of all interfaces."""
-    found = []
-    for answer in channel.dump(ask(GET_QDISC, 0)):
-        _, interface, handle, parent, _ = HEAD.unpack_from(answer)
-        kind = text(attributes(answer, HEAD.size).get(KIND, b""))
-        found.append(Queue(interface, kind, handle, parent))
-    return found
+    return [_queue(answer) for answer in channel.dump(ask(GET_QDISC, 0))]
+
+
+def _queue(answer: bytes) -> Queue:
+    _, interface, handle, parent, _ = HEAD.unpack_from(answer)
+    parts = attributes(answer, HEAD.size)
+    kind, options = (bytes(parts.get(part, b"")) for part in (KIND, OPTIONS))
+    return Queue(interface, text(kind), handle, parent, options)

@@ -14,3 +14,19 @@ dissects headers and stops there: a whole IKE_SA_INIT would take scapy 1.4 ms.
 A module of this package loads scapy, which takes half a second: only a tunnel's
 `second` imports one.
 """
+
+from scapy.config import conf
+from scapy.interfaces import NetworkInterfaceDict
+
+
+class _NoInterfaces(NetworkInterfaceDict):  # type: ignore[misc]  # scapy is untyped
+    """Nobody sends here, so nothing of this machine is read."""
+
+    def register_provider(self, provider: type) -> None:
+        """Ask no source of interfaces."""
+
+
+# Scapy dissects every interface and every route of the machine as it is loaded, each in
+# up to 20 ms of CPU; a gateway may have a thousand of the one, a million of the other.
+conf.route_autoload = conf.route6_autoload = False
+conf.ifaces = _NoInterfaces()

@@ -49,6 +49,7 @@ class Daemon:
             state=self.state,
             refresh=self.refresh,
             reasons=list,
+            notes=lambda: ["a note"],
             exposition=lambda _accept: (b"numbers", "text/plain"),
         )
         for server in self.servers:

@@ -90,7 +90,7 @@ def delivered(*batches: list[Captured], refusals: int = 0) -> set[bytes]:
         gatehouse = Gatehouse(snapshot(CONFIG), Stubborn())
         plane: Any = gatehouse.plane
         plane.refusals = refusals
-        await gatehouse.current.install()
+        await gatehouse.open()
         copies = Copies()
         parts = gatehouse.pipeline, plane, gatehouse.metrics, lambda: NOW
         taking = CaptureLoop(copies, *parts)

@@ -59,6 +59,25 @@ def test_a_plane_that_cannot_be_armed_now_is_not_called_armed() -> None:
     assert "vpngate_deadman_armed 0.0" in metrics.exposition()[0].decode()
 
 
+def test_a_change_is_not_waited_for_a_third_of_the_dead_mans_time() -> None:
+    switch, wanted = Switch(), False
+    deadman = DeadMan(cast("Any", switch), time.monotonic, Metrics("1", ()))
+
+    async def scenario() -> None:
+        nonlocal wanted
+        held = asyncio.create_task(deadman.hold(lambda: (wanted, 3600.0)))
+        await asyncio.sleep(0)
+        assert switch.armings == 0
+        wanted = True
+        deadman.at_once()
+        async with asyncio.timeout(20):
+            while not deadman.armed:  # noqa: ASYNC110 - it has no event to tell
+                await asyncio.sleep(0)
+        held.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_it_is_held_three_times_in_the_dead_mans_time() -> None:
     switch = Switch()
     deadman = DeadMan(cast("Any", switch), time.monotonic, Metrics("1", ()))

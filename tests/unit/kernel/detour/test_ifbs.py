@@ -1,60 +1,150 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which answers make the shaper do without fq_codel, with a channel that plays them."""
+"""What the shaper makes of the kernel's answers, with a channel that plays them."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
-from vpngate.errors import KernelRefused
+from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.wire.channel import Change, Channel, Failure
+from vpngate.kernel.wire.links import Link
 
 
 class Kernel:
-    """Fails the changes whose name begins so, as long as they ask for fq_codel."""
+    """Fails the changes that `fails` gives a number for."""
 
-    def __init__(self, *failing: str, number: int) -> None:
-        self._failing = failing
-        self._number = number
+    def __init__(self, fails: Callable[[Change], int]) -> None:
+        self._fails = fails
         self.seen: list[bytes] = []
 
     def each(self, changes: Sequence[Change]) -> list[Failure]:
         self.seen = [one.data for one in changes]
-        if not any(b"fq_codel" in data for data in self.seen):
-            return []
         return [
-            Failure(one.what, self._number, "")
+            Failure(one.what, number, "")
             for one in changes
-            if one.what.startswith(self._failing)
+            if (number := self._fails(one))
         ]
+
+    @property
+    def kinds(self) -> set[str]:
+        kinds = ("htb", "tbf", "fq_codel")
+        return {
+            kind for kind in kinds if any(kind.encode() in one for one in self.seen)
+        }
+
+
+def failing(*beginning: str, number: int) -> Callable[[Change], int]:
+    return lambda change: number if change.what.startswith(beginning) else 0
+
+
+IFB = Link(7, "ifb-t", up=True, hardware=1, kind="ifb")
+
+
+def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None:
+    """Have these interfaces there, at one look after the other."""
+
+    def look(_: object, names: Sequence[str]) -> list[Link | None]:
+        return [*map(there.pop(0).get, names)]
+
+    monkeypatch.setattr("vpngate.kernel.detour.ifbs.links_named", look)
 
 
 def shaper(kernel: Kernel) -> Shaper:
     one = Shaper("t", cast("IPRoute", None), cast("Channel", kernel))
-    one.set_rate(5_000_000)
+    one.majors = range(0x7667, 0x7667 + 64)
+    one._index[0] = 7
+    one.set(5_000_000, 1522)
+    one._try_queues()
     return one
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EOPNOTSUPP])
-def test_a_kernel_without_fq_codel_gets_plain_queues(number: int) -> None:
-    kernel = Kernel("queue", number=number)
+def test_a_kernel_without_fq_codel_keeps_the_queue_of_the_tbf(number: int) -> None:
+    kernel = Kernel(failing("flow queue", number=number))
     shaper(kernel).add_classes([2, 3])
-    assert any(b"bfifo" in data for data in kernel.seen)
+    assert kernel.kinds == {"htb", "tbf"}
+    assert len(kernel.seen) == 2 * 2 * 2
 
 
-@pytest.mark.parametrize(
-    "kernel",
-    [
-        Kernel("queue", number=errno.ENOMEM),
-        Kernel("class", "queue", number=errno.ENOENT),  # the root is gone
-    ],
-)
-def test_another_failure_does_not_cost_fq_codel(kernel: Kernel) -> None:
-    one = shaper(kernel)
-    for _ in range(2):
+def test_a_kernel_with_fq_codel_gets_it() -> None:
+    kernel = Kernel(lambda _: 0)
+    shaper(kernel).add_classes([2, 3])
+    assert kernel.kinds == {"htb", "tbf", "fq_codel"}
+
+
+def test_a_kernel_without_tbf_is_told_what_it_lacks() -> None:
+    with pytest.raises(MissingFeature, match="sch_tbf"):
+        shaper(Kernel(failing("queue", "flow queue", number=errno.ENOENT)))
+
+
+def test_another_failure_is_not_taken_for_a_missing_kind() -> None:
+    for fails in (
+        failing("flow queue", number=errno.ENOMEM),
+        failing("class", "queue", "flow queue", number=errno.ENOENT),  # no root
+    ):
         with pytest.raises(KernelRefused):
-            one.add_classes([2])
-        assert any(b"fq_codel" in data for data in kernel.seen)
+            shaper(Kernel(fails))
+
+
+def test_a_flow_queue_that_is_there_keeps_its_number_of_flows() -> None:
+    """The kernel takes no other number for one that has one (EINVAL)."""
+    flows = b"\x08\0\5\0\x10\0\0\0"
+    kernel = Kernel(lambda _: 0)
+    one = shaper(kernel)
+    kernel._fails = lambda change: errno.EINVAL if flows in change.data else 0
+    one.add_classes([2])
+    assert kernel.kinds == {"htb", "tbf", "fq_codel"}
+    assert not any(flows in data for data in kernel.seen)
+
+
+def test_an_ifb_that_somebody_removes_at_once_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    named(monkeypatch, [{}])
+    one = shaper(Kernel(lambda _: 0))
+    route = SimpleNamespace(link=lambda *_, **__: None, link_lookup=lambda **_: ())
+    one._route = cast("IPRoute", route)
+    with pytest.raises(KernelRefused, match=r"ifb-t\.1"):
+        one.have([1])
+    assert one.numbers == [0, 1]
+    assert one.index_of(1 << 11 | 1) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EBUSY])
+def test_an_ifb_that_somebody_else_removed_is_removed(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is there as one looks, and gone as it is deleted; anything else is told."""
+    named(monkeypatch, [{"ifb-t": IFB}, {}])
+
+    def link(*_: object, **__: object) -> None:
+        raise NetlinkError(number)
+
+    one = shaper(Kernel(lambda _: 0))
+    one._route = cast("IPRoute", SimpleNamespace(link=link))
+    if number == errno.ENODEV:
+        one.remove_all()
+        assert one.numbers == []
+    else:
+        with pytest.raises(KernelRefused, match="remove ifb-t"):
+            one.remove_all()
+
+
+def test_ifbs_are_removed_one_by_one_and_the_first_goes_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = replace(IFB, index=9, name="ifb-t.63")
+    named(monkeypatch, [{"ifb-t": IFB, "ifb-t.63": other}, {"ifb-t": IFB}, {}])
+    gone: list[int] = []
+    one = shaper(Kernel(lambda _: 0))
+    link = SimpleNamespace(link=lambda _, index: gone.append(index))
+    one._route = cast("IPRoute", link)
+    one.remove_all()
+    assert gone == [9, 7]

@@ -3,17 +3,19 @@
 
 import errno
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Failure, Rejected
+from vpngate.kernel.wire.channel import Change, Failure, Rejected, Unanswered
 from vpngate.kernel.wire.nft import DELETE_ELEMENT
-from vpngate.packets import Endpoint, Family, Transport
+from vpngate.packets import Direction, Endpoint, Family, Transport
 from vpngate.policy import Throttle
 
 FLOW = Throttle(
@@ -23,6 +25,7 @@ FLOW = Throttle(
     b"\x64\x40\0\1",
     180,
 )
+OTHER = replace(FLOW, remote=Endpoint(b"\xc6\x33\x64\2", 2000))
 GONE = Rejected([Failure("element", errno.ENOENT, "")])
 THERE = Rejected([Failure("element", errno.EEXIST, "")])
 ELSEWHERE = Rejected([Failure("element", errno.EBUSY, "")])
@@ -56,15 +59,23 @@ class Table:
 
 
 class Queues:
-    """A shaper that takes everything."""
+    """A shaper that takes everything; its ifb is whatever it is told."""
 
-    major = 0x7667
+    index = 7
 
-    def add_classes(self, _: object) -> None: ...
+    def have(self, _: object) -> None: ...
+
+    def add_classes(self, _: object, *, anew: bool = True) -> None: ...
 
     def remove_classes(self, _: object) -> None: ...
 
-    def statistics(self) -> dict[int, object]:
+    def index_of(self, _: int) -> int:
+        return self.index
+
+    def class_id(self, _: int, direction: Direction) -> int:
+        return 0x7667_0020 + 16 * (direction is Direction.DOWNLOAD)
+
+    def read(self, _: int) -> dict[int, object]:
         return {}
 
 
@@ -72,6 +83,13 @@ def stage() -> tuple[Table, Throttled]:
     table = Table()
     throttled = Throttled(cast("OwnedTable", table), cast("Shaper", Queues()), 10)
     return table, throttled
+
+
+def end_all(throttled: Throttled) -> int:
+    sweep = throttled.sweep(everything)
+    while throttled.advance(sweep, 1.0):
+        pass
+    return sweep.picked
 
 
 def test_verdicts_are_asked_about_again_after_a_failure() -> None:
@@ -88,7 +106,7 @@ def test_verdicts_are_asked_about_again_after_a_failure() -> None:
 def test_an_ended_verdict_still_there_is_deleted_and_asked_about_again() -> None:
     table, throttled = stage()
     throttled.throttle([FLOW], 0.0)
-    throttled.release(lambda _: True, 1.0)
+    end_all(throttled)
     table.answer = b"an element"
     for now, errors in ((10.0, [GONE]), (20.0, [])):  # gone by itself, then not
         table.errors = list(errors)
@@ -122,9 +140,38 @@ def test_a_verdict_that_leads_elsewhere_in_the_kernel_ends_all_the_same(
     if way == "withdraw":
         throttled.withdraw([FLOW], 1.0)
     else:
-        assert throttled.release(lambda _: True, 1.0) == 1
+        assert end_all(throttled) == 1
     assert throttled.live[Family.IPV4] == 0
     assert table.deleted[-1] == 2  # both directions, and nothing added
+
+
+def test_a_sweep_is_not_done_before_what_could_not_be_ended_is() -> None:
+    """Or the switch would go on with verdicts that mean nothing any more."""
+    table, throttled = stage()
+    throttled.throttle([FLOW], 0.0)
+    sweep = throttled.sweep(everything)
+    table.errors = [ELSEWHERE, Unanswered("netlink socket: no answer")]
+    assert throttled.advance(sweep, 1.0)  # chosen
+    assert throttled.advance(sweep, 1.0)  # the kernel has it otherwise
+    with pytest.raises(Unanswered):
+        throttled.advance(sweep, 1.0)
+    assert not sweep.done
+    while throttled.advance(sweep, 1.0):
+        pass
+    assert throttled.live[Family.IPV4] == 0
+
+
+def test_what_is_forgotten_once_it_was_chosen_keeps_no_other_from_its_end() -> None:
+    _, throttled = stage()
+    throttled.throttle([OTHER], 0.0)
+    throttled.throttle([FLOW], 600.0)
+    sweep = throttled.sweep(everything)
+    assert throttled.advance(sweep, 600.0)  # chosen, not ended yet
+    throttled.look_after(600.0)  # the kernel has ended the older one by itself
+    assert throttled.live[Family.IPV4] == 1
+    while throttled.advance(sweep, 600.0):
+        pass
+    assert throttled.live[Family.IPV4] == 0
 
 
 def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
@@ -134,3 +181,63 @@ def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
     with pytest.raises(Rejected):
         throttled.withdraw([FLOW], 1.0)
     assert throttled.live[Family.IPV4] == 1  # and is tried again
+
+
+def test_a_verdict_is_moved_to_an_ifb_made_anew_once() -> None:
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    commits = table.commits
+    assert throttled.move()
+    assert table.commits == commits + 1
+    assert not throttled.move()
+    throttled.lost(0)  # it leads there already
+    while throttled.move():
+        pass
+    assert table.commits - commits == 1
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        [Rejected([Failure("element", errno.ENOMEM, "")])],
+        [Unanswered("netlink socket: no answer")],
+        [THERE, GONE, GONE],  # one by one, and that failed, too
+    ],
+)
+def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time(
+    errors: list[KernelRefused],
+) -> None:
+    """Nobody says again which ifb was lost: what goes on is the moving alone."""
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    table.errors = list(errors)
+    with pytest.raises(KernelRefused):
+        throttled.move()
+    commits = table.commits
+    assert throttled.move()
+    assert table.commits == commits + 1
+    assert table.deleted[-1] == 0
+    assert not throttled.move()
+
+
+def test_a_verdict_that_could_not_be_given_anew_is_moved_as_it_was() -> None:
+    table = Table()
+    queues = Queues()
+    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled.throttle([FLOW], 0.0)
+    queues.index = 8
+    throttled.lost(0)
+    table.errors = [Rejected([Failure("element", errno.ENOMEM, "")])]
+    with pytest.raises(Rejected):
+        throttled.throttle([FLOW], 1.0)
+    commits = table.commits
+    assert throttled.move()
+    assert table.commits == commits + 1

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import random
 
-from vpngate.kernel.detour.verdicts import Verdicts, identity, minor
-from vpngate.packets import Direction, Endpoint, Family, Transport
+from vpngate.kernel.detour.places import IfbPlaces, ifb_of
+from vpngate.kernel.detour.verdicts import Verdicts, identity
+from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 
 
@@ -20,10 +21,8 @@ def flow(number: int, bucket: int | None = None, idle: int = 180) -> Throttle:
 def test_a_sole_flow_given_anew_keeps_its_place() -> None:
     verdicts = Verdicts()
     first = verdicts.add(flow(1), 0.0)
-    assert verdicts.take_fresh() == [first.place]
     again = verdicts.add(flow(1), 10.0)
     assert again.place == first.place
-    assert verdicts.take_fresh() == []
     assert verdicts.live[Family.IPV4] == 1
 
 
@@ -59,11 +58,32 @@ def test_due_not_before_its_time_and_again_when_postponed() -> None:
 
 
 def test_buckets_are_shared_when_places_run_out() -> None:
-    verdicts = Verdicts(reserved=range(3, 0x8000))
+    verdicts = Verdicts(IfbPlaces(ifbs=1, slots=2))
     for number in range(1, 5):
         verdicts.add(flow(number), 0.0)
     assert verdicts.shared == 2
     assert set(verdicts.places) == {1, 2}
+    for number in range(1, 5):
+        verdicts.forget(identity(flow(number)))
+    assert verdicts.shared == 0
+    assert verdicts.add(flow(9), 0.0).place in (1, 2)
+
+
+def test_the_flows_of_an_ifb_may_change_while_they_are_asked_for() -> None:
+    verdicts = Verdicts()
+    for number in range(600):
+        verdicts.add(flow(number), 0.0)
+    found = verdicts.on(1)
+    first = next(found)
+    held = verdicts.get(first)
+    assert held is not None
+    assert ifb_of(held.place) == 1
+    gone = next(found)
+    later = list(verdicts.on(1))[-1]
+    verdicts.forget(later)
+    left = {first, gone, *found}
+    assert later not in left
+    assert left == set(verdicts.on(1))
 
 
 def test_against_a_naive_count() -> None:
@@ -83,8 +103,3 @@ def test_against_a_naive_count() -> None:
     assert len(set(verdicts.places)) == len({one.bucket for one in held.values()})
     verdicts.clear()
     assert len(verdicts) == 0
-
-
-def test_classes_of_a_place_are_neighbours() -> None:
-    assert minor(5, Direction.UPLOAD) == 10
-    assert minor(5, Direction.DOWNLOAD) == 11

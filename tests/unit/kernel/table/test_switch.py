@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.table.switch import Switch
+from vpngate.kernel.table.switch import BROKEN, ENDING, Switch
 
 
 class Table:
@@ -36,9 +36,9 @@ def of(table: Table) -> Switch:
 def test_what_was_broken_is_on_for_the_rest_of_its_time(table: Table) -> None:
     one = of(table)
     assert one.arm(30)
-    one.break_off()
+    one.keep_off(BROKEN)
     assert not one.arm(30)  # 10 s later; not handed to the table
-    one.mended(wanted=True)  # another 10 s later
+    one.let(BROKEN, wanted=True)  # another 10 s later
     assert table.told == [30, 0, 20]
     assert one.arm(30)
 
@@ -49,15 +49,40 @@ def test_what_was_disarmed_or_is_not_wanted_stays_off(
 ) -> None:
     one = of(table)
     one.arm(30)
-    one.break_off()
+    one.keep_off(BROKEN)
     if wanted:
         one.disarm()
-    one.mended(wanted=wanted)
+    one.let(BROKEN, wanted=wanted)
     assert table.told == [30, 0, *([0] if wanted else [])]
 
 
 def test_nothing_is_mended_that_was_not_broken(table: Table) -> None:
     one = of(table)
     one.arm(30)
-    one.mended(wanted=True)
+    one.let(BROKEN, wanted=True)
     assert table.told == [30]
+
+
+def test_it_stays_off_until_nothing_keeps_it_off(table: Table) -> None:
+    one = of(table)
+    one.arm(100)
+    one.keep_off(BROKEN)
+    one.keep_off(ENDING)
+    one.let(BROKEN, wanted=True)
+    assert table.told == [100, 0, 0]
+    one.let(ENDING, wanted=True)
+    assert table.told[3:] == [80]
+
+
+def test_a_shorter_time_counts_from_now_and_a_longer_one_not_at_all(
+    table: Table,
+) -> None:
+    one = of(table)
+    one.arm(100)
+    one.shorten(200)  # 90 s are left
+    assert table.told == [100]
+    one.shorten(30)
+    assert table.told == [100, 30]
+    one.disarm()
+    one.shorten(5)
+    assert table.told == [100, 30, 0]

@@ -2,13 +2,14 @@
 """Word of a change of links comes whether or not they can be listed at that moment."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import NoReturn
 
 import pytest
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.wire import links
+from vpngate.kernel.wire.channel import ROUTE, Channel
 
 
 def test_a_list_that_changes_each_time_it_is_read_ends_nothing(
@@ -32,6 +33,20 @@ def test_a_list_that_changes_each_time_it_is_read_ends_nothing(
 
     monkeypatch.setattr(links, "current_links", refused)
     asyncio.run(first())
+
+
+def test_interfaces_are_found_by_name_without_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*_: object) -> NoReturn:
+        raise KernelRefused("cannot read a list: it changed each time")
+
+    monkeypatch.setattr(Channel, "dump", refused)
+    with closing(Channel(ROUTE)) as channel:
+        nobody, loopback = links.links_named(channel, ["nobody0", "lo"])
+    assert nobody is None
+    assert loopback is not None
+    assert (loopback.name, loopback.hardware) == ("lo", 772)  # ARPHRD_LOOPBACK
 
 
 def test_one_watcher_tells_all_that_listen_until_they_leave() -> None:

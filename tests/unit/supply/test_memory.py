@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpngate.daemon.supply.memory import Memory, read_memory
+from vpngate.supply.memory import Memory, read_memory
 
 
 @given(

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Transactions grow and shrink towards the time that one may take."""
+"""Steps grow and shrink towards the time that one may take."""
 
 import pytest
 
-from vpngate.kernel.table.batch_size import FIRST, HOLD, LEAST, MOST, BatchSize
+from vpngate.kernel.table.pace import HOLD, Pace
+
+FIRST, LEAST, MOST = 2_000, 500, 20_000
+
+
+def pace() -> Pace:
+    return Pace(FIRST, LEAST, MOST)
 
 
 @pytest.mark.parametrize(
@@ -15,19 +21,19 @@ from vpngate.kernel.table.batch_size import FIRST, HOLD, LEAST, MOST, BatchSize
     ],
 )
 def test_finds_the_size_that_fits(rate: float, size: float) -> None:
-    batch = BatchSize()
+    one = pace()
     for _ in range(10):
-        batch.took(batch.size, batch.size / rate)
-    assert batch.size == pytest.approx(size, rel=0.01)
+        one.took(one.size, one.size / rate)
+    assert one.size == pytest.approx(size, rel=0.01)
 
 
 def test_grows_no_faster_than_twofold() -> None:
-    batch = BatchSize()
-    batch.took(FIRST, 0.0)
-    assert batch.size == 2 * FIRST
+    one = pace()
+    one.took(FIRST, 0.0)
+    assert one.size == 2 * FIRST
 
 
 def test_a_leftover_teaches_nothing() -> None:
-    batch = BatchSize()
-    batch.took(FIRST // 2 - 1, HOLD)
-    assert batch.size == FIRST
+    one = pace()
+    one.took(FIRST // 2 - 1, HOLD)
+    assert one.size == FIRST

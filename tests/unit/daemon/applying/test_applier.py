@@ -5,8 +5,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 
 import pytest
 from netaddr import IPNetwork
@@ -17,13 +15,19 @@ from tests.unit.daemon.gatehouse import (
     REGISTRY,
     STRANGER,
     Gatehouse,
-    config,
+    config_read,
+    fetched,
     handshake,
-    registry,
+    snapshot,
 )
 from vpngate.attachment.machine import Machine
-from vpngate.daemon import in_force
-from vpngate.errors import KernelRefused
+from vpngate.daemon.applying import in_kernel
+from vpngate.daemon.applying.events import (
+    ConfigUnreadable,
+    MachineSeen,
+    RegistryFetched,
+)
+from vpngate.errors import KernelRefused, UnreadableInput
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.packets import parse_address
 from vpngate.policy import Throttle
@@ -32,14 +36,12 @@ from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import Span, When, format_moment
 
-
-def with_stranger(old: Snapshot) -> Snapshot:
-    return replace(old, registry=registry(REGISTRY + "198.51.100.0/24,R-9\n"))
+WITH_STRANGER = REGISTRY + "198.51.100.0/24,R-9\n"
 
 
 async def throttling(gatehouse: Gatehouse) -> None:
     """Start, and have the stranger throttled."""
-    await gatehouse.current.install()
+    await gatehouse.open()
     (due,) = gatehouse.pipeline.take(handshake(), 1.0, NOW)
     await gatehouse.plane.throttle(due.flows)
     assert len(gatehouse.plane.flows) == 1
@@ -49,11 +51,30 @@ def test_registering_ends_the_verdict_and_is_decided_by_at_once() -> None:
     async def scenario() -> None:
         gatehouse = Gatehouse()
         await throttling(gatehouse)
-        assert await gatehouse.current.change(with_stranger)
+        assert await gatehouse.take(fetched(WITH_STRANGER))
         assert gatehouse.plane.flows == []
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
         assert gatehouse.current.snapshot.lookup(STRANGER.address, NOW) is not None
         assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) == []
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_configuration_is_told_until_another_is_taken() -> None:
+    """The registry that the one before waited for does not make up for it."""
+
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await gatehouse.open()
+        await gatehouse.take(config_read(CONFIG + "enforce_share = 7\n"))
+        with pytest.raises(UnreadableInput):
+            await gatehouse.take(ConfigUnreadable(UnreadableInput("no such file")))
+        await gatehouse.take(fetched(WITH_STRANGER))
+        assert gatehouse.current.snapshot.config.gateway.enforce_share == 7
+        assert gatehouse.metric("config_last_reload_successful") == 0
+        await gatehouse.take(config_read(CONFIG + "enforce_share = 7\n"))
+        await gatehouse.take(RegistryFetched(None))
+        assert gatehouse.metric("config_last_reload_successful") == 1
 
     asyncio.run(scenario())
 
@@ -68,7 +89,7 @@ def test_what_the_kernel_refuses_is_in_force_nowhere() -> None:
         await throttling(gatehouse)
         before = gatehouse.current.snapshot
         with pytest.raises(KernelRefused, match="no memory"):
-            await gatehouse.current.change(with_stranger)
+            await gatehouse.take(fetched(WITH_STRANGER))
         assert gatehouse.current.snapshot is before
         assert len(gatehouse.plane.flows) == 1
         assert gatehouse.pipeline.take(handshake(index=8), 2.0, NOW) != []
@@ -83,24 +104,21 @@ def test_a_change_that_fails_behind_the_kernels_is_undone_as_time_passes() -> No
         async def release(self, chosen: Callable[[Throttle], bool]) -> int:
             raise KernelRefused(f"no answer: {chosen}")
 
-    def another(old: Snapshot) -> Snapshot:
-        fewer = config(CONFIG + '[tunnels]\nenabled = ["wireguard"]\n')
-        return replace(with_stranger(old), config=fewer)
-
     async def scenario() -> None:
         gatehouse = Gatehouse(plane=Stuck())
-        await gatehouse.current.install()
+        await gatehouse.open()
         before = gatehouse.plane.ruleset
         with pytest.raises(KernelRefused, match="no answer"):
-            await gatehouse.current.change(another)
+            await gatehouse.take(config_read(CONFIG + FEWER))
         assert gatehouse.plane.ruleset != before
-        assert await gatehouse.current.age()
+        assert await gatehouse.age()
         assert gatehouse.plane.ruleset == before
-        assert not await gatehouse.current.age()
+        assert not await gatehouse.age()
 
     asyncio.run(scenario())
 
 
+FEWER = '[tunnels]\nenabled = ["wireguard"]\n'
 GUARDED = '[protect]\nprefixes = ["198.51.100.0/24"]\n'
 
 
@@ -129,21 +147,18 @@ class Told(DryRunDataPlane):
         self._note("protect")
 
 
-def guarded(old: Snapshot) -> Snapshot:
-    return replace(old, config=config(CONFIG + GUARDED))
-
-
 def test_protecting_ends_the_verdict_and_asks_for_no_other_rules() -> None:
     async def scenario() -> None:
         plane = Told()
         gatehouse = Gatehouse(plane=plane)
         await throttling(gatehouse)
-        assert await gatehouse.current.change(guarded)
+        await gatehouse.take(config_read(CONFIG + GUARDED))
         assert plane.told == ["protect: left alone"]
         assert plane.flows == []
         assert not plane.ruleset.spared.contains(STRANGER.address)
         assert plane.protected.contains(parse_address("100.64.1.1")), "its own"
-        assert not await gatehouse.current.change(guarded)
+        await gatehouse.take(config_read(CONFIG + GUARDED))
+        assert len(plane.told) == 1
 
     asyncio.run(scenario())
 
@@ -152,35 +167,39 @@ def test_who_goes_from_the_registry_to_the_protected_is_never_neither() -> None:
     async def scenario() -> None:
         plane = Told()
         gatehouse = Gatehouse(plane=plane)
-        await gatehouse.current.install()
-        await gatehouse.current.change(with_stranger)
+        await gatehouse.open()
+        await gatehouse.take(fetched(WITH_STRANGER))
         plane.told.clear()
-        await gatehouse.current.change(
-            lambda old: replace(guarded(old), registry=registry())
-        )
+        await gatehouse.take(config_read(CONFIG + GUARDED))
+        await gatehouse.take(fetched(REGISTRY))
         assert plane.told == ["protect: left alone", "replace: left alone"]
         plane.told.clear()
-        await gatehouse.current.change(
-            lambda old: with_stranger(replace(old, config=config()))
-        )
+        await gatehouse.take(config_read(CONFIG))
+        await gatehouse.take(fetched(WITH_STRANGER))
         assert plane.told == ["replace: left alone", "protect: left alone"]
 
     asyncio.run(scenario())
 
 
-def test_who_was_protected_for_a_change_that_failed_is_not_for_long() -> None:
+def test_who_was_protected_for_a_change_that_failed_is_until_one_is_taken() -> None:
     async def scenario() -> None:
         plane = Told()
         gatehouse = Gatehouse(plane=plane)
-        await gatehouse.current.install()
+        await gatehouse.open()
         plane.refusing = True
         with pytest.raises(KernelRefused, match="no memory"):
-            await gatehouse.current.change(lambda old: with_stranger(guarded(old)))
+            await gatehouse.take(config_read(CONFIG + GUARDED + FEWER))
         assert plane.protected.contains(STRANGER.address)
         plane.refusing = False
-        assert await gatehouse.current.age()
+        assert await gatehouse.age()
+        assert plane.protected.contains(STRANGER.address)
+        assert len(plane.ruleset.signatures) > len(
+            snapshot(CONFIG + FEWER).ruleset(NOW).signatures
+        )
+        await gatehouse.take(config_read(CONFIG))
+        await gatehouse.take(RegistryFetched(None))
         assert not plane.protected.contains(STRANGER.address)
-        assert not await gatehouse.current.age()
+        assert not await gatehouse.age()
 
     asyncio.run(scenario())
 
@@ -189,7 +208,7 @@ def test_the_kernel_is_left_alone_where_nothing_differs_for_it() -> None:
     async def scenario() -> None:
         gatehouse = Gatehouse()
         await throttling(gatehouse)
-        assert not await gatehouse.current.change(replace)
+        assert not await gatehouse.take(config_read(CONFIG))
         assert len(gatehouse.plane.flows) == 1
 
     asyncio.run(scenario())
@@ -204,8 +223,8 @@ prefix,registration,tunnels,valid_from,valid_until
 
 async def waiting(gatehouse: Gatehouse) -> None:
     """Start with a registration of the stranger that has yet to begin."""
-    await gatehouse.current.install()
-    await gatehouse.current.change(lambda old: replace(old, registry=registry(DATED)))
+    await gatehouse.open()
+    await gatehouse.take(fetched(DATED))
     assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
 
 
@@ -215,11 +234,11 @@ def test_time_alone_can_change_what_the_kernel_holds(late: float) -> None:
         gatehouse = Gatehouse()
         await waiting(gatehouse)
         gatehouse.now = BEGINS - 1.0
-        assert not await gatehouse.current.age()
+        assert not await gatehouse.age()
         gatehouse.now = BEGINS + late
-        assert await gatehouse.current.age()
+        assert await gatehouse.age()
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
-        assert not await gatehouse.current.age()
+        assert not await gatehouse.age()
 
     asyncio.run(scenario())
 
@@ -242,14 +261,33 @@ def test_time_is_worked_out_anew_only_where_it_can_matter(
         asked = []
         ruleset = Snapshot.ruleset
 
-        def counting(snapshot: Snapshot, now: When) -> Ruleset:
+        def counting(
+            snapshot: Snapshot, now: When, spared: Intervals | None
+        ) -> Ruleset:
             asked.append(now)
+            assert spared is None
             return ruleset(snapshot, now)
 
         monkeypatch.setattr(Snapshot, "ruleset", counting)
         gatehouse.now = now
-        await gatehouse.current.age()
+        await gatehouse.age()
         assert asked == [now] * looks
+
+    asyncio.run(scenario())
+
+
+def test_another_machine_has_no_prefix_merged_anew() -> None:
+    async def scenario() -> None:
+        gatehouse = Gatehouse()
+        await waiting(gatehouse)
+        spared = gatehouse.plane.ruleset.spared
+        wanted = gatehouse.applier.situation.wanted
+        await gatehouse.take(MachineSeen(wanted, Machine(("lan0", "lan7"))))
+        assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
+        assert gatehouse.plane.ruleset.spared is spared
+        gatehouse.now = BEGINS
+        await gatehouse.take(MachineSeen(wanted, Machine(("lan0", "lan8"))))
+        assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
 
     asyncio.run(scenario())
 
@@ -258,13 +296,11 @@ def test_while_the_clock_is_in_doubt_nothing_is_settled() -> None:
     async def scenario() -> None:
         gatehouse = Gatehouse()
         gatehouse.now = Span(NOW, BEGINS)
-        await gatehouse.current.install()
-        await gatehouse.current.change(
-            lambda old: replace(old, registry=registry(DATED))
-        )
+        await gatehouse.open()
+        await gatehouse.take(fetched(DATED))
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)
         gatehouse.now = NOW
-        assert await gatehouse.current.age()
+        assert await gatehouse.age()
         assert not gatehouse.plane.ruleset.spared.contains(STRANGER.address)
 
     asyncio.run(scenario())
@@ -275,17 +311,28 @@ def test_changes_are_made_one_at_a_time() -> None:
 
     async def scenario() -> None:
         gatehouse = Gatehouse()
-        await gatehouse.current.install()
-
-        def attached(name: str, old: Snapshot) -> Snapshot:
-            interfaces = (*old.machine.interfaces, name)
-            return replace(old, machine=Machine(interfaces, old.machine.addresses))
-
+        await gatehouse.open()
         names = [f"lan{n}" for n in range(1, 9)]
+        machines = [Machine(("lan0", *names[: n + 1])) for n in range(8)]
+        shares = range(90, 10, -10)
         await asyncio.gather(
-            *(gatehouse.current.change(partial(attached, name)) for name in names)
+            *(
+                gatehouse.take(event)
+                for machine, share in zip(machines, shares, strict=True)
+                for event in (
+                    MachineSeen(gatehouse.current.snapshot.config, machine),
+                    config_read(f"{CONFIG}enforce_share = {share}\n", machine),
+                    fetched(f"{REGISTRY}198.51.100.0/24,R-{share}\n"),
+                )
+            )
         )
         assert gatehouse.plane.ruleset.interfaces == ("lan0", *names)
+        snapshot = gatehouse.current.snapshot
+        assert snapshot.config.gateway.enforce_share == 20
+        found = snapshot.lookup(STRANGER.address, NOW)
+        assert found is not None
+        assert found.id == "R-20"
+        assert gatehouse.pipeline._snapshot is snapshot
 
     asyncio.run(scenario())
 
@@ -309,23 +356,19 @@ def test_a_registry_that_covers_a_network_of_subscribers_is_told_once(
     async def scenario() -> None:
         gatehouse = Gatehouse()
         current = gatehouse.current
-        await current.install()
-        machine = Machine(
-            ("lan0",), networks=frozenset({LAN, IPNetwork("2001:db8::/64")})
-        )
-        await current.change(lambda old: replace(old, machine=machine))
+        await gatehouse.open()
+        networks = frozenset({LAN, IPNetwork("2001:db8::/64")})
+        machine = Machine(("lan0",), networks=networks)
+        await gatehouse.take(MachineSeen(current.snapshot.config, machine))
         assert current.spared_networks == []
-        covering = registry(REGISTRY + rows)
-        settings = config(CONFIG + protect)
         for _ in range(3):
-            await current.change(
-                lambda old: replace(old, registry=covering, config=settings)
-            )
+            await gatehouse.take(config_read(CONFIG + protect, machine))
+            await gatehouse.take(fetched(REGISTRY + rows))
         assert current.spared_networks == [LAN] * warned
         # Taken all the same: what is registered is spared.
         assert gatehouse.plane.ruleset.spared.contains(parse_address("198.51.100.7"))
         assert caplog.text.count(f"{LAN}: the registry covers") == warned
-        await current.change(lambda old: replace(old, registry=registry()))
+        await gatehouse.take(fetched(REGISTRY))
         assert current.spared_networks == []
 
     asyncio.run(scenario())
@@ -341,11 +384,12 @@ def test_a_stop_does_not_wait_for_a_million_prefixes_to_be_merged(
         released.wait(60)
 
     async def scenario() -> None:
-        current = Gatehouse().current
-        monkeypatch.setattr(in_force, "_held", held)
-        change = asyncio.create_task(current.change(lambda old: old))
+        gatehouse = Gatehouse()
+        await gatehouse.open()
+        monkeypatch.setattr(in_kernel, "_held", held)
+        change = asyncio.create_task(gatehouse.take(fetched(WITH_STRANGER)))
         await asyncio.to_thread(merging.wait, 30)
-        change.cancel()
+        gatehouse.applying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await change
 

@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Collection
 
 from vpngate.config.sections import RegistrySection
-from vpngate.daemon.supply.keeper import Delivery, Keeper
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.errors import VpngateError
-from vpngate.feed import NoSourceAnswered, Validators, given_up, reason_of
+from vpngate.feed import NoSourceAnswered, given_up, reason_of
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept, Registry
+from vpngate.supply.keeper import Delivery, Keeper
+from vpngate.supply.registry_keys import feed_settings
 
 
 class Fetches:
@@ -28,6 +29,8 @@ class Fetches:
         """`delivery` is the registry that `keeper` brought for the start."""
         self.keeper = keeper
         self.freshness = Freshness(clock, delivery.succeeded)
+        self._standing = keeper.validators  # of what is in force
+        self._brought_by = keeper
         self._metrics = metrics
         self._clock = clock
         self._running: asyncio.Task[Delivery | None] | None = None
@@ -40,26 +43,32 @@ class Fetches:
                 self._metrics.registry_refreshed(delivery.succeeded)
         self._note_sources(self.keeper)
 
-    def keeper_for(self, settings: RegistrySection) -> Keeper:
-        """The keeper in office, or its successor if the sources have changed."""
-        if settings == self.keeper.settings:
-            return self.keeper
-        return Keeper(settings, self._clock, self.keeper.validators)
+    @staticmethod
+    def check(settings: RegistrySection) -> None:
+        """InvalidConfig if a registry cannot be asked for by these."""
+        feed_settings(settings, "registry")
 
-    def hand_over(self, keeper: Keeper) -> None:
-        """Have this keeper in office from now on."""
-        if keeper is not self.keeper:
-            # Whoever waits for a source that is none any more, waits in vain.
+    def follow(self, settings: RegistrySection) -> None:
+        """Ask by these from now on.
+
+        Who waits for a source that is none any more, waits in vain: he is told so.
+        """
+        if settings != self.keeper.settings:
             self.keeper.cancel()
-            self.keeper = keeper
+            self.keeper = Keeper(settings, self._clock, self._standing)
             if self._running is not None:
                 self._running.cancel()
 
     async def fetch(
         self, registry: Registry, accept: Collection[Accept]
-    ) -> tuple[Delivery | None, VpngateError | None]:
-        """What may take the place of `registry`, if anything, or why nothing does."""
+    ) -> Delivery | None:
+        """What may take the place of `registry`; None if that still stands.
+
+        Raises why no source has any.
+        """
         keeper = self.keeper
+        # What was fetched and did not come into force is new.
+        keeper.validators = self._standing
         self._running = running = asyncio.create_task(
             in_thread(keeper.fetch, registry, accept=accept)
         )
@@ -68,23 +77,29 @@ class Fetches:
         finally:
             running.cancel()  # nobody waits any more
         if running.cancelled():  # another keeper took over
-            return None, given_up("registry")
+            raise given_up("registry")
         try:
             delivery = running.result()
         except VpngateError as refusal:
             if keeper is self.keeper:
                 self._refused(refusal)
-            return None, refusal
+            raise
+        finally:
+            # It has the error, which has this frame: no circle (`garbage.py`).
+            del running
+            self._running = None
+        self._brought_by = keeper
         self._note_sources(keeper)
-        return delivery, None
+        return delivery
 
-    def not_in_force(
-        self, keeper: Keeper, standing: Validators | None, error: Exception
-    ) -> None:
-        """What was fetched stays new: the next fetch must not call it unchanged."""
-        keeper.validators = self.keeper.validators = standing
-        lines = error.lines if isinstance(error, VpngateError) else [repr(error)]
-        self.freshness.failed(lines[0])
+    def came_into_force(self) -> None:
+        """A source has what is in force: that is a success, new or not."""
+        self._standing = self._brought_by.validators
+        self.freshness.succeeded()
+
+    def keep(self, delivery: Delivery) -> None:
+        """Have what was fetched last be the last good one on disk. Blocking."""
+        self._brought_by.keep(delivery)
 
     def cancel(self) -> None:
         """End what is running, whatever it waits for."""

@@ -1,52 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Brings the registry: from its sources or the disk, through the guard.
+"""Brings the registry for the daemon: from its sources or the disk, kept once taken.
 
-Knows the order of a load (fetch, verify, parse, guard, carry over, make room on disk)
-and that a failure at any step means that nothing has happened; does not know how a
-registry is put in force, after which it is kept. Blocking: the daemon lends a thread.
+Knows what stands and how sources are asked about it, what a start falls back to, and
+that there is room on disk before a registry counts; does not know how a registry is
+put in force, after which it is kept. Blocking: the daemon lends a thread.
 """
 
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Protocol
 
 from vpngate.config.sections import RegistrySection
-from vpngate.daemon.supply.memory import Memory, read_memory
-from vpngate.daemon.supply.registry_keys import (
-    feed_settings,
-    guard_settings,
-    load_limits,
-)
-from vpngate.daemon.wall_clock import WallClock
-from vpngate.errors import (
-    FeedFault,
-    InvalidRegistry,
-    Problem,
-    RegistryRefused,
-    VpngateError,
-)
-from vpngate.feed import (
-    Feed,
-    Fetched,
-    LastGood,
-    NoSourceAnswered,
-    Reason,
-    Store,
-    Validators,
-)
+from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
+from vpngate.feed import LastGood, NoSourceAnswered, NotModified, Reason, Validators
 from vpngate.feed.answer import Condition
-from vpngate.registry import (
-    Accept,
-    Loaded,
-    Registry,
-    carry_over,
-    guard,
-    load,
-    recall_departed,
-    remember_departed,
-)
-from vpngate.timekeeping.moments import span_of
+from vpngate.registry import Accept, Registry, remember_departed
+from vpngate.supply.memory import Memory
+from vpngate.supply.offers import Offer, Offers, Supply
+from vpngate.supply.reading import left_out
+from vpngate.timekeeping.moments import When, span_of
 
 ASK_WHOLE_AFTER = 11  # refreshes of which each may cost no more than a small answer
 _NOT_KEPT = "without it a start needs a source"
@@ -72,6 +45,19 @@ class Delivery:
     succeeded: float | None = None
 
 
+class RememberedClock(Protocol):
+    """A clock whose doubts outlive a run: they are kept beside the registry."""
+
+    def now(self) -> When:
+        """The present."""
+
+    def restore(self, text: str) -> None:
+        """Go on from what an earlier run remembered; ValueError if it is damaged."""
+
+    def dump(self) -> str:
+        """What to remember, in one line."""
+
+
 class Keeper:
     """Fetches registries, and remembers the last good one.
 
@@ -85,7 +71,7 @@ class Keeper:
     def __init__(
         self,
         settings: RegistrySection,
-        clock: WallClock,
+        clock: RememberedClock,
         validators: Validators | None = None,
     ) -> None:
         """InvalidConfig if the sources cannot be used.
@@ -94,9 +80,7 @@ class Keeper:
         """
         self.settings = settings
         self._clock = clock
-        sources = feed_settings(settings, "registry")
-        self._feed = Feed(sources)
-        self._store = Store(Path(settings.state), sources.public_key)
+        self._supply = Supply(settings, clock.now)
         self.validators = validators
         self._unasked = 0  # fetches since the whole was asked for
 
@@ -105,7 +89,7 @@ class Keeper:
 
         A step of its work that takes long, like parsing, is finished first.
         """
-        self._feed.cancel()
+        self._supply.cancel()
 
     def boot(self) -> Delivery:
         """The registry to start with: from the sources, else the last good one.
@@ -140,33 +124,35 @@ class Keeper:
         older signature counts. With `keep` a registry for which there is no room on
         disk is a failure, else a warning. Raises NoSourceAnswered or FeedFault.
         """
-        accepted: list[Loaded] = []
         self.faults = ()
-
-        def examine(answer: Fetched) -> None:
-            loaded = self._load(answer.data, answer.source)
-            self._feed.check(answer.source)
-            settings, now = guard_settings(self.settings), self._clock.now()
-            try:
-                guard(current, loaded.registry, settings, now, accept)
-            except RegistryRefused as refused:
-                raise RegistryRefused(
-                    refused.reason, f"{answer.source}: {refused}"
-                ) from None
-            accepted[:] = [loaded]
-
         previous = None if Accept.OLDER in accept else self._asked_with()
-        answer = self._feed.fetch(previous, examine)
+        with self._supply.offers(previous) as offers:
+            taken = self._taken(offers, current, accept)
         self._unasked = 0 if self._unasked >= ASK_WHOLE_AFTER else self._unasked + 1
-        self.faults = answer.faults
-        for fault in answer.faults:
+        self.faults = taken.faults
+        for fault in taken.faults:
             for line in fault.lines:
                 _log.warning("%s; asking the next source", line)
-        if not isinstance(answer, Fetched):
-            self.validators = answer.validators
+        if not isinstance(taken, Offer):
+            self.validators = taken.validators
             self._remember_again(current)
             return None
-        return self._accept(answer, accepted[0], current, keep=keep)
+        return self._accept(taken, current, keep=keep)
+
+    def _taken(
+        self, offers: Offers, current: Registry | None, accept: Collection[Accept]
+    ) -> Offer | NotModified:
+        """The first that may be put in force, or the word that what stands stands."""
+        for offer in offers:
+            if isinstance(offer, NotModified):
+                return offer
+            try:
+                self._supply.guard(offer, current, accept)
+            except Exception as error:  # noqa: BLE001 - of one source, not the end
+                offers.refuse(error)
+            else:
+                return offer
+        raise AssertionError("offers end by a fault")  # pragma: no cover
 
     def _asked_with(self) -> Validators | None:
         """What to ask with: now and then for the whole, until it is had.
@@ -178,28 +164,27 @@ class Keeper:
         return replace(self.validators, condition=Condition())
 
     def _accept(
-        self, answer: Fetched, loaded: Loaded, current: Registry | None, *, keep: bool
+        self, offer: Offer, current: Registry | None, *, keep: bool
     ) -> Delivery:
-        registry = loaded.registry
-        self._feed.check(answer.source)
+        answer, registry = offer.answer, offer.registry
+        self._supply.check(offer.source)
         if current is not None:
-            grace = self.settings.removal_grace
-            registry = carry_over(current, registry, grace, self._clock.now())
-            self._feed.check(answer.source)
+            registry = self._supply.carry_over(current, registry)
+            self._supply.check(offer.source)
         memory = self._memory(registry)
         fresh = LastGood(answer.data, answer.signature, answer.validators, memory)
         last_good: LastGood | None = fresh
         try:
-            self._store.stage(fresh)
+            self._supply.store.stage(fresh)
         except FeedFault as fault:
             if keep:
                 raise
             _log.warning("%s; %s", fault, _NOT_KEPT)
             last_good = None
-        for problem in loaded.problems:
-            _log.warning("%s: %s; the row is left out", answer.source, problem)
+        for line in left_out(offer.loaded):
+            _log.warning("%s", line)
         self.validators = answer.validators
-        return Delivery(registry, answer.source, loaded.rejected, last_good)
+        return Delivery(registry, offer.source, offer.loaded.rejected, last_good)
 
     def keep(self, delivery: Delivery) -> None:
         """Have a registry that is in force be the last good one on disk.
@@ -208,34 +193,33 @@ class Keeper:
         """
         if delivery.last_good is not None:
             try:
-                self._store.save(delivery.last_good)
+                self._supply.store.save(delivery.last_good)
             except FeedFault as fault:
                 _log.warning("%s; %s", fault, _NOT_KEPT)
 
     def _last_good(self) -> Delivery | None:
         try:
-            last = self._store.load()
-            if last is None:
+            kept = self._supply.last_good()
+            if kept is None:
                 return None
-            loaded = self._load(last.data, "the last good registry")
-            memory = read_memory(last.memory)
-            self._clock.restore(memory.clock)
-            registry = recall_departed(loaded.registry, memory.departed)
+            self._clock.restore(kept.memory.clock)
+            registry = kept.recalled()
         except FeedFault as fault:
             _log.warning("%s", fault)
             if fault.reason == Reason.STATE_CORRUPTED:
-                self._store.set_aside()
+                self._supply.store.set_aside()
             return None
         except (InvalidRegistry, ValueError, TypeError, ArithmeticError) as fault:
             where = self.settings.state
             _log.warning("%s: what was kept is no use, and set aside: %s", where, fault)
-            self._store.set_aside()
+            self._supply.store.set_aside()
             return None
-        self.validators, self._unasked = last.validators, memory.unasked
+        validators, memory = kept.last_good.validators, kept.memory
+        self.validators, self._unasked = validators, memory.unasked
         return Delivery(
             registry,
-            last.validators.source,
-            loaded.rejected,
+            validators.source,
+            kept.loaded.rejected,
             succeeded=memory.succeeded,
         )
 
@@ -257,23 +241,8 @@ class Keeper:
         if registry is None or self.validators is None:
             return
         try:
-            self._store.remember(self._memory(registry), self.validators)
+            self._supply.store.remember(self._memory(registry), self.validators)
         except FeedFault as fault:
             _log.warning("%s; %s", fault, _NOT_KEPT)
             if fault.reason != Reason.STATE_UNWRITABLE:
                 self.validators = self.validators.without_content()
-
-    def _load(self, data: bytes, source: str) -> Loaded:
-        limits = load_limits(self.settings)
-        try:
-            return load(
-                data,
-                limits=limits,
-                now=span_of(self._clock.now()).latest,
-                look=lambda: self._feed.check(source),
-            )
-        except InvalidRegistry as invalid:
-            raise InvalidRegistry(
-                replace(each, where=f"{source}: {each.where}")
-                for each in invalid.problems
-            ) from None

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a class makes of its packets: joined ones pass, and none is treated apart.
+
+Each beside a control that is sent at the same time, and counted in the kernel.
+"""
+
+import asyncio
+import json
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.lab import joined
+from tests.lab.plane import RULESET, in_gateway
+from tests.lab.topology import Host, Lab
+from vpngate.kernel.detour.places import class_direction
+from vpngate.kernel.detour.readings import ClassReading
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.packets import Direction, Endpoint, Transport, parse_address
+from vpngate.policy import Throttle
+
+pytestmark = pytest.mark.netns
+
+SLOW = 512_000  # bit/s
+QUEUE = 0.25  # seconds
+PLAIN, SLOWED, BESIDE = 50_001, 50_002, 50_003
+# As an operator's: 20 Mbit/s, and bands by the packet's priority.
+_BANDS = (
+    "root handle 1: tbf rate 20mbit burst 5k limit 60k",
+    "parent 1:1 handle 2: pfifo_fast",
+)
+_COUNT = """
+table inet arrived {{
+    counter c{0} {{ }}
+    counter c{1} {{ }}
+    chain input {{
+        type filter hook input priority 0
+        udp dport {0} counter name c{0}
+        udp dport {1} counter name c{1}
+    }}
+}}
+"""
+
+
+def flow(host: Host, far: Host, port: int) -> Throttle:
+    near, remote = parse_address(host.ipv4), parse_address(far.ipv4)
+    ends = Endpoint(near, port), Endpoint(remote, port)
+    return Throttle(Transport.UDP, *ends, near, 600)
+
+
+async def uploads(plane: LiveDataPlane) -> list[ClassReading]:
+    """The classes of uploads, in the order in which they came into use."""
+    found = await plane._do(plane._steps.shaper.read, 0)
+    upload = (n for n in sorted(found) if class_direction(n) is Direction.UPLOAD)
+    return [found[number] for number in upload]
+
+
+def test_joined_packets_pass_at_a_low_rate_as_others_do(lab: Lab) -> None:
+    """60 kB are five times what the queue takes: unsplit, none would pass."""
+    hosts = {lab.client: 50, lab.neighbour: 1}
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(replace(RULESET, rate=SLOW, deadman=600.0))
+        for host in hosts:
+            await plane.throttle([flow(host, lab.stranger, PLAIN)])
+        await plane.rearm()
+        with ExitStack() as stack:
+            for host, segments in hosts.items():
+                source, target = (host.ipv4, PLAIN), (lab.stranger.ipv4, PLAIN)
+                sending = joined.sending(
+                    host.namespace, source, target, rate=10 * SLOW, segments=segments
+                )
+                stack.enter_context(sending)
+            await asyncio.sleep(2)
+            before, looks = await uploads(plane), []
+            begin = time.monotonic()
+            while time.monotonic() - begin < 6:
+                await asyncio.sleep(0.2)
+                looks.append(await uploads(plane))
+        split, control = (
+            now.bytes - then.bytes for now, then in zip(looks[-1], before, strict=True)
+        )
+        assert split > 0.75 * control > 0
+        waited = max(one.backlog for look in looks for one in look)
+        assert waited <= QUEUE * SLOW / 8
+
+    wire = (lab.client.namespace, "eth0"), (lab.gateway, "lan0")
+    joined.offloads(*wire, on=True)
+    try:
+        in_gateway(lab, scenario)
+    finally:
+        joined.offloads(*wire, on=False)
+
+
+def test_a_slowed_flow_is_in_nobody_elses_band(lab: Lab) -> None:
+    """On a full interface it has the share that a plain flow of its rate has.
+
+    Downloads: what goes up over IPv4 is given a new priority as it is routed.
+    """
+    near, far = lab.client, lab.stranger
+
+    def arrived() -> list[int]:
+        listed = near.namespace.run(
+            "nft", "-j", "list", "counters", "table", "inet", "arrived"
+        )
+        counts = {
+            one["counter"]["name"]: one["counter"]["packets"]
+            for one in json.loads(listed)["nftables"]
+            if "counter" in one
+        }
+        return [counts[f"c{port}"] for port in (SLOWED, BESIDE)]
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(replace(RULESET, deadman=600.0))
+        await plane.throttle([flow(near, far, SLOWED)])
+        await plane.rearm()
+        with ExitStack() as stack:
+            for host, port, rate in (
+                (lab.member, PLAIN, 40e6),
+                (far, SLOWED, 3 * RULESET.rate),
+                (far, BESIDE, RULESET.rate),
+            ):
+                ends = (host.ipv4, port), (near.ipv4, port)
+                stack.enter_context(joined.sending(host.namespace, *ends, rate=rate))
+            await asyncio.sleep(1)
+            before = await asyncio.to_thread(arrived)
+            await asyncio.sleep(6)
+            after = await asyncio.to_thread(arrived)
+        slowed, beside = (now - then for now, then in zip(after, before, strict=True))
+        assert 0.6 * beside < slowed < 1.6 * beside, (slowed, beside)
+
+    near.namespace.run("nft", "-f", "-", stdin=_COUNT.format(SLOWED, BESIDE))
+    for line in _BANDS:
+        lab.gateway.run("tc", "qdisc", "add", "dev", "lan0", *line.split())
+    try:
+        in_gateway(lab, scenario)
+    finally:
+        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "root")
+        near.namespace.run("nft", "delete", "table", "inet", "arrived")
+
+
+@pytest.mark.parametrize("rate", [512_000, 10_000_000_000])
+def test_the_kernel_warns_of_no_class(lab: Lab, rate: int) -> None:
+    """It does of a quantum, or of a TBF's burst, that it finds too small or large."""
+    kmsg = Path("/dev/kmsg")
+    assert kmsg.exists()
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(replace(RULESET, rate=rate))
+        await plane.throttle([flow(lab.client, lab.stranger, PLAIN)])
+        assert len(await uploads(plane)) == 1
+
+    before = lab.gateway.run("dmesg")
+    in_gateway(lab, scenario)
+    said = lab.gateway.run("dmesg").removeprefix(before)
+    assert not re.search(r"(?i)quantum|tbf.*burst", said)

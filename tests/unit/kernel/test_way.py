@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""In which order the way to the slow class is mended, with parts that note it."""
+
+from typing import cast
+
+import pytest
+
+from vpngate.errors import KernelRefused
+from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.switch import BROKEN, Switch
+from vpngate.kernel.way import Way
+
+RATE = 5_000_000
+
+
+class Table:
+    """The switch alone."""
+
+    armed = False
+
+    def arm(self, _seconds: float) -> None:
+        self.armed = True
+
+    def disarm(self) -> None:
+        self.armed = False
+
+
+class Ifbs:
+    """A shaper whose ifbs are whatever is said to be there."""
+
+    rate = 0
+    packet = 0
+
+    def __init__(self) -> None:
+        self.there: set[int] = set()
+        self.gone: list[int] = []
+        self.fails = False
+
+    def begin(self, rate: int, packet: int) -> None:
+        self.set(rate, packet)
+        self.build(0)
+
+    def set(self, rate: int, packet: int) -> None:
+        self.rate, self.packet = rate, packet
+
+    def build(self, number: int) -> None:
+        if self.fails:
+            raise KernelRefused("no room for an ifb")
+        self.there.add(number)
+        self.gone = [one for one in self.gone if one != number]
+
+    def missing(self) -> list[int]:
+        return list(self.gone)
+
+    def remove_all(self) -> None:
+        if self.fails:
+            raise KernelRefused("no answer")
+        self.there.clear()
+
+    def remove_next(self) -> bool:
+        if self.there:
+            self.there.remove(max(self.there))
+            return True
+        return False
+
+
+class Flows:
+    """Verdicts, and classes that are changed one step after the other."""
+
+    def __init__(self) -> None:
+        self.classes = self
+        self.waiting = 0
+
+    def change(self) -> None:
+        self.waiting = 3
+
+    def advance(self) -> bool:
+        self.waiting = max(self.waiting - 1, 0)
+        return bool(self.waiting)
+
+    def lost(self, _number: int) -> None: ...
+
+    def move(self) -> bool:
+        return False
+
+    def dismantled(self) -> None:
+        self.waiting = 0
+
+
+class Stage:
+    """A way that is in use, with two ifbs, and armed."""
+
+    def __init__(self) -> None:
+        self.table = Table()
+        self.switch = Switch(cast("OwnedTable", self.table))
+        self.ifbs = Ifbs()
+        self.flows = Flows()
+        self.way = Way(
+            self.switch, cast("Shaper", self.ifbs), cast("Throttled", self.flows)
+        )
+        self.way.build(RATE)
+        self.ifbs.there = {0, 1}
+        self.way.fit(RATE, wanted=True)
+        self.switch.arm(600)
+
+    def is_armed(self) -> bool:
+        return self.table.armed
+
+    def finish(self) -> None:
+        for _ in range(100):
+            if not self.way.advance():
+                return
+        pytest.fail("it never ends")
+
+
+def test_an_ifb_that_could_not_be_made_anew_is_not_made_once_all_go() -> None:
+    stage = Stage()
+    stage.ifbs.gone, stage.ifbs.fails = [1], True
+    assert stage.way.is_broken()
+    with pytest.raises(KernelRefused):
+        stage.finish()
+    stage.ifbs.fails = False
+    stage.way.to_vacate = True
+    stage.way.fit(RATE, wanted=False)
+    stage.way.vacate()
+    stage.finish()
+    assert stage.ifbs.there == set()
+    assert not stage.switch.is_kept_off(BROKEN)
+
+
+def test_ifbs_that_could_not_be_removed_at_once_are_removed_all_the_same() -> None:
+    stage = Stage()
+    stage.ifbs.fails = True
+    stage.way.fit(RATE, wanted=False)
+    with pytest.raises(KernelRefused):
+        stage.way.remove()
+    stage.finish()
+    assert stage.ifbs.there == set()
+
+
+def test_nothing_is_slowed_until_all_queues_take_larger_packets() -> None:
+    stage = Stage()
+    stage.way.packet = 9000
+    stage.way.fit(RATE, wanted=True)
+    while stage.flows.waiting:
+        assert not stage.is_armed()
+        stage.way.advance()
+    stage.finish()
+    assert stage.is_armed()
+
+
+def test_an_ifb_lost_while_another_is_made_anew_keeps_it_off() -> None:
+    stage = Stage()
+    stage.ifbs.gone = [1]
+    assert stage.way.is_broken()
+    stage.way.advance()
+    stage.ifbs.gone = [0]
+    assert stage.way.advance()
+    assert not stage.is_armed()
+    stage.finish()
+    assert stage.is_armed()
+    assert stage.ifbs.there == {0, 1}
+
+
+def test_what_was_unfit_as_slowing_ended_keeps_nothing_off_afterwards() -> None:
+    stage = Stage()
+    stage.way.packet = 9000
+    stage.way.fit(RATE, wanted=True)
+    stage.way.to_vacate = True
+    stage.way.fit(RATE, wanted=False)
+    stage.way.vacate()
+    stage.way.build(RATE)  # at once again
+    stage.way.fit(RATE, wanted=True)
+    stage.finish()
+    assert stage.is_armed()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ifbs are called, and the numbers of their classes.
+
+Knows how names and numbers stay clear of everybody else's; does not make anything.
+"""
+
+from hashlib import blake2b
+
+from vpngate.kernel.detour.places import IFBS
+from vpngate.kernel.wire import tc
+from vpngate.kernel.wire.channel import Channel
+
+_TABLE_LENGTH = 8  # of IFNAMSIZ: what its first four and last three characters leave
+_MAJORS = range(0x7667, 0x8000)  # "vg"
+
+
+def ifb_name(table: str, number: int = 0) -> str:
+    """The name of a table's ifb; no two tables have one in common.
+
+    The table's own name stands in it where it leaves room for the number. In a table's
+    name there is no full stop.
+    """
+    if len(table) <= _TABLE_LENGTH:
+        name = f"ifb-{table}"
+    else:
+        name = "ifb." + blake2b(table.encode(), digest_size=4).hexdigest()
+    return f"{name}.{number}" if number else name
+
+
+def ifb_names(table: str) -> tuple[str, ...]:
+    """The names of all ifbs that a table may have."""
+    return tuple(ifb_name(table, number) for number in range(IFBS))
+
+
+def free_majors(channel: Channel) -> list[int]:
+    """Numbers that no qdisc of this machine has, one for each ifb.
+
+    Class ids travel in packets. Those that end in 0 or 1 are left to the queues of
+    classes. Where one of a run is taken the next is used: so are those of another
+    daemon, which may not have made all its ifbs yet.
+    """
+    answers = channel.dump(tc.ask(tc.GET_QDISC, 0))
+    taken = {tc.HEAD.unpack_from(answer)[2] >> 16 for answer in answers}
+    fitting = [number for number in _MAJORS if number % 16 > 1]
+    runs = (fitting[at : at + IFBS] for at in range(0, len(fitting), IFBS))
+    for run in runs:
+        if len(run) == IFBS and not taken.intersection(run):
+            return run
+    return [number for number in fitting if number not in taken][:IFBS]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kernel's thread, and the two lanes that lead to it.
+
+Knows that what is urgent overtakes everything that waits, and that what is done at
+this moment is finished first: so nobody may keep the thread for long. Does not know
+what is done. One step at a time, in the order of its lane.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import ParamSpec, TypeVar
+
+from vpngate.kernel.wire.channel import in_one_line
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Lanes:
+    """A thread that does what it is told, from `open` to `close`."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Condition()
+        self._urgent: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._open = False
+
+    @property
+    def are_open(self) -> bool:
+        """Whether there is a thread."""
+        return self._open
+
+    def open(self) -> None:
+        """Start the thread."""
+        self._open = True
+        threading.Thread(target=self._run, name="vpngate-kernel", daemon=True).start()
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still done, and the thread ends."""
+        with self._turn:
+            self._open = False
+            self._turn.notify()
+
+    async def do(
+        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """What `work` returns, in its turn; also when cancelled, it gets done."""
+        return await self._wait(self._submit(self._waiting, work, *args, **kwargs))
+
+    async def hurry(
+        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _R:
+        """The same before everything that waits and is not urgent."""
+        return await self._wait(self.urge(work, *args, **kwargs))
+
+    def urge(
+        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_R]:
+        """The same from any thread, without waiting for it."""
+        return self._submit(self._urgent, work, *args, **kwargs)
+
+    def _submit(
+        self,
+        lane: deque[Callable[[], None]],
+        work: Callable[_P, _R],
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> Future[_R]:
+        outcome: Future[_R] = Future()
+        step = getattr(work, "__name__", "work").replace("_", " ")
+
+        def call() -> None:
+            try:
+                with in_one_line(f"complete the step '{step}'"):
+                    outcome.set_result(work(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+                outcome.set_exception(error)
+
+        with self._turn:
+            if not self._open:
+                raise RuntimeError("the data plane has not been started")
+            lane.append(call)
+            self._turn.notify()
+        return outcome
+
+    async def _wait(self, outcome: Future[_R]) -> _R:
+        return await asyncio.shield(asyncio.wrap_future(outcome))
+
+    def _run(self) -> None:
+        while (step := self._next()) is not None:
+            step()
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._turn:
+            while True:
+                for lane in (self._urgent, self._waiting):
+                    with contextlib.suppress(IndexError):
+                        return lane.popleft()
+                if not self._open:
+                    return None
+                self._turn.wait()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is put right, or cleared up behind a change, one short step after the other.
+
+Knows in which order verdicts end, queues run empty and ifbs come and go; does not know
+when it is time for that.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from vpngate.errors import VpngateError
+from vpngate.kernel.lanes import Lanes
+from vpngate.kernel.sparing import Sparing, tell
+from vpngate.kernel.steps import Steps
+
+_DRAIN = 1.0  # seconds at most; a queue holds 0.2
+_DRAIN_STEP = 0.02
+
+
+class Mending:
+    """The steps that follow a change or a fault; one at a time.
+
+    `again` has it mended soon: something was left undone.
+    """
+
+    def __init__(
+        self, lanes: Lanes, steps: Steps, sparing: Sparing, again: Callable[[], None]
+    ) -> None:
+        self._do = lanes.do
+        self._steps = steps
+        self._sparing = sparing
+        self._again = again
+
+    async def advance(self) -> None:
+        """Make what waits for it on the ifbs, step by step."""
+        while await self._do(self._steps.way.advance):
+            pass
+
+    async def end_verdicts(self) -> None:
+        """End those that wait for it, step by step; what fails is tried again later.
+
+        Nothing has to wait for that: they are spared, or the switch is off.
+        """
+        try:
+            while await self._do(self._steps.end_few):
+                pass
+        except VpngateError as error:
+            tell("cannot end verdicts", error)
+
+    async def drain(self) -> None:
+        """Let what waits on an ifb that is to go be on its way, for a while."""
+        deadline = time.monotonic() + _DRAIN
+        try:
+            for number in self._steps.draining:
+                while await self._do(self._steps.way.waiting, number):
+                    if time.monotonic() > deadline:
+                        return
+                    await asyncio.sleep(_DRAIN_STEP)
+        except VpngateError as error:
+            tell("cannot see whether something waits", error)
+
+    async def check(self) -> list[str]:
+        """Have classes made again that are not what they should be; their label."""
+        check = self._steps.throttled.classes.check
+        wrong = [await self._do(check, number) for number in self._steps.shaper.numbers]
+        return ["class"] if any(wrong) else []
+
+    async def mend(self) -> list[str]:
+        """Put right what differs beside the spared sets; labels of what did.
+
+        The ifbs also where rules cannot be put up anew; that is raised afterwards.
+        """
+        await self.end_verdicts()
+        steps = self._steps
+        repaired = await self._do(steps.repair)
+        rules = None
+        if steps.stale:
+            rules = await asyncio.to_thread(steps.rules, steps.ruleset)
+        try:
+            await self._do(steps.mended, rules)
+        except VpngateError:
+            await self.advance()  # no hook holds up the ifbs
+            raise
+        await self.advance()
+        await self._sparing.clear_away()
+        return repaired
+
+    async def conclude(self) -> None:
+        """Clear up behind a change that is in force, whatever becomes of this."""
+        try:
+            await self.end_verdicts()
+            await self.drain()
+            await self._do(self._steps.way.vacate)
+            await self.advance()
+            await self._sparing.clear_away()
+        except VpngateError as error:
+            tell("cannot clear up behind a change", error)
+            self._again()
+        except asyncio.CancelledError:
+            self._again()
+            raise

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The spared sets brought to what they should be, one short step after the other.
+
+Knows in which order sets are filled beside those in force, turned to and read back,
+and whether they are in doubt; does not know what else a change is made of.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import ParamSpec
+
+from vpngate.errors import VpngateError
+from vpngate.kernel.lanes import Lanes
+from vpngate.kernel.steps import Steps
+from vpngate.kernel.table.readback import after_change
+from vpngate.plan import Plan
+from vpngate.prefixes.intervals import Delta, Intervals
+
+_P = ParamSpec("_P")
+
+logger = logging.getLogger(__name__)
+
+
+class Sparing:
+    """What is done about the spared sets; one change at a time."""
+
+    def __init__(self, lanes: Lanes, steps: Steps) -> None:
+        self.doubted = False  # whether they may not be what they should
+        self._do = lanes.do
+        self._steps = steps
+
+    async def fill(self, spared: Intervals) -> None:
+        """Make and fill sets that no rule asks yet, as they are laid out."""
+        sets = self._steps.spared
+        for changes in sets.making():
+            await self._do(self._steps.table.introduce, changes)
+        for name, few in sets.filling(spared):
+            await self._do(sets.fill, name, few)
+
+    async def fill_anew(self, spared: Intervals) -> None:
+        """Fill sets beside those in force, laid out for what they are to hold."""
+        await asyncio.to_thread(self._steps.spared.begin_anew, spared)
+        await self.fill(spared)
+
+    async def apply(self, delta: Delta) -> None:
+        """Change the sets in force, part by part."""
+        sets = self._steps.spared
+        for batch in sets.batches(delta):
+            await self._do(sets.apply, batch)
+
+    async def take_back(self) -> None:
+        """Undo what is in force of a change that failed; else fresh sets are due."""
+        try:
+            while await self._do(self._steps.spared.take_back):
+                pass
+        except VpngateError as error:
+            self.doubted = True
+            tell("cannot take back a change of spared sets", error)
+
+    async def clear_away(self) -> None:
+        """Remove the sets that nobody asks; what fails is tried again later."""
+        try:
+            while await self._do(self._steps.spared.clear_away):
+                pass
+        except VpngateError as error:
+            tell("cannot remove spared sets that nobody asks", error)
+
+    async def in_sync(self) -> bool:
+        """Whether the kernel spares the right ones of a sample of addresses."""
+        sets = self._steps.spared
+        for family, few in sets.sample():
+            if not await self._do(sets.agrees, family, few):
+                return False
+        return True
+
+    async def refill(self) -> None:
+        """Put fresh sets in the place of those that differ."""
+        sets = self._steps.spared
+        self.doubted = True
+        try:
+            await self.fill_anew(sets.held)
+            await self._do(self._steps.turn_refilled)
+        except BaseException:
+            await self.give_up(sets.abandon)
+            raise
+        self.doubted = False
+        await self.clear_away()
+
+    async def read_back(self, planned: Plan) -> bool:
+        """Ask for what a change did; fresh sets if it differs, and whether it did.
+
+        The change stands: what fails here is tried again by `verify`.
+        """
+        sets = self._steps.spared
+        asked = after_change(sets.held, planned.spared, anew=planned.swap)
+        try:
+            for family, few in asked:
+                if not await self._do(sets.agrees, family, few):
+                    await self.refill()
+                    logger.warning("repaired in the kernel: spared")
+                    return True
+        except VpngateError as error:
+            self.doubted = True
+            tell("cannot read back the spared sets", error)
+        return False
+
+    async def give_up(
+        self, work: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """Take down what was prepared; the error that led here is the one to tell."""
+        try:
+            await self._do(work, *args, **kwargs)
+        except VpngateError as error:
+            tell("cannot take down what was prepared", error)
+        await self.clear_away()
+
+
+def tell(what: str, error: Exception) -> None:
+    """Log it: in one line if it is of a kind that was thought of."""
+    unforeseen = not isinstance(error, VpngateError)
+    logger.error("%s: %s", what, error, exc_info=error if unforeseen else None)
