@@ -63,11 +63,11 @@ def ruleset(spared: Intervals) -> Ruleset:
     return replace(RULESET, interfaces=(DEVICE,), max_flows=1_000_000, spared=spared)
 
 
-def flow(number: int) -> Throttle:
-    subscriber = (0x64400000 + number % 20_000).to_bytes(4, "big")
+def flow(number: int, subscribers: int = 20_000, idle: int = 180) -> Throttle:
+    subscriber = (0x64400000 + number % subscribers).to_bytes(4, "big")
     remote = Endpoint((0x0A000000 + number).to_bytes(4, "big"), 51820)
     end = Endpoint(subscriber, 1024 + number % 60_000)
-    return Throttle(Transport.UDP, end, remote, subscriber, 180)
+    return Throttle(Transport.UDP, end, remote, subscriber, idle)
 
 
 class Beat:

@@ -15,13 +15,13 @@ import asyncio
 import re
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from bench.kernel import gateway, ruleset
+from bench.steps import Steps
+from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
@@ -29,35 +29,6 @@ from vpngate.prefixes.intervals import Intervals
 
 SIZES = (10, 100, 1000, 5000, 10_000, 20_000)
 PROBES = 50  # new subscribers at each size
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-class Timed(LiveDataPlane):
-    """A data plane that keeps how long the kernel's thread was held by each step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[tuple[float, str]] = []
-
-    async def _do(
-        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
-    ) -> _R:
-        def timed(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            begin = time.perf_counter()
-            try:
-                return work(*args, **kwargs)
-            finally:
-                name = getattr(work, "__qualname__", "work")
-                self.steps.append((time.perf_counter() - begin, name))
-
-        return await super()._do(timed, *args, **kwargs)
-
-    def longest(self) -> str:
-        """The longest step since this was last asked."""
-        seconds, name = max(self.steps, default=(0.0, ""))
-        self.steps.clear()
-        return f"{seconds * 1e3:.1f} ms ({name})"
 
 
 def flow(subscriber: int, number: int = 0) -> Throttle:
@@ -101,7 +72,7 @@ def told(taken: list[float]) -> str:
     return f"median {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f} ms"
 
 
-async def growth(plane: Timed, most: int, flows: int) -> int:
+async def growth(plane: LiveDataPlane, steps: Steps, most: int, flows: int) -> int:
     """The curve; returns the first subscriber that has no verdict yet."""
     begun, kernel = resident(), slab()
     held, filled = 0, 0.0
@@ -111,21 +82,21 @@ async def growth(plane: Timed, most: int, flows: int) -> int:
             share = flows * (number + 1) // most - flows * number // most
             await plane.throttle([flow(number, n) for n in range(max(share, 1))])
         filled += time.perf_counter() - begin
-        plane.longest()
+        steps.told()
         taken = await newcomers(plane, size, PROBES)
         held = size + PROBES
-        plane.longest()
+        steps.told()
         begin = time.perf_counter()
         repaired = await plane.verify()
         verify = time.perf_counter() - begin
-        longest = plane.longest()
+        longest = steps.told()
         begin = time.perf_counter()
         await plane.counters()
         counters = time.perf_counter() - begin
         print(
             f"{size:6,} subscribers: {told(taken)}; {filled:.1f} s to fill\n"
             f"        verify {verify:.2f} s {list(repaired)}, longest step {longest}; "
-            f"counters {counters:.2f} s, longest step {plane.longest()}\n"
+            f"counters {counters:.2f} s, longest step {steps.told()}\n"
             f"        memory grown: {resident() - begun:.0f} MiB here, "
             f"{slab() - kernel:.0f} MiB in the kernel",
             flush=True,
@@ -133,10 +104,12 @@ async def growth(plane: Timed, most: int, flows: int) -> int:
     return held
 
 
-async def arriving(plane: Timed, first: int, seconds: float) -> None:
+async def arriving(
+    plane: LiveDataPlane, steps: Steps, first: int, seconds: float
+) -> None:
     """100 new subscribers a second, on time, whatever else goes on."""
     taken: list[float] = []
-    plane.longest()
+    steps.told()
     begin = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
@@ -151,17 +124,18 @@ async def arriving(plane: Timed, first: int, seconds: float) -> None:
     await asyncio.gather(*tasks)
     print(
         f"100 new subscribers a second for {seconds:.0f} s: {told(taken)}, "
-        f"longest step {plane.longest()}"
+        f"longest step {steps.told()}"
     )
 
 
 async def scenario(most: int, flows: int, seconds: float) -> None:
-    plane = Timed()
+    plane = LiveDataPlane()
+    steps = Steps(plane, most=1)
     await plane.start(ruleset(Intervals.empty()))
     try:
         await plane.rearm()
-        held = await growth(plane, most, flows)
-        await arriving(plane, held, seconds)
+        held = await growth(plane, steps, most, flows)
+        await arriving(plane, steps, held, seconds)
     finally:
         begin = time.perf_counter()
         await plane.stop()
@@ -174,6 +148,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=50_000)
     parser.add_argument("--arriving", type=float, default=60)
     args = parser.parse_args()
+    garbage.begin()  # as the daemon does
     with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
         work = scenario(args.subscribers, args.flows, args.arriving)
         namespace.call(lambda: asyncio.run(work))

@@ -14,8 +14,6 @@ kernel's thread longest (in brackets the time that they had a processor).
 import argparse
 import asyncio
 import contextlib
-import heapq
-import statistics
 import tempfile
 import threading
 import time
@@ -25,26 +23,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.kernel import disjoint, gateway, ruleset
+import numpy as np
+
+from bench.kernel import disjoint, flow, gateway, ruleset
+from bench.steps import Steps
 from tests.lab.namespaces import Namespace
+from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.packets import Endpoint, Transport
-from vpngate.policy import Throttle
+from vpngate.kernel.way import Way
 from vpngate.prefixes.intervals import Intervals
 
 BEAT = 0.01  # seconds between two rounds of what is urgent
-LONGEST = 6  # steps that are told
+IDLE = 600  # seconds: no verdict ends meanwhile
 PROTECTED = (
     Intervals.of_prefixes(["198.51.100.0/24"]),
     Intervals.of_prefixes(["198.51.100.0/24", "192.0.2.0/24"]),
 )
-
-
-def flow(number: int, subscribers: int) -> Throttle:
-    subscriber = (0x64400000 + number % subscribers).to_bytes(4, "big")
-    remote = Endpoint((0x0A000000 + number).to_bytes(4, "big"), 51820)
-    end = Endpoint(subscriber, 1024 + number % 60_000)
-    return Throttle(Transport.UDP, end, remote, subscriber, 600)
 
 
 class Urgent:
@@ -87,50 +81,20 @@ class Urgent:
                 await task
 
 
-class Steps:
-    """Which steps of the kernel's thread took longest."""
-
-    def __init__(self, plane: LiveDataPlane) -> None:
-        self.longest: list[tuple[float, float, str]] = []
-        submit = plane._lanes._submit  # noqa: SLF001
-
-        def watched(lane: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
-            def timed(*args: Any, **kwargs: Any) -> Any:
-                begin, used = time.perf_counter(), time.thread_time()
-                try:
-                    return work(*args, **kwargs)
-                finally:
-                    used = time.thread_time() - used
-                    self._note(time.perf_counter() - begin, used, work)
-
-            return submit(lane, timed, *args, **kwargs)
-
-        plane._lanes._submit = watched  # type: ignore[method-assign]  # noqa: SLF001
-
-    def _note(self, seconds: float, used: float, work: Any) -> None:
-        name = getattr(work, "__name__", str(work))
-        heapq.heappush(self.longest, (seconds, used, name))
-        if len(self.longest) > LONGEST:
-            heapq.heappop(self.longest)
-
-    def told(self) -> str:
-        steps = sorted(self.longest, reverse=True)
-        self.longest.clear()
-        return ", ".join(
-            f"{name} {seconds * 1e3:.0f} ({used * 1e3:.0f})"
-            for seconds, used, name in steps
-        )
-
-
-def tell(what: str, spent: float, urgent: Urgent, steps: Steps) -> None:
+async def meanwhile(
+    what: str, work: Callable[[], Awaitable[Any]], urgent: Urgent, steps: Steps
+) -> None:
+    """Do it, and tell how long it took, and how long what was urgent took meanwhile."""
+    async with urgent.going_on():
+        begin = time.perf_counter()
+        await work()
+        spent = time.perf_counter() - begin
     print(f"{what}: {spent:.2f} s")
     for name, delays in urgent.taken.items():
-        ordered = sorted(delays)
-        last = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+        p50, p99, worst = np.percentile(delays, [50, 99, 100]) * 1e3
         print(
             f"  {name:8} {len(delays):5} times, ms: "
-            f"median {statistics.median(delays) * 1e3:.1f}, p99 {last * 1e3:.1f}, "
-            f"worst {max(delays) * 1e3:.1f}"
+            f"median {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f}"
         )
     print(f"  longest steps, ms: {steps.told()}", flush=True)
 
@@ -138,17 +102,17 @@ def tell(what: str, spent: float, urgent: Urgent, steps: Steps) -> None:
 class Off:
     """When the switch was last turned off for what happened to the ifb."""
 
-    def __init__(self, plane: LiveDataPlane) -> None:
+    def __init__(self) -> None:
         self.at = threading.Event()
         self.when = 0.0
-        break_off = plane._steps.way.break_off  # noqa: SLF001
+        break_off = Way.break_off
 
-        def noted() -> None:
-            break_off()
+        def noted(way: Way) -> None:
+            break_off(way)
             self.when = time.perf_counter()
             self.at.set()
 
-        plane._steps.way.break_off = noted  # type: ignore[method-assign]  # noqa: SLF001
+        Way.break_off = noted  # type: ignore[assignment, method-assign]
 
 
 def disarmed_after(namespace: Namespace, table: str, off: Off) -> float:
@@ -164,10 +128,10 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
     full = ruleset(disjoint(count))
     empty = replace(full, spared=Intervals.empty())
     plane = LiveDataPlane()
-    steps, off = Steps(plane), Off(plane)
+    steps, off = Steps(plane), Off()
     await plane.start(empty)
     begin = time.perf_counter()
-    await plane.throttle([flow(number, subscribers) for number in range(most)])
+    await plane.throttle([flow(number, subscribers, IDLE) for number in range(most)])
     spent = time.perf_counter() - begin
     print(
         f"{most:,} verdicts of {subscribers:,} subscribers: {spent:.1f} s", flush=True
@@ -184,24 +148,16 @@ async def attack(namespace: Namespace, count: int, most: int, subscribers: int) 
         ("a registry that covers all of them", lambda: plane.replace(covering)),
     ]
     for what, work in works:
-        async with urgent.going_on():
-            begin = time.perf_counter()
-            await work()
-            spent = time.perf_counter() - begin
-        tell(what, spent, urgent, steps)
+        await meanwhile(what, work, urgent, steps)
     await plane.replace(empty)
-    flows = [flow(number, subscribers) for number in range(most)]
+    flows = [flow(number, subscribers, IDLE) for number in range(most)]
     for what, work in (
         ("release of everything", lambda: plane.release(lambda _: True)),
         ("to observe", lambda: plane.replace(replace(empty, enforce=False))),
     ):
         await plane.throttle(flows)
         steps.told()
-        async with urgent.going_on():
-            begin = time.perf_counter()
-            await work()
-            spent = time.perf_counter() - begin
-        tell(what, spent, urgent, steps)
+        await meanwhile(what, work, urgent, steps)
     await plane.replace(empty)
     await plane.throttle(flows)
     for what, work in (
@@ -230,6 +186,7 @@ def main() -> None:
     parser.add_argument("--verdicts", type=int, default=200_000)
     parser.add_argument("--subscribers", type=int, default=2_000)
     args = parser.parse_args()
+    garbage.begin()  # as the daemon does
     with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
         namespace.call(
             lambda: asyncio.run(

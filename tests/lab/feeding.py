@@ -223,8 +223,13 @@ class Feeding:
         return self.end(VPNGATE, "reload", *socket, *options)
 
     def told(self) -> dict[str, Any]:
-        """What `vpngate status`, the real command, says of the registry."""
-        status = json.loads(self.daemon.command("status", "--format", "json"))
+        """What `vpngate status`, the real command, says of the registry.
+
+        It ends with 1 where that has not been refreshed for a while.
+        """
+        socket = ("--socket", str(self.settings.socket))
+        ending = self.end(VPNGATE, "status", *socket, "--format", "json")
+        status = json.loads(ending.stdout)
         registry: dict[str, Any] = status["registry"]
         return registry
 

@@ -8,9 +8,10 @@ done with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Protocol
 
 from tests import rulesets
-from tests.lab.topology import Lab
+from tests.lab.namespaces import Namespace
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.prefixes.intervals import Intervals
 
@@ -20,7 +21,16 @@ RULESET = replace(
 )
 
 
-def in_gateway(lab: Lab, scenario: Callable[[LiveDataPlane], Awaitable[None]]) -> None:
+class Gatewayed(Protocol):
+    """What has a gateway."""
+
+    @property
+    def gateway(self) -> Namespace: ...
+
+
+def in_gateway(
+    lab: Gatewayed, scenario: Callable[[LiveDataPlane], Awaitable[None]]
+) -> None:
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:

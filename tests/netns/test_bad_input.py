@@ -102,7 +102,11 @@ def test_missing_registry(lab: Lab, settings: Settings) -> None:
 
 
 def test_missing_interface(lab: Lab, settings: Settings) -> None:
-    settings.change(gateway={"interfaces": ["lan0", "nowhere0"]})
+    """Behind a mirror port; anywhere else it is waited for (test_many_interfaces)."""
+    settings.change(
+        gateway={"mode": "observe", "interfaces": ["lan0", "nowhere0"]},
+        capture={"source": "mirror"},
+    )
     _assert_clear(_run(lab, settings), _NO, "nowhere0")
 
 

@@ -3,13 +3,13 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.lab.plane import RULESET
+from tests.lab.plane import RULESET, in_gateway
 from tests.netns.wire import Wire, build, datagram, mouth
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.wire import elements
@@ -55,19 +55,6 @@ def many(count: int) -> Ruleset:
 async def impose(plane: LiveDataPlane, flows: list[Throttle]) -> None:
     """Verdicts straight into the maps: `throttle` drops some."""
     await plane._do(plane._steps.throttled.throttle, flows, time.monotonic())
-
-
-def in_gateway(
-    wire: Wire, scenario: Callable[[LiveDataPlane], Awaitable[None]]
-) -> None:
-    async def whole() -> None:
-        plane = LiveDataPlane()
-        try:
-            await scenario(plane)
-        finally:
-            await plane.stop()
-
-    wire.gateway.call(lambda: asyncio.run(whole()))
 
 
 @pytest.mark.parametrize("family", Family)

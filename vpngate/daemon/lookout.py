@@ -2,7 +2,7 @@
 """Looks at the machine when something may have changed there, and tells what it sees.
 
 Knows that one look comes after the other, so that what is seen last is the newest, and
-whom to tell; does not know what is looked for (`machine.py`), nor what follows.
+whom to tell; does not know what is looked for (`attachment`), nor what follows.
 """
 
 import asyncio

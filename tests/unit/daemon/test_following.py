@@ -147,7 +147,7 @@ def test_a_machine_that_cannot_be_seen_keeps_nobody_from_observing(desk: Desk) -
         gatehouse = await desk.open()
         desk.blind = KernelRefused("netlink socket: no room")
         text = desk.config.read_text()
-        desk.config.write_text(text.replace('"enforce"', '"observe"'))
+        desk.put(text.replace('"enforce"', '"observe"'))
         await desk.reloader.reload()
         assert not gatehouse.plane.ruleset.enforce
         assert gatehouse.plane.ruleset.interfaces == ("lan0",)

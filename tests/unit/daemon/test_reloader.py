@@ -60,9 +60,13 @@ class Desk:
 
     def write(self, gateway: str = "", registry: str = "", rest: str = "") -> None:
         where = f'sources = ["{self.registry}"]\nstate = "{self.folder / "state"}"\n'
-        self.config.write_text(
-            f"{CONFIG}{gateway}\n[registry]\n{where}{registry}\n{rest}"
-        )
+        self.put(f"{CONFIG}{gateway}\n[registry]\n{where}{registry}\n{rest}")
+
+    def put(self, text: str) -> None:
+        """The configuration in one piece: a thread may be reading it."""
+        new = self.config.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.config)
 
     def read(self, path: str) -> Config:
         assert path == str(self.config)
@@ -134,7 +138,7 @@ def test_a_source_that_was_passed_over_is_told_until_it_answers(desk: Desk) -> N
 
     async def scenario() -> None:
         where = f'sources = ["{desk.registry}"]\n'
-        desk.config.write_text(desk.config.read_text().replace(where, sources))
+        desk.put(desk.config.read_text().replace(where, sources))
         gatehouse = await desk.open()
         assert desk.reloader.freshness.passed_over == []
         first.unlink()
@@ -259,7 +263,7 @@ def test_enforcing_can_be_turned_off_while_the_registry_is_broken(desk: Desk) ->
     async def scenario() -> None:
         gatehouse = await desk.open()
         desk.registry.write_text("")
-        desk.config.write_text(desk.config.read_text().replace("enforce", "observe"))
+        desk.put(desk.config.read_text().replace("enforce", "observe"))
         with pytest.raises(NoSourceAnswered):
             await desk.reloader.reload()
         assert gatehouse.current.snapshot.config.gateway.mode is Mode.OBSERVE
@@ -419,7 +423,7 @@ def test_what_cannot_be_looked_at_holds_up_no_registry_and_no_mode(desk: Desk) -
         desk.blind = KernelRefused("netlink socket: it changed each time")
         desk.registry.write_text(REGISTRY + "198.51.100.0/24,R-9\n")
         text = desk.config.read_text()
-        desk.config.write_text(text.replace('"enforce"', '"observe"'))
+        desk.put(text.replace('"enforce"', '"observe"'))
         await desk.reloader.reload()
         assert not gatehouse.plane.ruleset.enforce
         assert gatehouse.plane.ruleset.spared.contains(STRANGER.address)

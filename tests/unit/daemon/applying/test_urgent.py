@@ -81,14 +81,13 @@ class Held:
         return self.desk.gatehouse
 
     def edit(self, old: str, new: str) -> None:
-        path = self.desk.config
-        text = path.read_text()
+        text = self.desk.config.read_text()
         assert old in text
-        path.write_text(text.replace(old, new))
+        self.desk.put(text.replace(old, new))
 
     def protect(self, prefix: str) -> None:
-        with self.desk.config.open("a") as file:
-            file.write(f'[protect]\nprefixes = ["{prefix}"]\n')
+        text = self.desk.config.read_text()
+        self.desk.put(f'{text}[protect]\nprefixes = ["{prefix}"]\n')
 
     def begin(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
@@ -383,7 +382,7 @@ def test_a_stop_during_anything_ends_everything(tmp_path: Path, steps: int) -> N
         text = desk.config.read_text().replace('"enforce"', '"observe"')
         for _ in range(steps):
             await asyncio.sleep(0 if steps % 2 else 0.002)
-        desk.config.write_text(text)
+        desk.put(text)
         asked.append(asyncio.create_task(desk.reloader.reload()))
         for _ in range(steps):
             await asyncio.sleep(0 if steps % 2 else 0.002)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which steps of the kernel's thread took longest: by the clock, and on a processor.
+
+Knows where steps are handed to that thread; does not know what they do.
+"""
+
+import heapq
+import time
+from typing import Any
+
+from vpngate.kernel.live import LiveDataPlane
+
+
+class Steps:
+    """The longest steps of a data plane since they were last told; `most` of them."""
+
+    def __init__(self, plane: LiveDataPlane, most: int = 6) -> None:
+        self._most = most
+        self._longest: list[tuple[float, float, str]] = []
+        submit = plane._lanes._submit  # noqa: SLF001
+
+        def watched(lane: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
+            def timed(*args: Any, **kwargs: Any) -> Any:
+                begin, used = time.perf_counter(), time.thread_time()
+                try:
+                    return work(*args, **kwargs)
+                finally:
+                    used = time.thread_time() - used
+                    self._note(time.perf_counter() - begin, used, work)
+
+            return submit(lane, timed, *args, **kwargs)
+
+        plane._lanes._submit = watched  # type: ignore[method-assign]  # noqa: SLF001
+
+    def _note(self, seconds: float, used: float, work: Any) -> None:
+        name = getattr(work, "__name__", str(work))
+        heapq.heappush(self._longest, (seconds, used, name))
+        if len(self._longest) > self._most:
+            heapq.heappop(self._longest)
+
+    def told(self) -> str:
+        """Each with its milliseconds, and in brackets those on a processor."""
+        steps = sorted(self._longest, reverse=True)
+        self._longest.clear()
+        return ", ".join(
+            f"{name} {seconds * 1e3:.1f} ({used * 1e3:.1f})"
+            for seconds, used, name in steps
+        )
