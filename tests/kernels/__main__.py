@@ -18,6 +18,8 @@ _REPOSITORY = Path(__file__).parents[2]
 _ROOTS = _REPOSITORY / ".kernels"
 _NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod")
 _LONGEST = 3600.0  # seconds a kernel
+_PATIENCE = 900  # seconds for each event that a test waits for
+_TEST = 2400  # seconds a test
 _MODULES = ("tun",)
 _CORE = (
     "tests/kernels/test_links.py",
@@ -29,12 +31,14 @@ _CORE = (
 def _command(tests: list[str]) -> str:
     """What the guest runs: pytest, as on the machine itself."""
     words = [sys.executable, "-m", "pytest", "-v", "--tb=short", "--color=no"]
-    words += ["-p", "no:cacheprovider", "--junit-xml=/tmp/results/junit.xml", *tests]
+    words += ["-p", "no:cacheprovider", f"--timeout={_TEST}"]
+    words += ["--junit-xml=/tmp/results/junit.xml", *tests]
     return "\n".join(
         (
             f"cd {shlex.quote(str(_REPOSITORY))}",
             "export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin",
             "export PYTHONPYCACHEPREFIX=/tmp/bytecode VPNGATE_GUEST=1",
+            f"export VPNGATE_PATIENCE={_PATIENCE}",
             shlex.join(words),
         )
     )
