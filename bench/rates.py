@@ -23,10 +23,10 @@ from typing import NamedTuple
 from tests.lab import joined, topology
 from tests.lab.plane import RULESET
 from tests.lab.topology import Host, Lab
-from vpngate.kernel.detour.naming import ifb_name
-from vpngate.kernel.detour.places import class_direction
-from vpngate.kernel.detour.readings import ClassReading, read_classes
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.places import class_direction
+from vpngate.kernel.shaping.readings import ClassReading, read_classes
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import current_links

@@ -94,6 +94,7 @@ WITHIN = {
     "kernel": (
         ("plane", "wire"),
         ("table",),
+        ("shaping",),
         ("detour",),
         ("lanes", "way"),
         ("steps",),

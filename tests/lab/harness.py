@@ -87,7 +87,9 @@ def _impose(throttled: Throttled, flows: Sequence[Throttle]) -> None:
     it looks after ended verdicts, every few seconds, is answered by the next round.
     """
     now = time.monotonic()
-    throttled.throttle(flows, now)
+    given = 0
+    while given < len(flows):
+        given += throttled.throttle(flows[given:], now)
     throttled.ended(map(identity, flows), now)
 
 

@@ -13,8 +13,8 @@ import pytest
 from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from vpngate.kernel.detour.naming import ifb_names
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.shaping.naming import ifb_names
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 

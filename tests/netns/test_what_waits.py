@@ -17,9 +17,9 @@ import pytest
 from tests.lab import joined
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Host, Lab
-from vpngate.kernel.detour.places import class_direction
-from vpngate.kernel.detour.readings import ClassReading
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.shaping.places import class_direction
+from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.packets import Direction, Endpoint, Transport, parse_address
 from vpngate.policy import Throttle
 

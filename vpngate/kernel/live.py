@@ -18,7 +18,6 @@ from dataclasses import replace
 from functools import partial
 
 from vpngate.kernel.comparing import found, together
-from vpngate.kernel.detour.throttled import FLOWS_A_STEP
 from vpngate.kernel.detour.totals import total
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
@@ -33,6 +32,8 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
+_MAKE_READY = 1.0  # seconds between looks at whether enough is ready
+_WITHDRAWN_AT_ONCE = 50  # flows
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,11 @@ class LiveDataPlane:
             except BaseException:
                 await self._close()
                 raise
-        for work in (self._look_after(), self._repair_when_wanted()):
+        for work in (
+            self._look_after(),
+            self._make_ready(),
+            self._repair_when_wanted(),
+        ):
             self._tasks.add(asyncio.create_task(work))
 
     async def replace(self, ruleset: Ruleset) -> None:
@@ -130,13 +135,14 @@ class LiveDataPlane:
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Add verdicts; those with a spared end are dropped."""
-        for start in range(0, len(flows), FLOWS_A_STEP):
-            await self._do(self._steps.throttle, flows[start : start + FLOWS_A_STEP])
+        left = list(flows)
+        while left:
+            await self._do(self._steps.throttle, left)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
-        for start in range(0, len(flows), FLOWS_A_STEP):
-            few = flows[start : start + FLOWS_A_STEP]
+        for start in range(0, len(flows), _WITHDRAWN_AT_ONCE):
+            few = flows[start : start + _WITHDRAWN_AT_ONCE]
             await self._do(self._steps.throttled.withdraw, few, time.monotonic())
 
     async def release(self, chosen: Callable[[Throttle], bool]) -> int:
@@ -245,3 +251,11 @@ class LiveDataPlane:
                 await self._mending.advance()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot look after verdicts", error)
+
+    async def _make_ready(self) -> None:
+        while True:
+            await asyncio.sleep(_MAKE_READY)
+            try:
+                await self._mending.make_ready()
+            except Exception as error:  # noqa: BLE001 - it must go on
+                tell("cannot make classes ready", error)

@@ -60,6 +60,13 @@ class Mending:
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 
+    async def make_ready(self) -> None:
+        """Make classes that somebody may soon need, for half the time at most."""
+        begin = time.monotonic()
+        while await self._do(self._steps.way.make_ready):
+            await asyncio.sleep(time.monotonic() - begin)
+            begin = time.monotonic()
+
     async def check(self) -> list[str]:
         """Have classes made again that are not what they should be; their label."""
         check = self._steps.throttled.classes.check

@@ -15,10 +15,10 @@ from functools import partial
 
 from pyroute2 import IPRoute
 
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
@@ -32,6 +32,8 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
+
+_VERDICTS = 50  # a step, if no more classes are needed than it may make
 
 logger = logging.getLogger(__name__)
 
@@ -171,15 +173,17 @@ class Steps:
         self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
-    def throttle(self, flows: Sequence[Throttle]) -> None:
-        """Hand over a few verdicts whose ends are not spared at this moment."""
-        if self.ruleset.enforce:
-            spared = ends_among(flows, self.spared.held)
-            spared |= ends_among(flows, self.protected.held)
-            wanted = [
-                flow for flow, skip in zip(flows, spared, strict=True) if not skip
-            ]
-            self.throttled.throttle(wanted, time.monotonic())
+    def throttle(self, flows: list[Throttle]) -> None:
+        """Hand over the first few, of those whose ends are not spared now."""
+        if not self.ruleset.enforce:
+            flows.clear()
+            return
+        few = flows[:_VERDICTS]
+        spared = ends_among(few, self.spared.held)
+        spared |= ends_among(few, self.protected.held)
+        wanted = [number for number, skip in enumerate(spared) if not skip]
+        done = self.throttled.throttle([few[n] for n in wanted], time.monotonic())
+        del flows[: wanted[done] if done < len(wanted) else len(few)]
 
     def protect(self, addresses: Intervals) -> None:
         """Protect these alone; the verdicts on them are to be ended."""

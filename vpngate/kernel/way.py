@@ -5,9 +5,9 @@ Knows that nothing may be slowed while packets sent to an ifb are lost or do not
 its queues; does not know rules, nor which interfaces packets come from.
 """
 
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.queueing import largest_packet
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.wire.links import Announcement, What
 
@@ -119,6 +119,11 @@ class Way:
             self._unfit = False
             return True
         return more
+
+    def make_ready(self) -> bool:
+        """Make a class that somebody may soon need; whether others should be, too."""
+        at_rest = self._wanted and not self._switch.is_kept_off(BROKEN)
+        return at_rest and self._throttled.make_ready()
 
     @property
     def draining(self) -> list[int]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The detour: where throttled packets wait for their turn.
+"""The detour: which flows are slowed, and where each of them waits.
 
-Knows which flows have a verdict, and the class that each of them leads to; does not
-know why a flow is slowed, nor the rules that send its packets here.
+Knows the verdicts, and that none may lead to a class that is not there (`shaping/`);
+does not know why a flow is slowed, nor the rules that send its packets here.
 """

@@ -8,26 +8,24 @@ alone may use it. Times are of a clock that never jumps, in seconds.
 
 import errno
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import chain, islice
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.detour.classes import Classes
-from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.detour.looking_after import LookingAfter
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
+from vpngate.kernel.shaping.classes import Classes
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.places import IfbPlaces
+from vpngate.kernel.shaping.spares import Spares
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
-from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change, Rejected
 from vpngate.packets import Family
 from vpngate.policy import Throttle
 
-# Each may need a class, which takes its time: others must have their turn, too.
-FLOWS_A_STEP = 12
 _LOOKED_AT = 2000  # flows a step, where nothing is asked of the kernel
 _ONE_BY_ONE = 10  # flows a step, each of them several transactions
 _MOVED_AT_ONCE = 150  # of verdicts whose ifb is another now
@@ -44,12 +42,14 @@ class Throttled:
         self._table = table
         self._shaper = shaper
         self._maps = VerdictMaps(table, shaper.class_id)
-        self._verdicts = Verdicts()
+        self._places = IfbPlaces()
+        self._verdicts = Verdicts(self._places)
         self._to_move: Iterator[FlowId] = iter(())
         self.classes = Classes(shaper)
+        self._spares = Spares(self._places, self.classes)
         self._pace = Pace(500, 50, 2000)  # flows whose end is one transaction
-        self._asked = Pace(200, 50, 1000)  # flows that the kernel is asked about
-        self._asking: deque[FlowId] = deque()  # those whose verdicts may have ended
+        look_after = LookingAfter(table, self._maps, self._verdicts)
+        self.look_after = look_after.advance
 
     @property
     def live(self) -> dict[Family, int]:
@@ -61,12 +61,14 @@ class Throttled:
         """Subscribers that share a bucket for want of class ids."""
         return self._verdicts.shared
 
-    def throttle(self, flows: Iterable[Throttle], now: float) -> None:
+    def throttle(self, flows: Sequence[Throttle], now: float) -> int:
         """Hand verdicts to the kernel; those that it has start their time anew.
 
-        No more than `FLOWS_A_STEP` at once, or others wait too long for their turn.
+        As many of the first as need no more classes than a step may make; returns how
+        many these are.
         """
-        noted = self._note(flows, now)
+        most = self._fitting(flows)
+        noted = self._note(flows[:most], now)
         self.classes.make(held.place for _, held in noted)
         changes: list[Change] = []
         for old, held in noted:
@@ -80,13 +82,25 @@ class Throttled:
             if error.number in _OTHERWISE:
                 keys = [identity(held.flow) for _, held in noted]
                 self._one_by_one(keys, self._give_anew)
-                return
+                return most
             for old, held in noted:
                 if old is None:
                     self._verdicts.forget(identity(held.flow))
                 else:  # the kernel has it as it was
                     held.device = old.device
             raise
+        return most
+
+    def _fitting(self, flows: Sequence[Throttle]) -> int:
+        """How many of the first need no more new classes than can be had at once."""
+        new: set[bytes] = set()
+        for number, flow in enumerate(flows):
+            place = self._verdicts.place_of(flow.bucket)
+            if place is None or not self.classes.has(place):
+                new.add(flow.bucket)
+                if len(new) > self.classes.at_once + len(self._places.ready):
+                    return number
+        return len(flows)
 
     def _note(
         self, flows: Iterable[Throttle], now: float
@@ -242,59 +256,11 @@ class Throttled:
                 raise
             self._one_by_one([identity(held.flow) for held in astray], self._give_anew)
 
-    def look_after(self, now: float) -> bool:
-        """Learn of a few verdicts whether they have ended; whether more may have."""
-        self._asking.extend(self._verdicts.take_due(now))
-        keys = list(dict.fromkeys(taken(self._asking, self._asked.size)))
-        begin = time.monotonic()
-        try:
-            self._look_after(keys, now)
-        except Exception:
-            for key in keys:  # or nobody would ever ask about them again
-                self._verdicts.postpone(key, now)
-            raise
-        self._asked.took(len(keys), time.monotonic() - begin)
-        return bool(self._asking)
-
     def tidy(self, now: float) -> None:
-        """Remove a few classes that nobody needs."""
-        self.classes.remove_idle(set(self._verdicts.places), now)
+        """Have classes removed that nobody needs."""
+        used = {*self._verdicts.places, *self._places.ready}
+        self.classes.remove_idle(used, now)
 
-    def _look_after(self, keys: Sequence[FlowId], now: float) -> None:
-        known = map(self._verdicts.get, keys)
-        pairs = [(k, held) for k, held in zip(keys, known, strict=True) if held]
-        found = self._maps.found([held for _, held in pairs])
-        mending: list[Change] = []
-        for (key, held), answers in zip(pairs, found, strict=True):
-            if changes := self._settle(key, held, answers, now):
-                mending += changes
-                self._verdicts.postpone(key, now)  # to see that it is mended
-        with suppress(Rejected):  # one of them ended this very moment
-            self._table.commit(mending)
-
-    def _settle(
-        self,
-        key: FlowId,
-        held: HeldVerdict,
-        answers: Sequence[bytes | None],
-        now: float,
-    ) -> list[Change]:
-        """Take in what the kernel still has of a verdict; the changes that mend it.
-
-        There is something to mend when packets came one way only for a while, or
-        when one was in flight as the verdict was ended.
-        """
-        pairs = zip(self._maps.elements_of(held), answers, strict=True)
-        alive = [(place, answer) for place, answer in pairs if answer is not None]
-        if not alive:
-            self._verdicts.forget(key)
-            return []
-        if not held.ended:
-            left = [elements.remaining(answer) or 0.0 for _, answer in alive]
-            self._verdicts.postpone(key, now + max(left))
-            if len(alive) == len(answers):
-                return []
-        changes: list[Change] = []
-        for (name, element), _ in alive:
-            changes += self._maps.deleting(name, [element])
-        return changes if held.ended else changes + self._maps.adding(held)
+    def make_ready(self) -> bool:
+        """Make the classes of a place that somebody may soon need; whether to go on."""
+        return self._spares.advance(self._verdicts.buckets)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.kernel.detour.places import IfbPlaces, ifb_of
+from vpngate.kernel.shaping.places import IfbPlaces, ifb_of
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 
@@ -49,6 +49,7 @@ class Verdicts:
     """The mirror of the kernel's verdict maps."""
 
     def __init__(self, places: IfbPlaces | None = None) -> None:
+        """`places` is where buckets are dealt out from, else all that there may be."""
         self._held: dict[FlowId, HeldVerdict] = {}
         self._due: dict[int, list[FlowId]] = defaultdict(list)
         self._places: dict[bytes, int] = {}
@@ -72,6 +73,15 @@ class Verdicts:
     def shared(self) -> int:
         """Subscribers that have to share a bucket with another."""
         return len(self._places) - len(self._buckets)
+
+    @property
+    def buckets(self) -> int:
+        """How many places verdicts lead to."""
+        return len(self._buckets)
+
+    def place_of(self, bucket: bytes) -> int | None:
+        """Where a bucket is; None while nothing of it is slowed."""
+        return self._places.get(bucket)
 
     @property
     def places(self) -> Iterator[int]:

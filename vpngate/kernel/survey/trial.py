@@ -29,11 +29,11 @@ from vpngate.expressions import (
     ReversePathCheck,
     SetOperation,
 )
-from vpngate.kernel.detour.naming import ifb_name
-from vpngate.kernel.detour.places import class_direction
-from vpngate.kernel.detour.queueing import class_options, largest_packet
-from vpngate.kernel.detour.readings import read_classes
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.places import class_direction
+from vpngate.kernel.shaping.queueing import class_options, largest_packet
+from vpngate.kernel.shaping.readings import read_classes
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
 from vpngate.kernel.wire.attributes import CREATE

@@ -9,9 +9,9 @@ from typing import cast
 import pytest
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.detour.ifbs import Shaper
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change, Failure, Rejected, Unanswered
 from vpngate.kernel.wire.nft import DELETE_ELEMENT

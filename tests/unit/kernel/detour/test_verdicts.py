@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import random
 
-from vpngate.kernel.detour.places import IfbPlaces, ifb_of
 from vpngate.kernel.detour.verdicts import Verdicts, identity
+from vpngate.kernel.shaping.places import IfbPlaces, ifb_of
 from vpngate.packets import Endpoint, Family, Transport
 from vpngate.policy import Throttle
 

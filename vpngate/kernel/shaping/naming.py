@@ -6,7 +6,7 @@ Knows how names and numbers stay clear of everybody else's; does not make anythi
 
 from hashlib import blake2b
 
-from vpngate.kernel.detour.places import IFBS
+from vpngate.kernel.shaping.places import IFBS
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import Channel
 

@@ -14,10 +14,10 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
-from vpngate.kernel.detour.naming import free_majors, ifb_names
-from vpngate.kernel.detour.places import ifb_of, minor
-from vpngate.kernel.detour.queueing import class_options, largest_packet
-from vpngate.kernel.detour.readings import ClassReading, has_queue, read_classes
+from vpngate.kernel.shaping.naming import free_majors, ifb_names
+from vpngate.kernel.shaping.places import ifb_of, minor
+from vpngate.kernel.shaping.queueing import class_options, largest_packet
+from vpngate.kernel.shaping.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line

@@ -4,9 +4,9 @@
 from collections.abc import Iterable
 from typing import cast
 
-from vpngate.kernel.detour.classes import Classes
-from vpngate.kernel.detour.ifbs import Shaper
-from vpngate.kernel.detour.places import SLOTS, ifb_of
+from vpngate.kernel.shaping.classes import Classes
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.places import SLOTS, ifb_of
 
 
 class Ifbs:

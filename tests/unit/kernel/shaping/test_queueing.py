@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from vpngate.kernel.detour.queueing import class_options, largest_packet, queue_bytes
+from vpngate.kernel.shaping.queueing import class_options, largest_packet, queue_bytes
 from vpngate.kernel.wire.attributes import attributes
 
 KIND, OPTIONS = 1, 2

@@ -9,8 +9,8 @@ has the number of its ifb in front of its own 16 bits.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from vpngate.kernel.detour.places import class_direction
-from vpngate.kernel.detour.readings import ClassReading
+from vpngate.kernel.shaping.places import class_direction
+from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.packets import Direction
 
 _WRAP = 1 << 32

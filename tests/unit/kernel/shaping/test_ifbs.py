@@ -12,7 +12,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
-from vpngate.kernel.detour.ifbs import Shaper
+from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.wire.channel import Change, Channel, Failure
 from vpngate.kernel.wire.links import Link
 
@@ -53,7 +53,7 @@ def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None
     def look(_: object, names: Sequence[str]) -> list[Link | None]:
         return [*map(there.pop(0).get, names)]
 
-    monkeypatch.setattr("vpngate.kernel.detour.ifbs.links_named", look)
+    monkeypatch.setattr("vpngate.kernel.shaping.ifbs.links_named", look)
 
 
 def shaper(kernel: Kernel) -> Shaper:

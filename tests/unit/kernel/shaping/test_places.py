@@ -4,7 +4,7 @@
 import random
 from collections import Counter
 
-from vpngate.kernel.detour.places import (
+from vpngate.kernel.shaping.places import (
     IFBS,
     SLOTS,
     IfbPlaces,

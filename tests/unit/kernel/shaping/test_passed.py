@@ -3,9 +3,9 @@
 
 from random import Random
 
-from vpngate.kernel.detour.passed import Tally
-from vpngate.kernel.detour.places import class_direction, minor
-from vpngate.kernel.detour.readings import ClassReading
+from vpngate.kernel.shaping.passed import Tally
+from vpngate.kernel.shaping.places import class_direction, minor
+from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.packets import Direction
 
 UP, DOWN = (minor(7, direction) for direction in (Direction.UPLOAD, Direction.DOWNLOAD))

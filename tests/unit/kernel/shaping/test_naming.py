@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from vpngate.kernel.detour.naming import free_majors, ifb_name, ifb_names
-from vpngate.kernel.detour.places import IFBS
+from vpngate.kernel.shaping.naming import free_majors, ifb_name, ifb_names
+from vpngate.kernel.shaping.places import IFBS
 from vpngate.kernel.wire.channel import Channel
 
 TABLES = ("v", "vpngate", "vpngate1", "vpngate_1", "VPNGATE", "t" * 31, "t" * 32)

@@ -39,7 +39,10 @@ def class_direction(number: int) -> Direction:
 
 
 class IfbPlaces:
-    """All places; on each of `ifbs` devices there are `slots`."""
+    """All places; on each of `ifbs` devices there are `slots`.
+
+    spare  how many to keep `ready`: dealt out first, and kept when given back
+    """
 
     def __init__(self, ifbs: int = IFBS, slots: int = SLOTS) -> None:
         self._ifbs = ifbs
@@ -47,20 +50,44 @@ class IfbPlaces:
         # Of each ifb that is open: the slots that are free. First freed is first used
         # again, so that a number rests as long as possible.
         self._free: list[deque[int]] = []
-        self._used: list[int] = []
+        self._used: list[int] = []  # the ready ones among them
+        self.ready: deque[int] = deque()
+        self.spare = 0
 
     def take(self, bucket: bytes) -> int:
         """A place for a bucket: a free one, or, if there is none, one to be shared."""
-        number = self._emptiest()
-        if number is not None and self._free[number]:
-            self._used[number] += 1
-            return number << _SLOT_BITS | self._free[number].popleft()
+        if self.ready:
+            return self.ready.popleft()
+        if (place := self._take_free()) is not None:
+            return place
         # Whichever the address leads to: all are in use.
         slot, number = divmod(int.from_bytes(bucket, "big"), self._ifbs)
         return number << _SLOT_BITS | (slot % self._slots + 1)
 
     def give_back(self, place: int) -> None:
         """Nobody is at that place any more."""
+        if len(self.ready) < self.spare:
+            self.ready.append(place)
+        else:
+            self._free_again(place)
+
+    def adjust(self) -> bool:
+        """Have one more place ready, or give up those too many; whether one came."""
+        while len(self.ready) > self.spare:
+            self._free_again(self.ready.popleft())
+        if len(self.ready) == self.spare or (place := self._take_free()) is None:
+            return False
+        self.ready.append(place)
+        return True
+
+    def _take_free(self) -> int | None:
+        number = self._emptiest()
+        if number is None or not self._free[number]:
+            return None
+        self._used[number] += 1
+        return number << _SLOT_BITS | self._free[number].popleft()
+
+    def _free_again(self, place: int) -> None:
         number = ifb_of(place)
         self._used[number] -= 1
         self._free[number].append(place & ((1 << _SLOT_BITS) - 1))
