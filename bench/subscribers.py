@@ -107,8 +107,15 @@ async def growth(plane: LiveDataPlane, steps: Steps, most: int, flows: int) -> i
 async def arriving(
     plane: LiveDataPlane, steps: Steps, first: int, seconds: float
 ) -> None:
-    """100 new subscribers a second, on time, whatever else goes on."""
+    """100 new subscribers a second, on time, whatever else goes on.
+
+    After those that are there have been there for a while: classes are ready.
+    """
     taken: list[float] = []
+    begin = time.perf_counter()
+    while await plane._do(plane._steps.way.make_ready):  # noqa: ASYNC110, SLF001
+        await asyncio.sleep(0)
+    print(f"classes ready after {time.perf_counter() - begin:.0f} s", flush=True)
     steps.told()
     begin = time.perf_counter()
 

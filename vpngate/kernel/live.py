@@ -33,6 +33,7 @@ from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
 _MAKE_READY = 1.0  # seconds between looks at whether enough is ready
+_IDLE = 0.2  # seconds without a new verdict
 _WITHDRAWN_AT_ONCE = 50  # flows
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class LiveDataPlane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
+        self._last_verdict = 0.0
         self._sparing = Sparing(self._lanes, self._steps)
         again = self._repair_wanted.set
         self._mending = Mending(self._lanes, self._steps, self._sparing, again)
@@ -137,6 +139,7 @@ class LiveDataPlane:
         """Add verdicts; those with a spared end are dropped."""
         left = list(flows)
         while left:
+            self._last_verdict = time.monotonic()
             await self._do(self._steps.throttle, left)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
@@ -252,10 +255,13 @@ class LiveDataPlane:
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot look after verdicts", error)
 
+    def _is_idle(self) -> bool:
+        return time.monotonic() - self._last_verdict > _IDLE
+
     async def _make_ready(self) -> None:
         while True:
             await asyncio.sleep(_MAKE_READY)
             try:
-                await self._mending.make_ready()
+                await self._mending.make_ready(self._is_idle)
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot make classes ready", error)

@@ -60,10 +60,13 @@ class Mending:
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 
-    async def make_ready(self) -> None:
-        """Make classes that somebody may soon need, for half the time at most."""
+    async def make_ready(self, is_idle: Callable[[], bool]) -> None:
+        """Make classes that somebody may soon need, while nobody needs one now.
+
+        For half of the time at most.
+        """
         begin = time.monotonic()
-        while await self._do(self._steps.way.make_ready):
+        while is_idle() and await self._do(self._steps.way.make_ready):
             await asyncio.sleep(time.monotonic() - begin)
             begin = time.monotonic()
 

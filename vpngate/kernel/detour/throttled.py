@@ -47,7 +47,7 @@ class Throttled:
         self._to_move: Iterator[FlowId] = iter(())
         self.classes = Classes(shaper)
         self._spares = Spares(self._places, self.classes)
-        self._pace = Pace(500, 50, 2000)  # flows whose end is one transaction
+        self._pace = Pace(500, 50, 1000)  # flows whose end is one transaction
         look_after = LookingAfter(table, self._maps, self._verdicts)
         self.look_after = look_after.advance
 

@@ -19,7 +19,7 @@ from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.passed import Passed, Tally
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.readings import ClassReading
-from vpngate.kernel.table.pace import Pace
+from vpngate.kernel.table.pace import HOLD
 from vpngate.packets import Direction
 
 _AT_ONCE = 10  # places to make or change classes of, at the most
@@ -40,9 +40,7 @@ class Classes:
         self._resting: dict[int, float] = {}  # ifbs with classes to remove, as of when
         self._looked: dict[int, int] = {}  # ifbs: queues asked about so far
         self._tally = Tally()
-        # The kernel walks one list of all classes there are for each new one: with few
-        # of them that takes 0.2 ms, with 40,000 between 1 and 8.
-        self._pace = Pace(_AT_ONCE, 1, _AT_ONCE)
+        self._each = HOLD / _AT_ONCE  # seconds that a place took of late
 
     def has(self, place: int) -> bool:
         """Whether a place has its classes."""
@@ -51,7 +49,7 @@ class Classes:
     @property
     def at_once(self) -> int:
         """Of how many places the classes may be made in one step."""
-        return self._pace.size
+        return min(max(int(HOLD / self._each), 1), _AT_ONCE)
 
     def make(self, places: Iterable[int]) -> None:
         """Make the classes of places in use, of those that have none yet.
@@ -113,7 +111,7 @@ class Classes:
         One that cannot be made is tried again by the next round of somebody else's.
         """
         if self._waiting:
-            few = list(islice(self._waiting, self._pace.size))
+            few = list(islice(self._waiting, self.at_once))
             new = [place for place in few if place not in self._made]
             absent = {ifb_of(place) for place in new}.difference(self._shaper.numbers)
             if absent:  # one of them takes as long as others should have to wait
@@ -133,7 +131,8 @@ class Classes:
         if places:
             begin = time.monotonic()
             self._shaper.add_classes(places)
-            self._pace.took(len(places), time.monotonic() - begin)
+            taken = (time.monotonic() - begin) / len(places)
+            self._each = (self._each + taken) / 2
 
     def remove_idle(self, used: Collection[int], now: float) -> None:
         """Have classes removed that are not used and in which nothing waits."""

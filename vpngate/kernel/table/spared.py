@@ -29,7 +29,7 @@ from vpngate.prefixes.rows import Rows
 _FILLED = (2_000, 500, 20_000)
 _GONE_THROUGH = (32_000, 1, 256_000)
 _EACH = 8  # times as much work is a change as an interval that is gone through
-_AWAY_AT_ONCE = 4  # sets
+_AWAY_AT_ONCE = 2  # sets
 _CHANGED = 4_000  # intervals of one part in one transaction, at most
 
 

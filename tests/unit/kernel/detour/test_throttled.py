@@ -2,8 +2,9 @@
 """Verdicts whose elements end at the worst moment, with a table that plays it."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -241,3 +242,43 @@ def test_a_verdict_that_could_not_be_given_anew_is_moved_as_it_was() -> None:
     commits = table.commits
     assert throttled.move()
     assert table.commits == commits + 1
+
+
+def test_a_step_makes_no_more_classes_than_it_has_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many wait, and however long the kernel takes: others have their turn."""
+    now, each = 0.0, 0.008  # seconds
+    steps: list[int] = []
+
+    class Slow(Queues):
+        def add_classes(self, places: object, *, anew: bool = True) -> None:
+            nonlocal now
+            assert anew
+            steps.append(len(cast("Collection[int]", places)))
+            now += each * steps[-1]
+
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("vpngate.kernel.shaping.classes.time", clock)
+    throttled = Throttled(cast("OwnedTable", Table()), cast("Shaper", Slow()), 1000)
+    flows = [
+        replace(FLOW, bucket=bytes([100, 64, 1, number // 2])) for number in range(200)
+    ]
+    flows = [
+        replace(flow, remote=Endpoint(b"\xc6\x33\x64\1", 3000 + number))
+        for number, flow in enumerate(flows)
+    ]
+    given = 0
+    while given < len(flows):
+        given += (some := throttled.throttle(flows[given:], now))
+        assert some
+    assert sum(steps) == 100
+    assert max(steps[2:]) * each < 0.025
+    assert throttled.live[Family.IPV4] == 200
+    each = 0.0002
+    more = [replace(flow, bucket=b"\x64\x40\2" + flow.bucket[3:]) for flow in flows]
+    more = [replace(flow, subscriber=Endpoint(flow.bucket, 1)) for flow in more]
+    steps.clear()
+    while more:
+        del more[: throttled.throttle(more, now)]
+    assert max(steps) > 2

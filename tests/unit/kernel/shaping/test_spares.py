@@ -32,19 +32,19 @@ def test_a_few_subscribers_ask_for_none() -> None:
     assert not site.shaper.classes
 
 
-def test_many_have_a_quarter_ready_which_newcomers_take_without_a_new_class() -> None:
+def test_many_have_a_third_ready_which_newcomers_take_without_a_new_class() -> None:
     site = Site()
     used = [site.places.take(bytes(4)) for _ in range(2000)]
     site.classes.make(used)
     site.settle(2000)
     ready = list(site.places.ready)
-    assert len(ready) == 500
+    assert len(ready) == 666
     assert set(ready).isdisjoint(used)
     made = len(site.shaper.classes)
-    newcomers = [site.places.take(bytes(4)) for _ in range(500)]
+    newcomers = [site.places.take(bytes(4)) for _ in range(666)]
     site.classes.make(newcomers)
     assert newcomers == ready
-    assert len(site.shaper.classes) == made == 2500
+    assert len(site.shaper.classes) == made == 2666
     assert site.places.take(bytes(4)) not in {*used, *ready}
 
 
