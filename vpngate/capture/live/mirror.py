@@ -74,6 +74,7 @@ class MirrorCapture:
         buffer_bytes: int = _SOCKET_BUFFER,
     ) -> None:
         self._buffer_bytes = buffer_bytes
+        self.read = 0
         self.is_drained = False
         self.lost_before = 0  # the kernel does not tell
         self.witnesses = 0  # nobody is slowed
@@ -115,6 +116,7 @@ class MirrorCapture:
             for frame in self._frames(listening.socket):
                 if listening.sieve is not None and not listening.sieve(frame):
                     continue
+                self.read += 1
                 network = network_layer(listening.link_type, frame)
                 packet = decode(network) if network else None
                 if packet is not None:

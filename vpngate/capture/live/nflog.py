@@ -59,6 +59,7 @@ class NflogCapture:
         self._group = group
         self._buffer_bytes = buffer_bytes
         self._lost = {"overrun": 0, "gap": 0}
+        self.read = 0
         self.is_drained = False
         self.lost_before = 0
         self.witnesses = 0
@@ -107,7 +108,9 @@ class NflogCapture:
                 self._count(logged.sequence)
                 if logged.word == WORD:
                     self.witnesses += 1
-                elif (one := self._captured(logged)) is not None:
+                    continue
+                self.read += 1
+                if (one := self._captured(logged)) is not None:
                     captured.append(one)
         return captured
 

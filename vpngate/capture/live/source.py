@@ -40,6 +40,11 @@ class PacketSource(Protocol):
         ...
 
     @property
+    def read(self) -> int:
+        """Copies that were read since the start, whether or not they can be decoded."""
+        ...
+
+    @property
     def is_drained(self) -> bool:
         """Whether the last `receive` left nothing."""
         ...
