@@ -76,7 +76,8 @@ WITHIN = {
     "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("callers", "handed_over", "logs", "served_pages", "service_manager"),
+        ("callers", "closing", "logs", "served_pages", "service_manager"),
+        ("handed_over",),
         ("client",),
         ("control",),
     ),
