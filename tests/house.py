@@ -54,7 +54,7 @@ WITHIN = {
             *("preview", "publish", "reload", "run", "steering"),
         ),
     ),
-    "cli.steering": (("confirm", "enforce", "observe"),),
+    "cli.steering": (("order",), ("confirm", "enforce", "observe")),
     "daemon": (
         ("garbage", "outside", "threads", "wall_clock"),
         ("capture_and_plane", "kept", "traffic"),
