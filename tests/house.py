@@ -146,7 +146,11 @@ WITHIN = {
         ("kept", "stance_events", "words"),
         ("transitions",),
     ),
-    "supply": (("memory", "reading", "registry_keys"), ("offers",), ("keeper",)),
+    "supply": (
+        ("fleet_key", "memory", "reading", "registry_keys"),
+        ("offers",),
+        ("keeper",),
+    ),
 }
 
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}
