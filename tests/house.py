@@ -170,6 +170,16 @@ def room_of(path: Path) -> str:
     return "" if first.startswith("__") else first
 
 
+def is_pure(test: Path) -> bool:
+    """Whether a test file is of a room of a pure floor."""
+    folder = ROOT / "tests" / "unit"
+    if folder not in test.parents:
+        return False
+    first = test.relative_to(folder).parts[0]
+    room = first.removesuffix(".py").removeprefix("test_")
+    return FLOOR.get(room) in PURE
+
+
 @cache
 def imports(path: Path) -> tuple[str, ...]:
     """Every module that a module imports anywhere in it, by its full name."""
