@@ -153,17 +153,24 @@ class Shaper:
 
     def remove_next(self) -> bool:
         """Delete one of ours; whether there was any. The first one goes last."""
-        for number, link in reversed(list(enumerate(self._devices.there()))):
-            if link is None:
-                continue
-            self._withdraw(number)
-            self.witness.leave(number)
-            if self._devices.is_ours(number, link):
-                self._devices.delete(link)
-                self._index.pop(number, None)
-                return True
-        self._index.clear()
-        return False
+        if not (there := self.there()):
+            for number in self.numbers:  # what has their names is somebody else's
+                self._withdraw(number)
+                self.witness.leave(number)
+            self._index.clear()
+            return False
+        number, link = max(there.items())
+        self._withdraw(number)
+        self.witness.leave(number)
+        self._devices.delete(link)
+        self._index.pop(number, None)
+        return True
+
+    def there(self) -> dict[int, Link]:
+        """Those of ours that are there, by number."""
+        named = enumerate(self._devices.there())
+        ours = self._devices.is_ours
+        return {number: link for number, link in named if link and ours(number, link)}
 
     def add_classes(self, places: Iterable[int], *, anew: bool = True) -> None:
         """Make both classes of places; not `anew`: give them what is in force now."""
