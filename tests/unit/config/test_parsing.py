@@ -144,7 +144,7 @@ def test_values_are_read_into_what_they_mean() -> None:
     assert config.capture.source is CaptureSource.NFLOG
     assert (config.capture.nflog_group, config.capture.packets_per_second) == (7, 1)
     assert registry.sources == ("https://a.example/r.csv?x=1", "/r.csv")
-    assert (registry.public_key, registry.refresh) == (KEY, 600.0)
+    assert (registry.public_key, registry.refresh) == ((KEY,), 600.0)
     assert (registry.max_removed, registry.max_rejected) == (0.01, 0.0)
     assert registry.min_prefix_length.of(Family.IPV4) == 16
     assert registry.min_prefix_length.of(Family.IPV6) == 19
@@ -269,6 +269,10 @@ def test_a_missing_interface_list_is_the_only_thing_without_default() -> None:
         ("registry", "sources", '["https://a.example/r#1"]', "a fragment"),
         ("registry", "public_key", '"RWQ"', "is not a minisign public key"),
         ("registry", "public_key", '"!"', "is not a minisign public key"),
+        ("registry", "public_key", '["RWQ"]', "is not a minisign public key"),
+        ("registry", "public_key", "[1]", "should be a key, not 1"),
+        ("registry", "public_key", "1", "should be a key or a list of keys, not 1"),
+        ("registry", "public_key", f'["{KEY}", "{KEY}"]', "stands there twice"),
         ("registry", "refresh", '"0.5s"', "is less than 1s"),
         ("registry", "max_removed", '"200%"', "is more than 100%"),
         ("registry", "max_removed", "0.05", "is not a number and a unit (%)"),
@@ -432,3 +436,10 @@ def _toml(value: object) -> str:
             return '""'
         case _:
             return str(value)
+
+
+def test_several_public_keys_while_a_publisher_moves() -> None:
+    head = '[gateway]\ninterfaces = ["lan0"]\n[registry]\npublic_key = '
+    other = KEY.replace("AAAA", "BBBB")
+    assert parse(f'{head}["{KEY}", "{other}"]').registry.public_key == (KEY, other)
+    assert parse(f"{head}[]").registry.public_key == ()
