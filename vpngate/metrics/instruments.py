@@ -30,6 +30,8 @@ _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
 # From the packet's arrival to the verdict in the kernel, seconds.
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+# How late the event loop is, seconds; what is urgent has 0.1.
+LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
@@ -44,16 +46,25 @@ class Metrics:
         repairs: Iterable[str] = (),
     ) -> None:
         """What the labels `tunnel`, `reason` of a registry, and `what` may say."""
-        # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._snapshot = LatestNumbers()
+        tunnels = tuple(tunnels)
+        self._snapshot = LatestNumbers(tunnels)
         self._held_back = 0
         self.registry.register(self._snapshot)
         self._gauges(version)
         self._counters()
-        # A counter that does not exist until it counts cannot be told from one
-        # that is missing, and rate() misses its first step.
+        self._histograms()
+        self._begin_at_zero(tunnels, refusals, repairs)
+
+    def _begin_at_zero(
+        self, tunnels: Iterable[str], refusals: Iterable[str], repairs: Iterable[str]
+    ) -> None:
+        """Show every counter with every label that it may have.
+
+        One that does not exist until it counts cannot be told from one that is
+        missing, and increase() misses its first step.
+        """
         for tunnel in tunnels:
             for evidence in Evidence:
                 self._handshakes.labels(tunnel, evidence.label)
@@ -69,7 +80,8 @@ class Metrics:
             self._repairs.labels(what)
         for reason in HaltReason:
             self._halts.labels(reason)
-        self._lost.labels(_LIMIT)
+        for reason in (_LIMIT, "unreadable"):
+            self._lost.labels(reason)
 
     def _gauges(self, version: str) -> None:
         build = self._gauge("build_info", "The version that runs", "version")
@@ -124,7 +136,9 @@ class Metrics:
             "handshakes", "Evidence that appeared or grew", "tunnel", "evidence"
         )
         self._flows = self._counter(
-            "flows", "Verdicts reached", "tunnel", "family", "verdict"
+            "flows",
+            "Flows by their verdict; none: stayed unconfirmed until forgotten",
+            *("tunnel", "family", "verdict"),
         )
         self._second_readings = self._counter(
             "second_reading",
@@ -143,10 +157,18 @@ class Metrics:
         self._halts = self._counter(
             "halts", "Times that enforcing stopped of itself", "reason"
         )
+
+    def _histograms(self) -> None:
         self._latency = Histogram(
             "vpngate_verdict_latency_seconds",
             "From a packet's arrival to its verdict in the kernel",
             buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._lag = Histogram(
+            "vpngate_event_loop_lag_seconds",
+            "How late the event loop was, twice a second",
+            buckets=LAG_BUCKETS,
             registry=self.registry,
         )
 
@@ -165,6 +187,10 @@ class Metrics:
             self._mode.labels(each).set(each is mode)
         self._share.set(share if mode is Mode.ENFORCE else 0)
         self._until.set(until)
+
+    def public_keys(self, ids: Iterable[str]) -> None:
+        """Whose signatures count, by the ids of their keys."""
+        self._snapshot.keys = tuple(ids)
 
     def config_taken(self, now: float) -> None:
         """A configuration is in force, at start or by a reload."""
@@ -204,7 +230,7 @@ class Metrics:
         self._handshakes.labels(tunnel, evidence.label).inc()
 
     def flow(self, tunnel: str, family: Family, verdict: Verdict) -> None:
-        """A verdict was reached for a flow."""
+        """A verdict was reached for a flow, or it was forgotten without one."""
         self._flows.labels(tunnel, family.label, verdict).inc()
 
     def second_reading(self, tunnel: str, outcome: Outcome) -> None:
@@ -222,6 +248,10 @@ class Metrics:
     def verdict_in_kernel(self, seconds: float) -> None:
         """A verdict took effect, `seconds` after its packet arrived."""
         self._latency.observe(max(0.0, seconds))
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop was late."""
+        self._lag.observe(seconds)
 
     def in_sync(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
         """Whether the kernel held what it should."""
