@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counters, gauges and a histogram that move as things happen.
+"""Counters and gauges that move as things happen.
 
 Knows the name, kind and labels of each, and what moves it; does not know the
-numbers that others count (`latest.py`).
+numbers that others count (`latest.py`), nor how long things take (`durations.py`).
 """
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
+    ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
 
 from vpngate.config import Mode
+from vpngate.metrics.durations import Durations
 from vpngate.metrics.latest import KernelTotals, LatestNumbers, RegistryFacts
 from vpngate.packets import Family
 from vpngate.policy import Verdict
@@ -28,10 +29,6 @@ from vpngate.stance import HaltReason
 
 _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
-# From the packet's arrival to the verdict in the kernel, seconds.
-LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-# How late the event loop is, seconds; what is urgent has 0.1.
-LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
@@ -54,7 +51,8 @@ class Metrics:
         self.registry.register(self._snapshot)
         self._gauges(version)
         self._counters()
-        self._histograms()
+        self._durations = Durations(self.registry)
+        ProcessCollector(registry=self.registry)
         self._begin_at_zero(tunnels, refusals, repairs)
 
     def _begin_at_zero(
@@ -158,20 +156,6 @@ class Metrics:
             "halts", "Times that enforcing stopped of itself", "reason"
         )
 
-    def _histograms(self) -> None:
-        self._latency = Histogram(
-            "vpngate_verdict_latency_seconds",
-            "From a packet's arrival to its verdict in the kernel",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
-        self._lag = Histogram(
-            "vpngate_event_loop_lag_seconds",
-            "How late the event loop was, twice a second",
-            buckets=LAG_BUCKETS,
-            registry=self.registry,
-        )
-
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"vpngate_{name}", text, labels, registry=self.registry)
 
@@ -247,11 +231,15 @@ class Metrics:
 
     def verdict_in_kernel(self, seconds: float) -> None:
         """A verdict took effect, `seconds` after its packet arrived."""
-        self._latency.observe(max(0.0, seconds))
+        self._durations.verdict(seconds)
 
     def loop_lag(self, seconds: float) -> None:
         """The event loop was late."""
-        self._lag.observe(seconds)
+        self._durations.lag(seconds)
+
+    def health(self, healthy: Callable[[], bool]) -> None:
+        """Whom to ask, from any thread, whether all is well."""
+        self._snapshot.healthy = healthy
 
     def in_sync(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
         """Whether the kernel held what it should."""

@@ -5,7 +5,7 @@ Knows how the registry's facts and the kernel's totals appear as metrics; does
 not know when they are read, and counts nothing itself.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -149,12 +149,14 @@ _TOTALS = (
 class LatestNumbers(Collector):
     """The registry's facts and the kernel's totals, each replaced whole.
 
-    keys  ids of those whose signatures count
+    keys     ids of those whose signatures count
+    healthy  asked at each collection, from any thread
     """
 
     registry: RegistryFacts | None = None
     kernel: KernelTotals | None = None
     keys: tuple[str, ...] = ()
+    healthy: Callable[[], bool] | None = None
 
     def __init__(self, tunnels: Iterable[str] = ()) -> None:
         """`tunnels` are the names that are shown also where there is none of them."""
@@ -170,6 +172,10 @@ class LatestNumbers(Collector):
         yield _ones(
             "registry_public_key_info", "Keys that may sign", "key_id", self.keys
         )
+        if self.healthy is not None:
+            yield GaugeMetricFamily(
+                "vpngate_healthy", "Whether /healthz says 200", value=self.healthy()
+            )
         if totals is not None:
             yield from _of_kernel(totals)
             yield _throttled(totals.throttled_by_tunnel, self._tunnels)

@@ -46,6 +46,7 @@ class Health:
         self._in_sync = True
         self._comparing = asyncio.Lock()
         metrics.in_sync(True)
+        metrics.health(lambda: not self.reasons())
 
     @property
     def in_sync(self) -> bool:
