@@ -20,6 +20,8 @@ ILL = INSTANCES[1]  # on which something is not well
 
 Series = Mapping[str, str]  # by name and labels: values in promtool's notation
 Labels = Mapping[str, str]
+# Its length in minutes, its series, and what each expression has at its end.
+Run = tuple[int, Mapping[str, str], Mapping[str, list[object]]]
 
 # What a gateway shows on which all is well; 0 and 1 are held, the others grow a minute.
 _HELD = {
@@ -78,15 +80,14 @@ def placed(name: str, instance: str) -> str:
     return f'{bare}{{{inner}job="vpngate",instance="{instance}"}}'
 
 
-def fleet(minutes: int, ill: Series, everywhere: Series = {}) -> dict[str, str]:  # noqa: B006
+def fleet(minutes: int, ill: Series) -> dict[str, str]:
     """The fleet for so long: `ill` are series of one gateway that are otherwise."""
     well = {name: f"{value}x{minutes}" for name, value in _HELD.items()}
     well |= {name: f"0+{step}x{minutes}" for name, step in _GROWING.items()}
-    well |= everywhere
     return {
         placed(name, instance): values
         for instance in INSTANCES
-        for name, values in (well | (ill if instance == ILL else {})).items()
+        for name, values in (well | (dict(ill) if instance == ILL else {})).items()
     }
 
 
@@ -99,13 +100,9 @@ def sample(value: float, labels: Labels) -> dict[str, object]:
 def objections(
     folder: Path,
     rules: Path,
-    runs: Iterable[tuple[int, Mapping[str, str], Mapping[str, list[object]]]],
+    runs: Iterable[Run],
 ) -> str:
-    """What promtool has to say, nothing if all is as expected.
-
-    Each run is its length in minutes, its series, and what each expression has at its
-    end.
-    """
+    """What promtool has to say of some runs, nothing if all is as expected."""
     page = {
         "rule_files": [str(rules)],
         "evaluation_interval": "1m",

@@ -15,6 +15,7 @@ from tests.unit.metrics.promtool import (
     FOLDER,
     ILL,
     RECORDING,
+    Run,
     fleet,
     named,
     objections,
@@ -183,14 +184,14 @@ def test_it_fires_alone_and_is_quiet_when_it_nearly_is_so(
     ill, well = fleet(minutes, case.firing), fleet(minutes, case.quiet)
     all_fired = fired(alert, *case.also)
     short = 1440 if alert == "VpngateVersionsDiffer" else minutes
-    runs = [(minutes, ill, {FIRED: all_fired}), (short, well, {FIRED: []})]
+    runs: list[Run] = [(minutes, ill, {FIRED: all_fired}), (short, well, {FIRED: []})]
     assert objections(tmp_path, ALERTS, runs) == ""
 
 
 def test_promtool_does_look(tmp_path: Path) -> None:
     case, alert = CASES["VpngateHalted"], fired("VpngateHalted")
     ill, well = fleet(60, case.firing), fleet(60, case.quiet)
-    wrong = [(60, ill, {FIRED: []}), (60, well, {FIRED: alert})]
+    wrong: list[Run] = [(60, ill, {FIRED: []}), (60, well, {FIRED: alert})]
     told = objections(tmp_path, ALERTS, wrong)
     assert told.count("exp:") == len(wrong), told
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The dashboards are those that are written, in Grafana's form, and ask what exists."""
+
+import json
+import re
+from itertools import combinations
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from release.dashboards import FILES, FOLDER
+from release.grid import WIDTH, written
+from tests.unit.metrics.test_metrics import PINNED
+
+each_file = pytest.mark.parametrize("name", FILES)
+OTHERS = {"up", "ALERTS", "process_cpu_seconds_total", "process_resident_memory_bytes"}
+
+
+def page(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / name).read_text())
+    return found
+
+
+def panels(name: str) -> list[dict[str, Any]]:
+    return [panel for panel in page(name)["panels"] if panel["type"] != "row"]
+
+
+@each_file
+def test_the_files_are_what_is_written(name: str) -> None:
+    assert (FOLDER / name).read_text() == written(FILES[name]), "make dashboards"
+
+
+@each_file
+def test_grafana_knows_every_key(name: str) -> None:
+    """Its library reads the file, and loses nothing of it when it writes it again."""
+    register_default_plugins()
+    whole = page(name)
+    for panel in whole["panels"]:
+        if panel["type"] == "table":  # it writes these defaults, and reads them not
+            custom = panel["fieldConfig"]["defaults"].pop("custom")
+            assert custom == {"align": "auto", "inspect": False}
+    read = Dashboard.from_json(whole)
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == whole
+    odd = page(name) | {"paneels": []}
+    assert json.loads(json.dumps(Dashboard.from_json(odd), cls=JSONEncoder)) != odd
+
+
+@each_file
+def test_panels_stand_beside_each_other(name: str) -> None:
+    places = [panel["gridPos"] for panel in page(name)["panels"]]
+    assert all(place["x"] + place["w"] <= WIDTH for place in places)
+    for one, other in combinations(places, 2):
+        apart = (
+            one["x"] + one["w"] <= other["x"]
+            or other["x"] + other["w"] <= one["x"]
+            or one["y"] + one["h"] <= other["y"]
+            or other["y"] + other["h"] <= one["y"]
+        )
+        assert apart, (one, other)
+    numbers = [panel["id"] for panel in page(name)["panels"]]
+    assert len(set(numbers)) == len(numbers)
+
+
+@each_file
+def test_each_panel_says_what_it_is_and_asks_of_what_is_chosen(name: str) -> None:
+    for panel in panels(name):
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["targets"]
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert 'job="$job"' in target["expr"]
+
+
+@each_file
+def test_only_metrics_that_exist_are_asked_for(name: str) -> None:
+    exprs = " ".join(t["expr"] for panel in panels(name) for t in panel["targets"])
+    asked = set(re.findall(r"\b([a-zA-Z_:]+)\{", exprs))
+    known = {re.sub("_count$", "_bucket", metric) for metric in PINNED} | set(PINNED)
+    assert asked
+    assert asked - known - OTHERS == set()
+
+
+def test_every_metric_is_on_a_dashboard() -> None:
+    exprs = " ".join(
+        target["expr"]
+        for name in FILES
+        for panel in panels(name)
+        for target in panel["targets"]
+    )
+    shown = {re.sub("_count$", "_bucket", metric) for metric in PINNED}
+    # When something was made or taken; whether it was, and how long ago, is shown.
+    moments = {metric for metric in shown if metric.endswith("_timestamp_seconds")}
+    assert {metric for metric in shown - moments if f"{metric}{{" not in exprs} == set()
