@@ -34,6 +34,7 @@ SECONDS = {
     "tests/netns/test_operator.py": 70,
     "tests/netns/test_halts.py": 200,
     "tests/netns/test_barrage.py": 60,
+    "tests/netns/test_fleet_watched.py": 60,
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_innocent_4500.py": 60,
     "tests/netns/test_coverage_of_verdicts.py": 60,

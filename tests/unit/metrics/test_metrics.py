@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.house import ROOT
 from vpngate.config import Mode
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.packets import Family
@@ -320,3 +321,16 @@ def test_an_odd_accept_has_an_exposition(accept: str) -> None:
     assert b"vpngate_build_info" in body
     assert content_type.isascii()
     assert content_type.isprintable()
+
+
+def test_the_page_about_metrics_has_them_all_and_no_other() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(vpngate_\w+)` \| (\w+) \| (.*?) \|", page, re.MULTILINE)
+    told = {
+        name: (kind, {label for label in labels.split(", ") if label})
+        for name, kind, labels in rows
+    }
+    assert len(rows) == len(told)
+    assert told == {
+        name.removesuffix("_count"): pinned for name, pinned in PINNED.items()
+    }
