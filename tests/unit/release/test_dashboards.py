@@ -3,7 +3,10 @@
 
 import json
 import re
+import shutil
+import subprocess
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from release.dashboards import FILES, FOLDER
 from release.grid import WIDTH, written
+from tests.lab.dashboards import asked, panels
 from tests.unit.metrics.test_metrics import PINNED
 
 each_file = pytest.mark.parametrize("name", FILES)
@@ -22,10 +26,6 @@ OTHERS = {"up", "ALERTS", "process_cpu_seconds_total", "process_resident_memory_
 def page(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((FOLDER / name).read_text())
     return found
-
-
-def panels(name: str) -> list[dict[str, Any]]:
-    return [panel for panel in page(name)["panels"] if panel["type"] != "row"]
 
 
 @each_file
@@ -95,3 +95,24 @@ def test_every_metric_is_on_a_dashboard() -> None:
     # When something was made or taken; whether it was, and how long ago, is shown.
     moments = {metric for metric in shown if metric.endswith("_timestamp_seconds")}
     assert {metric for metric in shown - moments if f"{metric}{{" not in exprs} == set()
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool")
+def test_prometheus_can_read_every_question(tmp_path: Path) -> None:
+    exprs = [
+        asked(target["expr"], "gw1:9753")
+        for name in FILES
+        for panel in panels(name)
+        for target in panel["targets"]
+    ]
+    rules = [{"record": f"asked:{n}", "expr": expr} for n, expr in enumerate(exprs)]
+    path = tmp_path / "rules.yml"
+    done = []
+    for more in ([], [{"record": "asked:wrong", "expr": "sum by (("}]):
+        path.write_text(
+            json.dumps({"groups": [{"name": "asked", "rules": [*rules, *more]}]})
+        )
+        command = ["promtool", "check", "rules", "--lint=none", str(path)]
+        done.append(subprocess.run(command, capture_output=True, check=False))
+    assert (done[0].returncode, done[0].stderr) == (0, b"")
+    assert done[1].returncode != 0
