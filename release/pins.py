@@ -21,7 +21,7 @@ SOURCE_BUILDS = {"cypcap": "setuptools"}
 # The lines of `Requires-Dist` of a package, by its canonical name.
 Needs = Callable[[str], Iterable[str]]
 
-_PIN = re.compile(r"([\w.-]+)==([\w.]+)", re.ASCII)
+_PIN = re.compile(r"([\w.-]+)==([\w.!]+)", re.ASCII)
 
 
 def project() -> dict[str, list[Requirement]]:

@@ -93,7 +93,7 @@ WITHIN = {
     ),
     "daemon.stance": (("stance_time", "verbs"),),
     "daemon.wellbeing": (
-        ("deadman", "foresight", "freshness", "kernel_counters"),
+        ("deadman", "foresight", "freshness", "kernel_counters", "loop_lag"),
         ("health",),
         ("report",),
     ),

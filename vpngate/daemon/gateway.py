@@ -46,6 +46,7 @@ from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
+from vpngate.daemon.wellbeing.loop_lag import measure_lag
 from vpngate.daemon.wellbeing.report import Report
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
@@ -238,6 +239,7 @@ class Gateway:
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),
+            measure_lag(self._metrics.loop_lag),
             every(AGE_EVERY, self._age),
             every(TIDY_EVERY, self._tidy),
             every(VERIFY_EVERY, self._verify),

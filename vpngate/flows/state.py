@@ -36,7 +36,8 @@ class FlowState:
 
     `by_low` says, here and in `take`, whether the flow's lower end is meant: as the
     initiator, and as a message's sender. A flow that contradicted itself is not
-    believed again for as long as it is remembered; `contradiction` says why.
+    believed again for as long as it is remembered; `contradiction` says why. `judged`
+    is for whoever reaches verdicts: whether one was.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class FlowState:
         "evidence",
         "first_seen",
         "handshakes",
+        "judged",
         "last_seen",
     )
 
@@ -58,6 +60,7 @@ class FlowState:
         self.crossing = Crossing(frozenset({gate}))
         self.evidence = Evidence.INITIATION
         self.handshakes = 0
+        self.judged = False
         self._conversations: tuple[Conversation, ...] = ()
         self._running: RunningTraffic | None = None
         self.contradiction = ""

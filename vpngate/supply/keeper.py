@@ -171,6 +171,7 @@ class Keeper:
         if current is not None:
             registry = self._supply.carry_over(current, registry)
             self._supply.check(offer.source)
+        _ = registry.intervals_digest  # here: it is worked out once, and takes time
         memory = self._memory(registry)
         fresh = LastGood(answer.data, answer.signature, answer.validators, memory)
         last_good: LastGood | None = fresh
@@ -204,6 +205,7 @@ class Keeper:
                 return None
             self._clock.restore(kept.memory.clock)
             registry = kept.recalled()
+            _ = registry.intervals_digest
         except FeedFault as fault:
             _log.warning("%s", fault)
             if fault.reason == Reason.STATE_CORRUPTED:

@@ -55,6 +55,7 @@ class CaptureLoop:
         self.witnessed: Callable[[], None] = lambda: None
         self._witnesses = 0
         self.heard = time.monotonic()  # when the capture last answered
+        self._count(0)  # every reason for a loss is told of from the start
 
     async def listen(self) -> None:
         """Take packets for as long as the capture works; MachineFault then."""

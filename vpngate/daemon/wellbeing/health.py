@@ -47,6 +47,7 @@ class Health:
         self._told: list[str] = []  # why the kernel could not be put right, if so
         self._comparing = asyncio.Lock()
         metrics.in_sync(True)
+        metrics.health(lambda: not self.reasons())
 
     @property
     def in_sync(self) -> bool:
