@@ -122,6 +122,7 @@ bench: setup
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
 	  echo '== what is urgent, meanwhile'; $(BIN)/python -m bench.urgent; \
+	  echo '== what ordinary packets pay'; $(BIN)/python -m bench.forward; \
 	else echo 'make bench: without root the kernel is left out'; fi
 	@if [ "$$(id -u)" -eq 0 ]; then \
 	  echo '== what passes a class (some minutes)'; $(BIN)/python -m bench.rates; \
