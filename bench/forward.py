@@ -10,12 +10,12 @@ Run as root, with gcc; everything happens in network namespaces of its own:
                 ── lan2 (an interval set) ────┤
                 ── lan3 (deaf) ───────────────┘
 
-One thread sends, pass after pass, to each in turn, and a packet is forwarded before
+One thread sends slices of 512 to each in turn, and a packet is forwarded before
 its sending returns: so that thread's time on a processor says what a packet costs, on
 a busy machine, too. Frames to lan3 carry another link address: they cost the sending,
 the link and the way up to the gateway's IP, which drops them there. What a bare packet
 costs more than those is what is called forwarding: less than it costs a gateway from
-wire to wire, so that no ratio flatters. Told are medians over the passes, of
+wire to wire, so that no ratio flatters. Told are medians of
 differences within one turn: what forwarding a bare packet costs, what vpngate adds, in
 ns and as a ratio to it, with the quartiles of the turns, and the share of the bare
 port's packets that is left of it.
@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.kernel import flow, nested, nft_file, ruleset
-from bench.traffic import FRAMES, KINDS, Port, frames
+from bench.traffic import KINDS, Port, frames
 from tests.lab.namespaces import Namespace
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.policy import Throttle
@@ -47,13 +47,14 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 PORTS = ("hooked", "bare", "set", "deaf")
+SLICE = 512  # frames, the sender's
 NOBODY = bytes.fromhex("020000000001")  # a link address
 AT_ONCE = 5000  # verdicts asked for in one go
 SUBSCRIBERS = 500
 DEADMAN = 3600.0  # seconds: nobody re-arms meanwhile
 IDLE = 600
 
-_Passes = dict[tuple[str, str], npt.NDArray[np.float64]]  # by kind and port: ns
+_Slices = dict[tuple[str, str], npt.NDArray[np.float64]]  # by kind and port: ns
 
 
 class Gateway(NamedTuple):
@@ -131,8 +132,8 @@ class Measure:
                 file.write_bytes(frames(make, port))
                 self._pairs.append(((kind, name), name, file))
 
-    def passes(self, seconds: float, *, left_out: Sequence[str] = ()) -> _Passes:
-        """Nanoseconds of every pass, by kind and port; without the first, cold ones."""
+    def slices(self, seconds: float, *, left_out: Sequence[str] = ()) -> _Slices:
+        """Nanoseconds a frame, by kind and port, turn after turn; without cold ones."""
         pairs = [pair for pair in self._pairs if pair[1] not in left_out]
         before = self._arrived()
         words = [word for _, port, file in pairs for word in (port, str(file))]
@@ -141,7 +142,7 @@ class Measure:
         lines = [line.split() for line in told.splitlines()]
         self._check(len(lines), len(pairs), self._arrived() - before)
         values = np.array([float(nanoseconds) for _, nanoseconds in lines])
-        turns = values.reshape(-1, len(pairs))[1:]
+        turns = values.reshape(-1, len(pairs))[8:]
         return {key: turns[:, n] for n, (key, _, _) in enumerate(pairs)}
 
     def _arrived(self) -> int:
@@ -149,24 +150,24 @@ class Measure:
         return int(self._at.rest.run("cat", path))
 
     @staticmethod
-    def _check(passes: int, pairs: int, arrived: int) -> None:
+    def _check(slices: int, pairs: int, arrived: int) -> None:
         """Packets that were not forwarded would cost next to nothing."""
         ports = pairs // len(KINDS)
-        expected = passes * FRAMES * (ports - 1) // ports
+        expected = slices * SLICE * (ports - 1) // ports
         if arrived < 0.99 * expected:
             raise SystemExit(f"{arrived:,} of {expected:,} packets were forwarded")
 
 
-def tell(title: str, passes: _Passes) -> None:
+def tell(title: str, slices: _Slices) -> None:
     """A line for each kind of traffic."""
     print(title, flush=True)
     for kind in KINDS:
-        bare = passes[kind, "bare"]
-        forwarding = float(np.median(bare - passes[kind, "deaf"]))
+        bare = slices[kind, "bare"]
+        forwarding = float(np.median(bare - slices[kind, "deaf"]))
         for port in PORTS:
-            if port in ("bare", "deaf") or (kind, port) not in passes:
+            if port in ("bare", "deaf") or (kind, port) not in slices:
                 continue
-            added = (passes[kind, port] - bare) / forwarding
+            added = (slices[kind, port] - bare) / forwarding
             low, ratio, high = np.percentile(added, (25, 50, 75))
             print(
                 f"  {kind:5} {port:6} bare {forwarding:5.0f} ns, "
@@ -195,7 +196,7 @@ async def hooked(
     left_out = ("set",)
 
     async def figures(title: str) -> None:
-        found = await asyncio.to_thread(measure.passes, seconds, left_out=left_out)
+        found = await asyncio.to_thread(measure.slices, seconds, left_out=left_out)
         tell(title, found)
 
     try:
@@ -240,7 +241,7 @@ def main() -> None:
         at.inner.call(lambda: asyncio.run(hooked(full, counts, measure, args.seconds)))
         if not args.no_peer:
             interval_set(at, full, Path(name))
-            found = measure.passes(args.seconds, left_out=("hooked",))
+            found = measure.slices(args.seconds, left_out=("hooked",))
             tell(f"an interval set of {len(full):,} asked for every packet", found)
     print(f"{time.monotonic() - begin:.0f} s")
 
