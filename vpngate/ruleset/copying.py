@@ -26,7 +26,6 @@ from vpngate.ruleset import Ruleset, matching, names, registered, sharing
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
 from vpngate.signatures.decision import ENDS, WHOLE, Branch, decision
-from vpngate.signatures.nft_conditions import entrances
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
 # between subscribers, and a tunnel whose verdict ended must be seen again before long.
@@ -140,20 +139,6 @@ def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[C
         ours.sort(key=lambda signature: signature.sampled)
         name = names.transport_candidates(point, transport)
         yield from _tree(point, name, decision(ours))
-    yield Chain(
-        names.candidates(point),
-        tuple(
-            Line(
-                (
-                    *entrance,
-                    matching.goto(names.transport_candidates(point, transport)),
-                ),
-                transport.label,
-            )
-            for transport in transports
-            for entrance in entrances(transport)
-        ),
-    )
 
 
 def _tree(
@@ -177,6 +162,7 @@ def _tree(
             comment = branch.then.name
         else:
             comment = branch.asks.replace("_", " ")
+            comment += " port" if branch.asks in ENDS else ""
             if branch.then not in known:
                 wanted = (
                     _name_of(branch.then, point) or f"{below or name}_{branch.asks}"
