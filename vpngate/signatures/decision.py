@@ -41,7 +41,7 @@ _LONGEST = 0x07FF
 WHOLE = "whole"
 # What it asks of one end's port, before it is known which port it is.
 ENDS = ("source", "destination")
-Known = tuple[Word, ...]  # what has been compared on the way
+_Known = tuple[Word, ...]  # what has been compared on the way
 _COMMON = "common"  # what all signatures share: said only where nothing else is
 
 
@@ -101,7 +101,7 @@ def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, .
 
 
 def _by_likeness(
-    signatures: Sequence[Signature], start: int, known: Known
+    signatures: Sequence[Signature], start: int, known: _Known
 ) -> Iterator[Branch]:
     """Neighbours that are alike stand together, behind what they share."""
     alike: list[Signature] = []
@@ -115,9 +115,9 @@ def _by_likeness(
 
 
 def _together(
-    alike: Sequence[Signature], start: int, known: Known
+    alike: Sequence[Signature], start: int, known: _Known
 ) -> tuple[Branch, ...]:
-    def behind(what: Known) -> tuple[Branch, ...]:
+    def behind(what: _Known) -> tuple[Branch, ...]:
         branches = (_by_signature(signature, start, what) for signature in alike)
         return tuple(chain.from_iterable(branches))
 
@@ -138,7 +138,7 @@ def _shared_name(alike: Sequence[Signature]) -> str:
 
 
 def _gate(
-    signatures: Sequence[Signature], start: int, known: Known = ()
+    signatures: Sequence[Signature], start: int, known: _Known = ()
 ) -> Word | None:
     """What they share, if it turns enough away that came through what is known."""
     shapes = [shape for signature in signatures for shape in signature.shapes]
@@ -164,7 +164,7 @@ def _behind(
 
 
 def _by_port(
-    signatures: Sequence[Signature], start: int, known: Known
+    signatures: Sequence[Signature], start: int, known: _Known
 ) -> Iterator[Branch]:
     """Those that ask for a port, an end after the other."""
     groups: dict[tuple[int, int], list[Signature]] = {}
@@ -196,7 +196,9 @@ def _port_name(ports: tuple[int, int]) -> str:
     return f"port{low}" if low == high else f"ports{low}_to_{high}"
 
 
-def _by_signature(signature: Signature, start: int, known: Known) -> tuple[Branch, ...]:
+def _by_signature(
+    signature: Signature, start: int, known: _Known
+) -> tuple[Branch, ...]:
     name = signature.name
     leaves = tuple(
         branch
@@ -237,7 +239,7 @@ def _words(shapes: Sequence[Shape], start: int) -> Iterator[Word]:
         yield Word(start + at, *map(bytes, zip(*pairs, strict=True)))
 
 
-def _gain(word: Word, known: Known) -> int:
+def _gain(word: Word, known: _Known) -> int:
     """How many bits it compares that may be anything: what is known may not be."""
     compared = 0
     if word.at == UDP_LENGTH_AT:
