@@ -221,7 +221,7 @@ def interval_set(at: Gateway, full: Intervals, folder: Path) -> None:
         "table netdev compared { chain ingress {\n"
         "type filter hook ingress device lan2 priority 0;\n"
         "ip saddr @spared_ipv4 accept; ip daddr @spared_ipv4 accept\n"
-        "ip6 saddr @spared_ipv6 accept; ip6 daddr @spared_ipv6 accept\n} }\n"
+        "ip6 saddr @spared_ipv6 accept; ip6 daddr @spared_ipv6 accept\n}\n}\n"
     )
     at.inner.run("nft", "-f", str(file))
 
