@@ -77,7 +77,7 @@ def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
 def _by_header(
     transport: Transport, behind: Callable[[int], tuple[Branch, ...]]
 ) -> tuple[Branch, ...]:
-    """Where the payload begins. Unusual headers are asked for last, and together."""
+    """Returns a branch for each header size; unusual sizes share the last one."""
     found = [
         _behind(condition, behind(start), f"header{start}")
         for condition, start in header_conditions(transport)
@@ -90,7 +90,7 @@ def _by_header(
 
 
 def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, ...]:
-    """All signatures, behind what they share, if that turns enough away."""
+    """Returns all signatures behind a test of what they share, if that is worth it."""
     gate = _gate(signatures, start) if len(signatures) > 1 else None
     known = (gate,) if gate else ()
     branches = (
@@ -215,9 +215,9 @@ def _by_signature(
 
 
 def _admitted(signature: Signature) -> tuple[Branch, ...]:
-    """What is whole, or first fragments, too, where the signature takes them.
+    """Returns the match, for whole packets alone or for first fragments, too.
 
-    Asked last: nearly all that comes is whole, but hardly any of it comes so far.
+    This is asked last: nearly all packets are whole, but few of them come this far.
     """
     if signature.fragments:
         return (Branch((), signature, ""),)
@@ -254,7 +254,7 @@ _Fixed = dict[int, tuple[int, int]]  # by offset, a byte's value and mask
 
 
 def _shared(one: _Fixed, other: _Fixed) -> _Fixed:
-    """The bits that both fix, and to the same value."""
+    """Returns the bits that have the same value in both."""
     shared = {}
     for at in one.keys() & other.keys():
         (value, mask), (other_value, other_mask) = one[at], other[at]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests import rulesets
-from tests.unit.signatures.netdev_hook import Break, Packet
+from tests.unit.signatures.netdev_hook import Break, Packet, Registers
 from tests.unit.tunnels.crafting import network
 from vpngate.expressions import ChainVerdict, Expression, Lookup, NamedCounter
 from vpngate.packets import Direction, Family, HookPoint, Transport
@@ -50,7 +50,7 @@ class Way:
         return False
 
     def _rule(self, line: Line) -> Iterator[ChainVerdict]:
-        registers: dict[int, bytes] = {}
+        registers = Registers()
         try:
             for step in line.rule:
                 self.evaluated += 1
@@ -61,7 +61,7 @@ class Way:
         except Break:
             pass
 
-    def _step(self, step: Expression, registers: dict[int, bytes]) -> None:
+    def _step(self, step: Expression, registers: Registers) -> None:
         if isinstance(step, Lookup):
             self.asked.append(step.set_name)
             raise Break
@@ -128,5 +128,18 @@ def test_every_chain_is_led_to(ruleset: Ruleset) -> None:
         if isinstance(step, ChainVerdict)
     }
     alone = {one.name for one in table.chains if not one.hook} - led_to
-    # While nothing is throttled, nobody asks for that what it would be asked.
-    assert {name for name in alone if not names.is_registered(name)} == set()
+    # Those come and go by themselves: registrations, and what stands at the ifbs.
+    assert {name for name in alone if not names.is_lasting(name)} == set()
+
+
+def test_behind_a_verdict_stands_what_is_asked_without_verdicts() -> None:
+    enforcing, observing = (
+        {chain.name: chain.lines for chain in compose(ruleset).chains}
+        for ruleset in (rulesets.RULESET, OBSERVING)
+    )
+    for point in HookPoint:
+        for transport in TRANSPORTS:
+            asked = observing[names.transport_candidates(point, transport)]
+            for family in Family:
+                _, *behind = enforcing[names.flows(point, transport, family)]
+                assert tuple(behind) == asked != ()
