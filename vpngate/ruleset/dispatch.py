@@ -8,11 +8,12 @@ what either of them asks.
 
 from collections.abc import Iterator, Mapping
 
-from vpngate.expressions import Base, Compare, Meta, MetaKey, NamedCounter, Payload
+from vpngate.expressions import Base, Compare, NamedCounter, Payload
 from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.recognition import Carrier
 from vpngate.ruleset import Ruleset, matching, names, throttling
 from vpngate.ruleset.table import Chain, Line
+from vpngate.signatures.nft_conditions import entrance
 
 # Of a transport, what asks for its signatures.
 Searches = Mapping[Transport, tuple[Line, ...]]
@@ -97,8 +98,7 @@ def _transports(ruleset: Ruleset) -> list[Transport]:
 
 
 def _to(chain: str, transport: Transport) -> Line:
-    asked = (Meta(MetaKey.L4PROTO), Compare(bytes([transport])))
-    return Line((*asked, matching.goto(chain)), transport.label)
+    return Line((*entrance(transport), matching.goto(chain)), transport.label)
 
 
 def _rest(family: Family) -> str:

@@ -62,7 +62,7 @@ class Branch:
 def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
     """The tree for signatures of one transport.
 
-    It may stand only behind one of the transport's `nft_conditions.entrances`.
+    It may stand only behind the transport's `nft_conditions.entrance`.
     """
     transports = {signature.transport for signature in signatures}
     return tuple(

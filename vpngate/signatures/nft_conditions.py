@@ -24,7 +24,7 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Transport
 from vpngate.signatures import headers
-from vpngate.signatures.declaration import Field, Shape, Signature
+from vpngate.signatures.declaration import Field, Shape
 
 # Loads of one, two and four bytes that begin at a multiple of their size, masks of four
 # bytes, and comparisons of as many are done inline by the kernel (nft_payload_fast,
@@ -69,14 +69,14 @@ class Word(NamedTuple):
         return int.from_bytes(self.mask).bit_count()
 
 
-def entrances(transport: Transport) -> tuple[Rule, ...]:
-    """Returns conditions, one of which holds for every packet of `transport`.
+def entrance(transport: Transport) -> Rule:
+    """Returns the condition that holds for every packet of `transport`.
 
     The kernel knows the transport of valid IPv4 and IPv6 packets only. Fragments pass.
     A later load from the transport header ends the rule for all but the first
     fragment; `UNFRAGMENTED` excludes that one, too.
     """
-    return ((Meta(MetaKey.L4PROTO), Compare(bytes([transport]))),)
+    return Meta(MetaKey.L4PROTO), Compare(bytes([transport]))
 
 
 def header_conditions(transport: Transport) -> Iterator[tuple[Rule, int]]:
@@ -99,15 +99,6 @@ def unusual_header() -> Rule:
     differ = CompareOp.NEQ
     sizes = headers.TCP_USUAL_HEADERS
     return (*_TCP_HEADER_SIZE, *(_of_size(size, differ) for size in sizes))
-
-
-def port_conditions(signature: Signature) -> Iterator[Rule]:
-    """The conditions of which one has to hold; an empty one for any port."""
-    if not signature.ports:
-        yield ()
-    for ports in signature.port_ranges:
-        for end in range(len(_PORTS)):
-            yield port_condition(end, ports)
 
 
 def port_condition(end: int, ports: tuple[int, int]) -> Rule:

@@ -17,7 +17,7 @@ from vpngate.expressions import Base, Bitwise, Compare, Payload
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.decision import Branch, decision
-from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrances
+from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrance
 from vpngate.tunnels import all_tunnels
 
 EVERY = [s for tunnel in all_tunnels() for s in tunnel.signatures]
@@ -44,12 +44,11 @@ def tree_for(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
     """The tree behind the entrances that it stands behind."""
     return tuple(
         Branch(
-            entrance,
+            entrance(transport),
             decision([s for s in signatures if s.transport is transport]),
             transport.label,
         )
         for transport in {signature.transport for signature in signatures}
-        for entrance in entrances(transport)
     )
 
 
@@ -111,8 +110,7 @@ def test_few_leaves_stand_by_themselves() -> None:
     signature = udp("example", Shape((MAGIC,)), Shape((MAGIC,), ((20, 21),)))
     tree = decision([signature])
     assert [branch.then for branch in tree] == [signature, signature]
-    (entrance,) = entrances(Transport.UDP)
-    rules = tuple((*entrance, *branch.condition) for branch in tree)
+    rules = tuple((*entrance(Transport.UDP), *branch.condition) for branch in tree)
     assert rules == rules_of(signature)
 
 
