@@ -1,250 +1,158 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the table costs ordinary traffic, beside a bare port of the same gateway.
+"""What the table costs ordinary traffic, beside forwarding it by a bare port.
 
-    python -m bench.forward [--prefixes N] [--verdicts N,N,...] [--seconds S]
+How it is measured is said in `bench.ports`. `hooked` is vpngate's, with a million
+registered prefixes; `set` is how it would be done with nft alone: both addresses of
+every packet are looked up in an interval set of the same prefixes.
 
-Run as root, with gcc; everything happens in network namespaces of its own:
-
-    subscribers ── lan0 (hooked by vpngate) ──┐
-                ── lan1 (bare) ───────────────┤ gateway ── wan0 ── the rest, dropped
-                ── lan2 (an interval set) ────┤
-                ── lan3 (deaf) ───────────────┘
-
-One thread sends slices of 512 to each in turn, and a packet is forwarded before
-its sending returns: so that thread's time on a processor says what a packet costs, on
-a busy machine, too. Frames to lan3 carry another link address: they cost the sending,
-the link and the way up to the gateway's IP, which drops them there. What a bare packet
-costs more than those is what is called forwarding: less than it costs a gateway from
-wire to wire, so that no ratio flatters. Told are medians of
-differences within one turn: what forwarding a bare packet costs, what vpngate adds, in
-ns and as a ratio to it, with the quartiles of the turns, and the share of the bare
-port's packets that is left of it.
-
-lan2 is how it would be done with nft alone: both addresses of every packet are looked
-up in an interval set of the same prefixes.
+Run as root, with gcc.
 """
 
-import argparse
 import asyncio
-import contextlib
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from bench.contract import Effort, Figure, Row, condensed, summary
 from bench.kernel import flow, nested, nft_file, ruleset
-from bench.traffic import KINDS, Port, frames
-from tests.lab.namespaces import Namespace
+from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
+from bench.traffic import KINDS
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
-from vpngate.ruleset import Ruleset
 
-PORTS = ("hooked", "bare", "set", "deaf")
-SLICE = 512  # frames, the sender's
-NOBODY = bytes.fromhex("020000000001")  # a link address
-AT_ONCE = 5000  # verdicts asked for in one go
-SUBSCRIBERS = 500
-DEADMAN = 3600.0  # seconds: nobody re-arms meanwhile
-IDLE = 600
-
-_Slices = dict[tuple[str, str], npt.NDArray[np.float64]]  # by kind and port: ns
+HOOKED, SET = "hooked", "set"
+# What a packet may cost more, as a part of what forwarding a bare one costs.
+OBSERVING_AT_MOST, ENFORCING_AT_MOST = 0.45, 0.75
+_LEFT = "A gateway that does nothing else forwards {:.2f} of the packets it did."
+_AT_ONCE = 5000  # verdicts asked for in one go
+_SUBSCRIBERS = 500
+_DEADMAN = 3600.0  # seconds: nobody re-arms meanwhile
+_IDLE = 600
 
 
-class Gateway(NamedTuple):
-    subscribers: Namespace
-    inner: Namespace
-    rest: Namespace
-    ports: dict[str, Port]
+class Hooked:
+    """The data plane at one port of the gateway."""
 
-
-def _address(namespace: Namespace, device: str) -> bytes:
-    text = namespace.run("cat", f"/sys/class/net/{device}/address")
-    return bytes.fromhex(text.strip().replace(":", ""))
-
-
-@contextlib.contextmanager
-def gateway(folder: Path) -> Iterator[Gateway]:
-    """The gateway, with routes for all that is sent; what leaves it is dropped."""
-    with contextlib.ExitStack() as stack:
-        made = [Namespace(name, folder) for name in ("subscribers", "gateway", "rest")]
-        for one in made:
-            stack.callback(one.close)
-        subscribers, inner, rest = made
-        inner.ip("link set lo up")
-        for key in ("ipv4.ip_forward", "ipv6.conf.all.forwarding"):
-            inner.sysctl(f"net.{key}", 1)
-        for number, name in enumerate(PORTS):
-            inner.ip(
-                f"link add lan{number} type veth peer name {name} "
-                f"netns {subscribers.path}",
-                f"addr add 10.1.{number}.1/24 dev lan{number}",
-                f"addr add fd00:0:0:{0x100 + number:x}::1/64 dev lan{number} nodad",
-                f"link set lan{number} up",
-            )
-            subscribers.ip(f"link set {name} up")
-        inner.ip(f"link add wan0 type veth peer name wan netns {rest.path}")
-        rest.ip("link set wan up")
-        beyond = _address(rest, "wan").hex(":")
-        inner.ip(
-            "link set wan0 up",
-            "addr add 10.2.0.1/24 dev wan0",
-            "addr add fd00:2::1/64 dev wan0 nodad",
-            f"neigh replace 10.2.0.2 lladdr {beyond} dev wan0 nud permanent",
-            f"neigh replace fd00:2::2 lladdr {beyond} dev wan0 nud permanent",
-            "route add default via 10.2.0.2",
-            "route add 2000::/3 via fd00:2::2",
-        )
-        rest.run(
-            "nft",
-            "add table netdev end; add chain netdev end dropped "
-            "{ type filter hook ingress device wan priority 0; policy drop; }",
-        )
-        ports = {
-            name: Port(
-                NOBODY if name == "deaf" else _address(inner, f"lan{n}"),
-                _address(subscribers, name),
-                n,
-            )
-            for n, name in enumerate(PORTS)
-        }
-        yield Gateway(subscribers, inner, rest, ports)
-
-
-class Measure:
-    """Sends all kinds of traffic to all ports in turn."""
-
-    def __init__(self, at: Gateway, folder: Path) -> None:
+    def __init__(self, at: Gateway, full: Intervals) -> None:
         self._at = at
-        self._program = folder / "sender"
-        source = Path(__file__).with_name("sender.c")
-        subprocess.run(["gcc", "-O2", "-o", self._program, source], check=True)
-        self._pairs = []
-        for kind, make in KINDS.items():
-            for name, port in at.ports.items():
-                file = folder / f"{kind}-{name}"
-                file.write_bytes(frames(make, port))
-                self._pairs.append(((kind, name), name, file))
+        self._loop = asyncio.new_event_loop()
+        self._plane = LiveDataPlane()
+        self._rules = replace(
+            ruleset(full), interfaces=(at.device(HOOKED),), deadman=_DEADMAN
+        )
+        self._there = 0
 
-    def slices(self, seconds: float, *, left_out: Sequence[str] = ()) -> _Slices:
-        """Nanoseconds a frame, by kind and port, turn after turn; without cold ones."""
-        pairs = [pair for pair in self._pairs if pair[1] not in left_out]
-        before = self._arrived()
-        words = [word for _, port, file in pairs for word in (port, str(file))]
-        command = ("nice", "-n", "-10", str(self._program), f"{seconds:g}")
-        told = self._at.subscribers.run(*command, *words)
-        lines = [line.split() for line in told.splitlines()]
-        self._check(len(lines), len(pairs), self._arrived() - before)
-        values = np.array([float(nanoseconds) for _, nanoseconds in lines])
-        turns = values.reshape(-1, len(pairs))[8:]
-        return {key: turns[:, n] for n, (key, _, _) in enumerate(pairs)}
+    def observe(self) -> None:
+        """Start, with nothing to ask for but signatures."""
+        self._run(self._plane.start(replace(self._rules, enforce=False)))
 
-    def _arrived(self) -> int:
-        path = "/sys/class/net/wan/statistics/rx_packets"
-        return int(self._at.rest.run("cat", path))
+    def enforce(self) -> None:
+        """Act on verdicts, of which there are none yet."""
+        self._run(self._plane.replace(self._rules))
+        self._run(self._plane.rearm())
 
-    @staticmethod
-    def _check(slices: int, pairs: int, arrived: int) -> None:
-        """Packets that were not forwarded would cost next to nothing."""
-        ports = pairs // len(KINDS)
-        expected = slices * SLICE * (ports - 1) // ports
-        if arrived < 0.99 * expected:
-            raise SystemExit(f"{arrived:,} of {expected:,} packets were forwarded")
+    def have(self, verdicts: int) -> None:
+        """Have so many verdicts, on flows that send nothing."""
+        for start in range(self._there, verdicts, _AT_ONCE):
+            last = min(verdicts, start + _AT_ONCE)
+            self._run(self._plane.throttle([_one(n) for n in range(start, last)]))
+        self._there = max(self._there, verdicts)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._run(self._plane.stop())
+        self._loop.close()
+
+    def _run(self, work: Coroutine[None, None, object]) -> None:
+        self._at.inner.call(lambda: self._loop.run_until_complete(work))
 
 
-def tell(title: str, slices: _Slices) -> None:
-    """A line for each kind of traffic."""
-    print(title, flush=True)
+def _one(number: int) -> Throttle:
+    return flow(number, _SUBSCRIBERS, _IDLE)
+
+
+def figures(
+    title: str, port: str, found: Slices, most: float | None
+) -> Iterator[Figure]:
+    """A figure for each kind of traffic: what the port adds to forwarding it."""
     for kind in KINDS:
-        bare = slices[kind, "bare"]
-        forwarding = float(np.median(bare - slices[kind, "deaf"]))
-        for port in PORTS:
-            if port in ("bare", "deaf") or (kind, port) not in slices:
-                continue
-            added = (slices[kind, port] - bare) / forwarding
-            low, ratio, high = np.percentile(added, (25, 50, 75))
-            print(
-                f"  {kind:5} {port:6} bare {forwarding:5.0f} ns, "
-                f"{ratio * forwarding:+6.0f} ns: {ratio:.2f} ({low:.2f} to {high:.2f}),"
-                f" share {1 / (1 + ratio):.2f}, {len(bare)} turns",
-                flush=True,
-            )
+        bare = found[kind, BARE]
+        added = condensed((found[kind, port] - bare).tolist())
+        forwarding = condensed((bare - found[kind, DEAF]).tolist())
+        ratio = summary([a / b for a, b in zip(added, forwarding, strict=True)]).median
+        yield Figure(
+            f"{kind}, {title}",
+            "ns a packet",
+            "vpngate adds" if port == HOOKED else "an interval set adds",
+            added,
+            "forwarding by a bare port",
+            forwarding,
+            at_most=most,
+            # Once a table: the others say it by their ratios.
+            note=_LEFT.format(1 / (1 + ratio)) if kind == "udp" else "",
+        )
 
 
-async def _verdicts(plane: LiveDataPlane, first: int, last: int) -> None:
-    def one(number: int) -> Throttle:
-        return flow(number, SUBSCRIBERS, IDLE)
-
-    for start in range(first, last, AT_ONCE):
-        numbers = range(start, min(last, start + AT_ONCE))
-        await plane.throttle([one(number) for number in numbers])
-
-
-async def hooked(
-    full: Intervals, counts: Sequence[int], measure: Measure, seconds: float
-) -> None:
-    """Observing, then enforcing with ever more verdicts."""
-    plane = LiveDataPlane()
-    rules: Ruleset = replace(ruleset(full), interfaces=("lan0",), deadman=DEADMAN)
-    there = 0
-    left_out = ("set",)
-
-    async def figures(title: str) -> None:
-        found = await asyncio.to_thread(measure.slices, seconds, left_out=left_out)
-        tell(title, found)
-
-    try:
-        await plane.start(replace(rules, enforce=False))
-        await figures(f"observing, {len(full):,} intervals")
-        await plane.replace(rules)
-        await plane.rearm()
-        for count in counts:
-            await _verdicts(plane, there, count)
-            there = max(there, count)
-            await figures(f"enforcing, {len(full):,} intervals, {there:,} verdicts")
-    finally:
-        await plane.stop()
+def _both(
+    at: Gateway, measure: Measure, seconds: float, title: str, most: float
+) -> Iterator[Figure]:
+    """As a router, and masquerading."""
+    found = measure.slices(seconds, (HOOKED, BARE))
+    yield from figures(f"{title}, routed", HOOKED, found, most)
+    with at.masquerading():
+        found = measure.slices(seconds, (HOOKED, BARE))
+    yield from figures(f"{title}, masquerading", HOOKED, found, most)
 
 
-def interval_set(at: Gateway, full: Intervals, folder: Path) -> None:
-    """lan2 looks up both addresses of every packet, as `nft` alone would."""
+def _interval_set(at: Gateway, full: Intervals, folder: Path) -> None:
+    """`set` looks up both addresses of every packet, as `nft` alone would."""
     file = folder / "set.nft"
     nft_file(full, file)
     at.inner.run("nft", "-f", str(file), timeout=600)
     file.write_text(
         "table netdev compared { chain ingress {\n"
-        "type filter hook ingress device lan2 priority 0;\n"
+        f"type filter hook ingress device {at.device(SET)} priority 0;\n"
         "ip saddr @spared_ipv4 accept; ip daddr @spared_ipv4 accept\n"
         "ip6 saddr @spared_ipv6 accept; ip6 daddr @spared_ipv6 accept\n}\n}\n"
     )
     at.inner.run("nft", "-f", str(file))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prefixes", type=int, default=1_000_000)
-    parser.add_argument("--verdicts", default="0,3000,100000")
-    parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
-    parser.add_argument("--no-peer", action="store_true", help="no interval set beside")
-    args = parser.parse_args()
-    counts = [int(count) for count in args.verdicts.split(",")]
-    full = nested(args.prefixes) if args.prefixes else Intervals.empty()
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as at:
+def measured(effort: Effort) -> Iterator[Figure]:
+    """Observing, then enforcing with ever more verdicts; then nft alone."""
+    prefixes = effort.pick(whole=1_000_000, quick=100_000, tiny=1000)
+    counts = effort.pick(whole=(0, 3000, 100_000), quick=(0, 100_000), tiny=(0, 100))
+    seconds = effort.pick(whole=8.0, quick=1.5, tiny=0.3)
+    full = nested(prefixes)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        gateway(Path(name), (HOOKED, BARE, SET)) as at,
+    ):
         measure = Measure(at, Path(name))
-        at.inner.call(lambda: asyncio.run(hooked(full, counts, measure, args.seconds)))
-        if not args.no_peer:
-            interval_set(at, full, Path(name))
-            found = measure.slices(args.seconds, left_out=("hooked",))
-            tell(f"an interval set of {len(full):,} asked for every packet", found)
-    print(f"{time.monotonic() - begin:.0f} s")
+        hooked = Hooked(at, full)
+        try:
+            hooked.observe()
+            yield from _both(at, measure, seconds, "observing", OBSERVING_AT_MOST)
+            hooked.enforce()
+            for count in counts:
+                hooked.have(count)
+                title = f"enforcing, {count:,} verdicts"
+                yield from _both(at, measure, seconds, title, ENFORCING_AT_MOST)
+        finally:
+            hooked.close()
+        _interval_set(at, full, Path(name))
+        found = measure.slices(seconds, (SET, BARE))
+        yield from figures(f"{len(full):,} intervals on every packet", SET, found, None)
 
 
-if __name__ == "__main__":
-    main()
+ROW = Row(
+    "forward",
+    "What forwarding an ordinary packet costs more",
+    measured,
+    seconds=180,
+    root=True,
+    about=f"{HOW} The table has a million registered prefixes; last comes how it would "
+    "be done with nft alone, both ends of every packet looked up in those prefixes.",
+)

@@ -12,6 +12,8 @@ NAMES = (
     "load",
     "lookup",
     "delta",
+    "forward",
+    "forward_steps",
     "handshakes",
     "latency",
     "idle",

@@ -28,6 +28,7 @@ class Port:
 
     def __init__(self, gateway: bytes, subscriber: bytes, number: int) -> None:
         self.link = gateway + subscriber
+        self.number = number
         self.network = bytes((10, 1, number))
         self.network6 = bytes.fromhex("fd00000000010000")[:7] + bytes([number])
 
