@@ -20,7 +20,7 @@ from bench.contract import Effort, Figure, Row, condensed
 from bench.kernel import flow, ruleset
 from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
 from bench.traffic import KINDS
-from vpngate.expressions import Lookup, Rule
+from vpngate.expressions import ChainVerdict, Lookup, Rule
 from vpngate.kernel.wire import elements, messages
 from vpngate.kernel.wire.channel import NETFILTER, Channel
 from vpngate.kernel.wire.elements import Element
@@ -55,8 +55,13 @@ _LIVES = 3600.0  # seconds
 
 
 def tables(rules: Ruleset) -> Iterator[tuple[str, Table]]:
-    """The table up to each step, and the others, by name."""
+    """The table up to each step, and the others, by name: what a packet may meet."""
     whole = compose(rules)
+    for name, table in _tables(rules, whole):
+        yield name, _reached(table)
+
+
+def _tables(rules: Ruleset, whole: Table) -> Iterator[tuple[str, Table]]:
     for name, before in zip(STEPS, range(len(STEPS)), strict=True):
         chains = tuple(_up_to(before, chain) for chain in whole.chains)
         yield name, replace(whole, chains=chains)
@@ -69,6 +74,27 @@ def tables(rules: Ruleset) -> Iterator[tuple[str, Table]]:
         for one in whole.chains
     )
     yield "unasked", replace(whole, chains=unasked)
+
+
+def _reached(table: Table) -> Table:
+    """The table without chains that no hook leads to."""
+    chains = {chain.name: chain for chain in table.chains}
+    found: set[str] = set()
+    waiting = [chain.name for chain in table.chains if chain.hook]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += _led_to(chains[name])
+    kept = tuple(chain for chain in table.chains if chain.name in found)
+    return replace(table, chains=kept)
+
+
+def _led_to(chain: Chain) -> Iterator[str]:
+    for line in chain.lines:
+        for step in line.rule:
+            if isinstance(step, ChainVerdict) and step.chain is not None:
+                yield step.chain
 
 
 def _lookup(verdicts: str) -> Lookup:
