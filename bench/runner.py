@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.contract import Curve, Effort, Figure, from_data
 from bench.machine import machine
-from bench.noise import Noise, noise
+from bench.noise import LOOPS, Noise, noise
 from bench.result import Result, RowResult
 
 _ROOT = Path(__file__).parent.parent
@@ -60,7 +60,8 @@ def run(
 
 def one(name: str, effort: Effort) -> RowResult:
     """Run one row, with a look at the machine before and after."""
-    before = _rounded(noise())
+    loops = effort.pick(whole=LOOPS, quick=LOOPS, tiny=4)
+    before = _rounded(noise(loops))
     said: dict[str, Any] = {"title": name, "about": "", "seconds": 0.0}
     items: list[Figure | Curve] = []
     failed = ""
@@ -71,7 +72,7 @@ def one(name: str, effort: Effort) -> RowResult:
     except RowFailed as error:
         failed = str(error)
     seconds = round(time.monotonic() - begin, 1)
-    noises = before, _rounded(noise())
+    noises = before, _rounded(noise(loops))
     title, about = said["title"], said["about"]
     return RowResult(name, title, about, seconds, failed, noises, tuple(items))
 
