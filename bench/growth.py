@@ -110,7 +110,7 @@ def _registries(folder: Path, sizes: _Sizes) -> Iterator[Curve]:
         done = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
         found = json.loads(done.stdout)
         seconds.append(found["seconds"])
-        stays.append(max(found["stays"], 0.1))
+        stays.append(found["stays"])
         asked.append(_lookup(path.read_bytes()))
     over = "prefixes", sizes
     yield Curve("a registry read", "s", *over, seconds, LINEAR)

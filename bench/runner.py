@@ -111,8 +111,9 @@ def _read(
     first, printed = process.stdout.fileno(), process.stderr.fileno()
     left = set(outputs)
     begun = False
+    # Nobody but the row itself has its end of the first: it ends with the row.
     deadline = time.monotonic() + _IMPORTS * _PATIENCE
-    while left:
+    while first in left:
         ready, _, _ = select.select(left, [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise RowFailed(f"not done in time; {_last(outputs[printed])}")
@@ -132,6 +133,11 @@ def _read(
                 most = said["seconds"] * _PARTS[effort] * _PATIENCE
                 deadline = time.monotonic() + max(most, _IMPORTS)
     if process.wait() != 0:
+        while printed in left and select.select([printed], [], [], 0)[0]:
+            chunk = os.read(printed, 1 << 16)
+            if not chunk:
+                break
+            outputs[printed] += chunk
         raise RowFailed(_last(outputs[printed]))
 
 
@@ -143,11 +149,10 @@ def _last(printed: bytes) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """If it has not ended, ask it to, then make it, and with it what it started."""
-    if process.poll() == 0:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
+    """If it has not ended, ask it to, then make it, and what it has left behind."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
