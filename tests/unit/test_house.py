@@ -119,7 +119,7 @@ def test_pages_name_files_that_there_are(page: Path) -> None:
     named = set(re.findall(r"`([a-z_0-9/]+\.py)`", page.read_text()))
     there = {
         path.as_posix()
-        for folder in ("vpngate", "tests")
+        for folder in ("vpngate", "tests", "bench")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert named
