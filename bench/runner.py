@@ -26,6 +26,7 @@ _ROOT = Path(__file__).parent.parent
 # A row that takes so many times what it may is ended: a busy machine is no failure.
 _PATIENCE = 3.0
 _IMPORTS = 60.0  # seconds until a row has said what it may take
+_LEAST = 180.0  # seconds, however little it may take
 _GRACE = 30.0  # seconds to clear up in
 
 _PARTS = {Effort.WHOLE: 1.0, Effort.QUICK: 0.2, Effort.TINY: 0.1}
@@ -131,7 +132,7 @@ def _read(
                 begun = True
                 said.update(data)
                 most = said["seconds"] * _PARTS[effort] * _PATIENCE
-                deadline = time.monotonic() + max(most, _IMPORTS)
+                deadline = time.monotonic() + max(most, _LEAST)
     if process.wait() != 0:
         while printed in left and select.select([printed], [], [], 0)[0]:
             chunk = os.read(printed, 1 << 16)
