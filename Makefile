@@ -146,10 +146,15 @@ KERNEL ?=
 kernels: setup .kernels/.done
 	@$(BIN)/python -m tests.kernels $(if $(KERNEL),--kernel $(KERNEL)) $(TESTS)
 
+# Peers are compiled: without a compiler they are left out.
+.venv/.bench-done: requirements/bench.txt .venv/.done
+	@$(BIN)/pip install --quiet --no-deps --require-hashes --no-build-isolation \
+	  -r requirements/bench.txt && touch $@ || echo 'make bench: without peers that have to be built'
+
 # What takes turns on one machine is compared; figures depend on the machine. Whole: some
 # 45 minutes, and a machine with nothing else to do. Only then it writes the page.
 BENCH = $(if $(QUICK),--quick) $(if $(ROWS),--only $(ROWS)) $(if $(QUICK)$(ROWS),,--write-docs)
-bench: setup
+bench: setup .venv/.bench-done
 	@[ "$$(id -u)" -eq 0 ] || { echo 'make bench: it needs root' >&2; exit 1; }
 	@mkdir -p dist
 	@$(BIN)/python -m bench $(BENCH) --json dist/bench.json

@@ -18,6 +18,7 @@ What is compared takes turns: value n of one side is measured right before or af
 value n of the other, since a machine has slow and fast phases.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -87,6 +88,8 @@ class Figure:
             raise ValueError(f"{self.name}: {len(self.ours)} turns; see `condensed`")
         if len(self.theirs) != (len(self.ours) if self.against else 0):
             raise ValueError(f"{self.name}: {len(self.theirs)} turns beside ours")
+        if not all(map(math.isfinite, self.ours)) or 0 in self.theirs:
+            raise ValueError(f"{self.name}: turns that come to nothing")
 
     @property
     def ratio(self) -> Summary | None:

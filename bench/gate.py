@@ -29,12 +29,14 @@ from tests.lab.namespaces import wait_until
 from tests.lab.topology import Host, Lab
 
 _ROOT = Path(__file__).parent.parent
-_STILL = 1.0  # seconds without another verdict: no more will come
-_MOST_STILL = 30.0
-_DROP = (
-    "table netdev end { chain dropped "
-    "{ type filter hook ingress device eth0 priority 0; policy drop; } }"
-)
+_STILL = 3.0  # seconds without another verdict: no more will come
+_DROP = """
+table netdev end {
+    chain dropped {
+        type filter hook ingress device eth0 priority 0; policy drop;
+    }
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Gate:
         self.daemon = running
         self._next = 0
 
-    def handshakes(self, rate: float, seconds: float, subscribers: int) -> Seen:
-        """Have so many sent, of flows never seen before; wait for their verdicts."""
+    def handshakes(
+        self, rate: float, seconds: float, subscribers: int, still: float = _STILL
+    ) -> Seen:
+        """Have so many sent, of flows never seen before; wait for their verdicts.
+
+        Until all are there, or none came for `still` seconds.
+        """
         first, count = self._next, max(1, round(rate * seconds))
         self._next += count
         near, far = map(_end, (self._lab.client, self._lab.stranger))
@@ -90,7 +97,7 @@ class Gate:
         with VerdictNews(self._lab.gateway) as news:
             used_before = used(self.daemon.process.pid)
             sent, no_room = self._send(plan)
-            self._wait(news, count)
+            _wait(news, count, still)
             spent = used(self.daemon.process.pid) - used_before
         keys = (flow_key(first + n, subscribers) for n in range(count))
         pairs = [(news.when.get(key), at) for key, at in zip(keys, sent, strict=True)]
@@ -112,17 +119,16 @@ class Gate:
             raise RuntimeError("the handshakes could not be sent")
         return np.fromfile(times), int(json.loads(told)["no room"])
 
-    def _wait(self, news: VerdictNews, count: int) -> None:
-        """Until all have a verdict, or for a while no more came."""
-        last, since = -1, time.monotonic()
-        begin = since
-        while len(news.when) < count:
-            now = time.monotonic()
-            if len(news.when) > last:
-                last, since = len(news.when), now
-            if now - since > _STILL or now - begin > _MOST_STILL:
-                return
-            time.sleep(0.05)
+
+def _wait(news: VerdictNews, count: int, still: float) -> None:
+    last, since = -1, time.monotonic()
+    while (there := len(news.when)) < count:
+        now = time.monotonic()
+        if there > last:
+            last, since = there, now
+        if now - since > still:
+            return
+        time.sleep(0.05)
 
 
 def _end(host: Host) -> End:

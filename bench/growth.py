@@ -52,12 +52,15 @@ def measure(effort: Effort) -> Iterator[Curve]:
     buckets = effort.pick(
         whole=(10, 100, 1000, 5000, 20_000), quick=(10, 100, 1000), tiny=(10, 30)
     )
+    verdicts = effort.pick(
+        whole=(1000, 10_000, 100_000, 300_000), quick=(1000, 10_000), tiny=(100, 1000)
+    )
     yield _flows(sizes)
     with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
         yield from _registries(Path(name), sizes)
         garbage.begin()  # as the daemon does
         yield _sets(namespace, sizes)
-        yield namespace.call(lambda: asyncio.run(_verdicts(sizes[:-1])))
+        yield namespace.call(lambda: asyncio.run(_verdicts(verdicts)))
         yield from namespace.call(lambda: asyncio.run(_buckets(buckets)))
 
 
@@ -110,7 +113,7 @@ def _registries(folder: Path, sizes: _Sizes) -> Iterator[Curve]:
         done = subprocess.run(command, cwd=_ROOT, check=True, capture_output=True)
         found = json.loads(done.stdout)
         seconds.append(found["seconds"])
-        stays.append(max(found["stays"], 0.1))
+        stays.append(found["stays"])
         asked.append(_lookup(path.read_bytes()))
     over = "prefixes", sizes
     yield Curve("a registry read", "s", *over, seconds, LINEAR)

@@ -19,13 +19,14 @@ from typing import Any
 
 from bench.contract import Curve, Effort, Figure, from_data
 from bench.machine import machine
-from bench.noise import Noise, noise
+from bench.noise import LOOPS, Noise, noise
 from bench.result import Result, RowResult
 
 _ROOT = Path(__file__).parent.parent
 # A row that takes so many times what it may is ended: a busy machine is no failure.
 _PATIENCE = 3.0
 _IMPORTS = 60.0  # seconds until a row has said what it may take
+_LEAST = 180.0  # seconds, however little it may take
 _GRACE = 30.0  # seconds to clear up in
 
 _PARTS = {Effort.WHOLE: 1.0, Effort.QUICK: 0.2, Effort.TINY: 0.1}
@@ -60,7 +61,8 @@ def run(
 
 def one(name: str, effort: Effort) -> RowResult:
     """Run one row, with a look at the machine before and after."""
-    before = _rounded(noise())
+    loops = effort.pick(whole=LOOPS, quick=LOOPS, tiny=4)
+    before = _rounded(noise(loops))
     said: dict[str, Any] = {"title": name, "about": "", "seconds": 0.0}
     items: list[Figure | Curve] = []
     failed = ""
@@ -71,7 +73,7 @@ def one(name: str, effort: Effort) -> RowResult:
     except RowFailed as error:
         failed = str(error)
     seconds = round(time.monotonic() - begin, 1)
-    noises = before, _rounded(noise())
+    noises = before, _rounded(noise(loops))
     title, about = said["title"], said["about"]
     return RowResult(name, title, about, seconds, failed, noises, tuple(items))
 
@@ -110,8 +112,9 @@ def _read(
     first, printed = process.stdout.fileno(), process.stderr.fileno()
     left = set(outputs)
     begun = False
+    # Nobody but the row itself has its end of the first: it ends with the row.
     deadline = time.monotonic() + _IMPORTS * _PATIENCE
-    while left:
+    while first in left:
         ready, _, _ = select.select(left, [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise RowFailed(f"not done in time; {_last(outputs[printed])}")
@@ -129,8 +132,13 @@ def _read(
                 begun = True
                 said.update(data)
                 most = said["seconds"] * _PARTS[effort] * _PATIENCE
-                deadline = time.monotonic() + max(most, _IMPORTS)
+                deadline = time.monotonic() + max(most, _LEAST)
     if process.wait() != 0:
+        while printed in left and select.select([printed], [], [], 0)[0]:
+            chunk = os.read(printed, 1 << 16)
+            if not chunk:
+                break
+            outputs[printed] += chunk
         raise RowFailed(_last(outputs[printed]))
 
 
@@ -142,11 +150,10 @@ def _last(printed: bytes) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """If it has not ended, ask it to, then make it, and with it what it started."""
-    if process.poll() == 0:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
+    """If it has not ended, ask it to, then make it, and what it has left behind."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -54,6 +54,8 @@ def test_bounds_are_of_the_ratio_where_there_is_one(
         ((1,), "", (1,)),
         ((1,), "them", ()),
         ((1,) * (MOST_TURNS + 1), "", ()),
+        ((1,), "them", (0,)),
+        ((float("nan"),), "", ()),
     ],
 )
 def test_turns_have_to_fit(

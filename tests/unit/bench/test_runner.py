@@ -48,9 +48,7 @@ def test_what_was_found_before_a_failure_is_kept(name: str, why: str) -> None:
 def test_a_row_that_hangs_is_ended_with_what_it_started(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "_IMPORTS", 1.0)
-    monkeypatch.setattr(runner, "_PATIENCE", 60.0)
-    monkeypatch.setitem(runner._PARTS, Effort.TINY, 1 / 60)
+    monkeypatch.setattr(runner, "_LEAST", 1.0)
     found = runner.one(f"{ROWS}.hanging", Effort.TINY)
     assert found.failed.startswith("not done in time")
     [left] = found.figures
