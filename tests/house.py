@@ -38,7 +38,7 @@ WITHIN = {
     "capture": (
         ("prefilter",),
         ("candidates",),
-        ("account", "files", "live"),
+        ("account", "files", "live", "steady"),
         ("missing_evidence", "summaries"),
         ("replay",),
     ),

@@ -11,13 +11,15 @@ before its end.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files.file import CaptureFile
+from vpngate.capture.steady import Steady
 from vpngate.capture.summaries import Replayed, Summaries
 from vpngate.errors import UnreadableInput
 from vpngate.flows import MAX_BYTES, FlowTable
-from vpngate.packets import Packet
+from vpngate.packets import Packet, decode
 from vpngate.recognition import Evidence, Heard, Sighting, Tunnel
 from vpngate.second_reading import (
     Disagreement,
@@ -33,6 +35,14 @@ SUMMARIES_SHARE = 4
 _ANYTHING = ("ip", "ip6")
 
 _Reading = tuple[Sequence[Heard], Outcome, Disagreement | None]
+
+
+class _Known(NamedTuple):
+    """What is known of a capture's flows so far."""
+
+    table: FlowTable
+    summaries: Summaries
+    steady: Steady
 
 
 class Replay:
@@ -111,10 +121,16 @@ class Replay:
             self._max_bytes // SUMMARIES_SHARE, accounts=self._explain
         )
         table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
+        known = _Known(table, summaries, Steady(table))
+        is_steady = (lambda *_: False) if self._explain else known.steady.takes
         failure: UnreadableInput | None = None
         try:
-            for packet, timestamp in capture:
-                if self._takes(packet, timestamp, table, summaries):
+            for network, timestamp in capture.networks():
+                if is_steady(network, timestamp):
+                    continue
+                self._catch_up(known)
+                packet = decode(network)
+                if packet and self._takes(packet, timestamp, known):
                     for flow in summaries.surplus():
                         self.crowded = True
                         yield flow
@@ -124,10 +140,17 @@ class Replay:
         if failure is not None:
             raise failure
 
-    def _takes(
-        self, packet: Packet, now: float, table: FlowTable, summaries: Summaries
-    ) -> bool:
+    def _catch_up(self, known: _Known) -> None:
+        """Show the table what was kept back: nothing comes of it, but it counts."""
+        for network, now in known.steady.held_back():
+            packet = decode(network)
+            if packet and (recognised := self._recognise(packet)):
+                tunnel, message = recognised
+                known.table.observe(Heard(packet, message), tunnel, now)
+
+    def _takes(self, packet: Packet, now: float, known: _Known) -> bool:
         """Follow a packet; whether anything was kept of it."""
+        table, summaries, steady = known
         recognised = self._recognise(packet)
         if recognised is None:
             return self._explain and summaries.pass_by(packet, now)
@@ -137,6 +160,7 @@ class Replay:
         if sighting is not None:
             summaries.sight(self._weighed(sighting, heard))
         if not self._explain:
+            steady.follow(tunnel, heard)
             return sighting is not None
         why = table.contradiction(tunnel, packet.flow)
         with summaries.account(tunnel, packet.flow) as account:

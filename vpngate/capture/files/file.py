@@ -61,12 +61,21 @@ class CaptureFile:
             return None
 
     def __iter__(self) -> Iterator[Recorded]:
+        for network, timestamp in self.networks():
+            packet = decode(network)
+            if packet is not None:
+                yield Recorded(packet, timestamp)
+
+    def networks(self) -> Iterator[tuple[bytes, float]]:
+        """The candidates from their IP header on, with their seconds.
+
+        Raises what iterating raises.
+        """
         try:
             for link_type, timestamp, frame in self._records():
                 network = network_layer(link_type, frame)
-                packet = decode(network) if network else None
-                if packet is not None:
-                    yield Recorded(packet, timestamp)
+                if network:
+                    yield network, timestamp
         except (Damage, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DamagedCapture(
                 f"{self._path}: damaged capture ({error}); "
