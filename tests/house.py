@@ -45,7 +45,7 @@ WITHIN = {
     "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),
     "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
     "cli": (
-        ("inputs", "options", "printing"),
+        ("inputs", "options", "printing", "side_by_side"),
         ("standing", "status"),
         ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
     ),
