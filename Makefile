@@ -128,11 +128,9 @@ bench: setup
 	  echo '== subscribers (some minutes)'; $(BIN)/python -m bench.subscribers; fi
 	@echo '== second readings'
 	@$(BIN)/python -m bench.second_reading
-	@echo '== classify, beside ndpiReader'
+	@echo '== classify, beside ndpiReader and others (some minutes)'
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	  $(BIN)/python -m bench.make_capture "$$folder/large.pcap" && \
-	  $(BIN)/python -m bench.make_capture "$$folder/small.pcap" --packets 200 && \
-	  $(BIN)/python -m bench.classify "$$folder/large.pcap" "$$folder/small.pcap"
+	  $(BIN)/python -m bench.classify "$$folder"
 
 SECONDS ?= 300
 fuzz: .venv/.done

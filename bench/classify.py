@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How fast captures are classified, beside ndpiReader and nfstream.
+"""How fast captures are classified, beside ndpiReader, nfstream, tshark and tcpdump.
 
-    python bench/classify.py LARGE SMALL [--rounds N] [--nfstream PYTHON]
+    python bench/classify.py FOLDER [--packets N] [--rounds N] [--nfstream PYTHON]
 
-LARGE is a capture as `make_capture.py` makes it, SMALL one of a few packets, whose
-time is the start-up. PYTHON is the interpreter of a virtual environment that has
-nfstream; without it nfstream is left out. The programs take turns; the figures are
-wall-clock medians of the rounds, in seconds. A round before them does not count: it
-brings the capture into memory, and compiles vpngate's modules as installing it does.
+Makes in FOLDER, where they are not there yet, captures of so many packets as
+`make_capture.py` does: few long flows, and many short ones. PYTHON is the interpreter
+of a virtual environment that has nfstream; what is not there is said and left out. The
+programs take turns on one core, start-up included. A figure is how often `vpngate
+classify` would be done meanwhile, the median of the rounds, by the clock and by CPU
+time (which what else runs on the machine changes less). `--jobs 2` reads two copies on
+two cores, beside itself with `--jobs 1`. A round before them does not count: it brings
+the captures into memory, and compiles vpngate's modules as installing it does.
 """
 
 import argparse
@@ -29,44 +32,86 @@ for flow in NFStreamer(source=sys.argv[1]):
 """
 
 
-def seconds(command: list[str], environment: dict[str, str]) -> float:
+Took = tuple[float, float]  # seconds: by the clock, of CPU
+
+
+def took(command: list[str], environment: dict[str, str], cores: int = 1) -> Took:
+    some = sorted(os.sched_getaffinity(0))[:cores]
     start = time.perf_counter()
-    done = subprocess.run(
-        command, stdout=subprocess.DEVNULL, check=False, env=environment
-    )
-    took = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{command[0]} ended with status {done.returncode}")
-    return took
+    with subprocess.Popen(
+        ["taskset", "-c", ",".join(map(str, some)), *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[0]} ended with status {process.returncode}")
+    return time.perf_counter() - start, used.ru_utime + used.ru_stime
+
+
+def peers(capture: str, nfstream: str | None) -> dict[str, list[str]]:
+    """What is there of the other programs; what is not is said."""
+    commands = {
+        "ndpiReader": ["ndpiReader", "-q", "-i", capture],
+        "tshark": ["tshark", "-q", "-r", capture],
+        "tcpdump, trivial filter": ["tcpdump", "-r", capture, "udp port 9"],
+    }
+    if nfstream:
+        commands["nfstream"] = [nfstream, "-c", NFSTREAM, capture]
+    else:
+        print("nfstream: not given (--nfstream PYTHON)")
+    for name, command in list(commands.items()):
+        if not shutil.which(command[0]):
+            print(f"{name}: not installed")
+            del commands[name]
+    return commands
+
+
+def compare(
+    title: str, own: list[str], others: dict[str, list[str]], rounds: int, cores: int
+) -> None:
+    """Print what a program takes, and the others as multiples of that."""
+    times: dict[str, list[Took]] = {name: [] for name in ("vpngate", *others)}
+    with tempfile.TemporaryDirectory() as compiled:
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        for _ in range(1 + rounds):
+            for name, command in {"vpngate": own, **others}.items():
+                times[name].append(took(command, environment, cores))
+    _, *ours = times.pop("vpngate")
+    clock, cpu = (statistics.median(each) for each in zip(*ours, strict=True))
+    print(f"{title}: vpngate classify {clock:.2f} s, {cpu:.2f} s of CPU")
+    for name, (_, *theirs) in times.items():
+        pairs = list(zip(theirs, ours, strict=True))
+        by_clock, by_cpu = ([a[i] / b[i] for a, b in pairs] for i in (0, 1))
+        print(
+            f"  {name:<24} {statistics.median(by_clock):6.2f}  "
+            f"({min(by_clock):.2f} to {max(by_clock):.2f})"
+            f"   CPU {statistics.median(by_cpu):6.2f}"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("large", type=Path)
-    parser.add_argument("small", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--packets", type=int, default=3_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nfstream", metavar="PYTHON")
     args = parser.parse_args()
     vpngate = [sys.executable, "-m", "vpngate", "classify", "--format", "json"]
-    contestants = {
-        "vpngate classify": [*vpngate, str(args.large)],
-        "vpngate classify, start-up": [*vpngate, str(args.small)],
-    }
-    if reader := shutil.which("ndpiReader"):
-        contestants["ndpiReader"] = [reader, "-q", "-i", str(args.large)]
-    if args.nfstream:
-        contestants["nfstream"] = [args.nfstream, "-c", NFSTREAM, str(args.large)]
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    with tempfile.TemporaryDirectory() as compiled:
-        environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for _ in range(1 + args.rounds):
-            for name, command in contestants.items():
-                times[name].append(seconds(command, environment))
-    for name, (_, *all_times) in times.items():
-        median = statistics.median(all_times)
-        spread = f"{min(all_times):.2f} to {max(all_times):.2f}"
-        print(f"{name:<28} {median:6.2f} s  ({spread})")
+    for kind in ("long", "short"):
+        capture = str(args.folder / f"{kind}.pcap")
+        if not Path(capture).exists():
+            make = ["-m", "bench.make_capture", capture, "--kind", kind]
+            subprocess.run(
+                [sys.executable, *make, "--packets", str(args.packets)], check=True
+            )
+        others = peers(capture, args.nfstream)
+        compare(f"{kind} flows", [*vpngate, capture], others, args.rounds, 1)
+    both = [*vpngate, capture, capture, "--jobs"]
+    compare("--jobs 2", [*both, "2"], {"--jobs 1": [*both, "1"]}, args.rounds, 2)
 
 
 if __name__ == "__main__":
