@@ -100,7 +100,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(events=EVENTS, ipv6=st.booleans())
 def test_what_is_sighted_is_the_same(events: list[Event], *, ipv6: bool) -> None:
     monkeypatch = pytest.MonkeyPatch()
@@ -120,6 +120,18 @@ def test_a_long_tunnel_is_hardly_looked_at(monkeypatch: pytest.MonkeyPatch) -> N
     flows, _, looked = outcome(packets, monkeypatch, one_by_one=False)
     assert [flow.sighting.tunnel.name for flow in flows] == ["ipsec"]
     assert looked < 20
+
+
+def test_what_was_kept_back_counts_at_the_next_confirmation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One packet half a minute later confirms again: both ends had gone on."""
+    events = [(end, 2 * end, 1, 0.001) for _ in range(200) for end in (0, 1)]
+    packets = packets_of([*events, (0, 0, 1, 31.0)], ipv6=False)
+    _, sighted, _ = outcome(packets, monkeypatch, one_by_one=False)
+    _, all_sighted, _ = outcome(packets, monkeypatch, one_by_one=True)
+    assert sighted == all_sighted
+    assert sighted[-1].repeated
 
 
 @pytest.mark.parametrize("spoilt", ["fragment", "options", "short", "same SPI"])
