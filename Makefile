@@ -11,12 +11,16 @@ JOBS ?= $(shell nproc)
 LIVE_JOBS ?= 4
 SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 
-.PHONY: help setup demo test lint fix types unit house netns smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+# Kept bytecode: without it each worker rewrites the tests anew (15 s of a processor instead
+# of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help setup demo test lint fix types unit house netns systemd smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
 	@echo 'make test                 lint, types and every test'
-	@echo 'make unit [ROOM=registry] one room takes seconds; all are run with their coverage'
+	@echo 'make unit [ROOM=registry] one room takes seconds (SLOW=1: a minute); all, with coverage'
 	@echo 'make fix                  what ruff can put right by itself'
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
@@ -24,6 +28,7 @@ help:
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
+	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -42,6 +47,9 @@ setup: .apt-done .venv/.done
 # Stamped by the script, only if nothing is missing.
 .foreign/.done: tests/foreign.txt tests/install-foreign | .apt-done
 	@tests/install-foreign
+
+.foreign/systemd/.done: tests/systemd/releases.txt tests/install-foreign | .apt-done
+	@tests/install-foreign tests/systemd/releases.txt .foreign/systemd
 
 .venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
@@ -73,14 +81,14 @@ types: .venv/.done
 	@echo '== types'
 	@$(BIN)/mypy
 
-# ROOM=registry: the tests of that room, at once. All of them: without those of
-# test_linters.py, which are `make lint types`, and the floors up to the second are pure:
-# more than 95 % of their lines and branches.
+# ROOM=registry: the tests of that room, at once, without those marked slow (SLOW=1: with
+# them). All of them: without those of test_linters.py, which are `make lint types`, and
+# the floors up to the second are pure: more than 95 % of their lines and branches.
 ROOM_TESTS = $(wildcard tests/unit/$(ROOM) tests/unit/test_$(ROOM).py)
 unit: .venv/.done
 ifdef ROOM
 	@[ -n '$(ROOM_TESTS)' ] || { echo 'make unit: tests/unit has no $(ROOM)' >&2; exit 2; }
-	@$(PYTEST) $(ROOM_TESTS)
+	@$(PYTEST) $(ROOM_TESTS) $(if $(SLOW),,-m 'not slow')
 else
 	@echo '== unit tests'
 	@$(PYTEST) tests/unit --ignore=tests/unit/test_linters.py \
@@ -100,6 +108,14 @@ faults: setup
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
+
+# The service under systemd as PID 1, in each release of tests/systemd/releases.txt: boots,
+# hangs and restarts at the unit's own pace. No part of `make test`. TRANSCRIPT=1 shows all
+# that was typed, and the answers.
+systemd: setup .foreign/systemd/.done
+	@echo '== the service under systemd (some minutes)'
+	@tests/systemd/install-vpngate
+	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) tests/systemd
 
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py

@@ -41,6 +41,10 @@ def pytest_xdist_make_scheduler(
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    for item in items:
+        # Others cover the same, and being covered doubles the time.
+        if item.get_closest_marker("slow"):
+            item.add_marker("no_cover")
     if hasattr(config, "workerinput"):  # one of several workers
         items[:] = streams.longest_first(items)
 

@@ -7,6 +7,7 @@ anything of it. Imports go down only; rooms of one floor do not know each other.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -18,13 +19,13 @@ FLOORS = (
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
-    ("mezzanine", ("prefixes", "timekeeping")),
+    ("mezzanine", ("bounds", "prefixes", "timekeeping")),
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
-    ("second", ("policy", "ruleset")),
+    ("second", ("policy", "ruleset", "stance")),
     ("second", ("plan",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment", "supply")),
-    ("third", ("snapshot",)),
+    ("third", ("publishing", "snapshot")),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
@@ -35,6 +36,7 @@ PURE = ("ground", "mezzanine", "first", "second")
 # What is not named here imports in no circle.
 WITHIN = {
     "attachment": (("machine",), ("skipped_filters",), ("look",)),
+    "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
         ("prefilter",),
         ("candidates",),
@@ -47,33 +49,50 @@ WITHIN = {
     "cli": (
         ("inputs", "options", "printing", "side_by_side"),
         ("standing", "status"),
-        ("check", "classify", "diff", "doctor", "lookup", "reload", "run"),
+        (
+            *("check", "classify", "clear", "diff", "doctor", "lookup"),
+            *("preview", "publish", "reload", "run", "steering"),
+        ),
     ),
+    "cli.steering": (("confirm", "enforce", "observe"),),
     "daemon": (
         ("garbage", "outside", "threads", "wall_clock"),
-        ("capture_and_plane", "traffic"),
+        ("capture_and_plane", "kept", "traffic"),
         ("in_force",),
-        ("facts",),
+        ("facts", "first_snapshot"),
         ("wellbeing",),
-        ("fetches",),
+        ("fetches", "preview"),
         ("applying",),
-        ("lookout",),
+        ("halting", "lookout", "stance"),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
     ),
     "daemon.applying": (
         ("events",),
-        ("announcements", "in_kernel", "transition"),
+        ("announcements", "at_once", "in_kernel", "transition"),
         ("applier",),
     ),
+    "daemon.halting": (("samples",), ("halts",)),
+    "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("client", "logs", "served_pages", "service_manager"),
+        ("callers", "handed_over", "logs", "served_pages", "service_manager"),
+        ("client",),
         ("control",),
     ),
-    "daemon.traffic": (("pipeline", "second_reader"), ("capture_loop",)),
+    "daemon.traffic": (
+        ("judging", "observed"),
+        ("pipeline", "second_reader"),
+        ("capture_loop", "catching_up"),
+    ),
+    "daemon.preview": (
+        ("proposal", "ration", "telling"),
+        ("outlook",),
+        ("previewer",),
+    ),
+    "daemon.stance": (("stance_time", "verbs"),),
     "daemon.wellbeing": (
-        ("deadman", "freshness", "kernel_counters"),
+        ("deadman", "foresight", "freshness", "kernel_counters"),
         ("health",),
         ("report",),
     ),
@@ -96,21 +115,22 @@ WITHIN = {
         ("table",),
         ("shaping",),
         ("detour",),
-        ("lanes", "way"),
+        ("clearing", "lanes", "way"),
         ("steps",),
         ("comparing", "sparing"),
         ("mending",),
         ("dryrun", "live"),
         ("survey",),
     ),
-    "prefixes": (("prefix", "rows"), ("intervals",)),
+    "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
+    "publishing": (("published_pair", "secret_key"), ("publication",)),
     "registry": (
         ("columns",),
         ("registration",),
         ("registry",),
         ("reading",),
         ("grace",),
-        ("comparison", "guard"),
+        ("comparison", "guard", "writing"),
     ),
     "registry.columns": (("terms", "tree"), ("entries",)),
     "registry.grace": (("departures", "persistence"),),
@@ -118,6 +138,12 @@ WITHIN = {
         ("content", "jsontext", "row_checks"),
         ("csvtext", "envelope"),
         ("loading",),
+    ),
+    "stance": (
+        ("allowance",),
+        ("stance",),
+        ("kept", "stance_events", "words"),
+        ("transitions",),
     ),
     "supply": (("memory", "reading", "registry_keys"), ("offers",), ("keeper",)),
 }
@@ -139,9 +165,20 @@ def room_of(path: Path) -> str:
     return "" if first.startswith("__") else first
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a module imports anywhere in it, by its full name."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    return tuple(_imports(parsed(path), path))
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The source of a module, parsed once for everybody who asks."""
+    return ast.parse(path.read_text(), str(path))
+
+
+def _imports(tree: ast.Module, path: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -151,13 +188,14 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def members(folder: Path) -> list[str]:
+@cache
+def members(folder: Path) -> tuple[str, ...]:
     """What stands at one level: modules and folders of modules, by name."""
     names = {
         path.relative_to(folder).parts[0].removesuffix(".py")
         for path in folder.rglob("*.py")
     }
-    return sorted(name for name in names if not name.startswith("__"))
+    return tuple(sorted(name for name in names if not name.startswith("__")))
 
 
 def folders() -> Iterator[Path]:

@@ -203,9 +203,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class LogPacket:
-    """Copy the whole packet to an NFLOG group; how many at once is the reader's say."""
+    """Copy a packet to an NFLOG group; how many at once is the reader's say.
+
+    With a `word`, nothing but that is handed over, and at once.
+    """
 
     group: int
+    word: str = ""
 
 
 @dataclass(frozen=True, slots=True)

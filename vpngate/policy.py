@@ -9,7 +9,7 @@ nftables, or the time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
@@ -60,6 +60,8 @@ class Throttle:
                 flows of one bucket share its rate
     idle        seconds without a packet after which the verdict ends
     directions  those that count against the bucket
+    tunnel      its name, and `confirmed` the flow that is the reason: what a verdict is
+                told by, and nothing that tells two apart
     """
 
     transport: Transport
@@ -68,6 +70,8 @@ class Throttle:
     bucket: bytes
     idle: int
     directions: tuple[Direction, ...] = tuple(Direction)
+    tunnel: str = field(default="", compare=False)
+    confirmed: FlowKey | None = field(default=None, compare=False)
 
 
 def decide(
@@ -122,6 +126,8 @@ def throttles(
             network_of(subscriber, subscriber_prefix[flow.family]),
             tunnel.idle,
             tuple(Direction) if alone else (Direction.UPLOAD,),
+            tunnel.name,
+            flow,
         )
         for subscriber in subscribers
         for covered in tunnel.covers(flow)

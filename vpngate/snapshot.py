@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is acted on at one moment: configuration, registry, machine.
+"""What is acted on at one moment: configuration, registry, machine, stance.
 
-Knows how the three together answer "is this address left alone" and what the
+Knows how they together answer "is this address left alone" and what the
 kernel should hold; immutable, and replaced whole. Does not know where any of them
 came from.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from netaddr import IPNetwork
 
 from vpngate.attachment.machine import Machine
-from vpngate.config import Config, Confirm, Mode, ReversePath, Side
+from vpngate.config import Config, Confirm, ReversePath, Side, objections
 from vpngate.errors import Problem
 from vpngate.packets import Family, HookPoint, format_address
+from vpngate.policy import is_chosen
 from vpngate.prefixes.intervals import Intervals
 from vpngate.recognition import Gate, Gates, Tunnel
 from vpngate.registry import Registration, Registry
 from vpngate.ruleset import Ruleset
+from vpngate.stance import ALL, Stance, first_stance
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import all_carriers, all_tunnels
 
@@ -28,14 +30,24 @@ def enabled_tunnels(config: Config) -> tuple[Tunnel, ...]:
     return tuple(t for t in all_tunnels() if t.name in config.tunnels.enabled)
 
 
+def stance_of(config: Config) -> Stance:
+    """The stance that a configuration by itself calls for."""
+    return first_stance(config.gateway.mode, config.gateway.enforce_share)
+
+
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Configuration, registry and machine; a `policy.Standing`."""
+    """Configuration, registry, machine and stance; a `policy.Standing`.
+
+    share_key  chooses the share of the subscribers that is acted on; a secret
+    """
 
     config: Config
     tunnels: tuple[Tunnel, ...]  # the enabled ones
     registry: Registry
     machine: Machine
+    stance: Stance
+    share_key: bytes = field(default=b"", repr=False)
 
     @cached_property
     def protected(self) -> Intervals:
@@ -62,16 +74,26 @@ class Snapshot:
     @property
     def enforcing(self) -> bool:
         """Whether verdicts are acted on at all."""
-        return self._told_to_enforce and not self.machine.forgeable
+        return self.stance.enforcing and not self.objections
 
     @property
     def suspended(self) -> tuple[Problem, ...]:
         """What keeps verdicts from being acted on, although they should be."""
-        return self.machine.forgeable if self._told_to_enforce else ()
+        return self.objections if self.stance.enforcing else ()
 
-    @property
-    def _told_to_enforce(self) -> bool:
-        return self.config.gateway.mode is Mode.ENFORCE
+    @cached_property
+    def objections(self) -> tuple[Problem, ...]:
+        """What speaks against acting on verdicts here, whatever the stance."""
+        by_registry: tuple[Problem, ...] = ()
+        if self.registry.suspend:
+            what = f"asks that nobody be slowed ({self.registry.suspend})"
+            remedy = "it takes a registry that does not, and a person's word"
+            by_registry = (Problem("the registry in force", what, remedy),)
+        return (*objections(self.config), *self.machine.forgeable, *by_registry)
+
+    def chooses(self, bucket: bytes) -> bool:
+        """Whether a subscriber belongs to the share that is acted on."""
+        return is_chosen(bucket, self.share_key, self.stance.share / ALL)
 
     @property
     def one_way(self) -> bool:

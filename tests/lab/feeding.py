@@ -52,6 +52,11 @@ nft --stateless list table netdev vpngate && tc qdisc &&
 tc filter show dev lan0 ingress && tc filter show dev lan0 egress
 """
 _COUNTED = re.compile(r"direct_packets_stat \d+")  # which tc shows in any case
+# What changes by itself: as time passes, and as addresses of the machine come.
+_OF_ITSELF = re.compile(
+    r"(set (?:settling|(?:waiting|watched|protected)_ipv\d) \{[^}]*?)"
+    r"\s*elements = \{[^}]*\}"
+)
 
 Page = dict[str, Any]
 
@@ -84,7 +89,8 @@ class Ending:
 class Standing:
     """What a registry that is not taken must leave as it was.
 
-    kernel   the whole table, and what shapes, without counters and remaining times
+    kernel   the whole table, and what shapes, without counters and remaining times,
+             and without what changes by itself
     spared   the sets of registered addresses, as nft lists them, by name
     tree     whose the addresses in HOLDERS are
     status   what `vpngate status` says of the registry, the last refusal left out
@@ -288,7 +294,9 @@ class Feeding:
         status = self.status()
         del status["last_refusal"]
         return Standing(
-            kernel=_COUNTED.sub("", self.namespace.run("sh", "-c", _LOOK)),
+            kernel=_OF_ITSELF.sub(
+                r"\1", _COUNTED.sub("", self.namespace.run("sh", "-c", _LOOK))
+            ),
             spared=self.spared(),
             tree=self.tree(),
             status=status,

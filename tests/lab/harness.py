@@ -8,6 +8,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     keep_throttled       flows, each a pair of subscriber and remote: their verdicts
                          stand until the daemon ends, whatever is reloaded
     lose_spared          the spared interval around an address goes, in the kernel alone
+    ignore_spared        the rules go that leave registered ends alone, likewise
     verify               the comparison with the kernel that else comes every 30 s
     changing             whether a change of the kernel's rules or sets is under way
 """
@@ -20,13 +21,16 @@ from functools import partial
 from typing import Any
 
 from vpngate.cli.inputs import read_config
+from vpngate.daemon import gateway as life
 from vpngate.daemon.gateway import Gateway
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.kernel.wire import messages
+from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Delta, Intervals
+from vpngate.ruleset.registered import Use, entrance
 
 _IDLE = 60  # seconds
 _AGAIN = 0.05  # seconds between two times that a verdict is put back
@@ -107,6 +111,15 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
     await plane._do(lose)
 
 
+async def _ignore_spared(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
+    """The verb: verdicts are acted on whoever is registered, until the next change."""
+    plane = _plane(gateway)
+    table = plane._steps.table
+    entrances = [entrance(Use.THROTTLE, family) for family in Family]
+    changes = [messages.delete_rules(table.name, name) for name in entrances]
+    await plane._do(table.commit, changes)
+
+
 async def _verify(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     """The verb: compare now; `status` tells what came of it."""
     await gateway._health.verify()
@@ -121,13 +134,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", required=True)
     parser.add_argument("--socket", required=True)
+    parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     args = parser.parse_args()
+    life.VERIFY_EVERY = args.verify_every
 
     async def run() -> None:
         gateway = Gateway(read_config, args.config, args.socket)
         gateway.verbs["throttle_regardless"] = partial(_throttle_regardless, gateway)
         gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
         gateway.verbs["lose_spared"] = partial(_lose_spared, gateway)
+        gateway.verbs["ignore_spared"] = partial(_ignore_spared, gateway)
         gateway.verbs["verify"] = partial(_verify, gateway)
         gateway.verbs["changing"] = partial(_changing, gateway)
         await gateway.run()

@@ -67,14 +67,18 @@ def _filled(device: str) -> str:
 
 
 def _hooked(gate: Namespace, point: HookPoint) -> list[str]:
-    """The interfaces of vpngate's chains at that hook, as the kernel lists them."""
+    """The interfaces of vpngate's chains at that hook, as the kernel lists them.
+
+    But for its own, at which the witness stands.
+    """
 
     def listed() -> list[BaseChain]:
         with closing(Channel(NETFILTER)) as channel:
             return base_chains(channel)
 
     chains = [one for one in gate.call(listed) if one.table == "vpngate"]
-    return sorted(name for one in chains if one.point is point for name in one.devices)
+    found = [name for one in chains if one.point is point for name in one.devices]
+    return sorted(name for name in found if not name.startswith("ifb"))
 
 
 def _attached(gate: Namespace, names: set[str]) -> bool:

@@ -190,7 +190,10 @@ def storm(lab: Lab) -> Iterator[tuple[Daemon, Storm]]:
     # A removed prefix would keep its standing, and nothing would leave the kernel.
     # The guard may stay as shipped: 5 % may go at once, of which this is a third.
     # The lab's subscribers have shared addresses, and some of theirs are registered.
-    settings.change(registry={"removal_grace": "0s", "allow_special": True})
+    settings.change(
+        registry={"removal_grace": "0s", "allow_special": True},
+        halt={"spared_packets": 1_000_000_000},  # that is what is done here
+    )
     made = Storm(settings.registry, Random(SEED))
     with daemon(lab.gateway, settings, HARNESS) as running:
         running.wait_until(

@@ -18,7 +18,10 @@ from tests.lab.topology import Lab
 @pytest.fixture(scope="module")
 def harness(lab: Lab) -> Iterator[Daemon]:
     settings = enforcing_settings(lab)
-    settings.change(protect={"prefixes": ["198.51.100.0/24"]})
+    settings.change(
+        protect={"prefixes": ["198.51.100.0/24"]},
+        halt={"spared_packets": 1_000_000_000},  # that is what is done here
+    )
     with daemon(lab.gateway, settings, HARNESS) as running:
         yield running
 

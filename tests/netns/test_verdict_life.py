@@ -6,9 +6,12 @@ three seconds lives three seconds from its last packet.
 """
 
 import asyncio
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +91,51 @@ def test_a_verdict_lives_while_packets_come_and_ends_when_they_stop(
         free = await asyncio.to_thread(stream, _OFFERED, 1.0)
         assert free.lost == 0
         assert (await plane.counters()).throttled_packets == before
+
+    in_gateway(lab, scenario)
+
+
+def test_what_is_no_first_fragment_is_untouched_whatever_it_begins_with(
+    lab: Lab,
+) -> None:
+    """Another datagram between the same two hosts, cut where its bytes look like ports.
+
+    Linux 6.18 takes them for ports at ingress.
+    """
+    ports = struct.pack("!HH", _PORT, _PORT)
+
+    def send(*, fragment: int, count: int) -> None:
+        ends = parse_address(lab.client.ipv4) + parse_address(lab.stranger.ipv4)
+        body = ports + bytes(60)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for number in range(count):
+                head = struct.pack(
+                    *("!BBHHHBBH", 0x45, 0, 20 + len(body), number, fragment),
+                    *(64, socket.IPPROTO_UDP, 0),
+                )
+                raw.sendto(head + ends + body, (lab.stranger.ipv4, 0))
+
+    async def sent(plane: LiveDataPlane, *, fragment: int, count: int) -> int:
+        """How many packets were slowed once all of them had passed the hook."""
+        before = (await plane.counters()).traffic_packets["upload"]
+        slowed = (await plane.counters()).throttled_packets["upload"]
+        client = lab.client.namespace
+        await asyncio.to_thread(
+            client.call, lambda: send(fragment=fragment, count=count)
+        )
+        async with asyncio.timeout(PATIENCE):
+            while (await plane.counters()).traffic_packets["upload"] < before + count:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)  # on the ifb, if there
+        return (await plane.counters()).throttled_packets["upload"] - slowed
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(RULESET)
+        await plane.rearm()
+        await plane.throttle([replace(_flow(lab), idle=600)])
+        assert await sent(plane, fragment=0, count=5) == 5
+        assert await sent(plane, fragment=100, count=5) == 0
+        assert await sent(plane, fragment=0x2000 | 100, count=5) == 0
 
     in_gateway(lab, scenario)
 

@@ -28,10 +28,12 @@ from tests.house import (
     imports,
     members,
     members_known,
+    parsed,
     room_of,
     rooms_known,
     sources,
 )
+from vpngate.cli import COMMANDS
 
 FILE_LINES = 300
 LEVEL_FILES = 12
@@ -48,7 +50,7 @@ CONFINED = {
     "prometheus_client": {"metrics"},
     "urllib3": {"feed"},
     "h11": {"http"},
-    "cryptography": {"feed"},
+    "cryptography": {"feed", "publishing"},
     "cypcap": {"capture", "signatures"},
     "pydantic": {"config"},
     "argparse": {"cli"},
@@ -128,7 +130,9 @@ def test_pages_name_files_that_there_are(page: Path) -> None:
 def test_imports_go_down_inside_a_room(room: str) -> None:
     folder = PACKAGE.joinpath(*room.split("."))
     level = {name: at for at, names in enumerate(WITHIN[room]) for name in names}
-    assert sorted(level) == members(folder), "tests/house.py gives each its floor"
+    assert tuple(sorted(level)) == members(folder), (
+        "tests/house.py gives each its floor"
+    )
     up = {
         (name, known)
         for name in level
@@ -147,6 +151,8 @@ def test_nothing_is_imported_in_a_circle(folder: Path) -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_level_is_seen_at_a_glance(folder: Path) -> None:
     files = [name for name in members(folder) if not (folder / name).is_dir()]
+    if folder == PACKAGE / "cli":  # a command is found by its own name
+        files = [name for name in files if name not in COMMANDS]
     assert len(files) <= LEVEL_FILES, "which rooms would this one have?"
 
 
@@ -185,7 +191,7 @@ def test_the_first_two_floors_are_pure(path: Path) -> None:
         return
     used = {module.partition(".")[0] for module in imports(path)}
     assert used & IMPURE == set()
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
     assert calls & NOW_AND_FILES == set()
 
@@ -204,7 +210,7 @@ def test_every_file_says_its_licence_first(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_every_module_says_what_it_is(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert ast.get_docstring(parsed(path))
 
 
 @pytest.mark.parametrize("path", EVERY_FILE)
@@ -244,7 +250,7 @@ def test_nothing_names_a_machine_or_a_download() -> None:
 
 def _public_names(path: Path) -> Iterator[str]:
     """Classes and names of types that a module defines at its top."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         names = [node.name] if isinstance(node, ast.ClassDef) else []
         if isinstance(node, ast.Assign):
             names = [each.id for each in node.targets if isinstance(each, ast.Name)]
@@ -261,6 +267,6 @@ def _ends_one_of(paths: set[str], name: str) -> bool:
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node

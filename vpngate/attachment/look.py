@@ -79,7 +79,7 @@ def looked(
     try:
         return at(config), None
     except VpngateError as error:
-        if (config.gateway.mode, config.gateway.side) != (Mode.ENFORCE, Side.UPLINK):
+        if config.gateway.side is not Side.UPLINK:
             return last, error
         problem = Problem(
             "gateway.interfaces",
@@ -120,7 +120,7 @@ def insist(
     configuration, not `known` before, is most likely a slip of the pen. A daemon that
     is `suspended` for forged sources already stays so, and takes whatever else is new.
     """
-    if machine.forgeable and not suspended:
+    if machine.forgeable and config.gateway.mode is Mode.ENFORCE and not suspended:
         raise Refused(*machine.forgeable)
     if config.capture.source is not CaptureSource.MIRROR:
         return
@@ -264,10 +264,10 @@ def forgeable(config: Config, links: Mapping[str, Link]) -> Iterator[Problem]:
     On the subscriber side vpngate itself asks for the way back. On the uplink side the
     subscribers' packets come in elsewhere, and the machine has to. It has to on the
     uplinks, too: what comes in there in a subscriber's name and is routed back out
-    leaves by the hook that subscribers' packets leave by.
+    leaves by the hook that subscribers' packets leave by. It is looked at in observe
+    mode, too: a command may have the gateway enforce.
     """
-    gateway = config.gateway
-    if (gateway.mode, gateway.side) != (Mode.ENFORCE, Side.UPLINK):
+    if config.gateway.side is not Side.UPLINK:
         return
     taking = [
         name for name, link in links.items() if link.up and _may_be_attached(link)

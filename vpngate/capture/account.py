@@ -73,7 +73,7 @@ class Account:
         self.bytes_used = 0
 
     def hear(self, heard: Heard, now: float) -> None:
-        """Take a message in. What an end says again is not kept again."""
+        """Take a message in. What an end repeats is kept once."""
         packet, message = heard
         noted = Noted(_kept(packet), message, now)
         if any(_is_same(noted.packet, known.packet) for known in self.heard):
@@ -112,7 +112,7 @@ class Account:
             self._weigh()
 
     def _noted(self, heard: Heard) -> Noted:
-        """A message of a confirmation, which may have been cut, as it was heard."""
+        """Returns a message of a confirmation as it was heard, before any cut."""
         packet = heard.packet
         for noted in reversed(self.heard):
             if noted.message == heard.message and _is_same(noted.packet, packet):

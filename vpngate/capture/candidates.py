@@ -9,7 +9,7 @@ program is put behind each layout of a link layer with its offsets moved.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -122,9 +122,15 @@ class CandidateFilter:
 
 
 def _compiled(expressions: Iterable[str]) -> list[Program]:
+    return [_compiled_once(expression) for expression in expressions]
+
+
+@lru_cache(maxsize=64)
+def _compiled_once(expression: str) -> Program:
+    """Compile an expression; the same one is asked for again and again, and is slow."""
     dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)
     try:
-        return [list(dead.compile(expression)) for expression in expressions]
+        return tuple(dead.compile(expression))
     except cypcap.Error as error:
         raise MissingFeature(
             f"libpcap: cannot compile the candidates' filter ({error}); "
@@ -135,7 +141,7 @@ def _compiled(expressions: Iterable[str]) -> list[Program]:
 def _packed(
     layouts: Iterable[Layout], programs: Sequence[Program], most: int
 ) -> list[Program]:
-    """Every program in every layout, in as few programs as order and size allow."""
+    """Returns every program for every layout, joined into as few as fit the limit."""
     bins: list[dict[Layout, list[Program]]] = []
     size = most
     for layout in layouts:
@@ -156,9 +162,9 @@ def _any(expressions: Iterable[str]) -> str:
 def _assembled(
     parts: Iterable[tuple[Layout, Sequence[Program]]], gate: Program | None = None
 ) -> list[Instruction]:
-    """One program that passes what one of the programs passes in its layout.
+    """Returns one program that passes what any of these passes in its layout.
 
-    What the gate rejects none of them is asked about.
+    Each is only asked about what the gate passes.
     """
     assembled: list[Instruction] = []
     for (checks, start), programs in parts:
@@ -170,7 +176,7 @@ def _assembled(
 
 
 def _gated(gate: Program, inner: Program) -> Program:
-    """Both programs in turn: the second one sees what the first one passes."""
+    """Returns one program that passes what both pass."""
     gated: list[Instruction] = []
     for left, instruction in zip(reversed(range(len(gate))), gate, strict=True):
         passed = instruction[0] == _RETURN and instruction != _REJECT
@@ -179,7 +185,7 @@ def _gated(gate: Program, inner: Program) -> Program:
 
 
 def _moved(program: Program, by: int) -> Program:
-    """The program, reading the packet that many bytes further on."""
+    """Returns the program for packets that begin so many bytes further on."""
 
     def moved(instruction: Instruction) -> Instruction:
         code, if_true, if_false, operand = instruction
@@ -190,7 +196,7 @@ def _moved(program: Program, by: int) -> Program:
 
 
 def _guarded(checks: Sequence[Check], inner: Program) -> Program:
-    """The program, skipped unless all checks hold."""
+    """Returns the program, which rejects what does not meet all the checks."""
     for at, size, values in reversed(checks):
         # Conditional jumps reach 255 instructions, too few for what they skip.
         skip: Instruction = (_JUMP, 0, 0, len(inner))
@@ -203,7 +209,7 @@ def _guarded(checks: Sequence[Check], inner: Program) -> Program:
 
 
 def _chained(programs: Sequence[Program]) -> Program:
-    """The programs, asked in turn: what one rejects the next one sees."""
+    """Returns one program that passes what any of these passes."""
     chained: list[Instruction] = []
     for number, program in enumerate(programs):
         left = len(program)

@@ -34,7 +34,7 @@ def lacking(account: Account) -> tuple[str, ...]:
 
 
 def _readings(account: Account) -> Iterator[str]:
-    """What the second reader stood against."""
+    """Yields what the second reader did not agree with."""
     if account.outcome is Outcome.UNAVAILABLE:
         yield "scapy cannot be loaded: nothing is read a second time"
     found = account.unmatched
@@ -93,7 +93,7 @@ def _answers(account: Account) -> Iterator[str]:
 
 
 def _answer(account: Account, asked: set[tuple[Endpoint, bytes]], noted: Noted) -> str:
-    """Why a response was none to what was asked."""
+    """Returns why a response does not answer what was asked."""
     message, end = noted.message, noted.packet.source
     if message is None:
         return _NO_ANSWER

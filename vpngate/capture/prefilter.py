@@ -26,7 +26,7 @@ _BYTES = range(256)
 def prefilter(
     family: Family, transport: Transport, signatures: Sequence[Signature]
 ) -> str | None:
-    """An expression that every match of a family passes; None where none would help.
+    """Returns an expression that every match of a family passes, None if it helps not.
 
     An IPv6 packet that begins with extension headers always passes, with a fragment
     header if a signature takes fragments. An empty TCP segment never does, whatever

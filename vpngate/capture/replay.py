@@ -173,10 +173,9 @@ class Replay:
         return True
 
     def _weighed(self, sighting: Sighting, heard: Heard) -> Sighting:
-        """With the word on whether a first message is enough alone.
+        """Returns the sighting, confirmed if a first message is enough by itself.
 
-        There are no hooks in a capture: that it came in where it should is taken for
-        granted.
+        A capture has no hooks, so a packet is taken to have come in where it should.
         """
         first = sighting.evidence is Evidence.INITIATION and not sighting.withdrawn
         if not (self._one_way and first and heard.message.one_way):

@@ -35,8 +35,16 @@ COMMANDS = {
     "lookup": "whether an address is registered",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
+    "preview": "what enforcing, or another registry, would do to the flows of now",
     "reload": "have the running daemon reload",
+    "enforce": "have the running daemon act on verdicts",
+    "confirm": "say that what waits to be confirmed is well",
+    "observe": "have the running daemon slow nobody, at once",
+    "clear": "remove what a daemon that was killed left in the kernel",
+    "publish": "for who keeps a registry: make, sign and replace it",
 }
+# In which room of its own a command is, where it is in one.
+_ROOMS = dict.fromkeys(("enforce", "confirm", "observe"), "steering.")
 
 DONE, NO, WRONG_USE = 0, 1, 2
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
@@ -72,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         closed = _open_streams()
         args = _parsed(words, closed=closed)
         _insist_on_output(closed=closed and args.command != "run")
-        status: int = import_module(f"vpngate.cli.{args.command}").run(args)
+        status: int = _module(args.command).run(args)
         sys.stdout.flush()
     except VpngateError as error:
         complain(*error.lines)
@@ -96,6 +104,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return NO
     return status
+
+
+def _module(name: str) -> Any:
+    return import_module(f"vpngate.cli.{_ROOMS.get(name, '')}{name}")
 
 
 def _parsed(words: Sequence[str], *, closed: bool) -> argparse.Namespace:
@@ -159,7 +171,7 @@ def _parser(words: Sequence[str]) -> Parser:
     asked = next((word for word in words if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
         if name == asked:
-            import_module(f"vpngate.cli.{name}").add_parser(commands)
+            _module(name).add_parser(commands)
         else:
             commands.add_parser(name, help=summary)
     return parser

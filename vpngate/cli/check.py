@@ -28,10 +28,22 @@ def add_parser(commands: "Subparsers") -> None:
         "check", help="validate configuration and registry; touches nothing"
     )
     options.add_config(parser)
+    parser.add_argument(
+        "--before-start",
+        action="store_true",
+        help="only what would keep the daemon from starting: no source is asked",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what is sound; 1 if anything is invalid, 2 if anything is unreadable."""
+    """Print what is sound; 1 if anything is invalid, 2 if anything is unreadable.
+
+    Before a start the registry is the daemon's business: it begins with the last good
+    one where no source has a better one, and says what it lacks.
+    """
+    if args.before_start:
+        inputs.supply_of(inputs.read_config(args.config), args.config, time.time())
+        return 0
     found = examine_config(
         inputs.read_text(args.config),
         where=args.config,
@@ -82,14 +94,14 @@ def _spared(config: Config, registry: Registry, now: float) -> list[str]:
     """Networks of subscribers, as far as this machine has them, that it covers."""
     from vpngate.attachment.look import current_networks
     from vpngate.attachment.machine import Machine
-    from vpngate.snapshot import Snapshot, tell_spared
+    from vpngate.snapshot import Snapshot, stance_of, tell_spared
 
     try:
         networks = current_networks(config)
     except (VpngateError, OSError):  # another machine, or a sandbox: the daemon tells
         return []
     machine = Machine(networks=networks)
-    snapshot = Snapshot(config, (), registry, machine)
+    snapshot = Snapshot(config, (), registry, machine, stance_of(config))
     return [
         tell_spared(network)
         for network in snapshot.spared_networks(registry.covered(now))
@@ -111,6 +123,8 @@ def _summary(
     serial = f", serial {registry.serial}" if registry.serial is not None else ""
     whole = f"{len(registry)} registrations ({counts}){serial}"
     yield f"registry       {plain(source)}: {whole}"
+    if registry.suspend:
+        yield f"suspends       gateways observe: {plain(registry.suspend)}"
     found = impact(last, registry, now)
     yield f"covers         {counted(found.covered)}"
     if last is None:

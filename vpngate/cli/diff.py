@@ -17,6 +17,7 @@ from vpngate.registry import (
     Difference,
     GuardSettings,
     Objection,
+    SuspendChange,
     compare,
     objections,
 )
@@ -52,6 +53,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _object(difference: Difference, against: Sequence[Objection]) -> dict[str, Any]:
     return {
+        "suspend": difference.suspend
+        and {
+            "old": difference.suspend.old or None,
+            "new": difference.suspend.new or None,
+        },
         "added": [_row(row) for row in difference.added],
         "removed": [_row(row) for row in difference.removed],
         "changed": [
@@ -82,6 +88,8 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _table(difference: Difference, against: Sequence[Objection]) -> Iterator[str]:
+    if difference.suspend:
+        yield _suspend(difference.suspend)
     rows = [("+", row) for row in difference.added]
     rows += [("-", row) for row in difference.removed]
     for change in difference.changed:
@@ -98,6 +106,13 @@ def _table(difference: Difference, against: Sequence[Objection]) -> Iterator[str
         yield f"the guard would refuse it: {objection.problem}"
     if not against:
         yield "the guard would take it"
+
+
+def _suspend(change: SuspendChange) -> str:
+    if not change.new:
+        return f"no longer has gateways observe (until now: {change.old})"
+    before = f" (until now: {change.old})" if change.old else ""
+    return f"has gateways observe: {change.new}{before}"
 
 
 def _cells(sign: str, row: Row) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from vpngate.supply.reading import left_out, read
 from vpngate.tunnels import all_tunnels
 
 _LARGEST = FetchLimits().published  # bytes of a registry, as a source may deliver it
-_LARGEST_TEXT = 2**20  # bytes of a configuration
+LARGEST_TEXT = 2**20  # bytes of a configuration
 
 
 def read_bytes(path: str, most: int = _LARGEST) -> bytes:
@@ -52,7 +52,7 @@ def read_bytes(path: str, most: int = _LARGEST) -> bytes:
 def read_text(path: str) -> str:
     """A text file's content; UnreadableInput if it is none."""
     try:
-        return read_bytes(path, _LARGEST_TEXT).decode()
+        return read_bytes(path, LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         problem = Problem(path, f"is not UTF-8 text (byte {error.start})")
         raise UnreadableInput(problem) from None

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         registry, fault = inputs.standing(config, args.config, now)
         if fault is not None:
             complain(*(f"warning: {line}; not looked at" for line in fault.lines))
+    if registry.suspend:
+        complain(f"the registry has gateways observe: {registry.suspend}")
     answers = [answer(registry, address, now) for address in addresses]
     if args.format == "json":
         for each in answers:

@@ -14,6 +14,8 @@ from vpngate.daemon.outside.client import DEFAULT_PATH as SOCKET_PATH
 from vpngate.plaintext import plain
 
 _LONGEST_LINE = 4000  # characters
+# What changes the stance comes behind a registry that is on its way to the kernel.
+PATIENCE = 60.0  # seconds
 CONFIG_PATH = "/etc/vpngate/vpngate.toml"
 
 

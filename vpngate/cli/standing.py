@@ -56,11 +56,12 @@ def configured(path: str, now: float) -> "Snapshot":
     """
     from vpngate.attachment.machine import Machine
     from vpngate.cli.inputs import read_config
-    from vpngate.snapshot import Snapshot, enabled_tunnels
+    from vpngate.snapshot import Snapshot, enabled_tunnels, stance_of
 
     config = read_config(path)
     registry = _registry(config, path, now)
-    return Snapshot(config, enabled_tunnels(config), registry, Machine())
+    tunnels = enabled_tunnels(config)
+    return Snapshot(config, tunnels, registry, Machine(), stance_of(config))
 
 
 def _registry(config: "Config", path: str, now: float) -> "Registry":

@@ -7,10 +7,12 @@ while the daemon runs; does not know files, the clock, or what the keys do.
 
 from vpngate.config.changes import Changes, Reload, changes, with_less, without_more
 from vpngate.config.parsing import Examined, examine_config, parse_config
+from vpngate.config.rules import objections
 from vpngate.config.sections import (
     CaptureSource,
     Config,
     Confirm,
+    HaltSection,
     LogFormat,
     LogLevel,
     Mode,
@@ -28,6 +30,7 @@ __all__ = [
     "Config",
     "Confirm",
     "Examined",
+    "HaltSection",
     "Listen",
     "LogFormat",
     "LogLevel",
@@ -37,6 +40,7 @@ __all__ = [
     "Side",
     "changes",
     "examine_config",
+    "objections",
     "parse_config",
     "with_less",
     "without_more",

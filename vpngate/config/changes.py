@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vpngate.config.sections import Config, Mode
+from vpngate.config.sections import Config
 from vpngate.errors import Problem
 
 # Everything else is warm.
@@ -76,30 +76,23 @@ def _differing(old: Config, new: Config) -> Iterator[str]:
 def without_more(old: Config, new: Config) -> Config:
     """The new configuration as far as it slows nobody whom the old one does not.
 
-    Mode and share are the lesser of both, what either protects is protected.
+    What either protects is protected. Mode and share are the stance's matter.
     """
-    return _lesser_of_both(old, new, in_all_else=new)
+    return _protecting_both(old, new, in_all_else=new)
 
 
 def with_less(old: Config, new: Config) -> Config:
     """The old configuration, but for what the new one says against slowing.
 
-    Mode and share are the lesser of both, what either protects is protected; the old
-    one itself if that is the same.
+    What either protects is protected; the old one itself if that is the same. Mode and
+    share are the stance's matter.
     """
-    less = _lesser_of_both(old, new, in_all_else=old)
+    less = _protecting_both(old, new, in_all_else=old)
     return old if less == old else less
 
 
-def _lesser_of_both(old: Config, new: Config, *, in_all_else: Config) -> Config:
-    gateways = old.gateway, new.gateway
-    modes = {each.mode for each in gateways}
-    lesser = {
-        "mode": Mode.ENFORCE if modes == {Mode.ENFORCE} else Mode.OBSERVE,
-        "enforce_share": min(each.enforce_share for each in gateways),
-    }
-    gateway = in_all_else.gateway.model_copy(update=lesser)
+def _protecting_both(old: Config, new: Config, *, in_all_else: Config) -> Config:
     first, then = (new, old) if in_all_else is new else (old, new)
     both = dict.fromkeys((*first.protect.prefixes, *then.protect.prefixes))
     protect = in_all_else.protect.model_copy(update={"prefixes": tuple(both)})
-    return in_all_else.model_copy(update={"gateway": gateway, "protect": protect})
+    return in_all_else.model_copy(update={"protect": protect})

@@ -16,6 +16,7 @@ from vpngate.config.sections import (
     ReversePath,
     Side,
 )
+from vpngate.errors import Problem
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,14 @@ RULES = (
         "remove one of the two",
     ),
 )
+
+
+def objections(config: Config) -> tuple[Problem, ...]:
+    """Why nobody can be slowed by a configuration, whatever its own mode."""
+    told = config.gateway.model_copy(update={"mode": Mode.ENFORCE})
+    enforcing = config.model_copy(update={"gateway": told})
+    return tuple(
+        Problem(rule.keys[1], rule.what, rule.remedy)
+        for rule in RULES
+        if "gateway.mode" in rule.keys and rule.broken(enforcing)
+    )

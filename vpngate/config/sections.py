@@ -108,6 +108,7 @@ class GatewaySection(Section):
     nat: StrictBool | None = None  # None: not stated
     mode: Mode = Mode.OBSERVE
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
+    share_key: values.KeyFileValue = ""  # empty: made once, in the state folder
     table: values.TableValue = "vpngate"
     deadman: Annotated[float, values.duration(least=10, most=600)] = 30.0  # seconds
     reverse_path: ReversePath = ReversePath.STRICT
@@ -173,6 +174,15 @@ class ProtectSection(Section):
     prefixes: tuple[values.PrefixValue, ...] = ()
 
 
+class HaltSection(Section):
+    """`[halt]`: beyond what enforcing stops of itself, until a person acts."""
+
+    spared_packets: Annotated[StrictInt, Field(ge=1, le=10**9)] = 100  # in a minute
+    throttled_share: values.ShareOrOff = 0.3  # of all traffic; None: off
+    capture_loss: values.PositiveShare = 0.2  # of copies, over a minute
+    disagreements: Annotated[StrictInt, Field(ge=1, le=1000)] = 2  # in a row
+
+
 class HttpSection(Section):
     """`[http]`: the status page, the metrics, and what they tell people."""
 
@@ -200,6 +210,7 @@ class Config(Section):
     tunnels: TunnelsSection
     throttle: ThrottleSection
     protect: ProtectSection
+    halt: HaltSection
     http: HttpSection
     log: LogSection
 

@@ -69,6 +69,13 @@ def _share(value: object) -> float:
     return units.parse_share(value if isinstance(value, str) else f"{value}")
 
 
+def _positive_share(value: object) -> float:
+    share = _share(value)
+    if not share:
+        raise ValueError(f"{value!r} would always be passed")
+    return share
+
+
 def _prefix(value: object) -> Any:
     # The standard library parses: netaddr would accept netmasks as well.
     try:
@@ -196,10 +203,16 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 OnceEach = AfterValidator(_once)
 Sorted = AfterValidator(lambda values: tuple(sorted(values)))
 Share = Annotated[float, BeforeValidator(_share)]
+PositiveShare = Annotated[float, BeforeValidator(_positive_share)]
+ShareOrOff = Annotated[
+    float | None,
+    BeforeValidator(lambda value: None if value == "off" else _positive_share(value)),
+]
 PrefixValue = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
 InterfaceValue = Annotated[StrictStr, AfterValidator(_interface)]
 TableValue = Annotated[StrictStr, AfterValidator(_table)]
 PathValue = Annotated[StrictStr, AfterValidator(_path)]
+KeyFileValue = Annotated[StrictStr, AfterValidator(lambda text: text and _path(text))]
 SourceValue = Annotated[StrictStr, AfterValidator(_source)]
 UrlValue = Annotated[StrictStr, AfterValidator(_url)]
 LineValue = Annotated[StrictStr, AfterValidator(_line)]

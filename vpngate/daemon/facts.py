@@ -5,9 +5,10 @@ Knows which facts are shown to people and programs; does not know how.
 """
 
 from vpngate.config import Mode
-from vpngate.daemon.in_force import InForce
+from vpngate.daemon.in_force import InForce, counted
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry
+from vpngate.stance import ALL
 from vpngate.timekeeping.moments import When
 
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
@@ -31,6 +32,16 @@ def facts_of(registry: Registry, rejected: int, now: When) -> RegistryFacts:
 def announce_machine(metrics: Metrics, in_force: InForce) -> None:
     """Tell the metrics where vpngate stands, and whether it acts there."""
     snapshot = in_force.snapshot
-    share = snapshot.config.gateway.enforce_share / 100
-    metrics.mode(Mode.ENFORCE if snapshot.enforcing else Mode.OBSERVE, share)
+    stance = snapshot.stance
+    mode = Mode.ENFORCE if snapshot.enforcing else Mode.OBSERVE
+    metrics.mode(mode, stance.share / ALL, stance.ends or 0.0)
     metrics.interfaces(len(in_force.attached), len(in_force.left_alone))
+
+
+def one_line(in_force: InForce) -> str:
+    """What the daemon does, for the service manager and the log."""
+    snapshot = in_force.snapshot
+    return (
+        f"{snapshot.stance.mode.value} on {counted(in_force.attached)}; "
+        f"{len(snapshot.registry)} registrations"
+    )

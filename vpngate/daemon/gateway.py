@@ -8,7 +8,6 @@ flows as if vpngate were not installed.
 
 import asyncio
 import logging
-import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,19 +23,26 @@ from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
 from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.capture_and_plane import data_plane, open_capture
+from vpngate.daemon.facts import one_line
 from vpngate.daemon.fetches import Fetches
-from vpngate.daemon.in_force import InForce, counted
+from vpngate.daemon.first_snapshot import first_snapshot
+from vpngate.daemon.halting.halts import Halts
+from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
+from vpngate.daemon.preview.previewer import Previewer
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
-from vpngate.daemon.threads import every, in_thread
+from vpngate.daemon.stance.stance_time import StanceTime
+from vpngate.daemon.stance.verbs import StanceVerbs
+from vpngate.daemon.threads import every, first_of, in_thread
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
+from vpngate.daemon.traffic.catching_up import CatchingUp
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.traffic.second_reader import SecondReaders
-from vpngate.daemon.wall_clock import WallClock
+from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
@@ -46,7 +52,6 @@ from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
 from vpngate.metrics import Metrics
-from vpngate.snapshot import Snapshot, enabled_tunnels
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
 
@@ -75,11 +80,7 @@ class Gateway:
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
         self.plane: DataPlane
-        self.verbs: dict[str, VerbHandler] = {
-            "status": self._status,
-            "reload": self._reload,
-            "compare": self._compare,
-        }
+        self.verbs: dict[str, VerbHandler] = {"status": self._status}
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
@@ -126,8 +127,10 @@ class Gateway:
         delivery = await in_thread(keeper.boot)
         self._watch_links(stack)
         self.plane = data_plane(config, self._watcher)
-        snapshot = Snapshot(config, enabled_tunnels(config), delivery.registry, machine)
-        await self._learn_to_read(snapshot)
+        snapshot, self._stances = await first_snapshot(config, machine, delivery)
+        # Second readers of all tunnels: loading one takes time.
+        readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
+        self._pipeline = Pipeline(snapshot, self._metrics, readers.agrees)
         self._in_force = InForce(snapshot, self._pipeline, self.plane)
         self._make_ready_to_change(keeper, delivery)
         stack.push_async_callback(self.plane.stop)  # also where telling fails
@@ -138,7 +141,11 @@ class Gateway:
             capture, self._pipeline, self.plane, self._metrics, self._clock.now
         )
         self._deadman = DeadMan(self.plane, lambda: self._capture.heard, self._metrics)
-        self._in_force.told = self._deadman.at_once
+        self._deadman.left = self._stance_time.left
+        self._in_force.told += [self._deadman.at_once, self._stance_time.changed]
+        self._in_force.told.append(
+            lambda: self._catching_up.consider(self._in_force.snapshot)
+        )
         self._counters = KernelCounters(self.plane, self._metrics)
         await self._listen(stack)
         garbage.begin()
@@ -152,24 +159,25 @@ class Gateway:
         self._watcher = Watcher()
         stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
-    async def _learn_to_read(self, snapshot: Snapshot) -> None:
-        """Recognition, with second readers of all tunnels: loading one takes time."""
-        readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)
-        chooser = secrets.token_bytes(16)
-        self._pipeline = Pipeline(snapshot, self._metrics, chooser, readers.agrees)
-
     def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
         """What reads, looks and fetches, and the one way from there to the kernel."""
         snapshot, clock = self._in_force.snapshot, self._clock
         fetches = Fetches(keeper, self._metrics, clock, delivery)
+        self._in_kernel = InKernel(self.plane, clock.now)
         told = self._in_force, fetches, self._metrics, clock
         self._announcements = Announcements(*told)
+        self._catching_up = CatchingUp(self._pipeline, self.plane, clock.now)
+        self._pipeline.observed.is_spared = self._in_kernel.spares
+        self.plane.still_wanted = self._pipeline.acts_on
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),
             self._in_force,
-            InKernel(self.plane, clock.now),
+            self._in_kernel,
             self._announcements,
+            self._stances,
         )
+        self._stance_time = StanceTime(self._applier, read_machine)
+        self.verbs |= StanceVerbs(self._applier).handlers
         self._lookout = Lookout(self._applier, look)
         self._reloader = Reloader(
             self._applier,
@@ -191,14 +199,15 @@ class Gateway:
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
         )
         self._report = Report(
-            self._in_force,
-            self._reloader.freshness,
-            self._pipeline,
-            self._capture,
-            self._counters,
-            self._health,
+            *(self._in_force, self._reloader.freshness, self._pipeline),
+            *(self._capture, self._counters, self._health),
         )
         self._health.stale = self._reloader.stale
+        seen = self._in_force, self._pipeline, self.plane, self._counters
+        self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
+        self.verbs["reload"] = self._requests.serve
+        self.verbs["compare"] = lambda _arguments: self._health.compare()
+        self.verbs["preview"] = self._previewer.serve
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
@@ -219,7 +228,13 @@ class Gateway:
             self._applier.run(),
             self._capture.listen(),
             self._capture.deliver(),
+            self._catching_up.run(),
             self._deadman.hold(self._arming),
+            self._stance_time.keep(),
+            Halts(
+                *(self._in_force, self.plane, self._in_kernel, self._capture),
+                *(self._metrics, self._applier.take_at_once),
+            ).watch(),
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),
@@ -236,7 +251,7 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
         except* VpngateError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
 
     def _arming(self) -> tuple[bool, float]:
         snapshot = self._in_force.snapshot
@@ -267,33 +282,14 @@ class Gateway:
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
-    async def _reload(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._requests.serve(arguments)
-
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         await self._counters.refresh()
         return self._report.status()
 
-    async def _compare(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._health.compare()
-
     def _one_line(self) -> str:
-        snapshot = self._in_force.snapshot
-        interfaces = counted(self._in_force.attached)
-        return (
-            f"{snapshot.config.gateway.mode.value} on {interfaces}; "
-            f"{len(snapshot.registry)} registrations"
-        )
+        return one_line(self._in_force)
 
 
 def _metrics() -> Metrics:
     tunnels = (tunnel.name for tunnel in all_tunnels())
     return Metrics(__version__, tunnels, refusals=REFUSALS, repairs=REPAIRS)
-
-
-def _first(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, VpngateError)  # noqa: S101 - except* chose them
-    return error

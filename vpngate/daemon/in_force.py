@@ -24,16 +24,18 @@ _log = logging.getLogger(__name__)
 class InForce:
     """The snapshot in force; only what applies changes may adopt another.
 
-    told             is called once another is
+    told             are called once another is
     spared_networks  of subscribers, whom the registry spares as a whole
+    handing_over     held by whoever takes verdicts to the kernel
     """
 
     def __init__(
         self, snapshot: Snapshot, pipeline: Pipeline, plane: DataPlane
     ) -> None:
         self.snapshot = snapshot
-        self.told: Callable[[], None] = lambda: None
+        self.told: list[Callable[[], None]] = []
         self.spared_networks: list[IPNetwork] = []
+        self.handing_over = pipeline.handing_over
         self._pipeline = pipeline
         self._plane = plane
         self._attached: tuple[str, ...] = ()  # as was told last
@@ -60,7 +62,8 @@ class InForce:
         if snapshot is not self.snapshot:
             self.snapshot = snapshot
             self._pipeline.adopt(snapshot)
-            self.told()
+            for tell in self.told:
+                tell()
 
     def note_interfaces(self) -> None:
         """Tell, once, what was attached, let go, or left alone."""

@@ -56,7 +56,7 @@ class Lookout:
             self._due.clear()
             begin = time.monotonic()
             try:
-                outcome = await self._look_again()
+                outcome = await self.look_again()
             except VpngateError as fault:
                 self._stands_in_the_way(fault)
             else:
@@ -67,14 +67,8 @@ class Lookout:
             # Where hundreds come and go, everybody else has half of the time.
             await asyncio.sleep(time.monotonic() - begin)
 
-    async def look_again(self) -> None:
-        """Look once, and wait for what it leads to; raises what stands in the way."""
-        outcome = await self._look_again()
-        if outcome is not None:
-            await asyncio.shield(outcome)
-
-    async def _look_again(self) -> asyncio.Future[bool] | None:
-        """What came of what was seen; None if that is nothing new.
+    async def look_again(self) -> asyncio.Future[bool] | None:
+        """Look once. Returns what comes of it, or None if nothing new was seen.
 
         Raises what keeps the machine from view, after what that means for those on the
         uplink side.

@@ -24,8 +24,9 @@ from vpngate.daemon.applying.events import (
     RegistryMissing,
 )
 from vpngate.daemon.fetches import Fetches
+from vpngate.daemon.kept.share_key import share_key
 from vpngate.daemon.lookout import Lookout
-from vpngate.daemon.threads import Shared
+from vpngate.daemon.threads import Shared, in_thread
 from vpngate.errors import VpngateError
 from vpngate.feed import (
     INVALID,
@@ -92,6 +93,16 @@ class Reloader:
                 for line in refusal.lines:
                     _log.warning("%s; the registry in force stays", line)
 
+    def _share_key(self, config: Config) -> bytes | None:
+        """The key that a configuration names; None, as before, where it names none.
+
+        One of our own is read at a start alone: if it could not be kept, another would
+        be made each time, and choose other subscribers.
+        """
+        known = self._applier.situation.wanted.gateway.share_key
+        same = config.gateway.share_key == known
+        return None if same and not known else share_key(config)
+
     async def _put_forward_config(self) -> asyncio.Future[bool]:
         """Read the file, and submit what it says; what will come of that.
 
@@ -100,10 +111,11 @@ class Reloader:
         try:
             config = await asyncio.to_thread(self._read_config, self._path)
             self._fetches.check(config.registry)
+            key = await in_thread(self._share_key, config)
             machine = await self._lookout.look(config)
         except VpngateError as reasons:
             return self._applier.submit(ConfigUnreadable(reasons))
-        outcome = self._applier.submit(ConfigRead(self._path, config, machine))
+        outcome = self._applier.submit(ConfigRead(self._path, config, machine, key))
         outcome.add_done_callback(self._config_through)
         return outcome
 
@@ -151,5 +163,5 @@ class Reloader:
             "registry": f"taken from {delivery.source}" if delivery else "unchanged",
             "prefixes": {f.label: n for f, n in snapshot.registry.prefixes.items()},
             "rejected_rows": situation.rejected,
-            "mode": snapshot.config.gateway.mode.value,
+            "mode": snapshot.stance.mode.value,
         }

@@ -54,6 +54,15 @@ def _begun(work: Callable[[], _R]) -> asyncio.Future[_R]:
     return result
 
 
+def first_of(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:
+    """The first error of a group, which may be groups in groups."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, VpngateError)  # noqa: S101 - `except*` chose them
+    return error
+
+
 class Shared(Generic[_R]):
     """Work that is done once for all who ask before it begins, one time at a time.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
+from vpngate.kernel.shaping.naming import REMEDY, objection_to
 from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,
@@ -48,7 +49,7 @@ class Neighbours:
 
 
 def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    """Every finding about what stands beside vpngate; one that it is alone, if so."""
+    """Yields a finding for each neighbour, or one finding that there are none."""
     found = [
         *_table(config, beside),
         *_ifb(beside),
@@ -90,24 +91,25 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
-    if link.kind != "ifb":
+    root = next(
+        (q for q in beside.queues if (q.interface, q.parent) == (link.index, tc.ROOT)),
+        None,
+    )
+    if objection := objection_to(link, root):
         yield Finding(
             Weight.CONFLICT,
             where,
-            "exists and is not an ifb",
+            objection,
             "the daemon cannot make its own",
-            "rename it, or choose another gateway.table",
+            REMEDY,
         )
-    elif any(
-        (q.interface, q.parent, q.kind) == (link.index, tc.ROOT, "htb")
-        for q in beside.queues
-    ):
+    elif root is not None and root.major:
         yield Finding(
             Weight.COST,
             where,
             "was left behind by a daemon that was killed",
             "",
-            "the next one replaces it; to be rid of it: ip link del",
+            "the next one replaces it; to be rid of it: vpngate clear",
         )
     else:
         yield Finding(
@@ -115,7 +117,7 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
             where,
             "exists and was not made by vpngate",
             "the daemon would replace it",
-            "rename it, or choose another gateway.table",
+            REMEDY,
         )
 
 
@@ -153,7 +155,7 @@ def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 
 def _later(config: Config, where: str, stands: str) -> Finding:
-    """A chain behind ours, which misses what is sent to the ifb."""
+    """Returns the finding on a chain behind ours: it does not see slowed packets."""
     remedy = (
         f"give it a priority below {config.gateway.hook_priority},"
         " or raise gateway.hook_priority"
@@ -178,7 +180,7 @@ def _flowtables(beside: Neighbours) -> Iterator[Finding]:
 
 
 def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    """Filters that take what vpngate would see, or that what it slows passes by."""
+    """Yields findings on filters that run before ours, or that slowed packets skip."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
         if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):

@@ -60,7 +60,7 @@ from vpngate.packets import Direction, HookPoint
 from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
-from vpngate.snapshot import Snapshot
+from vpngate.snapshot import Snapshot, stance_of
 from vpngate.tunnels import all_tunnels
 
 # WireGuard's first two messages as the kernel's rules see them: their type and length.
@@ -97,9 +97,13 @@ def examine(
 
 
 def _trial(config: Config) -> Iterator[Finding]:
-    """What the kernel can do, found out where nobody is."""
+    """Yields what the kernel can do, tried in a namespace of our own."""
     snapshot = Snapshot(
-        config, all_tunnels(), empty_registry(), Machine((namespace.NEAR,))
+        config,
+        all_tunnels(),
+        empty_registry(),
+        Machine((namespace.NEAR,)),
+        stance_of(config),
     )
     # Nobody is spared there, or the test packets might be.
     ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())
@@ -214,7 +218,7 @@ def _neighbours(
     names: tuple[str, ...],
     who: host.Caller,
 ) -> Neighbours:
-    """What others have put into the kernel, and who they are; for who may ask."""
+    """Returns what others have put into the kernel; or MissingPrivilege."""
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}

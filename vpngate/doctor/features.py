@@ -20,7 +20,7 @@ OLDEST, KEEPS_IDLE_TIMES = (5, 16), (6, 12)
 
 
 class Need(Enum):
-    """What goes without a feature."""
+    """What vpngate cannot do without a feature."""
 
     ALL = Weight.MISSING, "nothing is recognised, nothing is slowed"
     ENFORCING = Weight.MISSING, "vpngate can observe, and slow nothing"
@@ -33,13 +33,13 @@ class Need(Enum):
 
     @property
     def cost(self) -> str:
-        """What goes without it, where the feature says nothing itself."""
+        """What its absence costs, unless the feature has its own words for that."""
         return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A feature's need; its own cost; the module, or CONFIG_ option, it comes from."""
+    """What a feature is for, its absence's cost, its module or CONFIG_ option."""
 
     need: Need
     source: str
@@ -122,7 +122,7 @@ def judge_attempts(attempts: Iterable[Attempt]) -> Iterator[Finding]:
 
 
 def judge_untried(module: str) -> Finding:
-    """A module that is there, and that trying would load with side effects."""
+    """Returns the finding on a module not tried: loading it has side effects."""
     return Finding(
         Weight.UNKNOWN,
         f"kernel: {module}",

@@ -33,7 +33,7 @@ class Holder:
         return self.name == _DAEMON
 
     def may_be(self, other: "Holder") -> bool:
-        """Whether it is the other, as far as can be told."""
+        """Whether it can be the same process as another one."""
         return not self.process or self == other
 
     def __str__(self) -> str:

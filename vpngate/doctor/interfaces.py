@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from vpngate.attachment.look import awaited, forgeable, is_glob, left_alone
 from vpngate.attachment.skipped_filters import skipped_filters
-from vpngate.config import CaptureSource, Config
+from vpngate.config import CaptureSource, Config, Mode
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 
@@ -32,7 +32,8 @@ def judge_interfaces(
 ) -> Iterator[Finding]:
     """All that can be said of `gateway.interfaces` at this moment."""
     yield from _unmatched(config, links, matched)
-    for problem in forgeable(config, links):
+    enforcing = config.gateway.mode is Mode.ENFORCE
+    for problem in forgeable(config, links) if enforcing else ():
         yield Finding(
             Weight.MISSING,
             problem.where,

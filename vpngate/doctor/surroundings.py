@@ -61,7 +61,7 @@ def judge_configuration(path: str, problems: Sequence[Problem]) -> Finding:
 
 
 def judge_tunnels(config: Config) -> Iterator[Finding]:
-    """What is slowed although nobody would call it a VPN."""
+    """Yields a finding on each tunnel that other things than VPNs use, too."""
     enforcing = config.gateway.mode is Mode.ENFORCE
     if enforcing and "ipsec" in config.tunnels.enabled:
         yield Finding(
@@ -139,7 +139,7 @@ def judge_listen(
 def judge_port(
     where: str, port: int, first_free: int, answer: int
 ) -> Iterator[Finding]:
-    """A port that root may take, and the unit's user may not."""
+    """Yields a finding if root may use the port, and the unit's user may not."""
     if answer != errno.EACCES and port < first_free:
         yield Finding(
             Weight.COST,

@@ -120,7 +120,7 @@ class Answers:
         raise NoSourceAnswered(self._faults)
 
     def refuse(self, error: Exception) -> None:
-        """Why the latest answer is not taken; the next source is asked.
+        """Say why the latest answer is not taken; then the next source is asked.
 
         Raises it instead if it tells that the feed was cancelled.
         """

@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from vpngate.feed.faults import Reason, fault
 
 # Of the format: algorithm, key id, and what Ed25519 (RFC 8032, 5.1) prescribes.
-_LEGACY = b"Ed"
-_PREHASHED = b"ED"
-_KEY_ID_BYTES = 8
-_KEY_BYTES = 32
-_SIGNATURE_BYTES = 64
-_UNTRUSTED = "untrusted comment: "
-_TRUSTED = "trusted comment: "
+LEGACY = b"Ed"
+PREHASHED = b"ED"
+KEY_ID_BYTES = 8
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+UNTRUSTED = "untrusted comment: "
+TRUSTED = "trusted comment: "
 _SIGNATURE_LINES = 4
 _PUBLIC_KEY_LINES = (1, 2)
 
@@ -37,12 +37,12 @@ MAX_SIGNATURE_BYTES = 16 * 1024
 _TIMESTAMP = re.compile(r"(?:^|\t)timestamp:(\d{1,12})(?:\t|$)", re.ASCII)
 
 
-def _key_id_text(key_id: bytes) -> str:
+def key_id_text(key_id: bytes) -> str:
     """The id as minisign prints it: a little-endian number, no leading zeros."""
     return f"{int.from_bytes(key_id, 'little'):X}"
 
 
-def _decode(text: str, size: int) -> bytes:
+def decode_base64(text: str, size: int) -> bytes:
     """Base64 of exactly `size` bytes; ValueError otherwise."""
     try:
         decoded = b64decode(text.strip().encode("ascii"), validate=True)
@@ -70,13 +70,13 @@ class PublicKey:
         if len(lines) not in _PUBLIC_KEY_LINES:
             raise ValueError("a minisign public key is one line that starts with RW")
         try:
-            raw = _decode(lines[-1], len(_LEGACY) + _KEY_ID_BYTES + _KEY_BYTES)
+            raw = decode_base64(lines[-1], len(LEGACY) + KEY_ID_BYTES + KEY_BYTES)
         except ValueError as error:
             raise ValueError(f"not a minisign public key: {error}") from error
-        if not raw.startswith(_LEGACY):
+        if not raw.startswith(LEGACY):
             raise ValueError("not a minisign public key: not for Ed25519")
-        raw = raw.removeprefix(_LEGACY)
-        return cls(_key_id_text(raw[:_KEY_ID_BYTES]), raw[_KEY_ID_BYTES:])
+        raw = raw.removeprefix(LEGACY)
+        return cls(key_id_text(raw[:KEY_ID_BYTES]), raw[KEY_ID_BYTES:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +109,21 @@ class DetachedSignature:
         lines = [line.removesuffix("\r") for line in lines]
         if len(lines) != _SIGNATURE_LINES:
             _malformed(where, f"{len(lines)} lines instead of {_SIGNATURE_LINES}")
-        if not lines[0].startswith(_UNTRUSTED) or not lines[2].startswith(_TRUSTED):
+        if not lines[0].startswith(UNTRUSTED) or not lines[2].startswith(TRUSTED):
             _malformed(where, "no comment lines")
         try:
-            raw = _decode(lines[1], len(_LEGACY) + _KEY_ID_BYTES + _SIGNATURE_BYTES)
-            comment_signature = _decode(lines[3], _SIGNATURE_BYTES)
+            raw = decode_base64(lines[1], len(LEGACY) + KEY_ID_BYTES + SIGNATURE_BYTES)
+            comment_signature = decode_base64(lines[3], SIGNATURE_BYTES)
         except ValueError as error:
             _malformed(where, str(error))
-        algorithm, rest = raw[: len(_LEGACY)], raw[len(_LEGACY) :]
-        if algorithm not in {_LEGACY, _PREHASHED}:
+        algorithm, rest = raw[: len(LEGACY)], raw[len(LEGACY) :]
+        if algorithm not in {LEGACY, PREHASHED}:
             _malformed(where, f"algorithm {algorithm!r} is neither Ed nor ED")
         return cls(
-            prehashed=algorithm == _PREHASHED,
-            key_id=_key_id_text(rest[:_KEY_ID_BYTES]),
-            signature=rest[_KEY_ID_BYTES:],
-            trusted_comment=lines[2].removeprefix(_TRUSTED),
+            prehashed=algorithm == PREHASHED,
+            key_id=key_id_text(rest[:KEY_ID_BYTES]),
+            signature=rest[KEY_ID_BYTES:],
+            trusted_comment=lines[2].removeprefix(TRUSTED),
             comment_signature=comment_signature,
         )
 

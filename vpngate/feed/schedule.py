@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """When to ask the sources again.
 
-Knows that a fleet that was started together must not ask together, and that a
-failing source deserves sparing; does not know the time, nor what a fetch does.
+Knows that gateways that were started together must not all ask at once, and that a
+source that fails is asked less often; does not know the time, nor what a fetch does.
 """
 
 from random import Random

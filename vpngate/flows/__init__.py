@@ -5,6 +5,6 @@ Knows who spoke first and what was answered, for a bounded time; does not know a
 protocol, nor what a verdict is.
 """
 
-from vpngate.flows.flow_table import MAX_BYTES, FlowTable
+from vpngate.flows.flow_table import MAX_BYTES, FlowTable, sighting_of
 
-__all__ = ["MAX_BYTES", "FlowTable"]
+__all__ = ["MAX_BYTES", "FlowTable", "sighting_of"]

@@ -12,7 +12,7 @@ of initiations pushes out its own.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from vpngate.flows.state import BEGINNING, FlowChange, FlowState, Settled
@@ -68,7 +68,7 @@ class FlowTable:
         now: float,
         gate: Gate | None = None,
     ) -> Sighting | None:
-        """What a message adds to what is known of its flow, or None if nothing.
+        """Take a message in. Returns what it adds to what is known, None if nothing.
 
         `gate` is where its packet was seen, None where there are no hooks. A sighting
         comes with a flow's first message, with its confirmation, with each later one
@@ -140,8 +140,15 @@ class FlowTable:
                 return flow
         return None
 
+    def confirmed(self) -> Mapping[Tunnel, Sequence[tuple[FlowKey, FlowState]]]:
+        """The confirmed flows as they are at this moment, and their living states."""
+        return {
+            tunnel: list(flows.items())
+            for tunnel, flows in self._flows[Evidence.CONFIRMED].items()
+        }
+
     def _take_out(self, tunnel: Tunnel, key: FlowKey, now: float) -> FlowState | None:
-        """The flow, no longer in the table; None if it is new, or new again."""
+        """Take a flow out; None if it was not there, or had been idle for too long."""
         for tunnels in self._flows.values():
             flow = tunnels[tunnel].pop(key, None) if tunnel in tunnels else None
             if flow is not None:
@@ -167,10 +174,10 @@ class FlowTable:
             self.pushed_out += 1
 
     def _idle_longest(self) -> _Flows:
-        """The flows of which the first is to go.
+        """Returns the flows whose first one is to be forgotten next.
 
-        Unanswered ones give way to confirmed ones, but for a share of their own:
-        without it a table full of confirmed flows would take no new one.
+        As a rule those that nobody has answered. But these keep a share of the table:
+        otherwise a table full of confirmed flows would take no new ones.
         """
         unanswered, confirmed = (
             [flows for flows in self._flows[evidence].values() if flows]

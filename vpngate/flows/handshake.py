@@ -98,7 +98,7 @@ class Conversation:
         self.answered_at: Gates = frozenset()
 
     def is_same(self, other: "Conversation") -> bool:
-        """Whether an opening message is this conversation's, and not another one's.
+        """Whether an opening message belongs to this conversation.
 
         Where both ends name one token either of them may open.
         """
@@ -146,10 +146,10 @@ class Conversation:
         return answers is not None and answers == heard.message.answers
 
     def confirmed_by(self, heard: Heard, gate: Gate | None) -> tuple[Heard, ...] | None:
-        """Take what it waited for; the whole conversation, if that confirms it.
+        """Take the message it waited for. Returns the conversation if that confirms it.
 
-        An answer that has not crossed the hooks it should have is as good as none; it
-        may have been copied at one of two, and be the other one's turn next.
+        An answer that was not seen at all hooks it should cross does not count yet: its
+        copy from the other hook may come next.
         """
         message = heard.message
         step = _STEPS[message.role, message.conclusive]

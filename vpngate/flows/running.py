@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running traffic on one flow: whether its packets go on as a tunnel's do.
+"""Running traffic on one flow: whether its sequence numbers grow as a tunnel's do.
 
-Knows sequence numbers, the steps between them and who sent them; what does not go on
-so contradicts, and one packet is enough for that. Does not know protocols, handshakes,
-or how long anything is kept.
+Knows sequence numbers, the steps between them and who sent them. A single packet that
+does not fit is a contradiction. Does not know protocols, handshakes, or how long
+anything is kept.
 """
 
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Stream(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """What a sequence is known by: sender, where it was seen, and its token."""
+    """What tells one sequence from another: sender, gate and token."""
 
     by_low: bool
     gate: Gate | None
@@ -81,11 +81,11 @@ class RunningTraffic:
             del self._sequences[next(iter(self._sequences))]
 
     def evidence(self) -> tuple[Heard, ...]:
-        """The packets that show both ends going on, the lower end's first.
+        """Returns packets that show that both ends go on, the lower end's first.
 
-        No packets if one of them does not, or not at opposite gates, or not yet at all
-        gates where it was seen: between two subscribers that would be one of them.
-        Steps that were taken count until `spend`.
+        Returns none if one end does not go on, or both do at the same gate. Between two
+        subscribers a packet is seen twice: then it has to go on at both gates. Steps
+        count until `spend` is called.
         """
         low, high = (self._advanced(by_low=end) for end in (True, False))
         seen = {(place.by_low, place.gate) for place in self._sequences}

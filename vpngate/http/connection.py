@@ -56,22 +56,22 @@ class Connection(asyncio.Protocol):
 
     @property
     def stalled(self) -> bool:
-        """Whether its answer lies there and is not taken."""
+        """Whether the caller does not read its answer."""
         waited = self._loop.time() - self._since
         return self._phase is Phase.SENDING and waited > STALL
 
     def overdue(self, patience: float) -> bool:
-        """Whether it has had its time: `patience`, in seconds, for everything."""
+        """Whether it has lasted longer than `patience`, in seconds, for everything."""
         now = self._loop.time()
         lingers = self._phase is Phase.LINGERING and now - self._since > LINGER
         return lingers or now - self._began > patience
 
     def drop(self) -> None:
-        """End it at once; what was not taken by now is not kept."""
+        """End it at once; what the caller has not read by now is lost."""
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there: find it a seat."""
+        """Called by asyncio when the connection is open: take a slot."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         if not peer:  # gone already
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._admission.wait(self)
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the request may be complete, or wrong."""
+        """Called by asyncio with more bytes: the request may be complete, or wrong."""
         if self._phase is not Phase.READING:
             self._spilt += len(data)
             if self._spilt > LINGER_BYTES:
@@ -108,17 +108,17 @@ class Connection(asyncio.Protocol):
             self._send(BUSY)
 
     def eof_received(self) -> bool:
-        """The caller has nothing more to say: whether the connection is still used."""
+        """Called when the caller sends no more; whether the connection stays open."""
         self._heard_out = True
         return self._phase in (Phase.ANSWERING, Phase.SENDING)
 
     def resume_writing(self) -> None:
-        """Everything is on its way."""
+        """Called by asyncio when the whole answer has been sent."""
         if self._phase is Phase.SENDING:
             self._linger()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        """It is gone, whoever ended it."""
+        """Called by asyncio when the connection is closed, by either side."""
         if self._task is not None:
             self._task.cancel()
         if self.peer:

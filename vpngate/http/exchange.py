@@ -76,7 +76,7 @@ class Exchange:
         return response.head if bare else response.head + response.body
 
     def _complete(self) -> bool:
-        """Whether the request is there, after all that can be read has been."""
+        """Read what there is. Returns whether the request is complete."""
         while True:
             try:
                 event = self._wire.next_event()
@@ -98,7 +98,7 @@ class Exchange:
 
 
 def _head(event: h11.Request) -> Request:
-    """A request whose body is to come."""
+    """Returns the request of this head; its body is still to come."""
     if not event.http_version.startswith(b"1."):
         raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
     if len(event.headers) > HEADER_LIMIT:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""By which names pages may be asked for.
+"""By which host names pages may be asked for.
 
-Knows what a page on a foreign name could be used for: a browser that was led here by
-somebody else's name server (DNS rebinding) would read it in that name. Does not know
-requests.
+Knows why it matters: with DNS rebinding, somebody else's name leads a browser here,
+and that site's scripts could read the page. Does not know requests.
 """
 
 from collections.abc import Callable, Collection
@@ -17,15 +16,15 @@ Hosts = Callable[[str, str], bool]
 
 
 def anything(_host: str, _local: str) -> bool:
-    """Whoever asks, by whatever name."""
+    """Returns True: any host name will do."""
     return True
 
 
 def known_hosts(listen: str, names: Callable[[], Collection[str]]) -> Hosts:
     """The address listened on or reached, and `names`; asked at each request.
 
-    On loopback without names everything goes: a proxy in front sees to names there.
-    Nobody names nothing but programs that speak HTTP/1.0, so that is taken.
+    On loopback and without `names` any host will do: there a proxy checks names. A
+    request without a host is taken, too: only programs that speak HTTP/1.0 send it.
     """
     private = ip_address(listen).is_loopback
 
@@ -42,7 +41,7 @@ def known_hosts(listen: str, names: Callable[[], Collection[str]]) -> Hosts:
 
 
 def _address(text: str) -> str:
-    """An address as it is compared; "" for what is none."""
+    """Returns an address in the form that is compared; "" if the text is none."""
     try:
         parsed = ip_address(text.partition("%")[0])
     except ValueError:

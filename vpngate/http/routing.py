@@ -39,7 +39,7 @@ class Routing:
         self._untold: dict[str, int] = {}  # how often since
 
     async def respond(self, request: Request) -> Response:
-        """The answer; whatever a page raises is one, too."""
+        """Returns the answer; an error in a page becomes an answer, too."""
         if not self._hosts(request.host, request.local):
             return Response.text(
                 HTTPStatus.MISDIRECTED_REQUEST, "not one of this gateway's names"
@@ -69,7 +69,7 @@ class Routing:
         )
 
     def _tell(self, path: str) -> None:
-        """Log what is being handled, once in a while: anybody may ask for the page."""
+        """Log the error, but not each time: anybody can ask for the page again."""
         now = time.monotonic()
         if now - self._told.get(path, -self._tell_every) < self._tell_every:
             self._untold[path] = self._untold.get(path, 0) + 1

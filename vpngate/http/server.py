@@ -132,7 +132,7 @@ class HttpServer:
 
     @staticmethod
     async def _end_pages() -> None:
-        """Cancel what goes on for nobody any more."""
+        """Cancel pages that nobody waits for any more."""
         pages = asyncio.all_tasks() - {asyncio.current_task()}
         for page in pages:
             page.cancel()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Work that many ask for at once and that is done once for all of them.
 
-Knows how often it may begin; does not know the work. Whoever asks gets what was begun
-after he asked, never what was there before.
+Knows how often it may begin; does not know the work. Callers get the result of work
+that began after they asked, never an older one.
 """
 
 import asyncio

@@ -12,15 +12,15 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Guest(Protocol):
-    """What sits here: one connection of a peer."""
+    """A connection of a peer, as it holds a slot."""
 
     @property
     def peer(self) -> str:
-        """Whose share it counts against."""
+        """The peer whose share it counts against."""
 
     @property
     def stalled(self) -> bool:
-        """Whether its answer lies there and is not taken."""
+        """Whether the caller does not read its answer."""
 
     def drop(self) -> None:
         """End it."""
@@ -40,7 +40,7 @@ def peer_of(address: str) -> str:
 
 
 class Slots(Generic[_G]):
-    """At most `limit` connections, by peer, those that sit the longest first."""
+    """At most `limit` connections, by peer, the oldest first."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -54,12 +54,12 @@ class Slots(Generic[_G]):
         return (guest for of_one in self._peers.values() for guest in of_one)
 
     def take(self, guest: _G) -> None:
-        """Give it a seat, whether there is one or not."""
+        """Give it a slot, even beyond the limit."""
         self._peers.setdefault(guest.peer, {})[guest] = None
         self._count += 1
 
     def leave(self, guest: _G) -> bool:
-        """Free its seat; whether it had one."""
+        """Free its slot. Returns whether it had one."""
         of_one = self._peers.get(guest.peer, {})
         if guest not in of_one:
             return False
@@ -70,18 +70,18 @@ class Slots(Generic[_G]):
         return True
 
     def of(self, peer: str) -> list[_G]:
-        """The peer's, those that sit the longest first."""
+        """Returns the peer's connections, the oldest first."""
         return list(self._peers.get(peer, ()))
 
     def heaviest(self) -> list[_G]:
-        """Those of the peer that has the most, the longest first."""
+        """Returns the connections of the peer that has most, the oldest first."""
         most = max(map(len, self._peers.values()), default=0)
         each = (one for one in self._peers.values() if len(one) == most)
         return list(next(each, ()))
 
 
 class Admission(Generic[_G]):
-    """Seats for those that wait for their caller, and for those that we answer."""
+    """Slots for connections that wait for their caller, and for those we answer."""
 
     def __init__(self, *, waiting: int, answering: int) -> None:
         self._waiting = Slots[_G](waiting)
@@ -89,29 +89,29 @@ class Admission(Generic[_G]):
         self._lingering = Slots[_G](waiting)  # beside those that wait: both together
 
     def all(self) -> list[_G]:
-        """Every connection that sits."""
+        """Returns every connection that has a slot."""
         return [*self._waiting, *self._answering, *self._lingering]
 
     def wait(self, guest: _G) -> None:
-        """Seat one that waits for its caller's request.
+        """Give a slot to one that waits for its caller's request.
 
-        If there are too many, those go first that only linger. Then the peer that has
-        the most gives the one that has waited the longest.
+        If there are too many, those that linger are closed first. Then the oldest one
+        of the peer that has most.
         """
         self._make_room()
         self._waiting.take(guest)
 
     def linger(self, guest: _G) -> None:
-        """Seat one that has its answer, and waits for its caller to hang up."""
+        """Keep the slot of one that has its answer until its caller hangs up."""
         self.leave(guest)
         self._make_room()
         self._lingering.take(guest)
 
     def answer(self, guest: _G) -> bool:
-        """Seat one that we are to answer; whether there is room.
+        """Give a slot to one that we are to answer. Returns whether there is room.
 
-        An answer that nobody takes makes room, and so does a peer that has more than
-        one more than this one would have. Nobody else is interrupted.
+        If there is none, an answer that nobody reads is dropped, or one of a peer that
+        has at least two more than this one. Nobody else is interrupted.
         """
         if len(self._answering) >= self._answering.limit:
             heaviest, own = self._answering.heaviest(), self._answering.of(guest.peer)
@@ -126,7 +126,7 @@ class Admission(Generic[_G]):
         return True
 
     def leave(self, guest: _G) -> None:
-        """Free its seat."""
+        """Free its slot."""
         for seats in (self._waiting, self._answering, self._lingering):
             if seats.leave(guest):
                 return

@@ -92,7 +92,9 @@ def _lines(state: Mapping[str, Any], url: str, contact: str) -> Iterator[str]:
         yield f"<p>Unregistered tunnels are slowed to {limit} a subscriber and"
         yield "direction. Nothing is blocked, and no other traffic is touched.</p>"
     else:
-        yield "<p>This gateway observes: nothing is slowed.</p>"
+        foreseen = (state.get("enforcing_would_have") or {}).get("slowed_flows", {})
+        yield "<p>This gateway observes: nothing is slowed. If it enforced,"
+        yield f"it would have slowed {sum(foreseen.values())} flows since it began.</p>"
     yield "<table><tr><th>Class<th>Flows so far<th>What it means"
     for name, meaning in _CLASSES.items():
         total = sum(each["verdicts"].get(name, 0) for each in state["flows"].values())

@@ -6,11 +6,12 @@ the switch, with the same idle times; does not know netlink and changes nothing
 anywhere. Nothing is ever counted, since no packet passes.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
-from vpngate.kernel.plane import NOBODY, Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.packets import Direction, Family
 from vpngate.plan import plan
 from vpngate.policy import Throttle
@@ -25,6 +26,7 @@ class DryRunDataPlane:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._ruleset: Ruleset | None = None
         self.protected = NOBODY
         self._verdicts = Verdicts()
@@ -80,7 +82,7 @@ class DryRunDataPlane:
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         """Note verdicts whose ends are not spared."""
         self._expire()
-        for flow in flows:
+        for flow in filter(self.still_wanted, flows):
             known = self._verdicts.get(identity(flow)) is not None
             room = known or len(self._verdicts) < self.ruleset.max_flows
             left_alone = any(
@@ -105,10 +107,15 @@ class DryRunDataPlane:
         self._expire()
         return self._end(chosen)
 
-    async def rearm(self) -> bool:
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows whose verdicts have not ended."""
+        return self.flows
+
+    async def rearm(self, at_most: float = math.inf) -> bool:
         """Note that the dead man lives."""
         if self.ruleset.enforce:
-            self._armed_until = self._clock() + self.ruleset.deadman
+            seconds = min(self.ruleset.deadman, at_most)
+            self._armed_until = self._clock() + seconds
         return self.ruleset.enforce
 
     async def disarm(self) -> None:
@@ -126,12 +133,17 @@ class DryRunDataPlane:
             throttled_bytes=dict.fromkeys(Direction, 0),
             dropped_packets=dict.fromkeys(Direction, 0),
             spared_packets={family.label: 0 for family in Family},
+            witness_packets={family.label: 0 for family in Family},
             reverse_path_failed=0,
             copies_held_back=0,
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
             buckets_shared=self._verdicts.shared,
             verdicts_refused=self._refused,
         )
+
+    async def glance(self) -> Glance:
+        """Zeros."""
+        return Glance(self._clock(), 0.0, 0, 0, 0, 0, [], 0)
 
     async def verify(self) -> Sequence[str]:
         """There is nothing that could differ."""

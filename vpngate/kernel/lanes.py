@@ -8,6 +8,7 @@ what is done. One step at a time, in the order of its lane.
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from vpngate.kernel.wire.channel import in_one_line
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+
+logger = logging.getLogger(__name__)
 
 
 class Lanes:
@@ -103,3 +106,12 @@ class Lanes:
                 if not self._open:
                     return None
                 self._turn.wait()
+
+
+def each(*steps: Callable[[], None]) -> None:
+    """Do one after the other, each whatever else failed: to clear up."""
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the rest must go, too
+            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

@@ -12,16 +12,18 @@ urgent comes next. Only one change of rules is under way at a time.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpngate.errors import VpngateError
 from vpngate.kernel.comparing import found, together
-from vpngate.kernel.detour.totals import total
+from vpngate.kernel.detour.totals import glance, total
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
-from vpngate.kernel.plane import NOBODY, Comparison, Counters
+from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.kernel.sparing import Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
@@ -33,7 +35,8 @@ from vpngate.ruleset import Ruleset
 
 _LOOK_AFTER = 5.0  # seconds between looks at what has ended
 _MAKE_READY = 1.0  # seconds between looks at whether enough is ready
-_IDLE = 0.2  # seconds without a new verdict
+_REST, _REST_MOST = 0.05, 5.0  # seconds between a repair and another one
+_SETTLED = 60.0  # seconds after a repair that has held
 _WITHDRAWN_AT_ONCE = 50  # flows
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ class LiveDataPlane:
     """
 
     def __init__(self, watcher: Watcher | None = None) -> None:
+        self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._lanes = Lanes()
         self._do = self._lanes.do
         self._steps = Steps()
@@ -56,7 +60,6 @@ class LiveDataPlane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
-        self._last_verdict = 0.0
         self._sparing = Sparing(self._lanes, self._steps)
         again = self._repair_wanted.set
         self._mending = Mending(self._lanes, self._steps, self._sparing, again)
@@ -139,8 +142,8 @@ class LiveDataPlane:
         """Add verdicts; those with a spared end are dropped."""
         left = list(flows)
         while left:
-            self._last_verdict = time.monotonic()
-            await self._do(self._steps.throttle, left)
+            self._mending.last_verdict = time.monotonic()
+            await self._do(self._steps.throttle, left, self.still_wanted)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:
         """End the verdicts on these flows; those that have none are passed over."""
@@ -155,9 +158,14 @@ class LiveDataPlane:
             await self._do(self._steps.end_few)
         return sweep.picked
 
-    async def rearm(self) -> bool:
-        """Extend the dead man's time; whether it is armed."""
-        return await self._lanes.hurry(self._steps.rearm)
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known."""
+        verdicts = await self._do(self._steps.throttled.verdicts)
+        return [held.flow for held in verdicts if not held.ended]
+
+    async def rearm(self, at_most: float = math.inf) -> bool:
+        """Extend the dead man's time, by no more than that; whether it is armed."""
+        return await self._lanes.hurry(self._steps.rearm, at_most)
 
     async def disarm(self) -> None:
         """Stop throttling at once, until the next `rearm`."""
@@ -169,27 +177,41 @@ class LiveDataPlane:
             await self._do(self._steps.throttled.classes.take, number)
         return await self._do(total, self._steps.table, self._steps.throttled)
 
+    async def glance(self) -> Glance:
+        """A few counts, at next to no cost."""
+        steps, apart = self._steps, self._sparing.disagreements
+        with contextlib.suppress(VpngateError):  # what follows must not wait for it
+            await self._do(steps.protected.ripen)
+        parts = steps.table, steps.throttled, steps.shaper.witness
+        return await self._do(glance, *parts, apart)
+
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""
         async with self._changing:
+            # The first of all is who is spared, whatever else is amiss.
+            wrong = await self._sparing.verify()
             repaired = [
                 *self._repaired,
                 *await self._mending.check(),
                 *await self._mending.mend(),
             ]
             self._repaired = []
-            wrong = await self._do(self._steps.protected.mend)
-            if self._sparing.doubted or not await self._sparing.in_sync():
-                await self._sparing.refill()
-                wrong = True
             return [*repaired, "spared"] if wrong else repaired
 
     async def compare(self) -> Comparison:
         """Compare every spared or protected interval, few at a time."""
         steps, changing = self._steps, self._changing
+        doubted = self._sparing.doubted or steps.protected.doubted
         spared = await found(self._lanes, steps.spared, changing)
         protected = await found(self._lanes, steps.protected, changing)
-        self._sparing.doubted |= any(one.differing or one.surplus for one in spared)
+        apart = [
+            any(one.differing or one.surplus for one in each)
+            for each in (spared, protected)
+        ]
+        if not doubted:
+            self._sparing.note(agrees=not any(apart))
+        self._sparing.doubted |= apart[0]
+        steps.protected.doubted |= apart[1]
         return together(spared, protected)
 
     async def stop(self) -> None:
@@ -230,6 +252,7 @@ class LiveDataPlane:
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:
+        last, rest = 0.0, _REST
         while True:
             await self._repair_wanted.wait()
             self._repair_wanted.clear()
@@ -239,6 +262,11 @@ class LiveDataPlane:
                 if repaired:
                     self._repaired += repaired
                     logger.warning("repaired in the kernel: %s", ", ".join(repaired))
+                    # Somebody may undo it each time, as soon as it is announced.
+                    again = time.monotonic() - last < _SETTLED
+                    rest = min(2 * rest, _REST_MOST) if again else _REST
+                    await asyncio.sleep(rest)
+                    last = time.monotonic()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot repair the data plane", error)
 
@@ -255,13 +283,10 @@ class LiveDataPlane:
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot look after verdicts", error)
 
-    def _is_idle(self) -> bool:
-        return time.monotonic() - self._last_verdict > _IDLE
-
     async def _make_ready(self) -> None:
         while True:
             await asyncio.sleep(_MAKE_READY)
             try:
-                await self._mending.make_ready(self._is_idle)
+                await self._mending.make_ready()
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot make classes ready", error)

@@ -16,6 +16,7 @@ from vpngate.kernel.steps import Steps
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
+_IDLE = 0.2  # seconds without a new verdict
 
 
 class Mending:
@@ -31,6 +32,7 @@ class Mending:
         self._steps = steps
         self._sparing = sparing
         self._again = again
+        self.last_verdict = 0.0  # when one was asked for, by a clock that never jumps
 
     async def advance(self) -> None:
         """Make what waits for it on the ifbs, step by step."""
@@ -60,13 +62,15 @@ class Mending:
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 
-    async def make_ready(self, is_idle: Callable[[], bool]) -> None:
+    async def make_ready(self) -> None:
         """Make classes that somebody may soon need, while nobody needs one now.
 
         For half of the time at most.
         """
         begin = time.monotonic()
-        while is_idle() and await self._do(self._steps.way.make_ready):
+        while begin - self.last_verdict > _IDLE:
+            if not await self._do(self._steps.way.make_ready):
+                return
             await asyncio.sleep(time.monotonic() - begin)
             begin = time.monotonic()
 

@@ -7,6 +7,7 @@ coroutine; changes are made one at a time. What is urgent waits for none of them
 it is in force within 100 ms, whatever goes on.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -30,11 +31,34 @@ class Counters:
     throttled_bytes: dict[str, int]  # by direction
     dropped_packets: dict[str, int]  # by direction: what its class had no room for
     spared_packets: dict[str, int]  # by family
+    witness_packets: dict[str, int]  # by family: sent to an ifb although spared
     reverse_path_failed: int  # candidates that came from where their source is not
     copies_held_back: int  # candidates beyond a limit on copies
     throttled_flows: dict[str, int]  # by family, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The few counts that are cheap to read, for whoever looks every second.
+
+    at             when, in seconds of a clock that never jumps
+    changed        when a change of whom is spared, or the ending of verdicts that
+                   follows, was last under way, by that clock
+    waiting        source and destination of a few packets that were sent to an ifb in
+                   the last three seconds; to be looked up and forgotten
+    disagreements  looks in a row at which the kernel spared others than it should
+    """
+
+    at: float
+    changed: float
+    traffic_bytes: int
+    throttled_bytes: int
+    spared_packets: int
+    witness_packets: int
+    waiting: list[tuple[bytes, bytes]]
+    disagreements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +82,13 @@ class Comparison:
 
 
 class DataPlane(Protocol):
-    """What the kernel does for vpngate; errors are MachineFault or Refused."""
+    """What the kernel does for vpngate; errors are MachineFault or Refused.
+
+    still_wanted  whether a verdict may be handed over at this moment: it was decided on
+                  something that may have changed since; asked in any thread
+    """
+
+    still_wanted: Callable[[Throttle], bool]
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -112,9 +142,17 @@ class DataPlane(Protocol):
         """End the verdicts that the predicate picks; returns how many."""
         ...
 
-    async def rearm(self) -> bool:
+    async def slowed(self) -> Sequence[Throttle]:
+        """The flows that have a verdict, as far as is known.
+
+        The kernel ends one whose packets stay away, and is asked a while later.
+        """
+        ...
+
+    async def rearm(self, at_most: float = math.inf) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 
+        Where that is longer than `at_most` seconds, for these.
         It is not in observe mode, nor while an ifb is not what it should be.
         """
         ...
@@ -125,6 +163,10 @@ class DataPlane(Protocol):
 
     async def counters(self) -> Counters:
         """Current totals."""
+        ...
+
+    async def glance(self) -> Glance:
+        """Some of that, and more, at next to no cost. Totals are since the start."""
         ...
 
     async def verify(self) -> Sequence[str]:

@@ -27,8 +27,13 @@ class Sparing:
 
     def __init__(self, lanes: Lanes, steps: Steps) -> None:
         self.doubted = False  # whether they may not be what they should
+        self.disagreements = 0  # looks in a row that found the kernel's answers wrong
         self._do = lanes.do
         self._steps = steps
+
+    def note(self, *, agrees: bool) -> None:
+        """The kernel was asked, and there was no reason to doubt what it has."""
+        self.disagreements = 0 if agrees else self.disagreements + 1
 
     async def fill(self, spared: Intervals) -> None:
         """Make and fill sets that no rule asks yet, as they are laid out."""
@@ -66,6 +71,26 @@ class Sparing:
         except VpngateError as error:
             tell("cannot remove spared sets that nobody asks", error)
 
+    async def verify(self) -> bool:
+        """Ask for a sample of who is spared, and mend what differs; whether any did.
+
+        What is doubted from a change that was broken off is no disagreement yet; what
+        cannot be put right is one more each time.
+        """
+        protected = self._steps.protected
+        doubted = self.doubted or protected.doubted
+        try:
+            wrong = await self._do(protected.mend)
+            apart = not self.doubted and not await self.in_sync()
+            if self.doubted or apart:
+                await self.refill()
+        except VpngateError:
+            self.note(agrees=False)
+            raise
+        if not doubted:
+            self.note(agrees=not (wrong or apart))
+        return wrong or apart or doubted
+
     async def in_sync(self) -> bool:
         """Whether the kernel spares the right ones of a sample of addresses."""
         sets = self._steps.spared
@@ -97,6 +122,7 @@ class Sparing:
         try:
             for family, few in asked:
                 if not await self._do(sets.agrees, family, few):
+                    self.note(agrees=False)
                     await self.refill()
                     logger.warning("repaired in the kernel: spared")
                     return True

@@ -6,7 +6,7 @@ mended and taken down; does not know threads or waiting. What concerns one
 part alone is asked of that part.
 """
 
-import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from pyroute2 import IPRoute
 
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.table.hooks import Hooks
@@ -24,6 +25,7 @@ from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.table.switch import ENDING, Switch
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import Announcement, What
@@ -34,8 +36,6 @@ from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import compose
 
 _VERDICTS = 50  # a step, if no more classes are needed than it may make
-
-logger = logging.getLogger(__name__)
 
 
 class Steps:
@@ -73,7 +73,8 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
-        self.shaper = Shaper(ruleset.table, self._route, route)
+        witness = Witness(self.table)
+        self.shaper = Shaper(ruleset.table, self._route, route, witness)
         self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
@@ -88,6 +89,7 @@ class Steps:
         One after the other, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
+        self.shaper.witness.begin()
         self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)
@@ -129,9 +131,8 @@ class Steps:
             self.end(everything)
         elif len(planned.spared.added):
             self.end(partial(ends_among, addresses=planned.spared.added))
-        self.way.to_vacate = planned.dismantle or (
-            self.way.to_vacate and not planned.build
-        )
+        still = self.way.to_vacate and not planned.build
+        self.way.to_vacate = planned.dismantle or still
         self.way.fit(self.ruleset.rate, wanted=self.ruleset.enforce)
         if self.ruleset.enforce:
             self.switch.shorten(self.ruleset.deadman)
@@ -147,8 +148,10 @@ class Steps:
     def end_few(self) -> bool:
         """End a few of the verdicts that wait for it; whether more do."""
         now = time.monotonic()
-        if self._sweeps and not self.throttled.advance(self._sweeps[0], now):
-            self._sweeps.popleft()
+        if self._sweeps:
+            if not self.throttled.advance(self._sweeps[0], now):
+                self._sweeps.popleft()
+            self.table.changed = now
         if not self._sweeps:
             self.let(ENDING)
         return bool(self._sweeps)
@@ -173,17 +176,20 @@ class Steps:
         self.table.commit(self.spared.asking())
         self.spared.turned(self.spared.held)
 
-    def throttle(self, flows: list[Throttle]) -> None:
-        """Hand over the first few, of those whose ends are not spared now."""
+    def throttle(
+        self, flows: list[Throttle], wanted: Callable[[Throttle], bool]
+    ) -> None:
+        """Hand over the first few, of those wanted whose ends are not spared now."""
         if not self.ruleset.enforce:
             flows.clear()
             return
         few = flows[:_VERDICTS]
         spared = ends_among(few, self.spared.held)
         spared |= ends_among(few, self.protected.held)
-        wanted = [number for number, skip in enumerate(spared) if not skip]
-        done = self.throttled.throttle([few[n] for n in wanted], time.monotonic())
-        del flows[: wanted[done] if done < len(wanted) else len(few)]
+        pairs = zip(few, spared, strict=True)
+        due = [n for n, (one, skip) in enumerate(pairs) if not skip and wanted(one)]
+        done = self.throttled.throttle([few[n] for n in due], time.monotonic())
+        del flows[: due[done] if done < len(due) else len(few)]
 
     def protect(self, addresses: Intervals) -> None:
         """Protect these alone; the verdicts on them are to be ended."""
@@ -191,9 +197,10 @@ class Steps:
         if len(addresses):
             self.end(partial(ends_among, addresses=addresses))
 
-    def rearm(self) -> bool:
+    def rearm(self, at_most: float = math.inf) -> bool:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
-        return self.ruleset.enforce and self.switch.arm(self.ruleset.deadman)
+        seconds = min(self.ruleset.deadman, at_most)
+        return self.ruleset.enforce and self.switch.arm(seconds)
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
@@ -241,7 +248,7 @@ class Steps:
     def take_down(self) -> None:
         """Disarm, then the table; what waits on the ifbs is still on its way."""
         if self._taken:
-            _each(self.switch.disarm, self.table.destroy)
+            each(self.switch.disarm, self.table.destroy)
             self.way.to_vacate = True
 
     def close(self) -> None:
@@ -251,12 +258,12 @@ class Steps:
         and nothing may be sent to an ifb that is gone.
         """
         owner, others = self._channels[:1], self._channels[1:]
-        _each(*(channel.close for channel in owner))
+        each(*(channel.close for channel in owner))
         if self._taken:
-            _each(self.way.remove)
-        _each(*(channel.close for channel in others))
+            each(self.way.remove)
+        each(*(channel.close for channel in others))
         if self._route is not None:
-            _each(self._route.close)
+            each(self._route.close)
         self._taken = False
         self._channels.clear()
         self._sweeps.clear()
@@ -288,12 +295,3 @@ class Steps:
 
     def _note_packet(self) -> None:
         self.way.packet = largest_packet(self.hooks.largest_mtu)
-
-
-def _each(*steps: Callable[[], None]) -> None:
-    """Do one after the other, each whatever else failed."""
-    for step in steps:
-        try:
-            step()
-        except Exception as error:  # noqa: BLE001 - the rest must go, too
-            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400

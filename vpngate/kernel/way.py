@@ -28,6 +28,7 @@ class Way:
         self._shaper = shaper
         self._throttled = throttled
         self._missing: list[int] = []  # ifbs that are to be made anew
+        self._given_up: int | None = None  # whose verdicts are to be led anew
         self._unfit = False  # whether queues drop packets for their size
         self._to_remove = False  # whether the ifbs go now
         self._wanted = False
@@ -103,8 +104,11 @@ class Way:
             return True
         if self._missing:
             number = self._missing[-1]
-            self._throttled.lost(number)  # what one that is still there has counted
+            if number != self._given_up:  # what one that is still there has counted
+                self._throttled.lost(number)
+                self._given_up = number
             self._shaper.build(number)
+            self._given_up = None
             self._missing.pop()
             return True
         if self._throttled.move():

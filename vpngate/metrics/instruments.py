@@ -24,6 +24,7 @@ from vpngate.packets import Family
 from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
+from vpngate.stance import HaltReason
 
 _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
@@ -66,6 +67,8 @@ class Metrics:
             self._source_failures.labels(reason)
         for what in repairs:
             self._repairs.labels(what)
+        for reason in HaltReason:
+            self._halts.labels(reason)
         self._lost.labels(_LIMIT)
 
     def _gauges(self, version: str) -> None:
@@ -75,6 +78,10 @@ class Metrics:
         self._share = self._gauge(
             "enforced_share_ratio",
             "Share of subscribers that verdicts are acted on for",
+        )
+        self._until = self._gauge(
+            "stance_until_timestamp_seconds",
+            "When the stance in force ends by itself; 0 for never",
         )
         self._config_ok = self._gauge(
             "config_last_reload_successful", "Whether the last configuration was taken"
@@ -149,11 +156,15 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"vpngate_{name}", text, labels, registry=self.registry)
 
-    def mode(self, mode: Mode, share: float) -> None:
-        """What is in force, and for which share of the subscribers (0 to 1)."""
+    def mode(self, mode: Mode, share: float, until: float = 0.0) -> None:
+        """What is in force, and for which share of the subscribers (0 to 1).
+
+        `until`: seconds since the epoch when it ends by itself; 0 for never.
+        """
         for each in Mode:
             self._mode.labels(each).set(each is mode)
         self._share.set(share if mode is Mode.ENFORCE else 0)
+        self._until.set(until)
 
     def config_taken(self, now: float) -> None:
         """A configuration is in force, at start or by a reload."""

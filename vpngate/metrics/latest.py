@@ -43,6 +43,10 @@ class KernelTotals(Protocol):
         """By family."""
 
     @property
+    def witness_packets(self) -> Mapping[str, int]:
+        """By family: of spared addresses, where throttled packets wait."""
+
+    @property
     def reverse_path_failed(self) -> int:
         """Candidates that came in by another interface than their source lives at."""
 
@@ -122,6 +126,13 @@ _TOTALS = (
         "spared_packets",
         "spared_packets",
         "Packets with a throttle verdict that were spared all the same",
+        "family",
+        _FAMILIES,
+    ),
+    (
+        "witness_packets",
+        "witness_packets",
+        "Packets of spared addresses that were sent to be slowed: must be none",
         "family",
         _FAMILIES,
     ),

@@ -37,7 +37,7 @@ class Bounds(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """What turns one set of kernel elements into another: whole intervals."""
+    """The whole intervals to remove and to add to turn one set into another."""
 
     added: "Intervals"
     removed: "Intervals"
@@ -45,7 +45,7 @@ class Delta(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Disjoint intervals, not even adjacent, sorted; both ends belong to them.
+    """Sorted intervals that neither overlap nor touch; both ends are included.
 
     For each family `first` and `last` are arrays of shape (n, width) holding
     addresses in network byte order: width 4 for IPv4, 16 for IPv6. The arrays are
@@ -210,7 +210,10 @@ def no_bounds(family: Family) -> Bounds:
 
 
 def differing(one: Bounds, other: Bounds) -> tuple[Flags, Flags]:
-    """Which intervals of each do not stand, end for end, in the other; both ordered."""
+    """Returns which intervals each side has and the other has not; both are sorted.
+
+    Two intervals are the same if both their ends are.
+    """
     lost, gained = (np.ones(len(each), dtype=np.bool_) for each in (one, other))
     if len(other):
         place = places(other.first, one.first)
@@ -224,7 +227,7 @@ def differing(one: Bounds, other: Bounds) -> tuple[Flags, Flags]:
 
 
 def merge(bounds: Bounds) -> Bounds:
-    """The same addresses as disjoint intervals, not even adjacent, in order.
+    """Returns the same addresses as sorted intervals that do not overlap or touch.
 
     With firsts and lasts sorted apart, a gap lies before the i-th first exactly if
     the i intervals that begin before it have all ended: the i-th lowest last is

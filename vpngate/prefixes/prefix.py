@@ -2,8 +2,8 @@
 """One prefix: from text to bytes and back, fast enough for a million.
 
 Knows how prefixes are written (RFC 4632, RFC 4291) and what a registry does not
-take: host bits, missing lengths. IPv4 in IPv6's clothes is IPv4. Does not know
-registries.
+take: host bits, missing lengths. An IPv4-mapped IPv6 prefix (::ffff:0:0/96) is read as
+IPv4. Does not know registries.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Prefix(NamedTuple):
         return self.network + bytes([self.length])
 
     def enclosing(self) -> "Iterator[Prefix]":
-        """The prefix itself and all around it, the longest first."""
+        """Yields the prefix itself, then each shorter one around it, up to /0."""
         bits = 8 * len(self.network)
         number = int.from_bytes(self.network, "big")
         for length in range(self.length, -1, -1):
@@ -69,7 +69,7 @@ def parse_prefix(text: str) -> Prefix:
 
 
 def pack_prefix(text: str) -> bytes:
-    """`parse_prefix`, as bytes: the network, then the length. For reading in bulk."""
+    """Like `parse_prefix`, but returns bytes: the network, then the length."""
     address, slash, size = text.partition("/")
     network, masks = (
         (parse_ipv6(address), _MASKS_6)
@@ -91,7 +91,7 @@ def pack_prefix(text: str) -> bytes:
 
 
 def parse_ipv4(text: str) -> bytes:
-    """Four octets in decimal, without leading zeros; ValueError otherwise."""
+    """Returns the 4 bytes of `192.0.2.1`; ValueError for anything else."""
     try:
         a, b, c, d = text.split(".")
         return _OCTETS[a] + _OCTETS[b] + _OCTETS[c] + _OCTETS[d]
@@ -101,7 +101,7 @@ def parse_ipv4(text: str) -> bytes:
 
 
 def parse_ipv6(text: str) -> bytes:
-    """An address as RFC 4291, section 2.2, writes it; ValueError otherwise."""
+    """Returns the 16 bytes of an address as RFC 4291, 2.2, writes it; or ValueError."""
     head, gap, tail = text.partition("::")
     before = head.split(":") if head else []
     after = tail.split(":") if tail else []
@@ -123,7 +123,7 @@ def parse_ipv6(text: str) -> bytes:
 
 @cache
 def host_masks(family: Family) -> NDArray[np.uint8]:
-    """All ones in the host part: one row a prefix length, 0 first."""
+    """Returns the host mask of every prefix length, from 0 on, one a row."""
     masks = _MASKS_4 if family is Family.IPV4 else _MASKS_6
     octets = b"".join(mask.to_bytes(family.width, "big") for mask, _ in masks.values())
     return np.frombuffer(octets, dtype=np.uint8).reshape(-1, family.width)

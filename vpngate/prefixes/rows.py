@@ -20,7 +20,7 @@ Keys = NDArray[np.bytes_]
 Digits = NDArray[np.uint32] | NDArray[np.uint64]
 
 
-def rows_of(addresses: bytes, family: Family) -> Rows:
+def rows_of(addresses: bytes | memoryview, family: Family) -> Rows:
     """Addresses one after the other, as rows."""
     return np.frombuffer(addresses, dtype=np.uint8).reshape(-1, family.width)
 
@@ -42,9 +42,10 @@ def digits(rows: Rows) -> list[Digits]:
 
 
 def places(ordered: Rows, wanted: Rows) -> NDArray[np.intp]:
-    """Where each wanted row stands among ordered ones: at the first not below it.
+    """Returns for each wanted row the index of the first sorted row not below it.
 
-    The upper half of an IPv6 address decides, unless others share it and lie below.
+    For IPv6 the upper 64 bits are searched first, and the lower ones only where
+    several rows share the upper ones.
     """
     upper, *lower = digits(ordered)
     upper_wanted, *lower_wanted = digits(wanted)
@@ -63,7 +64,7 @@ def sort_rows(rows: Rows) -> Rows:
 
 
 def following(rows: Rows) -> tuple[Rows, Flags]:
-    """Each next address, and a flag where there is none (it wraps to zero)."""
+    """Returns the address after each one, and flags where it wrapped around to zero."""
     result = rows.copy()
     carry = np.ones(len(rows), dtype=np.bool_)
     for column in reversed(range(rows.shape[1])):
@@ -73,7 +74,7 @@ def following(rows: Rows) -> tuple[Rows, Flags]:
 
 
 def preceding(rows: Rows) -> Rows:
-    """Each address before; zero wraps to the highest."""
+    """Returns the address before each one; before zero comes the highest."""
     result = rows.copy()
     borrow = np.ones(len(rows), dtype=np.bool_)
     for column in reversed(range(rows.shape[1])):

@@ -11,6 +11,7 @@ from vpngate.registry.comparison import (
     Difference,
     Impact,
     RegistrationChange,
+    SuspendChange,
     compare,
     impact,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Registration",
     "RegistrationChange",
     "Registry",
+    "SuspendChange",
     "carry_over",
     "compare",
     "empty_registry",

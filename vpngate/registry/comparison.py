@@ -28,10 +28,18 @@ class RegistrationChange(NamedTuple):
     new: Row
 
 
+class SuspendChange(NamedTuple):
+    """Why one and the other have gateways observe; empty where they do not."""
+
+    old: str
+    new: str
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What differs: registrations row for row, and addresses.
+    """What differs: registrations row for row, addresses, and whether it suspends.
 
+    suspend       None where both say the same
     gained, lost  addresses covered by one of the two only, at the moment asked about
     """
 
@@ -40,10 +48,11 @@ class Difference:
     changed: tuple[RegistrationChange, ...]
     gained: Intervals
     lost: Intervals
+    suspend: SuspendChange | None = None
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.suspend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Impact:
 
 
 def compare(old: Registry, new: Registry, now: When) -> Difference:
-    """What differs between two registries, in the order of the address space.
+    """Returns what differs between two registries, in the order of addresses.
 
     A registration is told by its prefix and its name. Only what each says itself
     counts, not what is kept from before.
@@ -87,11 +96,12 @@ def compare(old: Registry, new: Registry, now: When) -> Difference:
         tuple(changed),
         gained=is_now.difference(was),
         lost=was.difference(is_now),
+        suspend=_suspend_change(old, new),
     )
 
 
 def impact(old: Registry | None, new: Registry, now: When) -> Impact:
-    """What a registry would mean, against the one before (None: nothing before)."""
+    """Returns what a new registry would change; `old` is None if it is the first."""
     covered = new.covered(now)
     before = old.covered(now) if old else Intervals.empty()
     return Impact(
@@ -102,8 +112,14 @@ def impact(old: Registry | None, new: Registry, now: When) -> Impact:
     )
 
 
+def _suspend_change(old: Registry, new: Registry) -> SuspendChange | None:
+    if old.suspend == new.suspend:
+        return None
+    return SuspendChange(old.suspend, new.suspend)
+
+
 def _grouped(entries: Entries, other: Entries) -> dict[tuple[Prefix, str], list[Row]]:
-    """The rows that the other lacks as they are, by prefix and name.
+    """Returns the rows that are not in the other registry just so, by prefix and name.
 
     Only prefixes with a difference become objects: two registries of a million that
     differ in ten rows are compared in bulk.

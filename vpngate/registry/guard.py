@@ -22,7 +22,7 @@ from vpngate.timekeeping.moments import Span, When, format_moment, span_of
 
 
 class Accept(StrEnum):
-    """What a person may let pass once, and nothing else with it."""
+    """What a person may accept for one load; each value lets one objection pass."""
 
     REMOVALS = "removals"
     ADDITIONS = "additions"
@@ -47,12 +47,12 @@ class Refusal(StrEnum):
 
     @property
     def accept(self) -> Accept | None:
-        """With what a person may accept it; None if it has to be mended."""
+        """The word by which a person accepts it; None if the registry must change."""
         return _ACCEPTED.get(self)
 
     @property
     def overridable(self) -> bool:
-        """Whether a person may accept it. The others have to be mended."""
+        """Whether a person may accept it; if not, the registry itself has to change."""
         return self in _ACCEPTED
 
 
@@ -127,7 +127,7 @@ def guard(
 def objections(
     old: Registry | None, new: Registry, settings: GuardSettings, now: When
 ) -> tuple[Objection, ...]:
-    """Everything that speaks against a registry, what nobody may overrule first."""
+    """Returns every objection to a registry; those nobody can overrule come first."""
     span = span_of(now)
     found = [
         *_against_envelope(new, span),
@@ -275,7 +275,7 @@ def _against_additions(
 
 
 def _power(count: int) -> str:
-    """A number of addresses; of IPv6, as the length of a prefix that has about them."""
+    """Returns a number of addresses as text; large ones as a power of two."""
     return str(count) if count < 2**40 else f"2^{count.bit_length() - 1}"
 
 

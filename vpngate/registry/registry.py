@@ -51,6 +51,7 @@ class Registry:
     grace      seconds for which a registration stands after its end
     serial, name, generated, expires, sentinels    of the JSON envelope; None or
                empty where there is none (moments in seconds since the epoch)
+    suspend    why nobody is to be slowed while this one is in force; empty: as ever
     digest     of the content, uncompressed
     loaded     when it was read
     """
@@ -63,6 +64,7 @@ class Registry:
     generated: float | None = None
     expires: float | None = None
     sentinels: tuple[str, ...] = ()
+    suspend: str = ""
     digest: str = ""
     loaded: float | None = None
     unread: Unread = field(default_factory=Unread)
@@ -81,9 +83,9 @@ class Registry:
         return any(map(len, self.kept))
 
     def lookup(self, address: bytes, now: When) -> Registration | None:
-        """The longest prefix around an address that stands, in grace or not.
+        """Returns the longest prefix around an address that counts, in grace or not.
 
-        Of equal prefixes, one that is not in grace.
+        Of two equal prefixes it is one that is not in grace.
         """
         # One moment is the common case, and spared the making of a span.
         earliest, latest = now if isinstance(now, Span) else (now, now)
@@ -109,9 +111,9 @@ class Registry:
         return kept if longer else found
 
     def matches(self, address: bytes, now: When = EVER) -> tuple[Registration, ...]:
-        """Every registration whose prefix encloses an address, the longest first.
+        """Returns every registration around an address, the longest prefix first.
 
-        Whether it stands or not. Without a moment none is in grace.
+        Also those that do not count now. If `now` is None, none is called in grace.
         """
         span = span_of(now)
         found = []

@@ -18,6 +18,7 @@ from vpngate.ruleset import (
     registered,
     sharing,
     throttling,
+    witnessing,
 )
 from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
 
@@ -35,7 +36,8 @@ def compose(ruleset: Ruleset) -> Table:
 
     The registered addresses are in one set a family, as they are while they are few;
     of many each has a part (`registered`), and the rest of the table is the same. What
-    verdicts, spared, protected and armed sets contain is not part of it.
+    verdicts, spared, protected and armed sets contain is not part of it, nor is what
+    stands at the ifbs (`witnessing.base_chain`): they come and go by themselves.
     """
     return Table(
         ruleset.table,
@@ -49,6 +51,7 @@ def compose(ruleset: Ruleset) -> Table:
             *map(names.traffic_counter, Direction),
             *map(names.throttled_counter, Direction),
             *map(names.spared_counter, Family),
+            *map(names.witness, Family),
             names.REVERSE_PATH_FAILED,
             *names.HELD_BACK,
         ),
@@ -62,12 +65,20 @@ def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:
         throttling.armed_set(ruleset.deadman),
         *throttling.protected_sets(),
         *throttling.verdict_maps(ruleset.carriers, ruleset.max_flows),
+        *witnessing.lasting_sets(),
     )
 
 
+def first_chains(ruleset: Ruleset) -> Iterator[Chain]:
+    """The chains that those which ask for registered addresses lead to."""
+    return witnessing.found_chains(ruleset.nflog_group)
+
+
 def _chains(ruleset: Ruleset) -> Iterator[Chain]:
+    yield from first_chains(ruleset)
     for use, family in product(registered.Use, Family):
         yield registered.entrance_chain(use, family, _FIRST, parts=1)
+    yield from witnessing.watching_chains()
     yield from copying.copy_chains(ruleset)
     for direction in Direction:
         point = hook_of(direction, ruleset)

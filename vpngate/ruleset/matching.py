@@ -7,6 +7,7 @@ does not know sets or chains.
 
 from vpngate.expressions import (
     Base,
+    Bitwise,
     ChainVerdict,
     Compare,
     Expression,
@@ -18,6 +19,7 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Family, Transport
 from vpngate.recognition import Carrier
+from vpngate.signatures import headers
 from vpngate.signatures.nft_conditions import compare_fields
 
 ETHERTYPE = {Family.IPV4: b"\x08\x00", Family.IPV6: b"\x86\xdd"}
@@ -63,6 +65,22 @@ def destination(family: Family) -> Payload:
 def address_pair(family: Family) -> Payload:
     """Load source and destination in one go: they are neighbours in both headers."""
     return Payload(Base.NETWORK, _ADDRESSES_AT[family], 2 * family.width, KEY)
+
+
+def no_later_fragment(family: Family) -> tuple[Expression, ...]:
+    """An IPv4 packet begins with a transport header.
+
+    Linux 6.18 takes whatever a later fragment begins with for one, at ingress; of IPv6
+    it does not. The register that it loads is free again behind it.
+    """
+    if family is Family.IPV6:
+        return ()
+    at, offset = headers.IPV4_FRAGMENT_AT, headers.IPV4_FRAGMENT_OFFSET.to_bytes(2)
+    return (
+        Payload(Base.NETWORK, at, 2, KEY),
+        Bitwise(offset, bytes(2), KEY, KEY),
+        Compare(bytes(2), register=KEY),
+    )
 
 
 def flow(family: Family, transport: Transport) -> tuple[Expression, ...]:

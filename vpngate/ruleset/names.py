@@ -18,11 +18,14 @@ HELD_BACK = (HELD_BACK_BY_ADDRESS, HELD_BACK_BY_SIGNATURE)
 MOST_DEVICES = 255  # of a base chain: the kernel's NFT_NETDEVICE_MAX, less one
 _SPARED, _SAMPLED, _LIMITED = "spared_", "sampled_", "limited_"
 _PARTS = "parts_"
-_REGISTERED = ("registered_", "not_sampled_")  # chains, by what is asked for
+# Chains, by what is asked for.
+_REGISTERED = ("registered_", "not_sampled_", "witnessed_")
 _GENERATION = re.compile(
-    r"(?:spared_|parts_registered_|parts_not_sampled_|registered_|not_sampled_)"
+    r"(?:spared_|(?:parts_)?(?:registered_|not_sampled_|witnessed_))"
     r"ipv[46]_([0-9]+)(?:_[0-9]+)?"
 )
+SETTLING = "settling"  # a set
+_WITNESS = "witness_"
 
 
 def verdict_map(direction: Direction, family: Family, transport: Transport) -> str:
@@ -53,6 +56,31 @@ def traffic_counter(direction: Direction) -> str:
 def spared_counter(family: Family) -> str:
     """The counter of packets that had a verdict and were left alone all the same."""
     return f"spared_{family.label}"
+
+
+def witness(family: Family) -> str:
+    """The chain that looks at packets where throttled ones wait; and its counter."""
+    return f"{_WITNESS}{family.label}"
+
+
+def witness_found(family: Family) -> str:
+    """The chain of a packet that should not be there."""
+    return f"{_WITNESS}found_{family.label}"
+
+
+def witness_base(number: int) -> str:
+    """The chain that stands at the egress hook of the ifb of that number."""
+    return f"{_WITNESS}ifb_{number}"
+
+
+def is_lasting(name: str) -> bool:
+    """Whether that is a chain that stays whatever the rules of the others are."""
+    return name.startswith(_WITNESS) or is_registered(name)
+
+
+def waiting_set(family: Family) -> str:
+    """The set of a few address pairs whose packets have just gone to an ifb."""
+    return f"waiting_{family.label}"
 
 
 def spared_set(family: Family, generation: int, part: int = 0) -> str:
@@ -88,6 +116,11 @@ def is_registered(name: str) -> bool:
 def protected_set(family: Family) -> str:
     """The small set of addresses that are never throttled, whatever is registered."""
     return f"protected_{family.label}"
+
+
+def watched_set(family: Family) -> str:
+    """Those of them that have been protected for a while: what the witness asks."""
+    return f"watched_{family.label}"
 
 
 def base(point: HookPoint, number: int = 1) -> str:

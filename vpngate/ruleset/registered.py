@@ -12,7 +12,7 @@ force (a generation) is turned by exchanging the rules of the entrances alone.
 from collections.abc import Iterator
 from enum import Enum
 
-from vpngate.expressions import VERDICT_REGISTER, Lookup, NamedCounter, Payload
+from vpngate.expressions import VERDICT_REGISTER, Lookup, NamedCounter, Payload, Rule
 from vpngate.packets import Family
 from vpngate.ruleset import matching, names
 from vpngate.ruleset.table import (
@@ -30,6 +30,7 @@ class Use(Enum):
 
     THROTTLE = "registered"  # a packet that has a verdict: counted, and left alone
     COPY = "not_sampled"  # a packet that would be copied: of no interest
+    WITNESS = "witnessed"  # a packet at an ifb: it should not be there
 
 
 def entrance(use: Use, family: Family) -> str:
@@ -81,16 +82,26 @@ def part_set(family: Family, generation: int, part: int = 0) -> Set:
 
 
 def _asking(use: Use, family: Family, spared: str) -> tuple[Line, ...]:
-    counted = use is Use.THROTTLE
-    counter = (NamedCounter(names.spared_counter(family)),) if counted else ()
-    what = "leave alone" if counted else "of no interest"
+    then, what = _then(use, family)
     return tuple(
         Line(
-            (load, Lookup(spared, matching.KEY), *counter, matching.ACCEPT),
+            (load, Lookup(spared, matching.KEY), *then),
             f"registered {end}: {what}",
         )
         for end, load in _ends(family)
     )
+
+
+def _then(use: Use, family: Family) -> tuple[Rule, str]:
+    """What becomes of a packet with a registered end, and in words."""
+    match use:
+        case Use.THROTTLE:
+            counter = NamedCounter(names.spared_counter(family))
+            return (counter, matching.ACCEPT), "leave alone"
+        case Use.COPY:
+            return (matching.ACCEPT,), "of no interest"
+        case Use.WITNESS:
+            return (matching.goto(names.witness_found(family)),), "a witness"
 
 
 def _ends(family: Family) -> Iterator[tuple[str, Payload]]:

@@ -49,7 +49,7 @@ def armed_set(deadman: float) -> Set:
     return Set(
         names.ARMED,
         (DataType.ETHER_TYPE,),
-        Nature.EXPIRING,
+        Nature.DYNAMIC,  # a rule throws it, too (`witnessing.py`)
         "dead man's switch: nothing is throttled unless the daemon keeps renewing this",
         timeout=deadman,
     )
@@ -60,13 +60,13 @@ def protected_sets() -> tuple[Set, ...]:
 
     They have sets of their own, so that no change of the registry stands before them.
     """
+    kinds = (
+        (names.protected_set, "protected addresses and our own: never throttled"),
+        (names.watched_set, "those of them that are so for some seconds"),
+    )
     return tuple(
-        Set(
-            names.protected_set(family),
-            (address_type(family),),
-            Nature.INTERVALS,
-            "protected addresses and our own: never throttled",
-        )
+        Set(name(family), (address_type(family),), Nature.INTERVALS, comment)
+        for name, comment in kinds
         for family in Family
     )
 
@@ -178,7 +178,9 @@ def _spared_lines(family: Family) -> Iterator[Line]:
 def _slow(direction: Direction, family: Family, carrier: Carrier) -> Rule:
     """Refresh, count, and last of all touch the packet and send it off."""
     verdicts = names.verdict_map(direction, family, carrier.transport)
+    has_header = carrier.transport.has_ports or carrier.fields
     return (
+        *(matching.no_later_fragment(family) if has_header else ()),
         *matching.of_carrier(carrier),
         *matching.flow(family, carrier.transport),
         # Overwritten by what is found. Without it nft does not know what `fwd` reads,

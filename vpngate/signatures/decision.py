@@ -68,7 +68,7 @@ def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
 def _by_header(
     transport: Transport, behind: Callable[[int], tuple[Branch, ...]]
 ) -> tuple[Branch, ...]:
-    """Where the payload begins. Unusual headers are asked for last, and together."""
+    """Returns a branch for each header size; unusual sizes share the last one."""
     found = [
         _behind(condition, behind(start), f"header{start}")
         for condition, start in header_conditions(transport)
@@ -81,7 +81,7 @@ def _by_header(
 
 
 def _behind_gate(signatures: Sequence[Signature], start: int) -> tuple[Branch, ...]:
-    """All signatures, behind what they share, if that turns enough away."""
+    """Returns all signatures behind a test of what they share, if that is worth it."""
     branches = tuple(_by_port(signatures, start))
     shapes = [shape for signature in signatures for shape in signature.shapes]
     common = _in_common(shapes)
@@ -147,9 +147,9 @@ def _by_signature(signature: Signature, start: int) -> tuple[Branch, ...]:
 def _admitted(
     signature: Signature, then: "tuple[Branch, ...] | Signature"
 ) -> tuple[Branch, ...]:
-    """What comes next, for what is whole, or for first fragments, too.
+    """Returns what follows, for whole packets alone or for first fragments, too.
 
-    Asked late: nearly all that comes is whole, but hardly any of it comes so far.
+    This is asked late: nearly all packets are whole, but few of them come this far.
     """
     if signature.fragments:
         return (Branch((), then, ""),)
@@ -168,7 +168,7 @@ def _bits(field: Field) -> int:
 
 
 def _in_common(shapes: Sequence[Shape]) -> Field | None:
-    """A field that holds wherever one of the shapes fits: the first such bytes."""
+    """Returns the first bytes that have the same value in all shapes, or None."""
     shared = functools.reduce(_shared, map(_fixed, shapes))
     if not shared:
         return None
@@ -186,7 +186,7 @@ _Fixed = dict[int, tuple[int, int]]  # by offset, a byte's value and mask
 
 
 def _shared(one: _Fixed, other: _Fixed) -> _Fixed:
-    """The bits that both fix, and to the same value."""
+    """Returns the bits that have the same value in both."""
     shared = {}
     for at in one.keys() & other.keys():
         (value, mask), (other_value, other_mask) = one[at], other[at]

@@ -178,7 +178,7 @@ def _ipv6_chain(
 def _promises_no_more(
     link_header: int | None, length: str, before: int = 0
 ) -> Iterator[str]:
-    """That a length in the IP header, counted from behind `before`, is there."""
+    """Yields the condition that the packet is as long as its IP header says."""
     if link_header is not None:
         yield f"len - {before + link_header} >= {length}"
 
@@ -191,10 +191,9 @@ def _by_transport(
 
 
 def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -> str:
-    """What matches of one transport, whose header is known to begin there.
+    """Returns what matches of one transport, whose header begins at `at`.
 
-    `whole` is the condition that a packet has to meet where fragments do not count,
-    unless it is known to hold.
+    `whole` is the condition that the packet is no fragment; empty if that is known.
     """
     ports_of: dict[tuple[Shape, bool], list[Signature]] = {}
     for signature in signatures:

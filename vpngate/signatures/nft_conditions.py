@@ -56,11 +56,11 @@ UNFRAGMENTED: tuple[Rule, Rule] = (
 
 
 def entrances(transport: Transport) -> tuple[Rule, ...]:
-    """The conditions of which one holds for every packet of `transport`.
+    """Returns conditions, one of which holds for every packet of `transport`.
 
-    The kernel tells the transport of a sound IPv4 or IPv6 packet alone. Fragments
-    pass: behind, a load from the transport header ends the rule for all but a first
-    one, and whoever does not want that one asks for `UNFRAGMENTED`.
+    The kernel knows the transport of valid IPv4 and IPv6 packets only. Fragments pass.
+    A later load from the transport header ends the rule for all but the first
+    fragment; `UNFRAGMENTED` excludes that one, too.
     """
     return ((Meta(MetaKey.L4PROTO), Compare(bytes([transport]))),)
 

@@ -37,12 +37,17 @@ def feed_settings(settings: RegistrySection, where: str) -> FeedSettings:
             allow_unsigned=settings.allow_unsigned,
             limits=replace(
                 FetchLimits(),
-                published=size_of_rows(settings.max_rows) // _PACKED,
+                published=published_size(settings.max_rows),
                 expanded=size_of_rows(settings.max_rows),
             ),
         )
     except ValueError as error:
         raise InvalidConfig([Problem(where, str(error))]) from None
+
+
+def published_size(max_rows: int) -> int:
+    """Bytes that a registry of so many rows may have as it is published."""
+    return size_of_rows(max_rows) // _PACKED
 
 
 def load_limits(settings: RegistrySection) -> Limits:

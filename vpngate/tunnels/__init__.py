@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tunnels vpngate recognises: one module each, found and not listed.
+"""The tunnels vpngate recognises: one module each, found by looking in this folder.
 
 Knows how to find them and which of them might read a packet; does not know any
 protocol. To add one, write a module here that defines `TUNNEL`, and its test.
@@ -33,9 +33,10 @@ def all_tunnels() -> tuple[Tunnel, ...]:
 
 @cache
 def all_carriers() -> tuple[Carrier, ...]:
-    """What all tunnels travel on, each transport once, those with ports first.
+    """Returns the carriers of all tunnels, each transport once, those with ports first.
 
-    ValueError if two tunnels look differently on one: a verdict names a transport.
+    ValueError if two tunnels have different fields on one transport: a verdict names
+    the transport alone.
     """
     carriers = {carrier for tunnel in all_tunnels() for carrier in tunnel.carriers}
     if len({carrier.transport for carrier in carriers}) < len(carriers):

@@ -77,10 +77,10 @@ _EXCHANGE_2 = Struct(">BI?")
 
 
 def read(message: bytes, length: int) -> Message | None:
-    """The message that starts with its header, or None; `length` is that on the wire.
+    """Returns the message in these bytes, or None. `length` is its length on the wire.
 
-    A capture may hold less of it: then the payloads are checked as far as they go, and
-    what has to be among them has to be among those.
+    A capture may hold less. Then the payloads are checked as far as they are there,
+    and those that are required have to be among them.
     """
     if len(message) < HEADER.size:
         return None
@@ -124,9 +124,10 @@ def _read_1(message: bytes, length: int) -> Message | None:
 
 
 def _fragmented_answer(message: bytes) -> Message | None:
-    """The message that answers an opening, if this is its first fragment.
+    """Returns the answer to an opening whose first fragment this is, or None.
 
-    The header of the whole is in it, and says what that of the fragment does.
+    The fragment holds the header of the whole message, which has to agree with the
+    header of the fragment.
     """
     at = HEADER.size + _PAYLOAD.size
     if len(message) < at + _NUMBERS_1.size + HEADER.size:
@@ -179,10 +180,7 @@ def _read_2(message: bytes, length: int) -> Message | None:
 
 
 def _opening(name: str, exchange: int, initiator: bytes, responder: bytes) -> Message:
-    """One of the two messages that open: only the second names the responder.
-
-    It answers the first in the same exchange.
-    """
+    """Returns the first message or its answer; the answer names the responder's SPI."""
     token = initiator + exchange.to_bytes()
     if responder == _NO_SPI:
         return Message(Role.INITIATION, _REQUEST.format(name), token)
@@ -218,7 +216,7 @@ def _payloads(message: bytes, length: int, version: int) -> list[int] | None:
 
 
 def _is_numbered(message: bytes, kind: int, at: int) -> bool:
-    """Whether the fragment at `at`, if it is one, is one of those it belongs to."""
+    """Whether what is at `at` is no fragment, or one with a valid number and total."""
     at += _PAYLOAD.size
     if kind != _SEALED_FRAGMENT or len(message) < at + _FRAGMENT.size:
         return True
@@ -227,7 +225,7 @@ def _is_numbered(message: bytes, kind: int, at: int) -> bool:
 
 
 def initial_shapes(offset: int) -> tuple[Shape, ...]:
-    """What opens a key exchange, both messages, the header at `offset`."""
+    """Returns the shapes of the two opening messages, the header at `offset`."""
     mask = bytes((0xFF, ~(_SA_INIT ^ _RESUME) & 0xFF)) + b"\xff" * 5
     version_2 = [
         Field(_AT_VERSION, bytes((_VERSION_2, _SA_INIT, flags, 0, 0, 0, 0)), mask)

@@ -3,8 +3,8 @@
 
 Knows how a control connection opens: SCCRQ, SCCRP, SCCCN, and every AVP in them.
 Does not know sessions, data messages, what is in a hidden AVP, or L2TPv3 straight
-over IP. A tunnel id that is hidden, or was not captured, can be repeated by nobody:
-its request opens a conversation, and nothing confirms it.
+over IP. Where a tunnel id is hidden, or was not captured, no answer can be seen to
+repeat it: such a request opens a conversation, and nothing confirms it.
 
 What scapy's classes make of the same packets is in `vpngate.tunnels.messages.l2tp`.
 """
@@ -64,9 +64,9 @@ _REQUIRED = {
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One of the three messages that open a connection: where in the dance it stands.
+    """One of the three messages that open a connection, and its numbers.
 
-    Nothing came before them on either side, so Ns and Nr are known.
+    They are the first that each side sends, so Ns and Nr are known.
     """
 
     message_type: int
@@ -146,10 +146,10 @@ def _read(packet: Packet) -> Message | None:
 def _message(
     packet: Packet, step: _Step, receiver: bytes, own: bytes
 ) -> Message | None:
-    """The message that a step is on its flow.
+    """Returns the message that a step is on its flow.
 
-    A reply from another port than 1701 begins a flow of its own, in which it is what
-    the initiator's next message answers.
+    A reply from another port than 1701 begins a new flow. There it counts as the
+    opening, and the initiator's next message is its answer.
     """
     to_port = packet.destination.port == _PORT
     if step.message_type == _SCCRQ:
@@ -167,7 +167,7 @@ def _message(
 def _introduces(avps: dict[int, bytes | None], version: int, *, whole: bool) -> bool:
     """Whether the AVPs that a first message must carry are there, and make sense.
 
-    What is hidden, or was not captured, is taken on trust: nothing confirms it.
+    What is hidden, or was not captured, is taken as it is: it cannot be checked.
     """
     required = _REQUIRED[version] | {_ASSIGNED[version]}
     if whole and not required <= avps.keys():

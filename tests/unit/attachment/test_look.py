@@ -173,13 +173,15 @@ def test_enforcing_on_the_uplink_side_asks_for_filters_everywhere(
     assert found(monkeypatch, ENFORCING, ipv6=True, rule=True) == []
 
 
-@pytest.mark.parametrize(
-    "text", [UPLINK, ENFORCING.replace('"uplink"', '"subscriber"')]
-)
-def test_observing_or_on_the_subscriber_side_it_does_not(
-    monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
+def test_on_the_subscriber_side_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = ENFORCING.replace('"uplink"', '"subscriber"')
     assert found(monkeypatch, text, loose=["lan0"], ipv6=True) == []
+
+
+def test_observing_it_is_known_whether_a_command_may_have_it_enforce(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert found(monkeypatch, UPLINK, ipv6=True) == ["IPv6"]
 
 
 def test_the_remedy_can_be_typed_whatever_an_interface_is_called(
@@ -194,8 +196,10 @@ def test_the_remedy_can_be_typed_whatever_an_interface_is_called(
 
 def test_a_daemon_that_could_be_deceived_does_not_start() -> None:
     problem = Problem("interface lan0", "takes anything", "mend it")
+    machine = Machine(("lan0",), forgeable=(problem,))
     with pytest.raises(Refused, match="lan0"):
-        insist(config(), Machine(("lan0",), forgeable=(problem,)))
+        insist(config(ENFORCING), machine)
+    insist(config(UPLINK), machine)
 
 
 def held(text: str, link: Link, network: str = "") -> InterfaceAddress:

@@ -130,6 +130,7 @@ def peak(path: Path, max_bytes: int, how: str) -> tuple[int, int]:
     return count, size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["bare", "explain"])
 def test_a_flood_takes_no_more_than_the_live_table_may(
     tmp_path: Path, how: str

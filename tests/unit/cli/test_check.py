@@ -71,6 +71,26 @@ def test_check_against_the_last_good_registry(
     assert "--accept-removals" in line
 
 
+def test_check_tells_that_the_registry_suspends(
+    run: Run, config: Path, registry: Path
+) -> None:
+    item = '{"prefix": "192.0.2.0/24", "registration": "R-1"}'
+    registry.write_text(f'{{"suspend": "a mistake", "registrations": [{item}]}}')
+    status, out, err = run("check", "--config", config)
+    assert (status, err) == (0, [])
+    assert out.splitlines()[2] == "suspends       gateways observe: a mistake"
+
+
+def test_check_of_what_suspends_for_no_reason(
+    run: Run, config: Path, registry: Path
+) -> None:
+    registry.write_text('{"suspend": "", "registrations": []}')
+    status, _, err = run("check", "--config", config)
+    assert status == 1
+    (line,) = err
+    assert line.startswith(f"{registry}: suspend: is not a reason on one line")
+
+
 def test_check_reads_what_a_daemon_has_remembered(
     run: Run, config: Path, registry: Path
 ) -> None:
@@ -131,6 +151,33 @@ def test_check_of_a_source_that_must_not_be_used(run: Run, config: Path) -> None
     status, _, err = run("check", "--config", config)
     assert status == 1
     assert "https://[::1]:0/r" in err[0]
+
+
+def test_before_a_start_the_registry_does_not_matter(
+    run: Run, config: Path, registry: Path
+) -> None:
+    """Nor is it read: the daemon begins with the last good one."""
+    for content in (b"no registry", b"", REGISTRY.encode()):
+        registry.write_bytes(content)
+        assert run("check", "--config", config, "--before-start") == (0, "", [])
+    registry.unlink()
+    assert run("check", "--config", config, "--before-start") == (0, "", [])
+
+
+def test_before_a_start_a_configuration_has_to_be_sound(run: Run, config: Path) -> None:
+    sound = config.read_text()
+    config.write_text(sound + '[throttle]\nrate = "1kbit"\n')
+    assert run("check", "--config", config, "--before-start") == (
+        1,
+        "",
+        [f"{config}: throttle.rate: '1kbit' is less than 512kbit, the least allowed"],
+    )
+    # What only shows when the sources are put together.
+    config.write_text(sound.replace('sources = ["', 'sources = ["ftp://x/'))
+    status, out, err = run("check", "--config", config, "--before-start")
+    assert (status, out, len(err)) == (1, "", 1)
+    config.unlink()
+    assert run("check", "--config", config, "--before-start")[0] == 2
 
 
 def test_check_of_unreadable_input(run: Run, config: Path, registry: Path) -> None:

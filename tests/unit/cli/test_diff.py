@@ -45,3 +45,23 @@ def test_diff_that_the_guard_would_refuse(
     assert objection["overridable"] is True
     status, out, _ = run("diff", registry, new)
     assert (status, out.splitlines()[-1][:27]) == (1, "the guard would refuse it: ")
+
+
+def test_a_change_of_suspend_is_told_first(run: Run, tmp_path: Path) -> None:
+    page = {"registrations": [{"prefix": "192.0.2.0/24", "registration": "R-1"}]}
+    plain, first, second = (tmp_path / name for name in ("plain", "first", "second"))
+    plain.write_text(json.dumps(page))
+    first.write_text(json.dumps(page | {"suspend": "a mistake"}))
+    second.write_text(json.dumps(page | {"suspend": "another"}))
+    for old, new, line in (
+        (plain, first, "has gateways observe: a mistake"),
+        (first, second, "has gateways observe: another (until now: a mistake)"),
+        (second, plain, "no longer has gateways observe (until now: another)"),
+    ):
+        status, out, err = run("diff", old, new)
+        assert (status, err, out.splitlines()[0]) == (0, [], line)
+    told = json.loads(run("diff", plain, first, "--format", "json")[1])
+    assert next(iter(told)) == "suspend"
+    assert told["suspend"] == {"old": None, "new": "a mistake"}
+    told = json.loads(run("diff", first, first, "--format", "json")[1])
+    assert told["suspend"] is None

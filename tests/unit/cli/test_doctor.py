@@ -20,6 +20,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_for_people_and_for_programs(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +43,7 @@ def test_for_people_and_for_programs(
     assert sorted(path.name for path in config.parent.iterdir()) == ["vpngate.toml"]
 
 
+@pytest.mark.slow
 def test_a_configuration_with_mistakes_is_judged_by_what_is_sound(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

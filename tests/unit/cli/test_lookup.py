@@ -24,6 +24,14 @@ def test_lookup(run: Run, config: Path) -> None:
     ]
 
 
+def test_lookup_tells_that_the_registry_suspends(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "registry.json"
+    item = {"prefix": "192.0.2.0/24", "registration": "R-1"}
+    path.write_text(json.dumps({"suspend": "a mistake", "registrations": [item]}))
+    status, _, err = run("lookup", "192.0.2.1", "--registry", path)
+    assert (status, err) == (0, ["the registry has gateways observe: a mistake"])
+
+
 def test_lookup_of_one_who_is_not_registered(run: Run, registry: Path) -> None:
     arguments = ("192.0.2.1", "198.51.100.1", "203.0.113.1", "--registry", registry)
     status, out, err = run("lookup", *arguments, "--format", "json")

@@ -106,6 +106,7 @@ def bytes_read(pid: int) -> int:
     return int(counts[counts.index("rchar:") + 1])
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_a_command_quietly(tmp_path: Path) -> None:
     """While it reads, or has just read, however fast the machine is.
 

@@ -6,7 +6,10 @@ kernel, no clock.
 """
 
 import asyncio
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from struct import pack
 from typing import Any
 
@@ -25,14 +28,15 @@ from vpngate.daemon.applying.events import (
 from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.kept.kept_stance import KeptStance
 from vpngate.daemon.traffic.pipeline import Pipeline
-from vpngate.daemon.wall_clock import WallClock
+from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.metrics import Metrics
 from vpngate.packets import Endpoint, HookPoint, Packet, Transport, parse_address
 from vpngate.recognition import Agree
 from vpngate.registry import Limits, Registry, load
-from vpngate.snapshot import Snapshot, enabled_tunnels
+from vpngate.snapshot import Snapshot, enabled_tunnels, stance_of
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.timekeeping.clock import Reading
 from vpngate.timekeeping.moments import When
@@ -61,7 +65,8 @@ def registry(text: str = REGISTRY) -> Registry:
 
 def snapshot(text: str = CONFIG, rows: str = REGISTRY) -> Snapshot:
     settings = config(text)
-    return Snapshot(settings, enabled_tunnels(settings), registry(rows), MACHINE)
+    tunnels, stance = enabled_tunnels(settings), stance_of(settings)
+    return Snapshot(settings, tunnels, registry(rows), MACHINE, stance, b"key")
 
 
 def _captured(payload: bytes, source: Endpoint, to: Endpoint, *, up: bool) -> Captured:
@@ -107,20 +112,27 @@ class Gatehouse:
     clock: WallClock = field(default_factory=clock_at)
     keeper: Keeper | None = None
     delivery: Delivery | None = None
+    state: Path | None = None  # where the stance is kept
+    read: Callable[[], Reading] = read_machine
 
     def __post_init__(self) -> None:
         self.metrics = Metrics("1", (tunnel.name for tunnel in all_tunnels()))
-        self.pipeline = Pipeline(self.snapshot, self.metrics, b"key", self.agree)
+        self.pipeline = Pipeline(self.snapshot, self.metrics, self.agree)
         self.current = InForce(self.snapshot, self.pipeline, self.plane)
         settings, registry = self.snapshot.config, self.snapshot.registry
         keeper = self.keeper or Keeper(settings.registry, self.clock)
         self.delivery = self.delivery or Delivery(registry, "a source", 0)
         self.fetches = Fetches(keeper, self.metrics, self.clock, self.delivery)
+        self.kernel = InKernel(self.plane, lambda: self.now)
+        self._folder = tempfile.TemporaryDirectory()
+        self.stances = KeptStance(self.state or Path(self._folder.name))
         self.applier = Applier(
             Situation(self.snapshot, settings, self.delivery.rejected),
             self.current,
-            InKernel(self.plane, lambda: self.now),
+            self.kernel,
             Announcements(self.current, self.fetches, self.metrics, self.clock),
+            self.stances,
+            self.read,
         )
 
     async def open(self) -> None:

@@ -26,7 +26,7 @@ def test_interfaces_are_followed(desk: Desk) -> None:
     async def scenario() -> None:
         gatehouse = await desk.open()
         desk.machine = Machine(("lan0", "lan7"), frozenset({b"\x0a\0\0\1"}))
-        await desk.lookout.look_again()
+        await desk.look_again()
         assert gatehouse.plane.ruleset.interfaces == ("lan0", "lan7")
         assert gatehouse.plane.protected.contains(b"\x0a\0\0\1")
 
@@ -43,12 +43,12 @@ def test_nobody_is_slowed_while_it_is_not_known_whether_sources_can_be_forged(
         desk.blind = KernelRefused("netlink socket: no room")
         for _ in range(2):
             with pytest.raises(KernelRefused):
-                await desk.lookout.look_again()
+                await desk.look_again()
             # On the subscriber side the kernel goes on asking for the way back.
             assert gatehouse.plane.ruleset.enforce == (side == "subscriber")
             assert gatehouse.plane.ruleset.interfaces == ("lan0",)
         desk.blind = None
-        await desk.lookout.look_again()
+        await desk.look_again()
         assert gatehouse.plane.ruleset.enforce
 
     asyncio.run(scenario())
@@ -82,10 +82,10 @@ def test_what_comes_back_before_it_was_let_go_stays(desk: Desk) -> None:
         reload = asyncio.create_task(desk.reloader.reload())
         await plane.begun.wait()
         desk.machine = Machine(("lan0",))
-        gone = asyncio.create_task(desk.lookout.look_again())
+        gone = asyncio.create_task(desk.look_again())
         await until(lambda: len(waiting(gatehouse)) == 2)
         desk.machine = both
-        back = asyncio.create_task(desk.lookout.look_again())
+        back = asyncio.create_task(desk.look_again())
         last = MachineSeen(gatehouse.applier.situation.wanted, both)
         await until(lambda: back.done() or waiting(gatehouse)[-1] == last)
         plane.go_on.set()

@@ -2,6 +2,7 @@
 """A reload happens whole or not at all, and says which."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,8 +65,7 @@ class Desk:
 
     def put(self, text: str) -> None:
         """The configuration in one piece: a thread may be reading it."""
-        new = self.config.with_suffix(".new")
-        new.write_text(text)
+        (new := self.config.with_suffix(".new")).write_text(text)
         new.rename(self.config)
 
     def read(self, path: str) -> Config:
@@ -87,7 +87,7 @@ class Desk:
         delivery = await asyncio.to_thread(keeper.boot)
         start = snapshot(self.config.read_text())
         self.gatehouse = Gatehouse(
-            type(start)(settings, start.tunnels, delivery.registry, self.machine),
+            replace(start, registry=delivery.registry, machine=self.machine),
             plane or DryRunDataPlane(),
             clock=clock,
             keeper=keeper,
@@ -104,6 +104,12 @@ class Desk:
             path=str(self.config),
         )
         return self.gatehouse
+
+    async def look_again(self) -> None:
+        """Look at the machine, and wait for what it leads to."""
+        outcome = await self.lookout.look_again()
+        if outcome is not None:
+            await asyncio.shield(outcome)
 
     async def refused(self, kind: type[Exception], **options: Any) -> str:
         """Reload, which must fail and leave everything in force as it was."""

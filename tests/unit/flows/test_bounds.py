@@ -145,6 +145,7 @@ def test_bytes_bound_it_too() -> None:
     assert known(table) == set(range(90, 100))
 
 
+@pytest.mark.slow
 def test_what_a_flow_takes_is_not_understated() -> None:
     count = 5000
     table = FlowTable(count, agree)

@@ -42,6 +42,31 @@ def test_what_libraries_raise_is_one_line_and_names_the_step() -> None:
     asyncio.run(scenario())
 
 
+def test_what_is_undone_each_time_is_repaired_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The traffic flows unslowed meanwhile, and the daemon has other things to do."""
+    repairs = 0
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+
+        async def mend() -> list[str]:
+            nonlocal repairs
+            repairs += 1
+            plane._repair_wanted.set()  # it is announced that it was undone
+            return ["ifb"]
+
+        monkeypatch.setattr(plane._mending, "mend", mend)
+        plane._repair_wanted.set()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await plane._repair_when_wanted()
+
+    asyncio.run(scenario())
+    assert 1 < repairs <= 6
+
+
 def test_repairing_goes_on_after_a_failure_nobody_thought_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,7 +146,7 @@ def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
         asked.append("surplus")
         return 0
 
-    sets = SimpleNamespace(compare=compare, surplus=surplus)
+    sets = SimpleNamespace(compare=compare, surplus=surplus, doubted=False)
 
     async def scenario() -> None:
         plane = LiveDataPlane()
@@ -137,3 +162,50 @@ def test_a_comparison_sees_no_change_that_is_not_whole_yet() -> None:
 
     asyncio.run(scenario())
     assert asked == ["compare", "surplus"] * 2 * 2
+
+
+@pytest.mark.parametrize("harmed", ["registered", "protected", "another part"])
+def test_what_cannot_be_put_right_is_a_disagreement_each_time(
+    monkeypatch: pytest.MonkeyPatch, harmed: str
+) -> None:
+    """And who is spared is asked first: nothing else that is amiss stands before it."""
+    asked: list[str] = []
+
+    def refuse(*_: object) -> NoReturn:
+        raise KernelRefused("no memory")
+
+    async def refused(*_: object) -> NoReturn:
+        refuse()
+
+    async def nothing(*_: object) -> None: ...
+
+    def agrees(*_: object) -> bool:
+        asked.append("agrees")
+        return harmed != "registered"
+
+    def mend() -> bool:
+        return refuse() if harmed == "protected" else False
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        sets = SimpleNamespace(
+            sample=lambda: [("family", "few")],
+            agrees=agrees,
+            held=None,
+            abandon=lambda: None,
+        )
+        plane._steps.spared = cast("SparedSets", sets)
+        protected = SimpleNamespace(mend=mend, doubted=False)
+        plane._steps.protected = cast("ProtectedSets", protected)
+        monkeypatch.setattr(plane._sparing, "fill_anew", refused)
+        monkeypatch.setattr(plane._sparing, "give_up", nothing)
+        monkeypatch.setattr(plane._mending, "check", refused)
+        with opened(plane):
+            for _ in range(3):
+                with pytest.raises(KernelRefused):
+                    await plane.verify()
+        expected = 0 if harmed == "another part" else 3
+        assert plane._sparing.disagreements == expected
+
+    asyncio.run(scenario())
+    assert ("agrees" in asked) == (harmed != "protected")

@@ -175,6 +175,7 @@ DAYS: dict[str, tuple[dict[int, Event], dict[str, tuple[float, float]]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DAYS)
 def test_each_kind_of_staleness_fires_and_nothing_else(
     desk: Desk, tmp_path: Path, name: str

@@ -16,10 +16,11 @@ from vpngate.policy import Verdict
 from vpngate.recognition import Evidence
 from vpngate.second_reading import Outcome
 
-# As operators' dashboards and alerts know them.
+# As operators' dashboards and alerts know them: these, and no others.
 PINNED = {
     "vpngate_build_info": ("gauge", {"version"}),
     "vpngate_mode": ("gauge", {"mode"}),
+    "vpngate_stance_until_timestamp_seconds": ("gauge", set()),
     "vpngate_interfaces": ("gauge", {"state"}),
     "vpngate_enforced_share_ratio": ("gauge", set()),
     "vpngate_registry_prefixes": ("gauge", {"family"}),
@@ -31,7 +32,9 @@ PINNED = {
     "vpngate_config_last_reload_success_timestamp_seconds": ("gauge", set()),
     "vpngate_registry_last_load_successful": ("gauge", set()),
     "vpngate_registry_last_load_success_timestamp_seconds": ("gauge", set()),
+    "vpngate_registry_last_refresh_success_timestamp_seconds": ("gauge", set()),
     "vpngate_registry_loads_refused_total": ("counter", {"reason"}),
+    "vpngate_registry_source_failures_total": ("counter", {"reason"}),
     "vpngate_handshakes_total": ("counter", {"tunnel", "evidence"}),
     "vpngate_flows_total": ("counter", {"tunnel", "family", "verdict"}),
     "vpngate_second_reading_total": ("counter", {"tunnel", "outcome"}),
@@ -42,7 +45,10 @@ PINNED = {
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
     "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
     "vpngate_spared_packets_total": ("counter", {"family"}),
+    "vpngate_witness_packets_total": ("counter", {"family"}),
+    "vpngate_throttle_shared_buckets": ("gauge", set()),
     "vpngate_verdicts_refused_total": ("counter", set()),
+    "vpngate_reverse_path_failed_packets_total": ("counter", set()),
     "vpngate_captured_packets_total": ("counter", set()),
     "vpngate_capture_lost_packets_total": ("counter", {"reason"}),
     "vpngate_verdict_latency_seconds_count": ("histogram", set()),
@@ -61,6 +67,7 @@ class Totals:
     throttled_bytes: dict[str, int] = field(default_factory=dict)
     dropped_packets: dict[str, int] = field(default_factory=dict)
     spared_packets: dict[str, int] = field(default_factory=dict)
+    witness_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
     copies_held_back: int = 0
     throttled_flows: dict[str, int] = field(default_factory=dict)
@@ -84,6 +91,7 @@ def moved() -> Metrics:
         1001.0,
     )
     metrics.registry_refused("empty")
+    metrics.source_failed("empty")
     metrics.handshake("wireguard", Evidence.CONFIRMED)
     metrics.flow("wireguard", Family.IPV6, Verdict.THROTTLE)
     metrics.second_reading("wireguard", Outcome.DIFFERED)
@@ -103,6 +111,7 @@ def moved() -> Metrics:
             {"upload": 700, "download": 100},
             {"download": 1},
             {"ipv4": 4},
+            {"ipv6": 9},
             5,
             6,
             {"ipv6": 1},
@@ -133,6 +142,11 @@ def test_names_kinds_and_labels_are_pinned(name: str) -> None:
                 assert (family.type, set(sample.labels)) == (kind, labels)
                 return
     pytest.fail(f"{name} is not there")
+
+
+def test_no_metric_goes_without_being_pinned() -> None:
+    shown = {name.partition("{")[0] for name in samples(moved())}
+    assert {re.sub("_(sum|bucket)$", "_count", name) for name in shown} == set(PINNED)
 
 
 def test_what_happened_is_counted() -> None:
@@ -193,7 +207,7 @@ def test_counters_with_known_labels_are_there_from_the_start() -> None:
 def test_what_is_not_known_is_not_shown() -> None:
     metrics = Metrics("1", [])
     assert not any("registry_prefixes" in name for name in samples(metrics))
-    assert not any("throttled" in name for name in samples(metrics))
+    assert not any("throttled_flows" in name for name in samples(metrics))
     metrics.registry_taken(RegistryFacts({Family.IPV4: 1}, 0), 1.0)
     found = samples(metrics)
     assert found['vpngate_registry_prefixes{family="ipv6"}'] == 0

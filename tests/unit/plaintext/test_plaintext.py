@@ -30,6 +30,7 @@ def test_a_text(text: str, shown: str) -> None:
     assert plain(text) == shown
 
 
+@pytest.mark.slow
 def test_no_character_gets_through_that_is_not_printable() -> None:
     for code in range(sys.maxunicode + 1):
         character = chr(code)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two registries side by side."""
 
+from dataclasses import replace
+
 import pytest
 
 from vpngate.packets import Family
@@ -8,6 +10,7 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import (
     Limits,
     Registry,
+    SuspendChange,
     carry_over,
     compare,
     empty_registry,
@@ -63,6 +66,24 @@ def test_other_terms_are_a_change(line: str, instead: str) -> None:
     assert change.old.id == change.new.id
     assert change.old.terms != change.new.terms
     assert len(found.lost) == len(found.gained) == 0
+
+
+def test_a_change_of_suspend_is_one() -> None:
+    old = registry(OLD)
+    new = replace(old, suspend="why")
+    assert compare(old, old, NOW).suspend is None
+    assert compare(new, new, NOW).suspend is None
+    found = compare(old, new, NOW)
+    assert found
+    assert found.suspend == SuspendChange("", "why")
+    assert compare(new, old, NOW).suspend == SuspendChange("why", "")
+    assert found.added == found.removed == ()
+    assert found.changed == ()
+
+
+def test_what_suspends_still_does_once_the_departed_are_there() -> None:
+    new = replace(registry(OLD), suspend="why")
+    assert carry_over(registry(OLD), new, 3600.0, NOW).suspend == "why"
 
 
 def test_rows_come_and_go() -> None:

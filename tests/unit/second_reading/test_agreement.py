@@ -42,6 +42,7 @@ def other_values(confirmation: Confirmation, value: int) -> set[int]:
     }
 
 
+@pytest.mark.slow
 @each_confirmation
 def test_no_checked_byte_may_differ(confirmation: Confirmation) -> None:
     tunnel = TUNNELS[confirmation.tunnel]

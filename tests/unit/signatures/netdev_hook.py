@@ -2,14 +2,18 @@
 """What a kernel's netdev hook does with expressions, in Python.
 
 Written from the kernel's sources (nft_set_pktinfo_ipv4_validate and _ipv6_,
-ipv6_find_hdr, nft_payload_eval, nft_exthdr_ipv6_eval), so that rules can be tried
-without root. The live test holds it to a real kernel.
+ipv6_find_hdr, nft_payload_eval, nft_exthdr_ipv6_eval, skb_vlan_untag), so that rules
+can be tried without root. The live tests hold it to a real kernel.
 """
 
 from vpngate import expressions as ex
 from vpngate.expressions import Rule
+from vpngate.packets import HookPoint
 
 _IPV4, _IPV6 = 0x0800, 0x86DD
+_VLAN_TAGS = {0x8100, 0x88A8}
+_ETHERNET, _TAG = 14, 4  # bytes
+_WORD = 4
 _EXTENSIONS = {0, 43, 44, 51, 59, 60}
 _ROUTING, _FRAGMENT, _AUTHENTICATION, _NONE = 43, 44, 51, 59
 
@@ -18,12 +22,63 @@ class Break(Exception):
     """NFT_BREAK: the rule does not go on."""
 
 
-class Packet:
-    """A packet at the hook: an Ethernet frame, and where its headers are."""
+class Refused(Exception):
+    """The kernel takes no rule that reads a register before something is in it."""
 
-    def __init__(self, frame: bytes) -> None:
+
+class Registers:
+    """Sixteen words: 8 to 23 by the kernel's numbers, and 1 to 4 over four each."""
+
+    def __init__(self) -> None:
+        self._words: dict[int, bytes] = {}
+
+    def store(self, register: int, value: bytes) -> None:
+        """Put a value there; the rest of its last word is zero."""
+        first = _word(register)
+        for at in range(0, len(value), _WORD):
+            word = value[at : at + _WORD]
+            self._words[first + at // _WORD] = word + bytes(_WORD - len(word))
+
+    def load(self, register: int, length: int) -> bytes:
+        """So many bytes from there on; Refused if there is nothing."""
+        first = _word(register)
+        count = -(-length // _WORD)
+        try:
+            words = [self._words[first + number] for number in range(count)]
+        except KeyError as absent:
+            raise Refused(f"nothing is in register {register}") from absent
+        return b"".join(words)[:length]
+
+
+def _word(register: int) -> int:
+    return register if register >= 8 else 4 + 4 * register
+
+
+def _holds(question: ex.Compare | ex.Range, registers: Registers) -> bool:
+    if isinstance(question, ex.Range):
+        value = registers.load(question.register, len(question.low))
+        return (question.low <= value <= question.high) is not question.outside
+    equal = registers.load(question.register, len(question.value)) == question.value
+    match question.operator:
+        case ex.CompareOp.EQ:
+            return equal
+        case ex.CompareOp.NEQ:
+            return not equal
+    raise NotImplementedError(question)
+
+
+class Packet:
+    """A packet at the hook: an Ethernet frame, and where its headers are.
+
+    What comes in has lost its outer VLAN tag before the hook sees it.
+    """
+
+    def __init__(self, frame: bytes, point: HookPoint = HookPoint.INGRESS) -> None:
         self.protocol = int.from_bytes(frame[12:14])
-        self.network = frame[14:]
+        self.network = frame[_ETHERNET:]
+        if point is HookPoint.INGRESS and self.protocol in _VLAN_TAGS:
+            self.protocol = int.from_bytes(self.network[2:_TAG])
+            self.network = self.network[_TAG:]
         self.transport: tuple[int, int, int] | None = None  # protocol, start, offset
         if self.protocol == _IPV4:
             self._ipv4()
@@ -36,7 +91,7 @@ class Packet:
 
     def evaluate(self, rule: Rule) -> tuple[bool, int]:
         """Whether the whole rule holds, and how many expressions it took to see."""
-        registers: dict[int, bytes] = {}
+        registers = Registers()
         for number, expression in enumerate(rule, 1):
             try:
                 self.step(expression, registers)
@@ -89,28 +144,24 @@ class Packet:
             following, start = header[0], start + size
         return following, start, 0
 
-    def step(self, expression: ex.Expression, registers: dict[int, bytes]) -> None:
+    def step(self, expression: ex.Expression, registers: Registers) -> None:
         """Evaluate one expression; Break where the rule ends."""
         match expression:
             case ex.Meta(key, register):
-                registers[register] = self._meta(key)
+                registers.store(register, self._meta(key))
             case ex.Payload(base, offset, length, register):
-                registers[register] = self._load(base, offset, length)
+                registers.store(register, self._load(base, offset, length))
             case ex.ExtensionHeader(kind, register):
                 if self.protocol != _IPV6:
                     raise Break
-                registers[register] = bytes([self._find(kind) is not None])
+                registers.store(register, bytes([self._find(kind) is not None]))
             case ex.Bitwise(mask, xor, source, register):
-                loaded = registers[source][: len(mask)]
-                registers[register] = bytes(
-                    b & m ^ x for b, m, x in zip(loaded, mask, xor, strict=True)
-                )
-            case ex.Compare(value, operator, register):
-                equal = registers[register][: len(value)] == value
-                if equal is not (operator is ex.CompareOp.EQ):
-                    raise Break
-            case ex.Range(low, high, outside, register):
-                if (low <= registers[register][: len(low)] <= high) is outside:
+                loaded = zip(registers.load(source, len(mask)), mask, xor, strict=True)
+                registers.store(register, bytes(b & m ^ x for b, m, x in loaded))
+            case ex.Immediate(value, register):
+                registers.store(register, value)
+            case ex.Compare() | ex.Range():
+                if not _holds(expression, registers):
                     raise Break
             case _:
                 raise NotImplementedError(expression)
@@ -124,6 +175,8 @@ class Packet:
 
     def _load(self, base: ex.Base, offset: int, length: int) -> bytes:
         start = 0
+        if base is ex.Base.LINK:
+            raise NotImplementedError(base)
         if base is ex.Base.TRANSPORT:
             if self.transport is None or self.transport[2]:
                 raise Break

@@ -62,6 +62,7 @@ def udp(name: str, *shapes: Shape, ports: tuple[int, ...] = ()) -> Signature:
     return Signature(name, Transport.UDP, shapes, frozenset(ports), fragments=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", BY_TRANSPORT, ids=lambda t: t.label)
 def test_it_finds_what_the_rules_find(transport: Transport) -> None:
     those = BY_TRANSPORT[transport]
@@ -76,6 +77,7 @@ def test_it_finds_what_the_rules_find(transport: Transport) -> None:
     assert 0 < matched < FRAMES * len(those)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(signatures(), signatures(), st.integers(0, 2**32))
 def test_it_does_for_signatures_nobody_thought_of(

@@ -152,7 +152,7 @@ class CaptureFile:
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read already: a pipe cannot be rewound."""
+    """A stream with its first bytes, read before, put back: a pipe has no way back."""
 
     def __init__(self, head: bytes, stream: io.BufferedReader) -> None:
         super().__init__()

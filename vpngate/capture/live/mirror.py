@@ -74,6 +74,9 @@ class MirrorCapture:
         buffer_bytes: int = _SOCKET_BUFFER,
     ) -> None:
         self._buffer_bytes = buffer_bytes
+        self.is_drained = False
+        self.lost_before = 0  # the kernel does not tell
+        self.witnesses = 0  # nobody is slowed
         self._dropped = 0
         self._buffer = memoryview(bytearray(_FRAME_BYTES))
         self._listening: dict[int, _Listening] = {}
@@ -183,6 +186,14 @@ def _bound(interface: str, ifindex: int, program: Program) -> socket.socket:
     except PermissionError as error:
         raise MissingPrivilege(
             f"interface {interface}: not permitted to listen; it needs CAP_NET_RAW"
+        ) from error
+    except OSError as error:
+        # Kernels without it aside, that is what a sandbox answers.
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        raise MissingPrivilege(
+            f"interface {interface}: not permitted to listen; it needs CAP_NET_RAW"
+            " and packet sockets (for the service: systemd/mirror.conf)"
         ) from error
     try:
         listening.setblocking(False)

@@ -33,6 +33,7 @@ from vpngate.errors import (
 )
 from vpngate.link_layers import network_layer, network_layer_of
 from vpngate.packets import HookPoint, decode
+from vpngate.ruleset.witnessing import WORD
 
 _SO_RCVBUFFORCE = 33
 _SEQUENCES = 2**32
@@ -58,6 +59,10 @@ class NflogCapture:
         self._group = group
         self._buffer_bytes = buffer_bytes
         self._lost = {"overrun": 0, "gap": 0}
+        self.is_drained = False
+        self.lost_before = 0
+        self.witnesses = 0
+        self._is_first = True  # of the packets since nothing was left
         self._next_sequence: int | None = None
         self._buffer = memoryview(bytearray(_DATAGRAM_BYTES))
         self._devices = Devices()
@@ -85,10 +90,12 @@ class NflogCapture:
     def receive(self) -> list[Captured]:
         """The packets that wait, at most some thousands; never blocks."""
         captured: list[Captured] = []
+        self.is_drained = False
         for _ in range(_DATAGRAMS_A_CALL):
             try:
                 size = self._socket.recv_into(self._buffer)
             except BlockingIOError:
+                self.is_drained = self._is_first = True
                 break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
@@ -98,7 +105,9 @@ class NflogCapture:
             self._devices.follow()
             for logged in logged_packets(self._buffer[:size]):
                 self._count(logged.sequence)
-                if (one := self._captured(logged)) is not None:
+                if logged.word == WORD:
+                    self.witnesses += 1
+                elif (one := self._captured(logged)) is not None:
                     captured.append(one)
         return captured
 
@@ -129,7 +138,10 @@ class NflogCapture:
         if sequence is None:
             return
         if self._next_sequence is not None:
-            self._lost["gap"] += (sequence - self._next_sequence) % _SEQUENCES
+            gap = (sequence - self._next_sequence) % _SEQUENCES
+            self._lost["gap"] += gap
+            self.lost_before += gap if self._is_first else 0
+        self._is_first = False
         self._next_sequence = (sequence + 1) % _SEQUENCES
 
     def _bind(self) -> socket.socket:

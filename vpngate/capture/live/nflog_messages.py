@@ -28,6 +28,7 @@ _TIMESTAMP = 3
 _IFINDEX_INDEV = 4
 _IFINDEX_OUTDEV = 5
 _PAYLOAD = 9
+_PREFIX = 10
 _SEQ = 12
 
 _NLMSGHDR = Struct("=IHHII")  # length, type, flags, sequence, port id
@@ -50,6 +51,7 @@ class Logged(NamedTuple):
     ifindex: int  # 0 if the kernel named no device
     timestamp: float | None  # seconds since the epoch, where the kernel has one
     sequence: int | None  # counts every packet of the group, modulo 2**32
+    word: str = ""  # that the rule sends along
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -117,6 +119,7 @@ def _logged(datagram: memoryview, at: int, end: int) -> Logged | None:
     ether_type, hook, ifindex = 0, -1, 0
     timestamp: float | None = None
     sequence: int | None = None
+    word = ""
     while at + _NLATTR.size <= end:
         size, kind = _NLATTR.unpack_from(datagram, at)
         value, after = at + _NLATTR.size, at + size
@@ -124,6 +127,8 @@ def _logged(datagram: memoryview, at: int, end: int) -> Logged | None:
             return None
         if kind == _PAYLOAD:
             payload = bytes(datagram[value:after])
+        elif kind == _PREFIX:
+            word = bytes(datagram[value:after]).rstrip(b"\0").decode(errors="replace")
         elif kind == _PACKET_HDR and size >= _NLATTR.size + _HDR.size:
             ether_type, hook = _HDR.unpack_from(datagram, value)
         elif kind in (_IFINDEX_INDEV, _IFINDEX_OUTDEV, _SEQ):
@@ -138,4 +143,4 @@ def _logged(datagram: memoryview, at: int, end: int) -> Logged | None:
             seconds, microseconds = _TIME.unpack_from(datagram, value)
             timestamp = seconds + microseconds / 1e6
         at = after + -size % _ALIGNMENT
-    return Logged(payload, ether_type, hook, ifindex, timestamp, sequence)
+    return Logged(payload, ether_type, hook, ifindex, timestamp, sequence, word)

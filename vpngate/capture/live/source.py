@@ -39,6 +39,21 @@ class PacketSource(Protocol):
         """What was lost since the start, by reason (the label of a metric)."""
         ...
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the last `receive` left nothing."""
+        ...
+
+    @property
+    def lost_before(self) -> int:
+        """Packets that were missing before the first one after such a `receive`."""
+        ...
+
+    @property
+    def witnesses(self) -> int:
+        """How often a rule has told that somebody is slowed who should not be."""
+        ...
+
     def close(self) -> None:
         """Stop receiving; harmless when closed already."""
         ...

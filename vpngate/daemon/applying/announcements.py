@@ -7,10 +7,10 @@ among them; does not know how it came about.
 
 import logging
 import time
+from collections.abc import Sequence
 
 from netaddr import IPNetwork
 
-from vpngate.attachment.machine import Machine
 from vpngate.daemon.applying.events import (
     ConfigRead,
     ConfigUnreadable,
@@ -25,9 +25,10 @@ from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
-from vpngate.errors import VpngateError
+from vpngate.errors import Problem, VpngateError
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot, tell_spared
+from vpngate.stance import Cause, in_one_line
 from vpngate.supply.keeper import Delivery
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,11 @@ class Announcements:
     def acted(self, before: Snapshot | None, after: Snapshot) -> None:
         """Another snapshot is acted on, or the first."""
         announce_machine(self._metrics, self._in_force)
-        _tell(Machine() if before is None else before.machine, after.machine)
+        _tell(() if before is None else before.suspended, after.suspended)
+        if before is None or before.stance != after.stance:
+            halted = after.stance.why.cause is Cause.HALTED
+            level = logging.WARNING if halted else logging.INFO
+            _log.log(level, "stance: %s", in_one_line(after.stance))
 
     def taken(self, event: Event, before: Situation, after: Situation) -> None:
         """An event's situation is in force everywhere."""
@@ -130,8 +135,8 @@ class Announcements:
             self._metrics.registry_aged(facts)
 
 
-def _tell(old: Machine, new: Machine) -> None:
+def _tell(old: Sequence[Problem], new: Sequence[Problem]) -> None:
     """Log, once, what keeps vpngate from acting."""
-    for problem in new.forgeable:
-        if problem not in old.forgeable:
+    for problem in new:
+        if problem not in old:
             _log.warning("%s", problem)

@@ -10,12 +10,15 @@ way, and stays so whatever becomes of the rest. Does not know what an event mean
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.applying.at_once import AtOnce
 from vpngate.daemon.applying.events import Declined, Event, Situation
-from vpngate.daemon.applying.in_kernel import InKernel
+from vpngate.daemon.applying.in_kernel import InKernel, fewer_chosen, let_go_of
 from vpngate.daemon.applying.transition import (
     left_of,
     next_situation,
@@ -23,14 +26,19 @@ from vpngate.daemon.applying.transition import (
     urgent,
 )
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.kept.kept_stance import KeptStance
+from vpngate.daemon.wall_clock import read_machine
 from vpngate.errors import VpngateError
+from vpngate.stance import Confirmation, Enforce, StanceEvent, acts_no_more
 from vpngate.supply.keeper import Delivery
+from vpngate.timekeeping.clock import Reading
 
 _log = logging.getLogger(__name__)
 
 
 class _Asked(NamedTuple):
     event: Event
+    at: Reading
     outcome: asyncio.Future[bool]
 
 
@@ -40,22 +48,30 @@ class Applier:
     situation  what is acted on at this moment
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - it brings all of them together
         self,
         situation: Situation,
         in_force: InForce,
         kernel: InKernel,
         announcements: Announcements,
+        stances: KeptStance,
+        read: Callable[[], Reading] = read_machine,
     ) -> None:
-        """`situation` is the first one; its snapshot is in `in_force` already."""
+        """`situation` is the first one; its snapshot is in `in_force` already.
+
+        `stances` keeps the stance; `read` reads the clocks, when an event comes.
+        """
         self.situation = situation
         self._reached = situation  # by the events that are through
         self._in_force = in_force
         self._kernel = kernel
         self._announcements = announcements
+        self._stances = stances
+        self._read = read
+        self._promised: Situation | None = None  # kept, and not acted on yet
         self._asked: deque[_Asked] = deque()  # the first of them is being applied
         self._news = asyncio.Event()
-        self._at_once: set[asyncio.Task[None]] = set()
+        self._at_once = AtOnce()
         self._ended = False
 
     @property
@@ -65,6 +81,7 @@ class Applier:
 
     async def install(self, delivery: Delivery) -> None:
         """Have the kernel hold the first situation, whose registry this brought."""
+        await self._keep_stance()
         await self._kernel.install(self.situation.snapshot)
         self._announcements.started(self.situation, delivery)
         self._note_networks()
@@ -87,14 +104,26 @@ class Applier:
         if self._ended:
             outcome.cancel()
             return outcome
-        self._asked.append(_Asked(event, outcome))
-        self._act()
+        self._asked.append(_Asked(event, self._read(), outcome))
         self._news.set()
+        self._act()
         return outcome
 
     async def take(self, event: Event) -> bool:
         """Submit an event, and wait for its outcome; raises what kept it."""
         return await asyncio.shield(self.submit(event))
+
+    async def take_at_once(self, event: StanceEvent) -> None:
+        """Submit what is urgent as a whole, and wait for no more than that it acts.
+
+        Where not all of it could be had at once, for its outcome.
+        """
+        before = self._at_once.under_way
+        outcome = self.submit(event)
+        # What the same word has begun before, if it was said already.
+        begun = self._at_once.under_way - before or before
+        if not await self._at_once.finished(begun):
+            await asyncio.shield(outcome)
 
     async def run(self) -> None:
         """Apply what is asked for until cancelled; then whoever still waits is, too."""
@@ -106,8 +135,7 @@ class Applier:
                     await self._answer(self._asked[0])
         finally:
             self._ended = True
-            for task in self._at_once:
-                task.cancel()
+            self._at_once.cancel()
             for asked in self._asked:
                 asked.outcome.cancel()
             self._asked.clear()
@@ -126,14 +154,15 @@ class Applier:
             asked.outcome.set_result(changed)
 
     async def _apply(self, asked: _Asked) -> bool:
-        event, before = asked.event, self._reached
+        event, at, before = asked.event, asked.at, self._reached
         left = before
         try:
-            after = next_situation(before, event)
+            after = next_situation(before, event, at)
             if isinstance(after, Declined):
                 self._announcements.declined(event)
                 raise after.reasons
-            left = left_of(before, event)
+            left = left_of(before, event, at)
+            await self._promise(before, after, event)
             changed = await self._bring(before, after, event)
         finally:
             if self._asked and self._asked[0] is asked:
@@ -141,6 +170,25 @@ class Applier:
         self._announcements.taken(event, before, after)
         await self._announcements.keep(event)
         return changed
+
+    async def _promise(self, before: Situation, after: Situation, event: Event) -> None:
+        """A stance that acts on more is kept before it is acted on.
+
+        What a person asks for is refused where that cannot be. What the file says can
+        be read there again.
+        """
+        following = self._less_what_follows(after, behind=1)
+        if acts_no_more(following.snapshot.stance, before.snapshot.stance):
+            return
+        self._promised = after
+        try:
+            await self._stances.keep(after.snapshot.stance)
+        except VpngateError as error:
+            if isinstance(event, Enforce | Confirmation):
+                self._announcements.declined(event)
+                raise
+            for line in error.lines:
+                _log.warning("%s", line)
 
     async def _bring(self, before: Situation, after: Situation, event: Event) -> bool:
         """The kernel first, then everyone who decides by it."""
@@ -151,10 +199,13 @@ class Applier:
             self._announcements.failed(event, before, error)
             raise
         self._reach(after)
+        if let_go_of(before.snapshot, after.snapshot) is not None:
+            # What was decided before may have come to the kernel since.
+            self._at_once.do(partial(self._release_late_ones, before, after))
         if changed and after.snapshot.enforcing and not self._enforcing:
             # It was asked for while the kernel changed.
-            self._do_at_once(self._kernel.disarm)
-        await self._finished_at_once()
+            self._at_once.do(self._kernel.disarm)
+        await self._at_once.finished()
         if changed or after.snapshot is not before.snapshot:
             self._note_networks()
         return changed
@@ -162,42 +213,72 @@ class Applier:
     def _reach(self, situation: Situation) -> None:
         """The event whose turn it was is through, and has led to this."""
         self._reached = situation
+        self._promised = None
         self._asked.popleft()
         self._act()
 
     def _act(self) -> None:
         """Act on what has been reached, less whatever was asked for against slowing."""
-        before, situation = self.situation.snapshot, self._reached
-        for asked in self._asked:
-            situation = urgent(situation, asked.event)
-        self.situation, snapshot = situation, situation.snapshot
-        if snapshot is before:
+        before = self.situation.snapshot
+        self.situation = self._less_what_follows(self._reached)
+        snapshot = self.situation.snapshot
+        if snapshot is not before:
+            if before.enforcing and not snapshot.enforcing:
+                self._at_once.do(self._kernel.disarm)
+            if self._kernel.protects_others(snapshot):
+                self._at_once.do(self._protect)
+            self._in_force.adopt(snapshot)
+            if snapshot.enforcing and fewer_chosen(before, snapshot):
+                self._at_once.do(partial(self._kernel.release_unchosen, snapshot))
+            self._announcements.acted(before, snapshot)
+        changed = snapshot.stance != before.stance
+        if not self._stances.has(snapshot.stance) and (changed or not self._is_due()):
+            self._at_once.do(self._keep_stance)
+
+    def _less_what_follows(self, situation: Situation, behind: int = 0) -> Situation:
+        """A situation, less what was asked for against slowing, so far behind."""
+        for asked in islice(self._asked, behind, None):
+            situation = urgent(situation, asked.event, asked.at)
+        return situation
+
+    def _is_due(self) -> bool:
+        """Whether what is kept will be acted on, and is more than what is now."""
+        if self._promised is None:
+            return False
+        following = self._less_what_follows(self._promised, behind=1)
+        now = self.situation.snapshot.stance
+        return not acts_no_more(following.snapshot.stance, now)
+
+    async def _keep_stance(self) -> None:
+        """What acts on less acts in any case; after a restart it must not be more."""
+        try:
+            await self._stances.keep(self.situation.snapshot.stance)
+        except VpngateError as error:
+            for line in error.lines:
+                _log.warning("%s; it is acted on all the same", line)
+        else:
             return
-        self._in_force.adopt(snapshot)
-        self._announcements.acted(before, snapshot)
-        if before.enforcing and not snapshot.enforcing:
-            self._do_at_once(self._kernel.disarm)
-        if self._kernel.protects_others(snapshot):
-            self._do_at_once(self._protect)
+        try:
+            await self._stances.forget()
+        except VpngateError:
+            _log.warning("a restart may act on what was allowed before: free the disk")
+        else:
+            _log.warning("a restart observes until a person acts")
 
     @property
     def _enforcing(self) -> bool:
         return self.situation.snapshot.enforcing
 
+    async def _release_late_ones(self, before: Situation, after: Situation) -> None:
+        async with self._in_force.handing_over:
+            await self._kernel.release(before.snapshot, after.snapshot)
+
     async def _protect(self) -> None:
         await self._kernel.protect(self.situation.snapshot)
 
-    def _do_at_once(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._at_once.add(task := asyncio.create_task(_told(work)))
-        task.add_done_callback(self._at_once.discard)
-
-    async def _finished_at_once(self) -> None:
-        if self._at_once:
-            await asyncio.wait({*self._at_once})
-
     async def _restrained(self) -> None:
         """Whoever was to be spared at once is; raises why not."""
-        await self._finished_at_once()
+        await self._at_once.finished()
         await self._protect()
 
     def _note_networks(self) -> None:
@@ -205,17 +286,6 @@ class Applier:
         found = self._reached.snapshot.spared_networks(self._kernel.spared)
         self._announcements.spared(found, self._in_force.spared_networks)
         self._in_force.spared_networks = found
-
-
-async def _told(work: Callable[[], Awaitable[None]]) -> None:
-    """Do what is urgent; where it fails, the event's own turn tries again and tells."""
-    try:
-        await work()
-    except VpngateError as error:
-        for line in error.lines:
-            _log.warning("not at once: %s", line)
-    except Exception:  # noqa: BLE001 - told, and the event's turn is still to come
-        _log.exception("not at once: this should not have happened")
 
 
 def _looked_at(outcome: asyncio.Future[bool]) -> None:

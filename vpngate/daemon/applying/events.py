@@ -5,22 +5,27 @@ Knows which events there are and what each brings along; does not know what foll
 one (`transition.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config
 from vpngate.errors import VpngateError
 from vpngate.snapshot import Snapshot
+from vpngate.stance import StanceEvent
 from vpngate.supply.keeper import Delivery
 
 
 @dataclass(frozen=True)
 class ConfigRead:
-    """The file at `path` says `config`; `machine` is this one, seen by that."""
+    """The file at `path` says `config`; `machine` is this one, seen by that.
+
+    share_key  that it names; None: as before
+    """
 
     path: str
     config: Config
     machine: Machine
+    share_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ Event = (
     | RegistryMissing
     | MachineSeen
     | MinutePassed
+    | StanceEvent
 )
 
 
@@ -76,12 +82,14 @@ class Situation:
               another registry
     rejected  rows of the registry that could not be used
     reading   whether a configuration was read, and nothing heard of a registry since
+    share_key that is in force with `wanted`; None: as in the snapshot
     """
 
     snapshot: Snapshot
     wanted: Config
     rejected: int = 0
     reading: bool = False
+    share_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

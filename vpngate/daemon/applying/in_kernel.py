@@ -6,12 +6,14 @@ at once, and that a change that was broken off leaves doubt; does not know why a
 changes, nor what the data plane does about it.
 """
 
+import math
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from vpngate.config import Config
 from vpngate.daemon.threads import in_thread
 from vpngate.kernel.plane import DataPlane
+from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
@@ -26,6 +28,7 @@ class _Held(NamedTuple):
 
     snapshot: Snapshot
     ruleset: Ruleset
+    moment: When  # by which it was told who is registered
     since: float
     until: float
 
@@ -50,11 +53,55 @@ class InKernel:
         self._held: _Held
         self._protected: Intervals | None = None  # as last told; None: who knows
         self._broken_off = False  # a change was: who knows what the kernel has of it
+        self._told = math.inf  # since when it is settled what the kernel should have
 
     @property
     def spared(self) -> Intervals:
         """Whom the registry spares, as the kernel has it."""
         return self._held.ruleset.spared
+
+    def spared_by(self, snapshot: Snapshot) -> Intervals:
+        """Whom a snapshot's registry spares: as the kernel has it, or merged anew.
+
+        From any thread; a million prefixes take a second to merge.
+        """
+        held, now = self._held, self._clock()
+        if held.snapshot.registry is snapshot.registry and held.is_settled(now):
+            return held.ruleset.spared
+        return snapshot.registry.covered(now)
+
+    def spares(self, snapshot: Snapshot, address: bytes) -> bool:
+        """Whether the kernel spares an address that a snapshot's registry has.
+
+        Not, where it was last told of another registry, or at another time.
+        """
+        held = self._held
+        same = held.snapshot.registry is snapshot.registry
+        return (
+            same
+            and held.is_settled(self._clock())
+            and held.ruleset.spared.contains(address)
+        )
+
+    @property
+    def settled(self) -> float:
+        """Since when the kernel has not been told of others to spare; inf: right now.
+
+        Seconds of a clock that never jumps.
+        """
+        return math.inf if self._broken_off else self._told
+
+    def should_spare(self, address: bytes) -> bool:
+        """Whether the kernel was told to leave an address alone.
+
+        It was told intervals; the prefix tree that these were made of is asked.
+        """
+        held = self._held
+        found = held.snapshot.registry.lookup(address, held.moment)
+        protected = self._protected
+        return found is not None or (
+            protected is not None and protected.contains(address)
+        )
 
     async def install(self, snapshot: Snapshot) -> None:
         """Have the kernel hold what a snapshot says, for the first time."""
@@ -62,6 +109,7 @@ class InKernel:
         protected = snapshot.protected
         await self._plane.start(self._held.ruleset, protected)
         self._protected = protected
+        self._told = time.monotonic()
 
     async def bring(self, snapshot: Snapshot) -> bool:
         """Have the kernel hold what a snapshot says; whether anything was changed.
@@ -79,14 +127,23 @@ class InKernel:
         if differs:
             self._broken_off = True  # until all is through
             await self._plane.replace(held.ruleset)
-        if _narrower(self._held.snapshot.config, snapshot.config):
-            # Who is slowed for a reason that no longer holds is let go; whoever it
-            # still holds for is recognised again.
+        if let_go_of(self._held.snapshot, snapshot) is not None:
             self._broken_off = True
-            await self._plane.release(lambda _flow: True)
+            await self.release(self._held.snapshot, snapshot)
         self._held = held
+        self._told = time.monotonic()
         self._broken_off = False
         return differs
+
+    async def release(self, old: Snapshot, new: Snapshot) -> None:
+        """End the verdicts of one snapshot that another has no reason for."""
+        let_go = let_go_of(old, new)
+        if let_go is not None:
+            await self._plane.release(let_go)
+
+    async def release_unchosen(self, snapshot: Snapshot) -> None:
+        """End the verdicts on those that are not of a snapshot's share."""
+        await self._plane.release(lambda flow: not snapshot.chooses(flow.bucket))
 
     def protects_others(self, snapshot: Snapshot) -> bool:
         """Whether the kernel was last told to protect others than a snapshot does."""
@@ -100,12 +157,15 @@ class InKernel:
         if not self.protects_others(snapshot):
             return
         self._protected = protected = snapshot.protected
+        self._told = math.inf
         try:
             await self._plane.protect(protected)
         except BaseException:
             if self._protected is protected:
                 self._protected = None
             raise
+        finally:
+            self._told = time.monotonic()
 
     async def disarm(self) -> None:
         """Slow nobody from now on."""
@@ -124,13 +184,24 @@ def _held(snapshot: Snapshot, now: When, before: _Held | None = None) -> _Held:
     since, latest = span_of(now)
     until = NEVER if change is None else change
     until = until if since == latest else since
-    return _Held(snapshot, snapshot.ruleset(now, spared), since, until)
+    return _Held(snapshot, snapshot.ruleset(now, spared), now, since, until)
 
 
-def _narrower(old: Config, new: Config) -> bool:
-    """Whether verdicts of the old configuration may not be the new one's."""
-    return (
-        old.tunnels != new.tunnels
-        or old.gateway.enforce_share > new.gateway.enforce_share
-        or old.gateway.reverse_path != new.gateway.reverse_path
-    )
+def let_go_of(old: Snapshot, new: Snapshot) -> Callable[[Throttle], bool] | None:
+    """Who is slowed for a reason that no longer holds; None where every one does.
+
+    Where it cannot be told, all are: whoever it still holds for is recognised again.
+    """
+    if (
+        old.config.tunnels != new.config.tunnels
+        or old.config.gateway.reverse_path != new.config.gateway.reverse_path
+    ):
+        return lambda _flow: True
+    if fewer_chosen(old, new):
+        return lambda flow: not new.chooses(flow.bucket)
+    return None
+
+
+def fewer_chosen(old: Snapshot, new: Snapshot) -> bool:
+    """Whether somebody of the old share is not of the new one."""
+    return old.stance.share > new.stance.share or old.share_key != new.share_key

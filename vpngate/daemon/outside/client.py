@@ -10,10 +10,11 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vpngate.daemon.outside.handed_over import sealed
 from vpngate.errors import (
     DaemonBusy,
     DaemonUnreachable,
@@ -33,8 +34,11 @@ def request(
     arguments: Mapping[str, Any] | None = None,
     *,
     timeout: float = 10.0,
+    files: Sequence[bytes] = (),
 ) -> Any:
     """What the daemon at `path` answers to `verb`, within `timeout` seconds.
+
+    `files` are what it is handed beside the arguments.
 
     Raises Refused with the daemon's own words if it says no, WrongUse if it does
     not understand, DaemonBusy if it has no room, DaemonUnreachable if none answers.
@@ -45,7 +49,7 @@ def request(
             connection.settimeout(timeout)
             connection.connect(os.fspath(path))
             with contextlib.suppress(BrokenPipeError):  # it has said why already
-                connection.sendall(line + b"\n")
+                _send(connection, line + b"\n", files)
             answer = _read_line(connection)
     except OSError as error:
         raise DaemonUnreachable(_unreachable(str(path), error, timeout)) from None
@@ -64,6 +68,19 @@ def request(
         WrongUse if status == WrongUse.exit_status else Refused
     )
     raise refusal(*lines)
+
+
+def _send(connection: socket.socket, line: bytes, files: Sequence[bytes]) -> None:
+    """The request, and beside its first bytes the files."""
+    with contextlib.ExitStack() as stack:
+        descriptors = []
+        for content in files:
+            descriptors.append(descriptor := sealed(content))
+            stack.callback(os.close, descriptor)
+        if descriptors:
+            sent = socket.send_fds(connection, [line], descriptors)
+            line = line[sent:]
+        connection.sendall(line)
 
 
 def _read_line(connection: socket.socket) -> bytes:

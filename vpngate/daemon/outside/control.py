@@ -12,6 +12,7 @@ wire is `client.py`.
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 import grp
 import json
@@ -24,17 +25,27 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from vpngate.daemon.outside.callers import (
+    CONNECTION_LIMIT,
+    URGENT_LIMIT,
+    Callers,
+    Seat,
+)
 from vpngate.daemon.outside.client import DEFAULT_PATH
+from vpngate.daemon.outside.handed_over import CallersListener
 from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
 
 # A handler gets the arguments of the request; what it returns is the result.
 VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
+# The uid of whoever's verb is being handled.
+asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
+
 GROUP = "vpngate"
 MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
-CONNECTION_LIMIT = 32
-UID_SHARE = 8  # connections; so that no one user keeps the others out
+_SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
+_URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
 _log = logging.getLogger(__name__)
@@ -45,8 +56,9 @@ class ControlServer:
 
     Verbs outside `read_only` count as changes: they run one at a time, and each
     is logged with the caller's uid. Those that are `self_ordered` see to that
-    themselves: one that waits for a source holds up no other. `verbs` is read at
-    each request, so an entry added later is served too.
+    themselves: one that waits for a source holds up no other. Those that are urgent
+    find a place where everybody else is told to come back. `verbs` is read at each
+    request, so an entry added later is served too.
     """
 
     def __init__(
@@ -55,7 +67,7 @@ class ControlServer:
         verbs: Mapping[str, VerbHandler],
         *,
         read_only: Collection[str] = ("status", "report", "compare"),
-        self_ordered: Collection[str] = ("reload",),
+        self_ordered: Collection[str] = _SELF_ORDERED,
         patience: float = PATIENCE,
     ) -> None:
         self._path = Path(path)
@@ -64,9 +76,9 @@ class ControlServer:
         self._self_ordered = frozenset(self_ordered)
         self._patience = patience
         self._changing = asyncio.Lock()
-        self._connections: dict[asyncio.Task[None], int] = {}  # with the caller's uid
-        self._idle: dict[asyncio.Task[None], None] = {}  # the longest first
+        self._callers = Callers()
         self._server: asyncio.Server | None = None
+        self._listener: CallersListener
         self._inode = 0
 
     async def start(self) -> None:
@@ -77,7 +89,7 @@ class ControlServer:
         """
         try:
             await asyncio.to_thread(_refuse_if_alive, self._path)
-            listener = _bind(self._path)
+            self._listener = _bind(self._path)
         except OSError as error:
             problem = Problem(
                 str(self._path),
@@ -87,7 +99,7 @@ class ControlServer:
             raise MachineFault(problem) from None
         self._inode = self._path.stat().st_ino
         self._server = await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=REQUEST_LIMIT
+            self._accept, sock=self._listener, limit=REQUEST_LIMIT
         )
 
     async def stop(self) -> None:
@@ -95,7 +107,7 @@ class ControlServer:
         if self._server is None:
             return
         self._server.close()
-        for connection in (connections := list(self._connections)):
+        for connection in (connections := self._callers.all):
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
         self._server = None
@@ -109,45 +121,30 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as a task
         uid = _peer_uid(writer.get_extra_info("socket"))
-        if not self._make_room(uid):
+        place = self._callers.admit(task, uid)
+        if place is Seat.NONE:
             writer.write(_encoded(_BUSY))
             writer.close()
             return
-        self._connections[task] = uid
         try:
-            await self._converse(reader, writer, uid, task)
+            await self._converse(reader, writer, uid, place)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass  # the caller went away or dawdled, or we stop: nobody to tell
         finally:
-            self._connections.pop(task, None)
-            self._idle.pop(task, None)
+            self._callers.leave(task)
             writer.close()
-
-    def _make_room(self, uid: int) -> bool:
-        """Whether one more of this user may come; who says nothing goes first."""
-        mine = [task for task, whose in self._connections.items() if whose == uid]
-        if len(mine) >= UID_SHARE:
-            candidates = [task for task in self._idle if task in mine]
-        elif len(self._connections) >= CONNECTION_LIMIT:
-            candidates = list(self._idle)
-        else:
-            return True
-        if not candidates:
-            return False
-        self._connections.pop(candidates[0], None)
-        self._idle.pop(candidates[0], None)
-        candidates[0].cancel()
-        return True
 
     async def _converse(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         uid: int,
-        task: asyncio.Task[None],
+        place: Seat,
     ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - see above
         while True:
-            self._idle[task] = None
+            self._callers.is_silent(task)
             async with asyncio.timeout(self._patience):
                 try:
                     line = await reader.readuntil(b"\n")
@@ -155,16 +152,22 @@ class ControlServer:
                     return
                 except asyncio.LimitOverrunError:
                     line = b""
-            self._idle.pop(task, None)
-            writer.write(_encoded(await self._answer(line, uid)))
+            self._callers.has_asked(task)
+            with self._listener.handed_over(writer):
+                answer = await self._answer(line, uid, place)
+            writer.write(_encoded(answer))
             async with asyncio.timeout(self._patience):
                 await writer.drain()
-            if not line:
+            if not line or place is Seat.URGENT:
                 return
 
-    async def _answer(self, line: bytes, uid: int) -> dict[str, Any]:
+    async def _answer(
+        self, line: bytes, uid: int, place: Seat = Seat.ANY
+    ) -> dict[str, Any]:
         try:
             verb, arguments = _parse(line)
+            if place is Seat.URGENT and verb not in _URGENT:
+                return _BUSY
             result = await self._run(verb, arguments, uid)
         except VpngateError as error:
             return _refusal(error.exit_status, error.lines)
@@ -177,6 +180,7 @@ class ControlServer:
         handler = self._verbs.get(verb)
         if handler is None:
             raise WrongUse(Problem(verb, "this daemon has no such verb"))
+        asked_by.set(uid)
         if verb in self._read_only:
             return await handler(arguments)
         _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
@@ -255,7 +259,7 @@ def _refuse_if_alive(path: Path) -> None:
     )
 
 
-def _bind(path: Path) -> socket.socket:
+def _bind(path: Path) -> CallersListener:
     """A listening socket at `path`, never reachable with wider rights than MODE.
 
     It is made beside its place and moved there: the move replaces what a dead
@@ -263,7 +267,7 @@ def _bind(path: Path) -> socket.socket:
     """
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     made = path.with_name(f".{path.name}.{os.getpid()}")
-    listener = socket.socket(socket.AF_UNIX)
+    listener = CallersListener()
     try:
         with contextlib.suppress(FileNotFoundError):
             made.unlink()
@@ -272,7 +276,7 @@ def _bind(path: Path) -> socket.socket:
         with contextlib.suppress(KeyError, PermissionError):
             # Without that group, or not as root: the owner alone, which is safe.
             os.chown(made, -1, grp.getgrnam(GROUP).gr_gid)
-        listener.listen(CONNECTION_LIMIT)
+        listener.listen(CONNECTION_LIMIT + URGENT_LIMIT)
         made.rename(path)
     except OSError:
         listener.close()
@@ -282,4 +286,4 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "flags"]
+__all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "asked_by", "flags"]

@@ -10,7 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import sub
 
+from vpngate.bounds import CaptureLoss
 from vpngate.capture.live.source import PacketSource
 from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
@@ -47,6 +49,11 @@ class CaptureLoop:
         self._failure: OSError | None = None
         self.losses: Mapping[str, int] = {}
         self.captured = 0
+        self.loss = CaptureLoss()
+        self._drained = (0, 0, 0)  # what was counted when nothing was left to read
+        # Called once there is a packet where none should be.
+        self.witnessed: Callable[[], None] = lambda: None
+        self._witnesses = 0
         self.heard = time.monotonic()  # when the capture last answered
 
     async def listen(self) -> None:
@@ -68,25 +75,30 @@ class CaptureLoop:
         while True:
             await self._something_due.wait()
             self._something_due.clear()
-            batch, self._due = self._due, []
-            slow, spare = _settled(batch)
-            try:
-                await self._plane.withdraw(spare)
-            except MachineFault as error:
-                for line in error.lines:
-                    _log.warning("verdicts not ended, trying again: %s", line)
-                self._try_again([due for due in batch if due.withdrawn])
-            try:
-                await self._plane.throttle(slow)
-            except MachineFault as error:
-                # Those flows stay untouched; their next handshake tries again.
-                for line in error.lines:
-                    _log.warning("verdicts not inserted: %s", line)
-                continue
-            now = time.time()
-            for due in batch:
-                if not due.withdrawn:
-                    self._metrics.verdict_in_kernel(now - due.seen)
+            async with self._pipeline.handing_over:
+                await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        due, self._due = self._due, []
+        batch = list(filter(self._pipeline.holds, due))
+        slow, spare = _settled(batch)
+        try:
+            await self._plane.withdraw(spare)
+        except MachineFault as error:
+            for line in error.lines:
+                _log.warning("verdicts not ended, trying again: %s", line)
+            self._try_again([one for one in batch if one.withdrawn])
+        try:
+            await self._plane.throttle(slow)
+        except MachineFault as error:
+            # Those flows stay untouched; their next handshake tries again.
+            for line in error.lines:
+                _log.warning("verdicts not inserted: %s", line)
+            return
+        now = time.time()
+        for one in batch:
+            if not one.withdrawn:
+                self._metrics.verdict_in_kernel(now - one.seen)
 
     def _try_again(self, withdrawn: list[Due]) -> None:
         """Have these looked at once more: a flow says only once that it is none."""
@@ -101,11 +113,22 @@ class CaptureLoop:
             self._failure = error
             return
         now = time.monotonic()
+        if self._source.witnesses > self._witnesses:
+            self._witnesses = self._source.witnesses
+            self.witnessed()
         self._count(len(captured))
+        if self._source.is_drained:
+            self._note_drained(now)
         if due := self._pipeline.take(captured, now, self._clock()):
             self._due += due
             self._something_due.set()
         self.heard = now  # only now: a reader that fails must not keep us armed
+
+    def _note_drained(self, now: float) -> None:
+        counts = self.captured, self._source.lost_before, self.losses.get("gap", 0)
+        read, before, lost = map(sub, counts, self._drained)
+        self._drained = counts
+        self.loss.drained(now, read=read, before=before, among=lost - before)
 
     def _count(self, captured: int) -> None:
         self.captured += captured

@@ -6,23 +6,23 @@ table. Does not know sockets, netlink, or the clocks: packets and moments come i
 verdicts go out.
 """
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from vpngate.capture.live.source import Captured
-from vpngate.flows import FlowTable
-from vpngate.metrics import Metrics
-from vpngate.policy import (
-    Decision,
-    Throttle,
-    Verdict,
-    decide,
-    is_chosen,
-    is_sufficient,
-    throttles,
+from vpngate.daemon.traffic.judging import (
+    all_to_slow,
+    chosen,
+    decision_on,
+    to_slow,
 )
+from vpngate.daemon.traffic.observed import Observed
+from vpngate.flows import FlowTable, sighting_of
+from vpngate.metrics import Metrics
+from vpngate.policy import Throttle, Verdict
 from vpngate.recognition import Agree, Heard, Sighting
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
@@ -37,28 +37,31 @@ class Due(NamedTuple):
     flows: tuple[Throttle, ...]
     seen: float  # when the deciding packet was captured, seconds since the epoch
     withdrawn: bool = False  # they end: what they rested on does not hold
+    evidence: int = 0
 
 
 class Pipeline:
     """Recognition and decision on the snapshot of the moment.
 
-    `verdicts` counts what was reached since the start, by tunnel.
+    `verdicts` counts what was reached since the start, by tunnel; `observed` what would
+    have been slowed while nothing is acted on.
     """
 
-    def __init__(
-        self, snapshot: Snapshot, metrics: Metrics, chooser: bytes, agree: Agree
-    ) -> None:
-        """`chooser` is the key that picks the enforced share of the subscribers.
+    def __init__(self, snapshot: Snapshot, metrics: Metrics, agree: Agree) -> None:
+        """`agree` is the second reader, asked before a flow counts as confirmed.
 
-        `agree` is the second reader, asked before a flow counts as confirmed.
+        handing_over  held from a decision on flows until the kernel has it: what comes
+                      later comes behind
         """
         self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
-        self._chooser = chooser
+        self.observed = Observed()
         self._agree = agree
         self._snapshot = snapshot
         self._recogniser = Recogniser(snapshot.tunnels)
+        self.handing_over = asyncio.Lock()
+        self._evidence = 0  # of which generation what is evidence is
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the flows stay.
@@ -68,6 +71,9 @@ class Pipeline:
         before, self._snapshot = self._snapshot, snapshot
         if before.config.gateway.reverse_path != snapshot.config.gateway.reverse_path:
             self.flows.clear()
+            self._evidence += 1
+        if before.config.tunnels != snapshot.config.tunnels:
+            self._evidence += 1
         if before.tunnels != snapshot.tunnels:
             # Some 50 ms of the loop, which what is urgent would have to wait for.
             self._recogniser = Recogniser(snapshot.tunnels)
@@ -87,8 +93,12 @@ class Pipeline:
                 continue
             if flows:
                 withdrawn = sighting is not None and sighting.withdrawn
-                due.append(Due(flows, one.timestamp, withdrawn))
+                due.append(Due(flows, one.timestamp, withdrawn, self._evidence))
         return due
+
+    def holds(self, due: Due) -> bool:
+        """Whether what was found is evidence still."""
+        return due.withdrawn or due.evidence == self._evidence
 
     def _sighting(self, captured: Captured, elapsed: float) -> Sighting | None:
         """What a packet shows of its flow."""
@@ -110,43 +120,51 @@ class Pipeline:
     def _judged(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
         """The flows to slow because of a sighting: none, unless all is certain."""
         if sighting.withdrawn:
-            return self._every_throttle(sighting)
+            return all_to_slow(sighting, self._snapshot)
         self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
-        decision = self._decision(sighting, now)
+        decision = decision_on(sighting, self._snapshot, self._snapshot, now)
         if not sighting.repeated:
             self._count(sighting, decision.verdict)
-        if decision.verdict is not Verdict.THROTTLE or not self._snapshot.enforcing:
+        if decision.verdict is not Verdict.THROTTLE:
             return ()
-        share = self._snapshot.config.gateway.enforce_share / 100
-        return tuple(
-            flow
-            for flow in self._throttles(sighting)
-            if is_chosen(flow.bucket, self._chooser, share)
-        )
+        flows = self._chosen(sighting)
+        if self._snapshot.enforcing:
+            return flows
+        if flows and not sighting.repeated:
+            self.observed.note(sighting, self._snapshot)
+        return ()
 
-    def _every_throttle(self, sighting: Sighting) -> tuple[Throttle, ...]:
-        """What any verdict on a flow was for, wherever its ends were seen before."""
-        ends = (sighting.initiator.address, sighting.responder.address)
-        prefix = self._snapshot.subscriber_prefix
-        return throttles(sighting.tunnel, sighting.flow, ends, prefix)
+    def _chosen(self, sighting: Sighting) -> tuple[Throttle, ...]:
+        """What acting on a flow slows, of the share that is acted on."""
+        return chosen(to_slow(sighting, self._snapshot), self._snapshot.chooses)
 
-    def _throttles(self, sighting: Sighting) -> tuple[Throttle, ...]:
-        """What a verdict on a flow is for, of its ends that are subscribers."""
-        ends = (sighting.initiator, sighting.responder)
-        subscribers = [
-            end.address
-            for end, crossed in zip(ends, sighting.crossing, strict=True)
-            if self._snapshot.is_subscriber(crossed)
-        ]
-        prefix = self._snapshot.subscriber_prefix
-        return throttles(sighting.tunnel, sighting.flow, subscribers, prefix)
+    def acts_on(self, flow: Throttle) -> bool:
+        """Whether what was decided on a flow is acted on now; from any thread.
+
+        Who is chosen, and what is recognised, may have become fewer meanwhile.
+        """
+        snapshot = self._snapshot
+        known = not flow.tunnel or flow.tunnel in snapshot.config.tunnels.enabled
+        return snapshot.enforcing and known and snapshot.chooses(flow.bucket)
+
+    def known(self, now: When) -> Iterator[tuple[Throttle, ...]]:
+        """What acting slows of each flow that is confirmed already, perhaps nothing.
+
+        Each is looked at when it is its turn: it may be confirmed no more.
+        """
+        evidence = self._evidence
+        for tunnel, flows in self.flows.confirmed().items():
+            for key, flow in flows:
+                if evidence != self._evidence:
+                    return
+                yield self._slowed(sighting_of(tunnel, key, flow, repeated=True), now)
+
+    def _slowed(self, sighting: Sighting, now: When) -> tuple[Throttle, ...]:
+        decision = decision_on(sighting, self._snapshot, self._snapshot, now)
+        slowed = decision.verdict is Verdict.THROTTLE
+        return self._chosen(sighting) if slowed else ()
 
     def _count(self, sighting: Sighting, verdict: Verdict) -> None:
         name = sighting.tunnel.name
         self.verdicts.setdefault(name, Counter())[verdict.value] += 1
         self._metrics.flow(name, sighting.flow.family, verdict)
-
-    def _decision(self, sighting: Sighting, now: When) -> Decision:
-        sufficient = is_sufficient(sighting, one_way=self._snapshot.one_way)
-        ends = (sighting.initiator, sighting.responder)
-        return decide(sufficient, ends, self._snapshot, now)

@@ -8,6 +8,7 @@ does. It runs in the event loop on purpose: a loop that hangs cannot arm.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -33,6 +34,8 @@ class DeadMan:
         self._heard = heard
         self._metrics = metrics
         self.armed = False
+        # Seconds until nobody is to be slowed any more: armed for no longer.
+        self.left: Callable[[], float] = lambda: math.inf
         self._at_once = asyncio.Event()
 
     def at_once(self) -> None:
@@ -57,7 +60,8 @@ class DeadMan:
             _log.warning("not armed: nothing heard of the capture for %.0f s", silent)
         elif wanted:
             try:
-                armed = await self._plane.rearm()
+                left = self.left()
+                armed = left > 0 and await self._plane.rearm(left)
             except MachineFault as error:
                 _log.warning("not armed: %s", error)
         self.armed = armed

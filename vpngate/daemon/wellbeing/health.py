@@ -17,6 +17,7 @@ from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane
 from vpngate.metrics import Metrics
+from vpngate.stance import Cause, in_one_line
 
 SILENCE = 10.0  # seconds; a capture is asked every second, whether packets come or not
 _NOTES = 10  # interfaces that are named
@@ -64,6 +65,9 @@ class Health:
             reasons.append(f"nothing heard of the capture for {silent:.0f} s")
         if self._in_force.snapshot.enforcing and not self._deadman.armed:
             reasons.append("enforcing, but the dead man's switch is not armed")
+        stance = self._in_force.snapshot.stance
+        if stance.why.cause is Cause.HALTED:
+            reasons.append(in_one_line(stance))
         if problems := self._in_force.snapshot.suspended:
             reasons.append(f"told to enforce, and observing: {problems[0]}")
         if not self._in_sync:

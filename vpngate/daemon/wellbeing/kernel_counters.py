@@ -7,6 +7,7 @@ asks.
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from vpngate.errors import MachineFault
 from vpngate.kernel.plane import Counters, DataPlane
@@ -17,7 +18,11 @@ RATE_OVER = 2.0  # seconds at least between the readings that make a rate
 
 
 class KernelCounters:
-    """The latest counters of a data plane; `rate` is in bit/s by direction."""
+    """The latest counters of a data plane.
+
+    `rate` is what the slower class passes, `traffic_rate` all that crosses the hooks,
+    in bit/s by direction.
+    """
 
     def __init__(self, plane: DataPlane, metrics: Metrics) -> None:
         self._plane = plane
@@ -27,6 +32,7 @@ class KernelCounters:
         self._basis: tuple[float, Counters] | None = None
         self.latest: Counters | None = None
         self.rate: dict[str, float] = {}
+        self.traffic_rate: dict[str, float] = {}
 
     async def refresh(self) -> None:
         """Read again unless the latest reading is fresh.
@@ -52,10 +58,16 @@ class KernelCounters:
         since, before = self._basis
         if now - since < RATE_OVER:
             return
-        self.rate = {
-            direction: 8
-            * (total - before.throttled_bytes.get(direction, 0))
-            / (now - since)
-            for direction, total in totals.throttled_bytes.items()
-        }
+        seconds = now - since
+        self.rate = _rates(before.throttled_bytes, totals.throttled_bytes, seconds)
+        self.traffic_rate = _rates(before.traffic_bytes, totals.traffic_bytes, seconds)
         self._basis = now, totals
+
+
+def _rates(
+    before: Mapping[str, int], now: Mapping[str, int], seconds: float
+) -> dict[str, float]:
+    return {
+        direction: 8 * (total - before.get(direction, 0)) / seconds
+        for direction, total in now.items()
+    }

@@ -11,12 +11,14 @@ from vpngate import __version__
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.pipeline import Pipeline
+from vpngate.daemon.wellbeing.foresight import would_have
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.recognition import Evidence
 from vpngate.registry import Registry
 from vpngate.snapshot import Snapshot
+from vpngate.stance import in_rows
 from vpngate.timekeeping.moments import format_moment
 from vpngate.units import format_rate
 
@@ -49,8 +51,9 @@ class Report:
             "reasons": reasons,
             "warnings": self._warnings(),
             "version": __version__,
-            "mode": snapshot.config.gateway.mode.value,
-            "enforced_share": snapshot.config.gateway.enforce_share,
+            "mode": snapshot.stance.mode.value,
+            "enforced_share": snapshot.stance.share,
+            "stance": in_rows(snapshot.stance, snapshot.suspended),
             "interfaces": list(self._in_force.attached),
             "interfaces_left_alone": {
                 one.interface: one.reason for one in self._in_force.left_alone
@@ -58,6 +61,9 @@ class Report:
             "registry": self._registry(snapshot.registry),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
+            "enforcing_would_have": would_have(
+                snapshot, self._pipeline.observed, self._counters.latest
+            ),
             "capture": self._captured(),
             "kernel": {"armed": self._health.armed, "in_sync": self._health.in_sync},
         }

@@ -130,7 +130,7 @@ class _Fetcher:
 
 
 def _without_signature(failure: FeedFault, where: str) -> FeedFault:
-    """A missing signature is a fault of its own; any other stays what it is."""
+    """Returns the failure; where nothing was found, that the signature is missing."""
     if failure.reason not in {Reason.FILE_MISSING, Reason.NOT_FOUND}:
         return failure
     what = "the registry has no signature"
@@ -152,9 +152,10 @@ def _signed_at(published: _Published, key: PublicKey | None, where: str) -> int:
 
 
 def _signed_unpacked(where: str) -> FeedFault:
-    """What a signature covers has to come as it was signed.
+    """Returns the fault of a signed registry that the server packed on the way.
 
-    Whoever has no key could otherwise have anything unpacked.
+    It would have to be unpacked before its signature can be checked, and anybody
+    could have us unpack anything.
     """
     what = "does not fit the bytes as sent: the server packs them (Content-Encoding)"
     remedy = "serve the registry without Content-Encoding, or publish and sign a .gz"
@@ -162,7 +163,7 @@ def _signed_unpacked(where: str) -> FeedFault:
 
 
 def _check_age(validators: Validators, previous: Validators, where: str) -> None:
-    """A signature that says less than the one that stands is an old one, replayed.
+    """FeedFault if the signature is older than the one in force: a replay.
 
     The guard compares serials, which a CSV does not have.
     """

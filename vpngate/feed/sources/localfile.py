@@ -27,7 +27,7 @@ def read_file(path: Path, max_bytes: int, *, settle: bool = True) -> bytes:
 
     max_bytes   more is refused
     settle      wait a moment if the file was written only just now; not needed where
-                a signature will tell
+                a signature shows that it is whole
     """
     where = str(path)
     try:

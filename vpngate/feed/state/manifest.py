@@ -86,7 +86,7 @@ class Manifest:
 
 
 def _record(fields: dict[str, Any], prefix: str) -> FileRecord:
-    """A record of what we write ourselves: no other name, no other size."""
+    """Returns a record; ValueError for a name or a size that we would not write."""
     record = FileRecord(**fields)
     if not (_is_text(record.name, 100) and _NAME.fullmatch(record.name)):
         raise ValueError("it names a file that is none of ours")
@@ -100,7 +100,7 @@ def _record(fields: dict[str, Any], prefix: str) -> FileRecord:
 
 
 def _validators(fields: dict[str, Any]) -> Validators:
-    """What is sent to servers again: texts that a header line can hold."""
+    """Returns what is sent to servers again; ValueError if no header can hold it."""
     condition = Condition(**fields.pop("condition"))
     found = Validators(**fields, condition=condition)
     texts = (found.digest, found.key_id)

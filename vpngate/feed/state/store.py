@@ -78,7 +78,7 @@ class Store:
         return LastGood(data, signature, manifest.validators, memory)
 
     def set_aside(self) -> None:
-        """What is kept is nonsense: nobody reads it again, but who wants to look."""
+        """Rename what is kept: it is unusable. It stays for people who want to look."""
         with suppress(FeedFault), StateFolder.writing(self._path) as folder:
             folder.set_aside(_MANIFEST, _SET_ASIDE)
 

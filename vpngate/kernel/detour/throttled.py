@@ -61,6 +61,10 @@ class Throttled:
         """Subscribers that share a bucket for want of class ids."""
         return self._verdicts.shared
 
+    def verdicts(self) -> list[HeldVerdict]:
+        """All there are at this moment, ended or not."""
+        return list(self._verdicts)
+
     def throttle(self, flows: Sequence[Throttle], now: float) -> int:
         """Hand verdicts to the kernel; those that it has start their time anew.
 
@@ -139,10 +143,9 @@ class Throttled:
         return Sweep(self._verdicts.keys(), choose)
 
     def advance(self, sweep: Sweep, now: float) -> bool:
-        """A few more of a sweep's verdicts; whether there are more.
+        """A few more of a sweep's verdicts, looked at or ended; whether there are more.
 
-        Either a few are looked at, or a few of those that were chosen are ended. On an
-        error they still have to be.
+        On an error those that were chosen still have to be ended.
         """
         if sweep.stubborn:
             self._end_stubborn(sweep, now)

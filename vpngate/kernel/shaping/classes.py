@@ -16,7 +16,7 @@ from itertools import islice
 
 from vpngate.errors import KernelRefused, MachineFault
 from vpngate.kernel.shaping.ifbs import Shaper
-from vpngate.kernel.shaping.passed import Passed, Tally
+from vpngate.kernel.shaping.passed import Passed, Tally, Through
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.kernel.table.pace import HOLD
@@ -40,6 +40,7 @@ class Classes:
         self._resting: dict[int, float] = {}  # ifbs with classes to remove, as of when
         self._looked: dict[int, int] = {}  # ifbs: queues asked about so far
         self._tally = Tally()
+        self._through = Through()
         self._each = HOLD / _AT_ONCE  # seconds that a place took of late
 
     def has(self, place: int) -> bool:
@@ -228,6 +229,10 @@ class Classes:
     def passed(self) -> dict[Direction, Passed]:
         """What has left the classes, by direction, since the start; as last read."""
         return self._tally.totals
+
+    def through(self) -> int:
+        """Bytes that have left any class since the start, of both directions."""
+        return self._through.take(self._shaper.received())
 
     def backlog(self, number: int) -> int:
         """Bytes that wait in the queues of an ifb."""

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from vpngate.errors import KernelRefused, MissingFeature, Problem
-from vpngate.kernel.shaping.naming import free_majors, ifb_names
+from vpngate.errors import KernelRefused, Problem
+from vpngate.kernel.shaping.naming import REMEDY, free_majors, ifb_names, objection_to
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import ClassReading, has_queue, read_classes
+from vpngate.kernel.shaping.refusals import is_there_already, lacking
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
-from vpngate.kernel.wire.channel import Change, Channel, Failure, in_one_line
+from vpngate.kernel.wire.channel import Change, Channel, in_one_line
+from vpngate.kernel.wire.link_counts import received_at
 from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.packets import Direction
 
@@ -32,17 +35,20 @@ _UNKNOWN = (errno.ENOENT, errno.EOPNOTSUPP)
 class Shaper:
     """The ifbs of one table. One thread alone may use it; `indexes` any."""
 
-    def __init__(self, table: str, route: IPRoute, channel: Channel) -> None:
+    def __init__(
+        self, table: str, route: IPRoute, channel: Channel, witness: Witness
+    ) -> None:
         self.indexes: frozenset[int] = frozenset()  # of the devices that are there
         self.packet = largest_packet(0)  # bytes
         self.majors: Sequence[int] = ()  # the first half of class ids, of each device
         self._names = ifb_names(table)
         self._route = route
         self._channel = channel
+        self.witness = witness
         self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
         self._options = class_options(_SLOWEST, self.packet)
         self._flow_queue = False  # whether the kernel has fq_codel
-        self._rate = 0
+        self.rate = 0  # each class's, in bit/s
 
     @property
     def numbers(self) -> list[int]:
@@ -50,9 +56,31 @@ class Shaper:
         return list(self._index)
 
     def look_around(self) -> None:
-        """Clear away what a dead predecessor left, and choose what nobody else has."""
-        self.remove_all()
+        """Clear away what a dead predecessor left, and choose what nobody else has.
+
+        KernelRefused if somebody else has a device of such a name.
+        """
+        _, foreign = self.remove_left_behind()
+        if foreign:
+            raise KernelRefused(*foreign)
         self.majors = free_majors(self._channel)
+
+    def remove_left_behind(self) -> tuple[list[str], list[Problem]]:
+        """Delete the devices that a dead daemon has left, with all that waits in them.
+
+        The names of those that are gone, and what has such a name and is not ours.
+        """
+        removed, foreign = [], []
+        for link in reversed(links_named(self._channel, self._names)):
+            if link is None:
+                continue
+            root = tc.queue_at(self._channel, link.index, tc.ROOT)
+            if what := objection_to(link, root):
+                foreign.append(Problem(f"interface {link.name}", what, REMEDY))
+            else:
+                self._delete(link)
+                removed.append(link.name)
+        return removed, foreign
 
     def begin(self, rate: int, packet: int) -> None:
         """Make the first device; `rate` is each class's, in bit/s.
@@ -67,13 +95,8 @@ class Shaper:
 
     def set(self, rate: int, packet: int) -> None:
         """The rate of classes made from now on, in bit/s, and the largest packet."""
-        self._rate, self.packet = rate, packet
+        self.rate, self.packet = rate, packet
         self._options = class_options(rate, packet)
-
-    @property
-    def rate(self) -> int:
-        """Each class's, in bit/s."""
-        return self._rate
 
     def have(self, numbers: Iterable[int]) -> None:
         """Make these devices, unless they have been made."""
@@ -87,16 +110,19 @@ class Shaper:
         return self._index.get(ifb_of(place), 0)
 
     def build(self, number: int) -> None:
-        """Make a device anew, up at once: no announcement says that it is down."""
+        """Make a device anew, up at once: no announcement says that it is down.
+
+        Nothing is sent there before the witness stands at it.
+        """
         self._withdraw(number)
         name = self._names[number]
         [there] = links_named(self._channel, [name])
-        self._remove(number, there)
+        self._remove(there)
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
             found = self._route.link_lookup(ifname=name)
         except NetlinkError as error:
-            raise _lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
+            raise lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
         if not found:
             raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
         [index] = found
@@ -104,9 +130,8 @@ class Shaper:
             root = self.majors[number] << 16
             self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)
         except NetlinkError as error:
-            raise _lacking(
-                name, f"takes no HTB: {error.args[-1]}", "sch_htb"
-            ) from error
+            raise lacking(name, f"takes no HTB: {error.args[-1]}", "sch_htb") from error
+        self.witness.stand_at(number, name, self.majors[number])
         self._index[number] = index
         self.indexes |= {index}
 
@@ -134,7 +159,8 @@ class Shaper:
         for number, link in reversed(list(enumerate(links))):
             if link is not None:
                 self._withdraw(number)
-                self._remove(number, link)
+                self.witness.leave(number)
+                self._remove(link)
                 self._index.pop(number, None)
                 return True
         self._index.clear()
@@ -146,7 +172,7 @@ class Shaper:
         if not wanted:
             return
         failures = self._channel.each(list(self._additions(wanted, anew=anew)))
-        if failures and all(_is_there_already(one) for one in failures):
+        if failures and all(is_there_already(one) for one in failures):
             failures = self._channel.each(list(self._additions(wanted, anew=False)))
         if failures:
             raise KernelRefused(Problem(failures[0].what, str(failures[0])))
@@ -177,6 +203,12 @@ class Shaper:
         if not index:
             return {}
         return read_classes(self._channel, index, self.majors[number])
+
+    def received(self) -> dict[int, int]:
+        """The bytes that each device has been handed by its queues, by its index."""
+        indexes = sorted(self.indexes)
+        told = zip(indexes, received_at(self._channel, indexes), strict=True)
+        return {index: octets for index, octets in told if octets is not None}
 
     def is_as_made(self, reading: ClassReading) -> bool:
         """Whether a class is of the rate that it should be."""
@@ -235,7 +267,7 @@ class Shaper:
             if one.number not in _UNKNOWN or one.what.startswith("class"):
                 raise KernelRefused(Problem(one.what, str(one)))
             if one.what.startswith("queue"):
-                raise _lacking(name, f"takes no TBF: {one}", "sch_tbf")
+                raise lacking(name, f"takes no TBF: {one}", "sch_tbf")
         self._flow_queue = not failures
 
     def _is_whole(self, number: int, link: Link) -> bool:
@@ -248,30 +280,18 @@ class Shaper:
             self.indexes -= {self._index[number]}
             self._index[number] = 0
 
-    def _remove(self, number: int, link: Link | None) -> None:
+    def _remove(self, link: Link | None) -> None:
         if link is None:
             return
         if link.kind != "ifb":
-            raise KernelRefused(
-                Problem(
-                    f"interface {self._names[number]}",
-                    "exists and is not an ifb",
-                    "rename it, or choose another gateway.table",
-                )
-            )
+            where, what = f"interface {link.name}", objection_to(link, None)
+            raise KernelRefused(Problem(where, what, REMEDY))
+        self._delete(link)
+
+    def _delete(self, link: Link) -> None:
         with in_one_line(f"remove {link.name}"):
             try:
                 self._route.link("del", index=link.index)
             except NetlinkError as error:
                 if error.code != errno.ENODEV:  # somebody else was faster
                     raise
-
-
-def _lacking(name: str, what: str, module: str) -> MissingFeature:
-    remedy = f"vpngate needs the kernel module {module}"
-    return MissingFeature(Problem(f"interface {name}", what, remedy))
-
-
-def _is_there_already(failure: Failure) -> bool:
-    """An fq_codel keeps the number of its flows, and does not take another one."""
-    return failure.what.startswith("flow queue") and failure.number == errno.EINVAL

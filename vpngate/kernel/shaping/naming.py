@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ifbs are called, and the numbers of their classes.
+"""What ifbs are called, the numbers of their classes, and what tells them from others'.
 
 Knows how names and numbers stay clear of everybody else's; does not make anything.
 """
@@ -9,9 +9,12 @@ from hashlib import blake2b
 from vpngate.kernel.shaping.places import IFBS
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import Channel
+from vpngate.kernel.wire.links import Link
+from vpngate.plaintext import plain
 
 _TABLE_LENGTH = 8  # of IFNAMSIZ: what its first four and last three characters leave
-_MAJORS = range(0x7667, 0x8000)  # "vg"
+_MAJORS = range(0x7667, 0x8000)  # of the roots of all our ifbs: "vg"
+REMEDY = "rename it, or choose another gateway.table"
 
 
 def ifb_name(table: str, number: int = 0) -> str:
@@ -47,3 +50,16 @@ def free_majors(channel: Channel) -> list[int]:
         if len(run) == IFBS and not taken.intersection(run):
             return run
     return [number for number in fitting if number not in taken][:IFBS]
+
+
+def objection_to(link: Link, root: tc.Queue | None) -> str:
+    """Why a device of such a name is somebody else's; empty if it may be ours.
+
+    A daemon may have been killed before it gave its ifb a root: whoever gives it one
+    gives it a handle, too, which the kernel's own have not.
+    """
+    if link.kind != "ifb":
+        return "exists and is not an ifb"
+    if root is None or not root.major or (root.kind == "htb" and root.major in _MAJORS):
+        return ""
+    return f"exists, and has {plain(root.kind)} {root.major:x}: at its root, not ours"

@@ -52,7 +52,7 @@ class Wire:
 
 
 def alone(work: Callable[[], _T]) -> _T:
-    """What `work` returns in a namespace of its own; raises what it raises.
+    """Run `work` in a namespace of its own. Returns and raises what it does.
 
     MissingPrivilege or MissingFeature if there is no such namespace to be had.
     """
@@ -96,7 +96,7 @@ def datagram(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes:
 
 
 def _leave() -> None:
-    """Leave the machine's namespace: this thread alone, for good."""
+    """Move the calling thread, and no other, to a new namespace for ever."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) == 0:
         return

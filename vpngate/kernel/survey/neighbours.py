@@ -160,7 +160,7 @@ def _filter_messages(channel: Channel, interface: int, parent: int) -> list[byte
 
 
 def read_filters(answers: Iterable[bytes]) -> Iterator[Filter]:
-    """The filters in the kernel's answers; each kind's head is none."""
+    """Yields the filters in the kernel's answers, without the head of each kind."""
     for answer in answers:
         _, interface, handle, parent, info = tc.HEAD.unpack_from(answer)
         parts = attributes(answer, tc.HEAD.size)

@@ -100,12 +100,12 @@ class Passage:
 
     @property
     def whole(self) -> bool:
-        """Whether none went another way."""
+        """Whether every packet took the expected way."""
         return self.sent == self.counted == self.shaped
 
 
 def attempt(wire: Wire, without: Sequence[Feature] = ()) -> list[Attempt]:
-    """Ask for every feature by itself, but for those `without`."""
+    """Try every feature by itself, except those in `without`."""
     wanted = [feature for feature in Feature if feature not in without]
     return [Attempt(feature, _objection(feature, wire)) for feature in wanted]
 
@@ -204,12 +204,12 @@ _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
 def pass_through(
     ruleset: Ruleset, wire: Wire, handshake: Handshake
 ) -> dict[Direction, Passage]:
-    """Put up the whole data plane at the near end, and send packets through it.
+    """Start the whole data plane at the near end, and send packets through it.
 
-    Those of a flow with a verdict are told in the answer, by direction, if the
-    ruleset enforces. The messages of a handshake are sent, too, for whoever
-    receives the copies. Raises what the data plane raises, and MissingPrivilege if
-    packets may not be sent.
+    Returns what became of the packets of a flow with a verdict, by direction, if the
+    ruleset enforces. The messages of a handshake are sent, too: their copies go to
+    whoever reads the NFLOG group. Raises what the data plane raises, and
+    MissingPrivilege if packets may not be sent.
     """
     return asyncio.run(_pass_through(ruleset, wire, handshake))
 

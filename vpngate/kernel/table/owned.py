@@ -9,6 +9,7 @@ removes it when the channel closes.
 
 import errno
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NoReturn, Self
 
@@ -25,6 +26,7 @@ from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
 from vpngate.ruleset.table import Chain, Hook, Table
+from vpngate.ruleset.witnessing import SETTLING
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Rules(NamedTuple):
     @classmethod
     def of(cls, table: Table) -> Self:
         """Encode them, which takes its time; in any thread."""
-        chains = [one for one in table.chains if not names.is_registered(one.name)]
+        chains = [one for one in table.chains if not names.is_lasting(one.name)]
         sets = [
             messages.new_set(table.name, one)
             for one in table.sets
@@ -57,6 +59,7 @@ class OwnedTable:
 
     def __init__(self, channel: Channel, name: str) -> None:
         self.name = name
+        self.changed = 0.0  # when whom is spared was, by a clock that never jumps
         self._channel = channel
 
     def create(self, ruleset: Ruleset) -> None:
@@ -71,6 +74,7 @@ class OwnedTable:
             for one in composition.lasting_sets(ruleset)
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
+        changes += messages.new_chains(self.name, [*composition.first_chains(ruleset)])
         try:
             self._channel.commit(changes)
         except Rejected as error:
@@ -116,22 +120,30 @@ class OwnedTable:
         """Put a few more intervals into a set."""
         self._channel.commit(elements.add_intervals(self.name, name, few))
 
-    def protect(self, protected: Intervals) -> None:
+    def protect(self, protected: Intervals, watched: Intervals) -> None:
         """Have exactly these in the sets of protected addresses, whatever was there."""
-        changes = []
+        changes: list[Change] = []
         for family in Family:
-            name = names.protected_set(family)
-            changes.append(elements.flush(self.name, name))
-            changes += elements.add_intervals(self.name, name, protected.of(family))
+            for name, those in (
+                (names.protected_set(family), protected),
+                (names.watched_set(family), watched),
+            ):
+                changes.append(elements.flush(self.name, name))
+                changes += elements.add_intervals(self.name, name, those.of(family))
         self._channel.commit(changes)
+
+    def settling(self) -> list[Change]:
+        """The changes that go with one of whom is spared: no witness counts yet."""
+        self.changed = time.monotonic()
+        return self._renewed(names.SETTLING, SETTLING)
 
     def new_rules(self, rules: Rules) -> list[Change]:
         """The changes that put these chains and rules in the place of any others.
 
         Base chains go and come in the same transaction, so that no packet finds none.
-        What asks for registered addresses stays.
+        What asks for registered addresses stays, and the witness.
         """
-        chains = [name for name in self.chains() if not names.is_registered(name)]
+        chains = [name for name in self.chains() if not names.is_lasting(name)]
         changes = [messages.delete_rules(self.name, name) for name in chains]
         changes += [messages.delete_chain(self.name, name) for name in chains]
         changes += [
@@ -180,15 +192,17 @@ class OwnedTable:
         return None
 
     def arm(self, seconds: float) -> None:
-        """Let the throttle chains work for so long from now.
+        """Let the throttle chains work for so long from now."""
+        self._channel.commit(self._renewed(names.ARMED, seconds))
 
-        Deleting alone fails once the elements have expired, adding alone does not
-        prolong them: so add, delete, add.
+    def _renewed(self, name: str, seconds: float) -> list[Change]:
+        """The changes that have both families in a set for so long from now.
+
+        Deleting alone fails once they have expired, adding alone does not prolong them.
         """
         both = [Element(key, seconds) for key in ETHERTYPE.values()]
-        add = elements.add(self.name, names.ARMED, both)
-        delete = elements.delete(self.name, names.ARMED, both)
-        self._channel.commit([*add, *delete, *add])
+        add = elements.add(self.name, name, both)
+        return [*add, *elements.delete(self.name, name, both), *add]
 
     def disarm(self) -> None:
         """Stop throttling at once."""
@@ -205,6 +219,11 @@ class OwnedTable:
                 number(count[nft.COUNTER_BYTES]),
             )
         return totals
+
+    def keys(self, name: str) -> list[bytes]:
+        """The keys that a set of few elements has at this moment."""
+        answers = self._channel.dump(elements.get_all(self.name, name))
+        return [key for answer in answers for key in elements.keys_of(answer)]
 
     def find(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         """The element of each key in its set, as answered; None where there is none."""

@@ -4,7 +4,12 @@
 Knows what they should hold, and whether the kernel's answers are the right ones; does
 not know who protects whom. They are always written whole, in one transaction: so it
 is of no matter what the kernel had. One thread alone may change them.
+
+The witness asks sets of its own: who is protected no more leaves both at once, who has
+just been protected is added there once that no packet of his can be on its way.
 """
+
+import time
 
 from vpngate.kernel.table import readback
 from vpngate.kernel.table.owned import OwnedTable
@@ -12,6 +17,7 @@ from vpngate.kernel.wire.channel import Unanswered
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
+from vpngate.ruleset.witnessing import SETTLING
 
 _SAMPLE = 120  # addresses of each family: they are few
 
@@ -21,22 +27,41 @@ class ProtectedSets:
 
     def __init__(self, table: OwnedTable) -> None:
         self.held = Intervals.empty()
+        self._watched = self._young = Intervals.empty()  # by the witness, and soon
+        self._young_since = 0.0
         self._table = table
-        self._doubted = False  # whether the kernel may hold something else
+        self.doubted = False  # whether the kernel may hold something else
 
     def put(self, protected: Intervals) -> None:
         """From now on exactly these; on an error, those that were."""
+        now = time.monotonic()
+        watched, young, since = self._watched, self._young, self._young_since
+        if now - since >= SETTLING or watched.covers(young):
+            watched, young, since = watched.union(young), protected, now
+        watched = _both(watched, protected)
+        self._table.changed = now
         try:
-            self._table.protect(protected)
+            self._table.protect(protected, watched)
         except Unanswered:
-            self._doubted = True
+            self.doubted = True
             raise
-        self.held = protected
-        self._doubted = False
+        self.held, self._watched = protected, watched
+        self._young, self._young_since = _both(young, protected), since
+        self.doubted = False
+
+    def ripen(self) -> None:
+        """Have the witness ask for those who have been protected for long enough."""
+        ripe = time.monotonic() - self._young_since >= SETTLING
+        if ripe and not self._watched.covers(self.held):
+            changed = self._table.changed
+            try:
+                self.put(self.held)
+            finally:
+                self._table.changed = changed  # nobody was added
 
     def mend(self) -> bool:
         """Write them anew if the kernel gives wrong answers; whether it did."""
-        wrong = self._doubted or not self._in_sync()
+        wrong = self.doubted or not self._in_sync()
         if wrong:
             self.put(self.held)
         return wrong
@@ -62,3 +87,8 @@ class ProtectedSets:
             for name in [names.protected_set(family)]
             for rows in [readback.sample(self.held.of(family), family, _SAMPLE)]
         )
+
+
+def _both(one: Intervals, other: Intervals) -> Intervals:
+    """The addresses that are in both."""
+    return one.difference(one.difference(other))

@@ -127,7 +127,7 @@ class SparedSets:
 
     def asking(self) -> list[Change]:
         """The changes that have rules ask the newest sets."""
-        return self.newest.asking(self._table.name)
+        return [*self.newest.asking(self._table.name), *self._table.settling()]
 
     def turned(self, spared: Intervals) -> None:
         """Note that rules ask the newest sets, which hold these."""
@@ -207,7 +207,8 @@ class SparedSets:
     def apply(self, batch: Batch) -> None:
         """Change a few parts."""
         begin = time.monotonic()
-        self._table.commit(batch.changes(self._table.name))
+        changes = batch.changes(self._table.name)
+        self._table.commit([*changes, *self._table.settling()])
         self._gone_through.took(batch.work, time.monotonic() - begin)
         self._applied.append(batch)
 
@@ -219,7 +220,8 @@ class SparedSets:
         if self._applied:
             batch = self._applied.pop()
             try:
-                self._table.commit(batch.changes(self._table.name, back=True))
+                changes = batch.changes(self._table.name, back=True)
+                self._table.commit([*changes, *self._table.settling()])
             except BaseException:
                 self._applied.clear()
                 raise

@@ -12,6 +12,8 @@ from vpngate.kernel.table.owned import OwnedTable
 BROKEN = "the way to the slow class is broken"
 ENDING = "verdicts wait to be ended that mean nothing any more"
 
+_SHORTEST = 0.01  # seconds: an element whose timeout is nothing has none
+
 
 class Switch:
     """The switch of one table, off to begin with."""
@@ -27,6 +29,7 @@ class Switch:
 
     def arm(self, seconds: float) -> bool:
         """On for so long from now; whether it is, and not kept off."""
+        seconds = max(seconds, _SHORTEST)
         self._until = time.monotonic() + seconds
         if not self._kept_off:
             self._table.arm(seconds)

@@ -44,9 +44,9 @@ def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryvie
 
 
 def picked(data: bytes | memoryview, offset: int, last: int) -> dict[int, memoryview]:
-    """The attributes from `offset` on whose types are not above `last`, by type.
+    """The attributes from `offset` on whose types are at most `last`, by type.
 
-    For what the kernel tells much of, and few of it in the first types.
+    For long messages of which only the attributes with low numbers are wanted.
     """
     view = memoryview(data)
     unpack, size, end = _ATTRIBUTE.unpack_from, _ATTRIBUTE.size, len(view)

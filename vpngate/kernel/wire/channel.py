@@ -54,7 +54,7 @@ class Change(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What the kernel did not like: which change, and why."""
+    """Which change the kernel refused, and why."""
 
     what: str
     number: int
@@ -80,7 +80,7 @@ class Rejected(KernelRefused):
 
 
 class Unanswered(KernelRefused):
-    """No answer came: nobody knows whether the kernel has done what it was told."""
+    """No answer came, so it is not known whether the change was made."""
 
 
 class Channel:
@@ -148,7 +148,7 @@ class Channel:
         return answers
 
     def ask_for_one(self, request: bytes) -> bytes | None:
-        """The same for a request that the kernel may leave without any answer."""
+        """Does what `ask` does for one request that the kernel may leave unanswered."""
         first = self._send([(request, ACK)])
         found = None
         while True:
@@ -252,9 +252,9 @@ class Channel:
 
 @contextmanager
 def in_one_line(wish: str) -> Iterator[None]:
-    """Turn what sockets and pyroute2 raise into KernelRefused; `wish` did not happen.
+    """Turn errors of sockets and pyroute2 into KernelRefused; `wish` names the task.
 
-    A LookupError is an object that went between two questions about it.
+    A LookupError means that an object went away between two questions about it.
     """
     try:
         yield

@@ -29,8 +29,8 @@ def _with_types(declared: type[Any], **types: str) -> tuple[tuple[str, str], ...
 class rule_msg(nft_rule_msg):  # type: ignore[misc]  # noqa: N801 -- as its sisters
     """A rule, of expressions that are mended.
 
-    pyroute2 notes with a class that its attributes have been looked up, and takes that
-    from a base class, too: each of ours says that its own have not.
+    pyroute2 marks a class once it has compiled its attributes, and subclasses inherit
+    that mark: so each of ours sets it back.
     """
 
     _nlmsg_base__compiled_nla = False
@@ -41,13 +41,13 @@ class rule_msg(nft_rule_msg):  # type: ignore[misc]  # noqa: N801 -- as its sist
         _nlmsg_base__compiled_nla = False
 
         class nft_fwd(nft_contains_expr.nft_expr.nft_fwd):  # type: ignore[misc]  # noqa: N801
-            """It names a type that does not exist."""
+            """Its declaration in pyroute2 names a type that does not exist."""
 
             _nlmsg_base__compiled_nla = False
             u32 = nla.uint32
 
         class nft_fib(nft_contains_expr.nft_expr.nft_fib):  # type: ignore[misc]  # noqa: N801
-            """Its result is no set of flags, and its flags' numbers are bits."""
+            """In pyroute2 its result is a set of flags, and its flags are not bits."""
 
             _nlmsg_base__compiled_nla = False
             nla_map = _with_types(
@@ -57,7 +57,7 @@ class rule_msg(nft_rule_msg):  # type: ignore[misc]  # noqa: N801 -- as its sist
             )
 
         class nft_log(nft_contains_expr.nft_expr.nft_log):  # type: ignore[misc]  # noqa: N801
-            """Its group and its queue threshold are 16 bits wide, not 32."""
+            """Its group and its queue threshold have 16 bits, in pyroute2 32."""
 
             _nlmsg_base__compiled_nla = False
             nla_map = _with_types(
@@ -67,7 +67,7 @@ class rule_msg(nft_rule_msg):  # type: ignore[misc]  # noqa: N801 -- as its sist
             )
 
         class nft_dynset(nft_contains_expr.nft_expr.nft_dynset):  # type: ignore[misc]  # noqa: N801
-            """It keeps the class of the expressions in it: ours, not everybody's."""
+            """It holds expressions, which have to be of our corrected class."""
 
             _nlmsg_base__compiled_nla = False
 

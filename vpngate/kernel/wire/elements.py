@@ -16,9 +16,11 @@ import numpy as np
 from vpngate.kernel.wire import nft
 from vpngate.kernel.wire.attributes import (
     CREATE,
+    DUMP,
     NESTED,
     attribute,
     attributes,
+    each_attribute,
     message,
 )
 from vpngate.kernel.wire.channel import Change
@@ -81,6 +83,18 @@ def _question(table: str, name: str, width: int) -> bytes:
     return question[: len(question) - width - -width % 4]
 
 
+def get_all(table: str, name: str) -> bytes:
+    """Ask for all elements of a set; for those of few alone."""
+    return _message(nft.GET_ELEMENT, DUMP, _target(table, name))
+
+
+def keys_of(answer: bytes) -> list[bytes]:
+    """The keys in an answer to `get_all`."""
+    listed = each_attribute(nft.parts(answer).get(nft.ELEMENTS, b""))
+    elements = (attributes(one) for _, one in listed)
+    return [_key(element) for element in elements]
+
+
 def remaining(answer: bytes) -> float | None:
     """Seconds until an answer's element expires; None if it never does."""
     expiration = _element(answer).get(nft.ELEMENT_EXPIRATION)
@@ -89,7 +103,11 @@ def remaining(answer: bytes) -> float | None:
 
 def key_of(answer: bytes) -> bytes:
     """The key of the element in an answer to `get`."""
-    return bytes(attributes(_element(answer)[nft.ELEMENT_KEY])[nft.DATA_VALUE])
+    return _key(_element(answer))
+
+
+def _key(element: dict[int, memoryview]) -> bytes:
+    return bytes(attributes(element[nft.ELEMENT_KEY])[nft.DATA_VALUE])
 
 
 def _element(answer: bytes) -> dict[int, memoryview]:

@@ -159,7 +159,8 @@ def _(test: ex.Limit) -> tuple[str, Attributes]:
 
 @_attributes.register
 def _(copy: ex.LogPacket) -> tuple[str, Attributes]:
-    return "log", [("GROUP", copy.group)]
+    alone: Attributes = [("SNAPLEN", 0), ("QTHRESHOLD", 1), ("PREFIX", copy.word)]
+    return "log", [("GROUP", copy.group), *(alone if copy.word else ())]
 
 
 @_attributes.register

@@ -133,7 +133,7 @@ def current_devices(names: Collection[str]) -> dict[str, Device]:
 
 
 def _asked_for(channel: Channel, names: Collection[str]) -> dict[str, Device]:
-    """The same, each name asked for by itself."""
+    """Does the same with one question for each name."""
     questions = [_question(0, name) for name in names]
     found: dict[str, Device] = {}
     for start in range(0, len(questions), _AT_ONCE):
@@ -187,7 +187,7 @@ class Watcher:
             self._listeners.append(listener)
 
     def leave(self, listener: Listener) -> None:
-        """Call it no more; not even once that this has returned."""
+        """Stop calling it; when this has returned, no call is running any more."""
         with self._telling, contextlib.suppress(ValueError):
             self._listeners.remove(listener)
 
@@ -222,7 +222,7 @@ class Watcher:
 
 
 async def changes(watcher: Watcher) -> AsyncGenerator[None, None]:
-    """A word at once, and again after each change of any link; several may be one.
+    """Yields at once, and again after changes of any link; several may count as one.
 
     Filters and queueing disciplines of a link are part of it.
     """

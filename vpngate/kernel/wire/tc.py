@@ -76,16 +76,16 @@ def ask(kind: int, interface: int, parent: int = 0) -> bytes:
 def kind_at(channel: Channel, interface: int, parent: int) -> str:
     """What stands at a place: ROOT, or CLSACT, where also the older ingress stands.
 
-    Empty where nothing does. The kernel announces its answer to all who watch traffic
-    control, and sends it to who asks only as an echo: whoever asks for ROOT because of
-    such an announcement goes on asking.
+    Empty where nothing does. The kernel sends its answer to everybody who listens for
+    changes of traffic control. So do not ask for ROOT because of such a message: the
+    answer would be the next one.
     """
     found = queue_at(channel, interface, parent)
     return "" if found is None else found.kind
 
 
 def queue_at(channel: Channel, interface: int, parent: int) -> Queue | None:
-    """The same with all that is told of it; also for the place below a class."""
+    """Returns the whole queueing discipline at a place, also below a class, or None."""
     question = packed(GET_QDISC, ECHO, Place(interface, parent=parent))
     answer = channel.ask_for_one(question)  # of what has gone it says nothing
     return None if answer is None else _queue(answer)

@@ -94,9 +94,9 @@ class Entries:
         return Row(self.prefix(row), self.id(row), self.terms(row))
 
     def find(self, address: bytes, earliest: float, latest: float, grace: float) -> int:
-        """The row of the longest prefix around an address that stands; -1 if none.
+        """Returns the row of the longest prefix around an address that counts, or -1.
 
-        Of equal prefixes, one that is not in grace.
+        Of two equal prefixes it is one that is not in grace.
         """
         row = self.tree.longest(address)
         if row < 0:
@@ -113,7 +113,7 @@ class Entries:
     def _find_around(
         self, row: int, earliest: float, latest: float, grace: float
     ) -> int:
-        """`find`, from a row that encloses the address up."""
+        """Does what `find` does, starting at a row around the address."""
         tree, in_grace = self.tree, -1
         while row >= 0:
             if in_grace >= 0 and tree.length(row) < tree.length(in_grace):
@@ -132,7 +132,7 @@ class Entries:
         return self._table.standing(span, grace)[self._numbers]
 
     def next_change(self, span: Span, grace: float) -> float:
-        """The first moment after a span at which a row begins to stand, or ceases."""
+        """The first moment after a span at which a row begins, or stops, to count."""
         mine = self._numbers
         turns = self._table.begins[mine], self._table.ends[mine] + grace
         return min(float(np.min(t[t > span.latest], initial=NEVER)) for t in turns)
@@ -189,7 +189,7 @@ class Draft:
         self._names = {family.width + 1: bytearray() for family in Family}
 
     def note(self, terms: Terms) -> bytes:
-        """Terms as `add` takes them; ValueError if they have a tunnel list too many."""
+        """Returns terms as `add` takes them; ValueError for a tunnel list too many."""
         return self._table.add(terms).to_bytes(_NUMBER, byteorder)
 
     def add(self, prefix: bytes, name: str, terms: bytes) -> None:

@@ -62,7 +62,7 @@ class TermsTable:
         )
 
     def add(self, terms: Terms) -> int:
-        """The number of terms; ValueError if they have a tunnel list too many.
+        """Returns the terms' number; ValueError for a tunnel list too many.
 
         Nothing is added once a column has been looked at as a whole.
         """
@@ -98,7 +98,7 @@ class TermsTable:
 
     @property
     def columns(self) -> tuple[NDArray[np.generic], ...]:
-        """All there is, a row each; of tunnel lists a hash, good for this process."""
+        """Returns all columns; tunnel lists as a hash that is valid in this process."""
         hashes = np.array([hash(names) for names in self._tunnel_lists], np.int64)
         return (
             hashes[np.frombuffer(self._lists, np.uint16)],

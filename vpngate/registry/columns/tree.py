@@ -192,7 +192,7 @@ class Tree6(PrefixTree):
 
 
 def preorder(prefixes: Rows) -> Places:
-    """The places of prefixes in the order of a tree; equal ones stay in theirs.
+    """Returns the order in which a tree has these prefixes; equal ones keep theirs.
 
     A prefix is its network and then its length: shorter ones come before those in
     them.
@@ -202,18 +202,18 @@ def preorder(prefixes: Rows) -> Places:
 
 
 def column(kind: str, numbers: NDArray[Any]) -> "array[int]":
-    """Numbers as an array of Python's: one is had from it faster than from numpy's."""
+    """Returns a Python array of these numbers: reading one is faster than numpy's."""
     result = array(kind)
     result.frombytes(np.ascontiguousarray(numbers, dtype=kind).view(np.uint8).data)
     return result
 
 
 def _parents(ends: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Each row's parent (-1: none), from where each row's inside ends.
+    """Returns each row's parent (-1: none), given where the rows inside each one end.
 
-    Each row starts at the one before it. A candidate that ends before the row is a
-    sibling, or lies inside one: its own candidate is as far back or nearer the root,
-    and never beyond the row's parent. So candidates jump in doubling steps.
+    Each row starts with the row before it as the candidate. A candidate that ends
+    before the row is a sibling, or inside a sibling: then its own candidate is tried,
+    which is never further away than the parent. So the steps double each time.
     """
     rows = np.arange(len(ends), dtype=np.int32)
     reach = np.maximum.accumulate(ends)

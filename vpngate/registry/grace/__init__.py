@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who left the registry, and how long they stand yet.
+"""Who has left the registry, and how much longer they count as registered.
 
-Knows two registries and the present; does not know whether the newer may be used.
+Knows two registries and the time; does not know whether the newer may be used.
 """

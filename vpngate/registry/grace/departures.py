@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who would lose their standing from one registry to the next, and the grace they get.
+"""Who would no longer be registered in the next registry, and the grace they get.
 
-Knows two registries and the present; does not know whether the new one may be used
+Knows two registries and the time; does not know whether the new one may be used
 (`guard.py`), or how the departed are remembered (`persistence.py`).
 
 A prefix is judged by its addresses, not by its row: one that is cut in two, merged
@@ -22,11 +22,11 @@ from vpngate.timekeeping.moments import NEVER, Span, When, span_of
 
 
 def carry_over(old: Registry, new: Registry, grace: float, now: When) -> Registry:
-    """The new registry, with whom it lacks still standing.
+    """Returns the new registry, together with what only the old one had.
 
-    What was in force and is in force no longer stands for `grace` seconds from now,
-    or for as long as a rejected row may be about it. What was in its grace already
-    keeps the rest of it.
+    A registration that was in force and is missing now stays for `grace` seconds, or
+    for as long as a rejected row may be about it. One that was in its grace already
+    keeps what is left of that grace.
     """
     span = span_of(now)
     new = replace(new, grace=grace)
@@ -42,7 +42,7 @@ def carry_over(old: Registry, new: Registry, grace: float, now: When) -> Registr
 
 
 def in_force_count(registry: Registry, now: When) -> int:
-    """How many registrations need no grace."""
+    """Returns how many registrations are in force without any grace."""
     span = span_of(now)
     return sum(
         int(np.count_nonzero(entries.standing(span, 0.0))) for entries in _all(registry)
@@ -72,7 +72,7 @@ def _lost(entries: Entries, in_force: Intervals, span: Span) -> Flags:
 
 
 def _unheld(entries: Entries, chosen: Flags, unread: Unread) -> list[int]:
-    """The chosen rows that no rejected row may be about."""
+    """Returns those of the chosen rows that no rejected row can be about."""
     if unread.anyone:
         return []
     rows: list[int] = np.flatnonzero(chosen).tolist()

@@ -17,7 +17,7 @@ from vpngate.registry.registry import Registry
 
 
 def remember_departed(registry: Registry) -> bytes:
-    """Those whom only earlier loads had, as text to be kept between two runs."""
+    """Returns the registrations that only earlier loads had, as text to be kept."""
     lines = [
         f"{prefix},{name},{'+'.join(terms.tunnels)},"
         f"{terms.valid_from!r},{terms.valid_until!r},{terms.gone_since!r}\n"
@@ -27,7 +27,7 @@ def remember_departed(registry: Registry) -> bytes:
 
 
 def recall_departed(registry: Registry, memory: bytes) -> Registry:
-    """The registry with the departed of an earlier run; ValueError on damage."""
+    """Returns the registry with those of an earlier run added; ValueError on damage."""
     return replace(registry, kept=draw_up(_recalled(memory.decode().splitlines())))
 
 

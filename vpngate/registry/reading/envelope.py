@@ -19,6 +19,7 @@ from vpngate.timekeeping.moments import parse_moment
 _MAX_KEYS = 64  # of the envelope, known or not
 _MAX_NAME = 128  # characters
 _MAX_SENTINELS = 1000
+_MAX_SUSPEND = 256  # characters
 # What JSON of every language and a metric's float hold exactly (RFC 8259, 6).
 _MAX_SERIAL = 2**53 - 1
 
@@ -29,6 +30,7 @@ class Envelope:
 
     generated, expires  seconds since the epoch
     sentinels           prefixes that a whole registry holds
+    suspend             why gateways are to observe; empty if they are not
     """
 
     name: str | None = None
@@ -36,6 +38,7 @@ class Envelope:
     generated: float | None = None
     expires: float | None = None
     sentinels: tuple[str, ...] = ()
+    suspend: str = ""
 
 
 def place_of(item: int, field: str) -> str:
@@ -187,6 +190,11 @@ def _is_name(value: Any) -> bool:
     return _is_text(value) and value.isprintable() and len(value) <= _MAX_NAME
 
 
+def _is_reason(value: Any) -> bool:
+    long = not _is_text(value) or len(value) > _MAX_SUSPEND
+    return not long and value.isprintable() and bool(bare(value))
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
@@ -238,6 +246,13 @@ _ENVELOPE = {
         _is_prefixes,
         tuple,
         "sentinels",
+    ),
+    "suspend": _Kind(
+        f"a reason on one line, of 1 to {_MAX_SUSPEND} characters; leave it out to"
+        " suspend nothing",
+        _is_reason,
+        bare,
+        "suspend",
     ),
     _REGISTRATIONS: _Kind("a list", _is_list),
 }

@@ -109,6 +109,7 @@ def load(
         generated=frame.generated,
         expires=frame.expires,
         sentinels=frame.sentinels,
+        suspend=frame.suspend,
         digest=content.digest,
         loaded=now,
         unread=intake.unread(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One scapy class laid over bytes: its fields, and nothing guessed behind them.
+"""The fields of one scapy class, read from bytes; nothing behind them is guessed.
 
 Knows how to dissect a single layer and how to compare its fields; does not know any
 protocol. Dissecting a packet whole, scapy goes on guessing to its last byte, which
@@ -64,7 +64,7 @@ def holds(layer: Layer, fields: Fields) -> bool:
 
 
 def shown(layers: Sequence[Layer]) -> Callable[[], Any]:
-    """What makes one packet of some layers, each the payload of the one before."""
+    """Returns a function that makes one packet of some layers, each inside the last."""
 
     def made() -> Any:
         packets = [kind() for kind, _, _ in layers]

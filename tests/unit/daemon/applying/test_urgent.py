@@ -21,6 +21,7 @@ from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot
+from vpngate.stance import Enforce
 
 PATIENCE = 60.0  # seconds
 OWN = b"\xc0\0\2\1"
@@ -187,7 +188,7 @@ def test_who_is_protected_is_so_while_a_replace_is_under_way(
         async with held(tmp_path) as one:
             if by == "a look":
                 one.desk.machine = replace(MACHINE, addresses=frozenset({OWN}))
-                asked = one.begin(one.desk.lookout.look_again())
+                asked = one.begin(one.desk.look_again())
             else:
                 one.protect("192.0.2.0/24")
                 asked = one.reload()
@@ -320,11 +321,24 @@ def test_what_fails_at_once_is_tried_again_in_its_turn_and_told(
     asyncio.run(scenario())
 
 
+def test_whom_a_smaller_share_lets_go_is_let_go_while_a_replace_is_under_way(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with held(tmp_path) as one:
+            one.begin(one.gatehouse.applier.take(Enforce(1)))
+            await one.until(lambda: "release" in one.plane.asked)
+            assert "replace ends" not in one.plane.asked
+            assert one.gatehouse.current.snapshot.stance.share == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_change_that_fails_half_way_spoils_none_that_follows(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with held(tmp_path) as one:
             one.desk.machine = replace(MACHINE, interfaces=("lan0", "lan7"))
-            look = one.begin(one.desk.lookout.look_again())
+            look = one.begin(one.desk.look_again())
             one.edit("[registry]", '[throttle]\nrate = "2mbit"\n[registry]')
             second = one.reload()
             queue = one.gatehouse.applier._asked
@@ -376,7 +390,7 @@ def test_a_stop_during_anything_ends_everything(tmp_path: Path, steps: int) -> N
         desk.machine = replace(MACHINE, interfaces=("lan0", "lan7"))
         asked = [
             asyncio.create_task(desk.reloader.reload()),
-            asyncio.create_task(desk.lookout.look_again()),
+            asyncio.create_task(desk.look_again()),
             asyncio.create_task(desk.reloader.age()),
         ]
         text = desk.config.read_text().replace('"enforce"', '"observe"')

@@ -2,8 +2,9 @@
 """What is captured reaches the data plane, and what is taken back is taken back."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -49,6 +50,9 @@ class Copies:
     """A source that has what it is given."""
 
     losses: Mapping[str, int] = {}
+    is_drained = False
+    lost_before = 0
+    witnesses = 0
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0)
@@ -149,3 +153,41 @@ def test_a_withdrawal_that_the_kernel_refuses_is_tried_again(
 
 def test_the_last_word_on_a_flow_counts() -> None:
     assert delivered([*BOTH, *ODD]) == set()
+
+
+@contextlib.contextmanager
+def taking() -> Iterator[tuple[Copies, CaptureLoop]]:
+    copies = Copies()
+    house = Gatehouse(snapshot(CONFIG))
+    parts = house.pipeline, house.plane, house.metrics, lambda: NOW
+    try:
+        yield copies, CaptureLoop(copies, *parts)
+    finally:
+        copies.close()
+
+
+def test_each_witness_is_told_once() -> None:
+    told: list[None] = []
+    with taking() as (copies, loop):
+        loop.witnessed = lambda: told.append(None)
+        for witnesses, times in ((0, 0), (1, 1), (1, 1), (4, 2)):
+            copies.witnesses = witnesses
+            loop._drain()
+            assert len(told) == times
+
+
+def test_what_was_lost_is_told_when_nothing_is_left_to_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, int]] = []
+    with taking() as (copies, loop):
+        monkeypatch.setattr(loop.loss, "drained", lambda _, **each: told.append(each))
+        for drained, gap, before in ((True, 3, 3), (False, 9, 3), (True, 10, 5)):
+            copies.is_drained, copies.lost_before = drained, before
+            copies.losses = {"gap": gap, "overrun": 2}
+            copies.waiting = handshake()
+            loop._drain()
+    assert told == [
+        {"read": 2, "before": 3, "among": 0},
+        {"read": 4, "before": 2, "among": 5},
+    ]

@@ -2,6 +2,7 @@
 """The switch is armed only while it is wanted, justified and possible."""
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -20,12 +21,14 @@ class Switch:
     armings: int = 0
     refuses: bool = False
     fit: bool = True
+    at_most: float = 0.0
     often: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def rearm(self) -> bool:
+    async def rearm(self, at_most: float = math.inf) -> bool:
         if self.refuses:
             raise KernelRefused("table: no such file")
         self.armings += 1
+        self.at_most = at_most
         if self.armings == 5:
             self.often.set()
         return self.fit
@@ -57,6 +60,16 @@ def test_a_plane_that_cannot_be_armed_now_is_not_called_armed() -> None:
     asyncio.run(deadman.round(wanted=True, deadman=30.0))
     assert not deadman.armed
     assert "vpngate_deadman_armed 0.0" in metrics.exposition()[0].decode()
+
+
+@pytest.mark.parametrize("left", [7.0, 0.0, -1.0])
+def test_it_is_armed_for_no_longer_than_slowing_is_allowed(left: float) -> None:
+    switch = Switch()
+    deadman = DeadMan(cast("Any", switch), time.monotonic, Metrics("1", ()))
+    deadman.left = lambda: left
+    asyncio.run(deadman.round(wanted=True, deadman=30.0))
+    assert deadman.armed is (left > 0)
+    assert switch.at_most == max(left, 0.0)
 
 
 def test_a_change_is_not_waited_for_a_third_of_the_dead_mans_time() -> None:

@@ -13,6 +13,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire.channel import Change, Channel, Failure
 from vpngate.kernel.wire.links import Link
 
@@ -57,7 +59,8 @@ def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None
 
 
 def shaper(kernel: Kernel) -> Shaper:
-    one = Shaper("t", cast("IPRoute", None), cast("Channel", kernel))
+    witness = Witness(cast("OwnedTable", None))  # which stands nowhere yet
+    one = Shaper("t", cast("IPRoute", None), cast("Channel", kernel), witness)
     one.majors = range(0x7667, 0x7667 + 64)
     one._index[0] = 7
     one.set(5_000_000, 1522)

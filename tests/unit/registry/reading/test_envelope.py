@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vpngate.errors import InvalidRegistry
 from vpngate.packets import parse_address
+from vpngate.plaintext import plain
 from vpngate.prefixes.prefix import parse_prefix
 from vpngate.registry import Limits, Loaded, load
 from vpngate.registry.reading import jsontext
@@ -21,6 +22,7 @@ WHOLE = {
     "generated": "2026-01-01T00:00:00Z",
     "expires": "2027-01-01",
     "sentinels": ["203.0.113.0/24"],
+    "suspend": "a mistake in R-2",
     "registrations": [
         ITEM
         | {
@@ -50,6 +52,7 @@ def test_an_envelope_is_read(indent: int | None, encoding: str) -> None:
     assert registry.generated == 1767225600
     assert registry.expires == 1798761600
     assert registry.sentinels == ("203.0.113.0/24",)
+    assert registry.suspend == "a mistake in R-2"
     found = registry.lookup(parse_address("203.0.113.1"), 1.78e9)
     assert found is not None
     assert (found.id, found.tunnels) == ("R-1001", ("wireguard", "openvpn"))
@@ -63,6 +66,8 @@ def test_the_list_alone_is_enough_and_may_be_empty() -> None:
     registry = read({"registrations": []}).registry
     assert len(registry) == 0
     assert registry.serial is None
+    assert registry.suspend == ""
+    assert read({"suspend": None, "registrations": [ITEM]}).registry.suspend == ""
     assert read({"serial": None, "registrations": [ITEM]}).registry.serial is None
 
 
@@ -78,6 +83,15 @@ def test_the_list_alone_is_enough_and_may_be_empty() -> None:
         ({"expires": 1798761600}, "expires: is not a date like"),
         ({"sentinels": ["203.0.113.1/24"]}, "sentinels: is not a list of prefixes"),
         ({"sentinels": "203.0.113.0/24"}, "sentinels: is not a list of prefixes"),
+        ({"suspend": True}, "suspend: is not a reason on one line"),
+        ({"suspend": ["why"]}, "suspend: is not a reason on one line"),
+        ({"suspend": ""}, "suspend: is not a reason on one line"),
+        ({"suspend": " \u3000"}, "suspend: is not a reason on one line"),
+        ({"suspend": "one\ntwo"}, "suspend: is not a reason on one line"),
+        ({"suspend": "\x1b[2J"}, "suspend: is not a reason on one line"),
+        ({"suspend": "\u202egnorw"}, "suspend: is not a reason on one line"),
+        ({"suspend": "\ud800"}, "suspend: is not a reason on one line"),
+        ({"suspend": "x" * 257}, "suspend: is not a reason on one line"),
         ({"sentinals": []}, "'sentinals': is not known; known: registry, serial"),
         ({"registrations": {}}, "registrations: is not a list"),
         ({"registrations": None}, "registrations: is not a list"),
@@ -88,6 +102,12 @@ def test_a_wrong_envelope_is_refused(change: dict[str, Any], problem: str) -> No
         read(WHOLE | change)
     assert problem in str(error.value)
     assert len(error.value.problems) == 1
+
+
+def test_a_reason_to_suspend_is_a_line_as_it_is_shown() -> None:
+    for why in ("x" * 256, "Störung: bitte warten", "  blanks around  "):
+        registry = read(WHOLE | {"suspend": why}).registry
+        assert registry.suspend == why.strip() == plain(registry.suspend)
 
 
 def test_a_key_that_is_missing_or_there_twice_is_told() -> None:

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What nobody confirms goes back, whatever is done to the daemon; observe is at once.
+
+subscriber ── lan0 gateway: the daemon, and sources that drip on its loopback
+"""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.daemon import HARNESS, VPNGATE, Daemon, Settings, daemon
+from tests.lab.namespaces import PATIENCE, Namespace, settle
+from vpngate.daemon.outside.client import request
+from vpngate.ruleset import names
+from vpngate.timekeeping.moments import parse_moment
+
+DAY = 86400.0
+_LIBRARIES = "/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1"
+_PREFIXES = 100_000  # the kernel takes seconds for them
+# A TLS handshake record that never ends (RFC 8446, 5.1).
+_RECORD = b"\x16\x03\x03\x40\x00"
+_DEADMAN = 30.0  # seconds, as shipped: what a stopped daemon would leave armed
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Namespace]:
+    namespace = Namespace("gateway", tmp_path_factory.mktemp("stance"))
+    try:
+        namespace.ip(
+            "link set lo up",
+            "link add lan0 type veth peer name subscriber",
+            "addr add 100.64.0.1/24 dev lan0",
+            "link set lan0 up",
+            "link set subscriber up",
+        )
+        settle(namespace)
+        yield namespace
+    finally:
+        namespace.close()
+
+
+@pytest.fixture
+def settings(gateway: Namespace) -> Settings:
+    """Of a daemon that observes, as shipped."""
+    settings = Settings(gateway.folder / f"daemon-{time.monotonic_ns()}")
+    settings.change(gateway={"interfaces": ["lan0"]})
+    return settings
+
+
+def armed(gateway: Namespace) -> bool:
+    """Whether the kernel would slow anybody, at this moment and by itself."""
+    asked = ("nft", "-j", "list", "set", "netdev", "vpngate", names.ARMED)
+    listed = json.loads(gateway.run(*asked, check=False) or '{"nftables": []}')
+    return any(part.get("set", {}).get("elem") for part in listed["nftables"])
+
+
+def command(running: Daemon, *argv: str) -> tuple[int, str]:
+    """How a command ended, and the one line that it said."""
+    done = subprocess.run(
+        [VPNGATE, *argv, "--socket", str(running.settings.socket)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    (line,) = (done.stdout + done.stderr).splitlines()
+    return done.returncode, line
+
+
+def stance(running: Daemon) -> dict[str, Any]:
+    told = running.ask("status")["stance"]
+    assert isinstance(told, dict)
+    return told
+
+
+def enforce(running: Daemon, *argv: str) -> float:
+    """When it was asked for, and is in force."""
+    asked = time.monotonic()
+    status, line = command(running, "enforce", *argv)
+    assert (status, line.startswith("enforce")) == (0, True), line
+    return asked
+
+
+def enforce_for_a_while(running: Daemon, *argv: str) -> tuple[float, float]:
+    """When it was asked for, and the seconds in which it has to be confirmed.
+
+    Few of them, unless this machine takes longer to have it in force.
+    """
+    for seconds in (4.0, 20.0, 60.0):
+        asked = time.monotonic()
+        within = ("--confirm-within", f"{seconds:g}s")
+        status, line = command(running, "enforce", *within, *argv)
+        if status == 0 and time.monotonic() < asked + seconds / 2:
+            break
+        running.wait_until(lambda: stance(running)["confirm_by"] is None, "gone back")
+    assert status == 0, line
+    return asked, seconds
+
+
+def gone_back(running: Daemon, why: str = "not confirmed") -> None:
+    told = stance(running)
+    assert told["mode"] == "observe"
+    assert told["why"].startswith(why), told
+    assert running.metric("vpngate_mode", mode="enforce") == 0
+    status, line = command(running, "confirm")
+    assert status == 1, line
+    assert why in line
+
+
+def test_a_stopped_daemon_leaves_nobody_slowed_beyond_the_time(
+    gateway: Namespace, settings: Settings
+) -> None:
+    with daemon(gateway, settings) as running:
+        assert not armed(gateway)
+        asked, seconds = enforce_for_a_while(running)
+        while not (on := armed(gateway)) and time.monotonic() < asked + seconds:
+            time.sleep(0.05)
+        assert on
+        running.process.send(signal.SIGSTOP)
+        try:
+            time.sleep(max(0.0, asked + seconds + 0.5 - time.monotonic()))
+            beyond = time.monotonic() - asked - seconds
+            # The control: a switch armed as ever would be on for most of its time.
+            assert not armed(gateway) or beyond > _DEADMAN / 2
+        finally:
+            running.process.send(signal.SIGCONT)
+        gone_back(running)
+        running.wait_until(lambda: not armed(gateway), "nobody slowed")
+
+
+def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
+    gateway: Namespace, settings: Settings
+) -> None:
+    with daemon(gateway, settings) as running:
+        enforce(running, "--share", "5", "--confirm-within", "60m")
+        running.process.send(signal.SIGKILL)
+        running.process.wait()
+    with daemon(gateway, settings) as running:
+        told = stance(running)
+        assert (told["mode"], told["share"]) == ("enforce", 5)
+        assert told["confirm_by"] is not None
+        assert command(running, "confirm")[0] == 0
+        asked, seconds = enforce_for_a_while(running, "--share", "50")
+        running.process.send(signal.SIGKILL)
+        running.process.wait()
+    time.sleep(max(0.0, asked + seconds - time.monotonic()))
+    with daemon(gateway, settings) as running:
+        told = stance(running)
+        assert (told["mode"], told["share"]) == ("enforce", 5), "as it was confirmed"
+        assert told["why"] == "not confirmed"
+        assert command(running, "observe")[0] == 0
+        running.process.send(signal.SIGKILL)
+        running.process.wait()
+    with daemon(gateway, settings) as running:
+        assert stance(running)["mode"] == "observe"
+
+
+def test_a_clock_that_is_set_neither_ends_nor_prolongs_it(
+    gateway: Namespace, settings: Settings
+) -> None:
+    libraries = sorted(map(str, Path("/").glob(_LIBRARIES[1:])))
+    if not libraries:
+        pytest.skip("needs faketime")
+    shift = settings.folder / "shift"
+    shift.write_text("+0d\n")
+    preload = (
+        "env",
+        f"LD_PRELOAD={libraries[0]}",
+        f"FAKETIME_TIMESTAMP_FILE={shift}",
+        "FAKETIME_CACHE_DURATION=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        "NO_FAKE_STAT=1",
+    )
+    with daemon(gateway, settings, (*preload, VPNGATE, "run")) as running:
+        for days in (1, -1):
+            asked, seconds = enforce_for_a_while(running)
+            shift.write_text(f"{days:+}d\n")
+            running.wait_until(
+                lambda: stance(running)["mode"] == "observe", "observing"
+            )
+            assert time.monotonic() - asked >= seconds
+            gone_back(running)
+            # The control: its clock was a day off when that happened.
+            since = parse_moment(stance(running)["since"])
+            assert abs(since - time.time() - days * DAY) < DAY / 2
+
+
+class Dripping:
+    """A source that begins to answer, and sends a byte now and then."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.asked = threading.Event()
+        self.open = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._drip, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _drip(self, connection: socket.socket) -> None:
+        self.open += 1
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(_RECORD)
+            self.asked.set()
+            while not self._stop.wait(0.2):
+                connection.sendall(b"\2")
+        self.open -= 1
+
+    def close(self) -> None:
+        self._stop.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def dripping(gateway: Namespace) -> Iterator[list[Dripping]]:
+    sources = [gateway.call(Dripping) for _ in range(2)]
+    try:
+        yield sources
+    finally:
+        for source in sources:
+            source.close()
+
+
+def test_observe_waits_for_no_registry_and_for_no_source(
+    gateway: Namespace,
+    settings: Settings,
+    dripping: list[Dripping],
+    record_property: Callable[[str, object], None],
+) -> None:
+    def observe(while_: str) -> None:
+        asked = time.monotonic()
+        told = running.ask("observe")["stance"]
+        took = time.monotonic() - asked
+        record_property(f"milliseconds_while_{while_}", round(1000 * took, 1))
+        print(f"observe: {1000 * took:.1f} ms, {while_}")  # noqa: T201 - for -rP
+        assert told.startswith("observe")
+        assert not armed(gateway)
+
+    with daemon(gateway, settings, HARNESS) as running:
+        enforce(running)
+        running.wait_until(lambda: armed(gateway), "armed")
+        with settings.registry.open("a") as file:
+            file.writelines(
+                f"{32 + (n >> 15)}.{n >> 7 & 255}.{2 * n & 255}.0/25,R-1,,,\n"
+                for n in range(_PREFIXES)
+            )
+        loading = threading.Thread(
+            target=request,
+            args=(settings.socket, "reload", {"accept_additions": True}),
+            kwargs={"timeout": PATIENCE},
+        )
+        loading.start()
+        running.wait_until(
+            lambda: running.ask("changing") or not loading.is_alive(), "a change"
+        )
+        observe("loading")
+        # The control: what it would have had to wait for goes on.
+        assert loading.is_alive()
+        loading.join()
+        urls = [f"https://127.0.0.1:{each.port}/r.csv" for each in dripping]
+        settings.change(registry={"sources": urls, "allow_unsigned": True})
+        running.process.send(signal.SIGHUP)
+        running.wait_until(dripping[0].asked.is_set, "dripping")
+        enforce(running, "--share", "50")
+        running.wait_until(lambda: armed(gateway), "armed again")
+        observe("fetching")
+        assert any(each.open for each in dripping)
+        assert stance(running)["why"].startswith("asked: uid ")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All that a daemon which was killed may have left in the kernel, taken away.
+
+Knows which parts there are, and that nothing is touched while somebody owns the table;
+does not know who asks. A daemon's start takes away ifbs by the same code.
+"""
+
+import errno
+from contextlib import ExitStack, closing
+from typing import NamedTuple
+
+from pyroute2 import IPRoute
+
+from vpngate.errors import Problem, TableTaken
+from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.table.owned import OwnedTable
+from vpngate.kernel.table.witness import Witness
+from vpngate.kernel.wire import messages
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
+from vpngate.packets import Direction, Family, Transport
+from vpngate.ruleset import names
+
+# What a table of ours has had since there is one.
+_MARKS = frozenset(
+    {
+        names.ARMED,
+        names.verdict_map(Direction.UPLOAD, Family.IPV4, Transport.UDP),
+    }
+)
+
+
+class Cleared(NamedTuple):
+    """What is gone now, in words, and what has a name of ours and is left alone."""
+
+    removed: tuple[str, ...]
+    foreign: tuple[Problem, ...]
+
+
+def clear(table: str) -> Cleared:
+    """Remove what a dead daemon left of the table of that name, and of its ifbs.
+
+    Blocking. TableTaken if a process owns the table: then nothing is touched. While
+    this goes on the table is ours, so that no daemon that starts meanwhile has ifbs
+    already. Raises MachineFault for what the kernel does not let us do.
+    """
+    with ExitStack() as stack:
+        # The table goes when its channel closes, also where something is in the way.
+        owner = stack.enter_context(closing(Channel(NETFILTER)))
+        channel = stack.enter_context(closing(Channel(ROUTE)))
+        of_table = _take(owned := OwnedTable(owner, table))
+        route = stack.enter_context(closing(IPRoute()))
+        shaper = Shaper(table, route, channel, Witness(owned))
+        removed, foreign = shaper.remove_left_behind()
+        return Cleared(
+            (*of_table.removed, *(f"interface {name}" for name in removed)),
+            (*of_table.foreign, *foreign),
+        )
+
+
+def _take(table: OwnedTable) -> Cleared:
+    """Take the table, empty; one that is nobody's and not ours stays as it is."""
+    where = f"nftables table netdev {table.name}"
+    try:
+        table.introduce([messages.new_table(table.name)])
+    except TableTaken:
+        what = "a process owns it, most likely a vpngate that runs: nothing is removed"
+        remedy = "stop that one, which leaves nothing behind"
+        raise TableTaken(Problem(where, what, remedy)) from None
+    except Rejected as error:
+        if error.number != errno.EEXIST:
+            raise
+        if not _MARKS.issubset(table.sets()):
+            what = "belongs to nobody, and has not the sets that ours has"
+            remedy = "see `nft list table`; a start of vpngate would replace it"
+            return Cleared((), (Problem(where, what, remedy),))
+        table.introduce(
+            [messages.delete_table(table.name), messages.new_table(table.name)]
+        )
+        return Cleared((where,), ())
+    return Cleared((), ())
