@@ -10,8 +10,9 @@ Each link layer is a table of layouts, so that the same table can be read here a
 be compiled into a packet filter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 
@@ -141,6 +142,20 @@ def network_layer(link_type: int, frame: bytes) -> bytes | None:
     if link_type == LinkType.NFLOG:
         return _nflog_payload(frame)
     return _behind(LAYOUTS.get(link_type, ()), frame)
+
+
+def network_reader(link_type: int) -> Callable[[bytes], bytes | None]:
+    """`network_layer` for many frames of one link type."""
+    if link_type == LinkType.NFLOG:
+        return _nflog_payload
+    layouts = LAYOUTS.get(link_type, ())
+    everything = partial(_behind, layouts)
+    usual, *_ = *layouts, Layout((), 0)
+    if len(usual.checks) != 1:
+        return everything
+    ((at, size, values),) = usual.checks
+    end, start = at + size, usual.start
+    return lambda f: f[start:] if f[at:end] in values else everything(f)
 
 
 def network_layer_of(ether_type: int, content: bytes) -> bytes | None:

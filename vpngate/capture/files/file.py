@@ -23,8 +23,10 @@ from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage, Record
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
-from vpngate.link_layers import is_understood, network_layer
+from vpngate.link_layers import is_understood, network_layer, network_reader
 from vpngate.packets import Packet, decode
+
+Network = tuple[bytes, float]  # from the IP header on; seconds, as in `Recorded`
 
 
 class Recorded(NamedTuple):
@@ -66,16 +68,13 @@ class CaptureFile:
             if packet is not None:
                 yield Recorded(packet, timestamp)
 
-    def networks(self) -> Iterator[tuple[bytes, float]]:
+    def networks(self) -> Iterator[Network]:
         """The candidates from their IP header on, with their seconds.
 
         Raises what iterating raises.
         """
         try:
-            for link_type, timestamp, frame in self._records():
-                network = network_layer(link_type, frame)
-                if network:
-                    yield network, timestamp
+            yield from self._networks()
         except (Damage, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DamagedCapture(
                 f"{self._path}: damaged capture ({error}); "
@@ -93,7 +92,7 @@ class CaptureFile:
                 "capture on an Ethernet, PPP or IP interface"
             )
 
-    def _records(self) -> Iterator[Record]:
+    def _networks(self) -> Iterator[Network]:
         with self._path.open("rb") as stream:
             status = os.fstat(stream.fileno())
             regular = stat.S_ISREG(status.st_mode)
@@ -108,7 +107,9 @@ class CaptureFile:
             if head.startswith(GZIP_MAGIC):
                 read = _Gunzipped(_Rejoined(head, stream)).read
                 head = read(CHUNK)
-            yield from self._walk(head, read)
+            for link_type, timestamp, frame in self._walk(head, read):
+                if network := network_layer(link_type, frame):
+                    yield network, timestamp
 
     def _walk(self, head: bytes, read: Callable[[int], bytes]) -> Iterator[Record]:
         if not is_capture(head):
@@ -126,7 +127,7 @@ class CaptureFile:
         self._foreign.add(link_type)
         return lambda _: False
 
-    def _read_by_libpcap(self) -> Iterator[Record]:
+    def _read_by_libpcap(self) -> Iterator[Network]:
         # An absolute path, since libpcap takes "-" for the standard input.
         try:
             reader = cypcap.open_offline(self._path.absolute())
@@ -142,9 +143,11 @@ class CaptureFile:
             program = self._candidates.program(link_type)
             if program is not None:
                 reader.setfilter(program)
+            behind_link = network_reader(link_type)
             try:
                 for header, frame in reader:
-                    yield Record(link_type, header.ts, frame)
+                    if network := behind_link(frame):
+                        yield network, header.ts
             except cypcap.Error as error:
                 raise Damage(error.msg) from error
             finally:
