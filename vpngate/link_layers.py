@@ -126,7 +126,9 @@ _BEHIND_ETHER_TYPE = tuple(_ether_typed(0, 2))
 
 _NFLOG_HEADER = 4  # family, version, resource id
 _NFLOG_PAYLOAD = 9  # NFULA_PAYLOAD
-_TLV = Struct("=HH")  # libpcap hands them over in this machine's byte order
+# In the byte order of the machine that wrote them; libpcap turns them into this one's.
+# Read in the other order, what they say of themselves leads nowhere.
+_TLV = tuple(Struct(f"{order}HH") for order in ("=", ">", "<"))
 
 
 def is_understood(link_type: int) -> bool:
@@ -175,12 +177,13 @@ def _behind(layouts: tuple[Layout, ...], frame: bytes) -> bytes | None:
 
 
 def _nflog_payload(frame: bytes) -> bytes | None:
-    at = _NFLOG_HEADER
-    while at + _TLV.size <= len(frame):
-        length, kind = _TLV.unpack_from(frame, at)
-        if kind == _NFLOG_PAYLOAD:
-            return frame[at + _TLV.size : at + length]
-        if length < _TLV.size:
-            break
-        at += length + -length % 4
+    for header in _TLV:
+        at = _NFLOG_HEADER
+        while at + header.size <= len(frame):
+            length, kind = header.unpack_from(frame, at)
+            if kind == _NFLOG_PAYLOAD:
+                return frame[at + header.size : at + length]
+            if length < header.size:
+                break
+            at += length + -length % 4
     return None
