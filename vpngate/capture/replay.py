@@ -122,13 +122,12 @@ class Replay:
         )
         table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
         known = _Known(table, summaries, Steady(table))
-        is_steady = (lambda *_: False) if self._explain else known.steady.takes
+        networks = capture.networks()
+        if not self._explain:
+            networks = known.steady.remaining(networks)
         failure: UnreadableInput | None = None
         try:
-            for network, timestamp in capture.networks():
-                if is_steady(network, timestamp):
-                    continue
-                self._catch_up(known)
+            for network, timestamp in networks:
                 packet = decode(network)
                 if packet and self._takes(packet, timestamp, known):
                     for flow in summaries.surplus():
@@ -139,14 +138,6 @@ class Replay:
         yield from summaries.rest()
         if failure is not None:
             raise failure
-
-    def _catch_up(self, known: _Known) -> None:
-        """Show the table what was kept back: nothing comes of it, but it counts."""
-        for network, now in known.steady.held_back():
-            packet = decode(network)
-            if packet and (recognised := self._recognise(packet)):
-                tunnel, message = recognised
-                known.table.observe(Heard(packet, message), tunnel, now)
 
     def _takes(self, packet: Packet, now: float, known: _Known) -> bool:
         """Follow a packet; whether anything was kept of it."""

@@ -9,7 +9,7 @@ are handed on, and only once a packet comes that may matter. What does not fit i
 detail is such a packet.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 
 from vpngate.flows import FlowTable
@@ -61,8 +61,7 @@ class _Stream:
 class Steady:
     """Keeps back what a flow table need not see; see above.
 
-    Whoever feeds the table asks `takes` first; if that is false it feeds what
-    `held_back` gives, then the packet, and says so to `follow`.
+    Whoever feeds the table with what `remaining` leaves tells `follow` of each packet.
     """
 
     def __init__(self, table: FlowTable) -> None:
@@ -73,8 +72,17 @@ class Steady:
         self._count = 0
         self._pushed_out = 0
 
-    def takes(self, network: bytes, now: float) -> bool:
+    def remaining(self, networks: Iterable[Held]) -> Iterator[Held]:
+        """What the table has to see, in order."""
+        takes = self.takes
+        for held in networks:
+            if not takes(held):
+                yield from self._held_back()
+                yield held
+
+    def takes(self, held: Held) -> bool:
         """Whether a packet need not be looked at now; then it is kept back."""
+        network, now = held
         if not self._streams or len(network) < _LEAST:
             return False
         key, number = _named(network)
@@ -92,11 +100,11 @@ class Steady:
         stream.ahead = ahead
         stream.before = stream.last
         self._count = count = self._count + 1
-        stream.last = count, (network, now)
+        stream.last = count, held
         self._holding[stream] = None
         return True
 
-    def held_back(self) -> Iterator[Held]:
+    def _held_back(self) -> Iterator[Held]:
         """What the table has to see before any other packet, in order."""
         if not self._holding:
             return
