@@ -44,7 +44,12 @@ WITHIN = {
         ("missing_evidence", "summaries"),
         ("replay",),
     ),
-    "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),
+    "capture.files": (
+        ("record",),
+        ("pcap", "pcapng", "savefile"),
+        ("search",),
+        ("file",),
+    ),
     "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
     "cli": (
         ("inputs", "options", "printing", "side_by_side"),

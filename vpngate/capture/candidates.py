@@ -93,15 +93,15 @@ class CandidateFilter:
             looks.append(look if has_ports else whole)
         return cls(expressions, looks, _any(gates))
 
-    def _program(self, link_type: int) -> "cypcap.BpfProgram | None":
-        """The filter as libpcap takes it; None where it cannot be written."""
+    def _program(self, link_type: int) -> Program | None:
+        """The filter of a link type; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
         whole = _chained(self._programs)
         if self._gate is not None:
             whole = _gated(self._gate, whole)
-        return cypcap.BpfProgram(_assembled((layout, whole) for layout in layouts))
+        return _assembled((layout, whole) for layout in layouts)
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -109,7 +109,7 @@ class CandidateFilter:
         if program is None:
             return lambda _: True
         header = cypcap.Pkthdr()
-        match = program.offline_filter
+        match = cypcap.BpfProgram(list(program)).offline_filter
 
         def matches(frame: bytes) -> bool:
             header.caplen = header.len = len(frame)

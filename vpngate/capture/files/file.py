@@ -17,11 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import cypcap
-
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage, Record, Test
+from vpngate.capture.files.savefile import Savefile
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.link_layers import is_understood, network_layer, network_reader
@@ -145,30 +144,22 @@ class CaptureFile:
 
         A file that may be mixed is given up if its first link type is not understood.
         """
-        # An absolute path, since libpcap takes "-" for the standard input.
-        try:
-            reader = cypcap.open_offline(self._path.absolute())
-        except cypcap.Error as error:
-            raise Damage(error.msg) from error
-        with reader:
-            link_type = int(reader.datalink())
+        with Savefile(self._path) as savefile:
+            link_type = savefile.link_type
             if not is_understood(link_type):
                 if may_be_mixed:
                     raise Damage("others may be understood")
                 self._foreign.add(link_type)
                 return
-            descriptor, before = reader.get_selectable_fd(), self._position
-            self._position = lambda: os.lseek(descriptor, 0, os.SEEK_CUR)
             program = self._candidates.program(link_type)
             if program is not None:
-                reader.setfilter(program)
+                savefile.set_filter(program)
             behind_link = network_reader(link_type)
+            before, self._position = self._position, savefile.position
             try:
-                for header, frame in reader:
+                for timestamp, frame in savefile:
                     if network := behind_link(frame):
-                        yield network, header.ts
-            except cypcap.Error as error:
-                raise Damage(error.msg) from error
+                        yield network, timestamp
             finally:
                 self._position = before
 
