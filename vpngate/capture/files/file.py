@@ -20,7 +20,7 @@ from typing import NamedTuple
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage, Record, Test
-from vpngate.capture.files.savefile import Savefile
+from vpngate.capture.files.savefile import OneByOne, Savefile
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.link_layers import is_understood, network_layer, network_reader
@@ -144,7 +144,8 @@ class CaptureFile:
 
         A file that may be mixed is given up if its first link type is not understood.
         """
-        with Savefile(self._path) as savefile:
+        opened = OneByOne if may_be_mixed else Savefile
+        with opened(self._path) as savefile:
             link_type = savefile.link_type
             if not is_understood(link_type):
                 if may_be_mixed:

@@ -18,6 +18,7 @@ from struct import Struct
 from types import TracebackType
 from typing import Any, Self
 
+import cypcap
 from cypcap import _cypcap
 
 from vpngate.capture.files.record import Damage
@@ -92,7 +93,7 @@ class Savefile:
 
     Iterating gives the frames that pass the filter, with their seconds since the epoch.
     Raises Damage, in libpcap's words, where it cannot go on, after what it could read.
-    Seconds are kept in 32 bits, as pcap files have them: until 2106.
+    Seconds are kept in 32 bits, which is what pcap files have.
     """
 
     def __init__(self, path: Path) -> None:
@@ -176,6 +177,46 @@ class Savefile:
     def _error(self) -> str:
         text: bytes = self._pcap.pcap_geterr(self._opened())
         return text.decode(errors="replace")
+
+
+class OneByOne:
+    """The same, a frame at a time: for times that do not fit into 32 bits."""
+
+    def __init__(self, path: Path) -> None:
+        """Damage if libpcap rejects the header."""
+        # An absolute path, since libpcap takes "-" for the standard input.
+        try:
+            self._reader = cypcap.open_offline(path.absolute())
+        except cypcap.Error as error:
+            raise Damage(error.msg) from error
+        self.link_type = int(self._reader.datalink())
+        self._descriptor = self._reader.get_selectable_fd()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.close()
+
+    def position(self) -> int:
+        """As there."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+
+    def set_filter(self, program: Sequence[Instruction]) -> None:
+        """As there."""
+        self._reader.setfilter(cypcap.BpfProgram(list(program)))
+
+    def __iter__(self) -> Iterator[tuple[float, bytes]]:
+        try:
+            for header, frame in self._reader:
+                yield header.ts, frame
+        except cypcap.Error as error:
+            raise Damage(error.msg) from error
 
 
 def _records(dumped: bytes, at: int) -> Iterator[tuple[float, bytes]]:
