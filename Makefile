@@ -155,8 +155,7 @@ bench: setup
 	@echo '== second readings'
 	@$(BIN)/python -m bench.second_reading
 	@echo '== classify, beside ndpiReader and others (some minutes)'
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	  $(BIN)/python -m bench.classify "$$folder"
+	@$(BIN)/python -m bench.classify
 
 SECONDS ?= 300
 fuzz: .venv/.done
