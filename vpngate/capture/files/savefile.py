@@ -10,7 +10,7 @@ passes is dumped into memory, as `pcap_dump` does it, with no line of Python bet
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from itertools import starmap
 from pathlib import Path
@@ -21,10 +21,9 @@ from typing import Any, Self
 import cypcap
 from cypcap import _cypcap
 
+from vpngate.capture.candidates import Program
 from vpngate.capture.files.record import Damage
 from vpngate.errors import MissingFeature
-
-Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 # Our own limits.
 _BUFFER = 256 << 10  # bytes asked for at a time: what a core keeps near it
@@ -134,7 +133,7 @@ class Savefile:
         """
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
-    def set_filter(self, program: Sequence[Instruction]) -> None:
+    def set_filter(self, program: Program) -> None:
         """Pass only what a program passes (bpf(4)); ValueError if it is none."""
         handle = self._opened()
         packed = b"".join(starmap(_INSTRUCTION.pack, program))
@@ -207,7 +206,7 @@ class OneByOne:
         """As there."""
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
-    def set_filter(self, program: Sequence[Instruction]) -> None:
+    def set_filter(self, program: Program) -> None:
         """As there."""
         self._reader.setfilter(cypcap.BpfProgram(list(program)))
 
