@@ -14,6 +14,7 @@ NAMES = (
     "delta",
     "forward",
     "forward_steps",
+    "classify",
     "handshakes",
     "latency",
     "idle",

@@ -41,14 +41,19 @@ WITHIN = {
     "capture": (
         ("prefilter",),
         ("candidates",),
-        ("account", "files", "live"),
+        ("account", "files", "live", "steady"),
         ("missing_evidence", "summaries"),
         ("replay",),
     ),
-    "capture.files": (("record",), ("pcap", "pcapng"), ("search",), ("file",)),
+    "capture.files": (
+        ("record",),
+        ("pcap", "pcapng", "savefile"),
+        ("search",),
+        ("file",),
+    ),
     "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
     "cli": (
-        ("inputs", "options", "printing"),
+        ("inputs", "options", "printing", "side_by_side"),
         ("standing", "status"),
         (
             *("check", "classify", "clear", "diff", "doctor", "lookup"),

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from vpngate.flows.state import BEGINNING, FlowChange, FlowState
+from vpngate.flows.state import BEGINNING, FlowChange, FlowState, Settled
 from vpngate.packets import FlowKey, HookPoint
 from vpngate.recognition import Agree, Evidence, Gate, Heard, Sighting, Tunnel
 
@@ -57,6 +57,7 @@ class FlowTable:
         self._entries = 0
         self._tokens = 0
         self._payload_bytes = 0
+        self.pushed_out = 0  # flows that had to go since the table was full
 
     def __len__(self) -> int:
         return self._entries
@@ -134,11 +135,13 @@ class FlowTable:
 
     def contradiction(self, tunnel: Tunnel, key: FlowKey) -> str:
         """Why a flow is not believed any more; empty if it is, or is not known."""
-        for tunnels in self._flows.values():
-            flow = tunnels[tunnel].get(key) if tunnel in tunnels else None
-            if flow is not None:
-                return flow.contradiction
-        return ""
+        flow = self._known(tunnel, key)
+        return flow.contradiction if flow else ""
+
+    def settled(self, tunnel: Tunnel, key: FlowKey) -> Settled | None:
+        """How far a flow's running traffic has come; None if it is not confirmed so."""
+        flow = self._known(tunnel, key)
+        return flow.settled if flow else None
 
     def counts(self) -> Mapping[tuple[str, Evidence], int]:
         """How many flows, by tunnel and evidence; those with none are left out."""
@@ -148,6 +151,13 @@ class FlowTable:
             for tunnel, flows in tunnels.items()
             if flows
         }
+
+    def _known(self, tunnel: Tunnel, key: FlowKey) -> FlowState | None:
+        for tunnels in self._flows.values():
+            flow = tunnels[tunnel].get(key) if tunnel in tunnels else None
+            if flow is not None:
+                return flow
+        return None
 
     def confirmed(self) -> Mapping[Tunnel, Sequence[tuple[FlowKey, FlowState]]]:
         """The confirmed flows as they are at this moment, and their living states."""
@@ -183,6 +193,7 @@ class FlowTable:
     def _make_room(self) -> None:
         while self._entries > self._max_entries or self.bytes_used > self._max_bytes:
             self._drop(*self._idle_longest())
+            self.pushed_out += 1
 
     def _idle_longest(self) -> tuple[Tunnel, _Flows]:
         """Returns the flows whose first one is to be forgotten next, and their tunnel.
