@@ -15,7 +15,7 @@ PACKAGE = ROOT / "vpngate"
 
 # From the ground up. A vocabulary that rooms of one floor share lies below them.
 FLOORS = (
-    ("ground", ("plaintext",)),
+    ("ground", ("log_events", "plaintext")),
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
@@ -77,7 +77,7 @@ WITHIN = {
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
         ("callers", "handed_over", "logs", "served_pages", "service_manager"),
-        ("client",),
+        ("client", "listening"),
         ("control",),
     ),
     "daemon.traffic": (

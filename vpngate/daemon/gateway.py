@@ -51,6 +51,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
@@ -93,13 +94,13 @@ class Gateway:
             if await self._started(stack):
                 loop.add_signal_handler(signal.SIGHUP, self._requests.soon)
                 self._manager.ready(self._one_line())
-                _log.info("running: %s", self._one_line())
+                _log.info("running: %s", self._one_line(), extra=named("running"))
                 try:
                     await self._work()
                 finally:
                     self._manager.stopping()
                     await self._requests.end()
-        _log.info("stopped; nothing is left behind")
+        _log.info("stopped; nothing is left behind", extra=named("stopped"))
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, unless a signal comes first."""
@@ -267,7 +268,11 @@ class Gateway:
             await self._reloader.age()
         except VpngateError as error:
             for line in error.lines:
-                _log.warning("%s; the kernel keeps what it has", line)
+                _log.warning(
+                    "%s; the kernel keeps what it has",
+                    line,
+                    extra=named("aging_failed"),
+                )
 
     async def _tidy(self) -> None:
         # A new address comes without an announcement about its link.

@@ -32,6 +32,7 @@ from vpngate.feed import (
     INVALID,
     next_fetch,
 )
+from vpngate.log_events import named
 from vpngate.registry import Accept, Refusal
 from vpngate.supply.keeper import Delivery
 
@@ -91,7 +92,11 @@ class Reloader:
                 await self._registries()
             except VpngateError as refusal:
                 for line in refusal.lines:
-                    _log.warning("%s; the registry in force stays", line)
+                    _log.warning(
+                        "%s; the registry in force stays",
+                        line,
+                        extra=named("registry_refused"),
+                    )
 
     def _share_key(self, config: Config) -> bytes | None:
         """The key that a configuration names; None, as before, where it names none.

@@ -15,6 +15,7 @@ from pathlib import Path
 from vpngate.config import Config
 from vpngate.errors import FeedFault, InvalidConfig, Problem
 from vpngate.feed.state.statefolder import StateFolder
+from vpngate.log_events import named
 
 NAME = "share-key"
 _SIZE = 32  # bytes of a key that is made here
@@ -64,11 +65,19 @@ def _own(folder: Path) -> bytes:
         if content is not None and len(content) == _SIZE:
             return content
         if content is not None:
-            _log.warning("%s: is damaged; another is made", folder / NAME)
+            _log.warning(
+                "%s: is damaged; another is made",
+                folder / NAME,
+                extra=named("share_key_damaged"),
+            )
         with StateFolder.of_one_file(folder, _WHAT, make=True) as kept:
             kept.replace(NAME, key)
     except FeedFault as fault:
-        _log.warning("%s; the next start chooses other subscribers", fault)
+        _log.warning(
+            "%s; the next start chooses other subscribers",
+            fault,
+            extra=named("share_key_not_kept"),
+        )
     return key
 
 

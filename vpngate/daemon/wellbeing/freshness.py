@@ -9,6 +9,7 @@ import logging
 import time
 
 from vpngate.daemon.wall_clock import WallClock
+from vpngate.log_events import named
 from vpngate.registry import Registry
 from vpngate.timekeeping.moments import format_moment, span_of
 
@@ -42,7 +43,11 @@ class Freshness:
     def succeeded(self) -> None:
         """A source has what is in force: that is a success, new or not."""
         if self.failures:
-            _log.info("the registry is refreshed again; failures: %d", self.failures)
+            _log.info(
+                "the registry is refreshed again; failures: %d",
+                self.failures,
+                extra=named("registry_refreshed_again", failures=self.failures),
+            )
         self.failures, self.failure = 0, ""
         self._success = time.monotonic()
 
@@ -67,7 +72,9 @@ class Freshness:
         """Log what is stale, once, and once that nothing is any more."""
         found = self.stale(registry, refresh)
         for kind in found.keys() - self._told:
-            _log.warning("%s", found[kind])
+            _log.warning("%s", found[kind], extra=named("registry_stale", kind=kind))
         if self._told and not found:
-            _log.info("the registry in force is fresh again")
+            _log.info(
+                "the registry in force is fresh again", extra=named("registry_fresh")
+            )
         self._told = set(found)
