@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "this machine: what vpngate needs, what stands in its way",
     "classify": "what vpngate would do with a capture",
     "lookup": "whether an address is registered",
+    "expiring": "registrations that end or leave their grace, by day",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
     "preview": "what enforcing, or another registry, would do to the flows of now",

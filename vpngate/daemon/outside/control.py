@@ -37,6 +37,8 @@ asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
 
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 _SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
+# Questions: they change nothing, and nothing of them is logged.
+READ_ONLY = ("status", "report", "compare", "lookup", "expiring")
 _URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
@@ -58,7 +60,7 @@ class ControlServer:
         path: str | Path,
         verbs: Mapping[str, VerbHandler],
         *,
-        read_only: Collection[str] = ("status", "report", "compare"),
+        read_only: Collection[str] = READ_ONLY,
         self_ordered: Collection[str] = _SELF_ORDERED,
         patience: float = PATIENCE,
     ) -> None:

@@ -28,17 +28,21 @@ class Freshness:
         """
         self.failures = 0  # in a row
         self.failure = ""  # why the last registry was not taken
+        # The latest refusal, also where a success has followed: when, and why.
+        self.last_refusal: tuple[float, str] | None = None
         self.passed_over: list[str] = []  # what other sources said to the last fetch
         self._clock = clock
         now = span_of(clock.now()).earliest
         age = 0.0 if succeeded is None else max(0.0, now - succeeded)
         self._success = time.monotonic() - age
+        self.last_success = now - age  # seconds since 1970
         self._told: set[str] = set()
 
     def failed(self, line: str) -> None:
         """A registry was not taken, or not put in force."""
         self.failures += 1
         self.failure = line
+        self.last_refusal = span_of(self._clock.now()).latest, line
 
     def succeeded(self) -> None:
         """A source has what is in force: that is a success, new or not."""
@@ -50,6 +54,7 @@ class Freshness:
             )
         self.failures, self.failure = 0, ""
         self._success = time.monotonic()
+        self.last_success = span_of(self._clock.now()).latest
 
     def stale(self, registry: Registry, refresh: float) -> dict[str, str]:
         """What is wrong, in a word and in a line; `refresh` in seconds."""
