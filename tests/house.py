@@ -50,8 +50,8 @@ WITHIN = {
         ("inputs", "options", "printing"),
         ("standing", "watching", "whose_registry"),
         (
-            *("check", "classify", "clear", "diff", "doctor", "expiring", "lookup"),
-            *("preview", "publish", "reload", "run", "status", "steering"),
+            *("bundle", "check", "classify", "clear", "diff", "doctor", "expiring"),
+            *("lookup", "preview", "publish", "reload", "run", "status", "steering"),
         ),
     ),
     "cli.steering": (("confirm", "enforce", "observe"),),

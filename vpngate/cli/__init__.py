@@ -42,6 +42,7 @@ COMMANDS = {
     "confirm": "say that what waits to be confirmed is well",
     "observe": "have the running daemon slow nobody, at once",
     "clear": "remove what a daemon that was killed left in the kernel",
+    "bundle": "for a bug report: what this gateway is and does, no address",
     "publish": "for who keeps a registry: make, sign and replace it",
 }
 # In which room of its own a command is, where it is in one.

@@ -208,7 +208,7 @@ class Gateway:
         seen = self._in_force, self._pipeline, self.plane, self._counters
         self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
         self.verbs["reload"] = self._requests.serve
-        told = self._status, self._reloader.refreshes
+        told = self._status, self._reloader.refreshes, self._metrics.exposition
         self.verbs |= Questions(self._in_force, self._clock.now, *told).handlers
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve

@@ -4,7 +4,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -39,13 +39,17 @@ async def _state() -> dict[str, object]:
     return {"healthy": True}
 
 
+def _no_metrics() -> tuple[bytes, str]:
+    return b"", ""
+
+
 def verbs() -> dict[str, VerbHandler]:
     in_force = InForceNow(snapshot(PROTECT, ROWS))
-    told = Questions(in_force, lambda: NOW, _state, dict)  # type: ignore[arg-type]
+    told = Questions(in_force, lambda: NOW, _state, dict, _no_metrics)  # type: ignore[arg-type]
     return told.handlers
 
 
-def serving(path: Path, handlers: dict[str, VerbHandler]) -> Iterator[Path]:
+def serving(path: Path, handlers: Mapping[str, VerbHandler]) -> Iterator[Path]:
     started, stop = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The questions: `status`, and `lookup` and `expiring` of the registry in force.
+"""The questions: `status`, `counters`; of the registry in force `lookup`, `expiring`.
 
-Knows that these two are about who is registered, protected or in grace, and how many
+Knows that the last two are about who is registered, protected or in grace, and how many
 may be asked at once; does not know flows or verdicts, so that nobody can be told by
 them whether an address has a tunnel. Nothing of a question is logged.
 """
@@ -34,23 +34,31 @@ class Questions:
         now: Callable[[], When],
         state: Callable[[], Awaitable[dict[str, Any]]],
         refreshes: Callable[[], dict[str, Any]],
+        exposition: Callable[[], tuple[bytes, str]],
     ) -> None:
         self._in_force = in_force
         self._now = now
         self._state = state
         self._refreshes = refreshes
+        self._exposition = exposition
 
     @property
     def handlers(self) -> dict[str, VerbHandler]:
         """By name."""
         return {
             "status": self._status,
+            "counters": self._counters,
             "lookup": self._lookup,
             "expiring": self._expiring,
         }
 
     async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {**await self._state(), "refreshes": self._refreshes()}
+
+    async def _counters(self, _arguments: Mapping[str, Any]) -> str:
+        """What /metrics shows, for who has the socket and not that page."""
+        await self._state()  # has what the kernel counts read
+        return self._exposition()[0].decode()
 
     async def _lookup(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         asked = _texts(arguments)

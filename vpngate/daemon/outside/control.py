@@ -38,7 +38,7 @@ asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 _SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
 # Questions: they change nothing, and nothing of them is logged.
-READ_ONLY = ("status", "report", "compare", "lookup", "expiring")
+READ_ONLY = ("status", "report", "compare", "lookup", "expiring", "counters")
 _URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
 
