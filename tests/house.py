@@ -77,7 +77,10 @@ WITHIN = {
     "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("callers", "handed_over", "logs", "served_pages", "service_manager"),
+        (
+            *("callers", "handed_over", "logs", "memory_image", "served_pages"),
+            "service_manager",
+        ),
         ("client", "listening"),
         ("control",),
     ),

@@ -15,6 +15,7 @@ import contextlib
 import contextvars
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ _SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"}
 READ_ONLY = ("status", "report", "compare", "lookup", "expiring", "counters")
 _URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
+
+_ARGUMENT = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +188,7 @@ class ControlServer:
         _log.info(
             "control: %s %s asked by uid %d",
             verb,
-            json.dumps(arguments),
+            _shown(arguments),
             uid,
             extra=named("verb_asked", verb=verb, uid=uid),
         )
@@ -203,6 +206,20 @@ def flags(arguments: Mapping[str, Any], *names: str) -> frozenset[str]:
         if not isinstance(value, bool):
             raise WrongUse(Problem(name, "is neither true nor false"))
     return frozenset(name for name, value in arguments.items() if value)
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    """The arguments for the log: numbers, not what somebody has typed.
+
+    No verb takes a text; one that is sent all the same may be anybody's address.
+    """
+    return json.dumps(
+        {
+            name: value if value is None or isinstance(value, int | float) else "?"
+            for name, value in arguments.items()
+            if _ARGUMENT.fullmatch(name)
+        }
+    )
 
 
 def _encoded(answer: Mapping[str, Any]) -> bytes:
