@@ -37,7 +37,8 @@ def forms(address: str) -> dict[str, bytes]:
             found[f"hex, {order}, {separator!r}"] = _literal(spelled)
         found[f"repr, {order}"] = _literal(repr(octets)[2:-1])
         characters = octets.decode("latin-1")
-        for text in (characters, plain(characters)):
+        # A line of the log loses the blanks at its ends: 0x20 begins many an address.
+        for text in (characters, plain(characters), plain(characters.strip())):
             found[f"characters, {order}, {text}"] = _literal(text)
             for ascii_alone in (True, False):
                 spelled = json.dumps(text, ensure_ascii=ascii_alone)[1:-1]
