@@ -12,6 +12,7 @@ import urllib.parse
 import zlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from vpngate.plaintext import plain
 
@@ -21,32 +22,53 @@ _GZIP = b"\x1f\x8b"
 _MOST = 64 << 20  # bytes of an expanded sink
 
 
-def forms(address: str) -> dict[str, bytes]:
-    """Regular expressions, by what they find, for one address."""
+class Form(NamedTuple):
+    """One spelling.
+
+    folded  letters are as good large as small: `spelled` has them small
+    behind, before  what may stand neither before nor behind it
+    """
+
+    spelled: bytes
+    folded: bool = False
+    before: bytes = b""
+    behind: bytes = b""
+
+    def is_in(self, content: bytes, folded: bytes) -> bool:
+        """Whether it is in a content, which is also given with small letters."""
+        where = folded if self.folded else content
+        if self.spelled not in where:  # many times faster than an expression
+            return False
+        pattern = self.before + re.escape(self.spelled) + self.behind
+        return re.search(pattern, where) is not None
+
+
+def forms(address: str) -> dict[str, Form]:
+    """Every spelling of an address, by what it is."""
     parsed = ip_address(address)
     raw, texts = parsed.packed, set(_texts(parsed))
     found = {f"text {text}": _alone(text) for text in texts}
-    found["name in DNS"] = _literal(parsed.reverse_pointer)
+    found["name in DNS"] = Form(parsed.reverse_pointer.encode(), folded=True)
     for name, text in _quoted(texts):
-        found[name] = _literal(text)
+        found[name] = Form(text.lower().encode(), folded=True)
     for order, octets in _orders(raw):
-        found[f"raw, {order}"] = re.escape(octets)
+        found[f"raw, {order}"] = Form(octets)
         found[f"number, {order}"] = _alone(str(int.from_bytes(octets)))
         for separator in ("", ":", " ", "-", r"\x", ", 0x"):
             spelled = octets.hex("|").replace("|", separator)
-            found[f"hex, {order}, {separator!r}"] = _literal(spelled)
-        found[f"repr, {order}"] = _literal(repr(octets)[2:-1])
+            found[f"hex, {order}, {separator!r}"] = Form(spelled.encode(), folded=True)
+        found[f"repr, {order}"] = Form(repr(octets)[2:-1].encode())
         characters = octets.decode("latin-1")
         # A line of the log loses the blanks at its ends: 0x20 begins many an address.
         for text in (characters, plain(characters), plain(characters.strip())):
-            found[f"characters, {order}, {text}"] = _literal(text)
+            found[f"characters, {order}, {text}"] = Form(text.encode())
             for ascii_alone in (True, False):
                 spelled = json.dumps(text, ensure_ascii=ascii_alone)[1:-1]
-                found[f"JSON, {order}, {spelled}"] = _literal(spelled)
-        listed = ", ?".join(map(str, octets))
-        found[f"list, {order}"] = rf"(?<!\d){listed}(?!\d)".encode()
-    for number, pattern in enumerate(_base64(raw, texts)):
-        found[f"base64, {number}"] = pattern
+                found[f"JSON, {order}, {spelled}"] = Form(spelled.encode())
+        for comma in (",", ", "):
+            found[f"list, {order}, {comma!r}"] = _alone(comma.join(map(str, octets)))
+    for number, form in enumerate(_base64(raw, texts)):
+        found[f"base64, {number}"] = form
     return found
 
 
@@ -54,23 +76,21 @@ class Traces:
     """Finds any of some addresses in bytes, gzipped or not."""
 
     def __init__(self, *addresses: str) -> None:
-        self._patterns = {
-            f"{address}: {name}": re.compile(pattern, re.IGNORECASE)
-            if name.startswith(("text", "hex", "name"))
-            else re.compile(pattern, re.DOTALL)
+        self._forms = {
+            f"{address}: {name}": form
             for address in addresses
-            for name, pattern in forms(address).items()
+            for name, form in forms(address).items()
         }
 
     def found(self, sink: bytes | str) -> list[str]:
         """Which addresses are in it, and how they are spelled."""
-        content = (
-            sink.encode("utf-8", "surrogateescape") if isinstance(sink, str) else sink
-        )
+        if isinstance(sink, str):
+            sink = sink.encode("utf-8", "surrogateescape")
+        layers = [(each, each.lower()) for each in _layers(sink)]
         return [
             name
-            for name, pattern in self._patterns.items()
-            if any(pattern.search(each) for each in _layers(content))
+            for name, form in self._forms.items()
+            if any(form.is_in(*layer) for layer in layers)
         ]
 
 
@@ -113,7 +133,7 @@ def _orders(raw: bytes) -> Iterator[tuple[str, bytes]]:
             yield f"words of {width}", b"".join(word[::-1] for word in words)
 
 
-def _base64(raw: bytes, texts: set[str]) -> Iterator[bytes]:
+def _base64(raw: bytes, texts: set[str]) -> Iterator[Form]:
     """What of it is the same whatever stands before and behind."""
     for content in (raw, *(text.encode() for text in texts)):
         for before in range(3):
@@ -122,17 +142,13 @@ def _base64(raw: bytes, texts: set[str]) -> Iterator[bytes]:
             last = 8 * (before + len(content)) // 6
             same = whole[first:last]
             if len(same) >= _ENOUGH:
-                yield re.escape(same)
-                yield re.escape(same.translate(bytes.maketrans(b"+/", b"-_")))
+                yield Form(same)
+                yield Form(same.translate(bytes.maketrans(b"+/", b"-_")))
         if len(content) == IPv4Address(0).max_prefixlen // 8:  # too short but alone
-            alone = re.escape(base64.b64encode(content).rstrip(b"="))
-            yield rb"(?<![A-Za-z0-9+/])" + alone + rb"(?![A-Za-z0-9+/])"
+            alone = base64.b64encode(content).rstrip(b"=")
+            yield Form(alone, False, b"(?<![A-Za-z0-9+/])", b"(?![A-Za-z0-9+/])")
 
 
-def _alone(text: str) -> bytes:
+def _alone(text: str) -> Form:
     """Where it is no part of a longer number or address."""
-    return rb"(?<!\d)(?<!\d\.)" + _literal(text) + rb"(?!\d|\.\d)"
-
-
-def _literal(text: str) -> bytes:
-    return re.escape(text.encode())
+    return Form(text.lower().encode(), True, rb"(?<!\d)(?<!\d\.)", rb"(?!\d|\.\d)")
