@@ -30,7 +30,9 @@ class Screen:
     def begin(self, *argv: str, environment: Mapping[str, str]) -> None:
         """Run a program, and tell its exit status when it has ended."""
         given = [f"{name}={value}" for name, value in environment.items()]
-        line = f"trap : INT; env {shlex.join([*given, *argv])}; echo ended with $?; sleep 600"
+        program = shlex.join(["env", *given, *argv])
+        # Ctrl-C is the program's alone.
+        line = f"trap : INT; {program}; echo ended with $?; sleep 600"
         size = ("-x", str(self.columns), "-y", str(self.lines))
         self._tmux("new-session", "-d", *size, "sh", "-c", line)
 

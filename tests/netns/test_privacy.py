@@ -20,7 +20,7 @@ import pytest
 
 from tests.lab import marked
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
-from tests.lab.seen import everything
+from tests.lab.seen import everything, files, kernel
 from tests.lab.topology import Lab
 from tests.lab.traces import Traces
 from vpngate.errors import VpngateError
@@ -98,13 +98,14 @@ def test_one_that_is_planted_is_found(acting: Daemon) -> None:
     state.write_text(f"flow {address}")
     table = f'table netdev planted {{ comment "of {address}"; }}'
     namespace.run("nft", "-f", "-", stdin=table)
-    namespace.ip("link add planted type dummy", f"link set planted alias {address}")
+    namespace.ip(f"link set lan1 alias {address}")
     try:
-        found = {name for name, sink in everything(acting) if ANY.found(sink)}
+        looked_at = [*kernel(acting), *files(acting.settings.folder)]
+        found = {name for name, sink in looked_at if ANY.found(sink)}
     finally:
         state.unlink()
         namespace.run("nft", "delete", "table", "netdev", "planted")
-        namespace.ip("link del planted")
+        namespace.run("ip", "link", "set", "lan1", "alias", "")
     assert {"file planted", "nft: a table", "ip -d link show"} <= found
 
 

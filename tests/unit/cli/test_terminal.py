@@ -108,7 +108,7 @@ def watched(
 ) -> Iterator[Screen]:
     """`status --watch` in a terminal."""
     command = (VPNGATE, "status", "--watch", "--interval", "200ms")
-    with screen(told.path.parent, columns, 40) as shown:
+    with screen(told.path.parent, columns, 120) as shown:
         shown.begin(
             *(*command, "--socket", str(told.path), *more),
             environment=ENVIRONMENT | environment,
@@ -152,7 +152,7 @@ def test_text_from_outside_is_text(told: Told) -> None:
 
 
 def test_it_survives_the_daemons_restart_and_says_so(told: Told) -> None:
-    with watched(told, 80) as shown:
+    with watched(told, 200) as shown:
         shown.wait_for("in sync")
         told.stop()
         gone = shown.wait_for("no daemon answers")
