@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """In which order the way to the slow class is mended, with parts that note it."""
 
+from collections.abc import Collection
 from typing import cast
 
 import pytest
@@ -11,6 +12,7 @@ from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.way import Way
+from vpngate.kernel.wire.links import Announcement, What
 
 RATE = 5_000_000
 
@@ -32,9 +34,10 @@ class Ifbs:
 
     rate = 0
     packet = 0
+    indexes: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
-        self.there: set[int] = set()
+        self.devices: set[int] = set()
         self.gone: list[int] = []
         self.fails = False
 
@@ -48,7 +51,7 @@ class Ifbs:
     def build(self, number: int) -> None:
         if self.fails:
             raise KernelRefused("no room for an ifb")
-        self.there.add(number)
+        self.devices.add(number)
         self.gone = [one for one in self.gone if one != number]
 
     def missing(self) -> list[int]:
@@ -57,11 +60,14 @@ class Ifbs:
     def remove_all(self) -> None:
         if self.fails:
             raise KernelRefused("no answer")
-        self.there.clear()
+        self.devices.clear()
+
+    def there(self) -> Collection[int]:
+        return self.devices
 
     def remove_next(self) -> bool:
-        if self.there:
-            self.there.remove(max(self.there))
+        if self.devices:
+            self.devices.remove(max(self.devices))
             return True
         return False
 
@@ -72,6 +78,7 @@ class Flows:
     def __init__(self) -> None:
         self.classes = self
         self.waiting = 0
+        self.left: list[int] = []  # ifbs that were read a last time
 
     def change(self) -> None:
         self.waiting = 3
@@ -81,6 +88,9 @@ class Flows:
         return bool(self.waiting)
 
     def lost(self, _number: int) -> None: ...
+
+    def leave(self, number: int) -> None:
+        self.left.append(number)
 
     def move(self) -> bool:
         return False
@@ -101,7 +111,7 @@ class Stage:
             self.switch, cast("Shaper", self.ifbs), cast("Throttled", self.flows)
         )
         self.way.build(RATE)
-        self.ifbs.there = {0, 1}
+        self.ifbs.devices = {0, 1}
         self.way.fit(RATE, wanted=True)
         self.switch.arm(600)
 
@@ -126,7 +136,8 @@ def test_an_ifb_that_could_not_be_made_anew_is_not_made_once_all_go() -> None:
     stage.way.fit(RATE, wanted=False)
     stage.way.vacate()
     stage.finish()
-    assert stage.ifbs.there == set()
+    assert stage.ifbs.devices == set()
+    assert stage.flows.left == [1, 0]  # one a step: others have their turn between
     assert not stage.switch.is_kept_off(BROKEN)
 
 
@@ -137,7 +148,7 @@ def test_ifbs_that_could_not_be_removed_at_once_are_removed_all_the_same() -> No
     with pytest.raises(KernelRefused):
         stage.way.remove()
     stage.finish()
-    assert stage.ifbs.there == set()
+    assert stage.ifbs.devices == set()
 
 
 def test_nothing_is_slowed_until_all_queues_take_larger_packets() -> None:
@@ -161,7 +172,7 @@ def test_an_ifb_lost_while_another_is_made_anew_keeps_it_off() -> None:
     assert not stage.is_armed()
     stage.finish()
     assert stage.is_armed()
-    assert stage.ifbs.there == {0, 1}
+    assert stage.ifbs.devices == {0, 1}
 
 
 def test_what_was_unfit_as_slowing_ended_keeps_nothing_off_afterwards() -> None:
@@ -174,4 +185,15 @@ def test_what_was_unfit_as_slowing_ended_keeps_nothing_off_afterwards() -> None:
     stage.way.build(RATE)  # at once again
     stage.way.fit(RATE, wanted=True)
     stage.finish()
+    assert stage.is_armed()
+
+
+def test_lost_announcements_endanger_the_way_until_it_has_been_looked_at() -> None:
+    stage, lost = Stage(), Announcement(What.UNKNOWN)
+    assert not stage.way.endangers(lost), "there is no ifb"
+    stage.ifbs.indexes = frozenset({7})
+    assert stage.way.endangers(lost)
+    stage.way.break_off()
+    assert not stage.is_armed()
+    stage.finish()  # nothing was amiss
     assert stage.is_armed()
