@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.lab.namespaces import wait_until
+from tests.lab.namespaces import LabError, wait_until
 
 
 class Screen:
@@ -50,7 +50,10 @@ class Screen:
 
     def wait_for(self, text: str) -> str:
         """The screen, once it has this text."""
-        wait_until(lambda: text in self.text(), f"{text!r} on the screen")
+        try:
+            wait_until(lambda: text in self.text(), f"{text!r} on the screen")
+        except LabError as error:
+            raise LabError(f"{error}\n{self.text()}") from None
         return self.text()
 
     def end(self) -> None:

@@ -106,7 +106,7 @@ def test_one_that_is_planted_is_found(acting: Daemon) -> None:
         state.unlink()
         namespace.run("nft", "delete", "table", "netdev", "planted")
         namespace.run("ip", "link", "set", "lan1", "alias", "")
-    assert {"file planted", "nft: a table", "ip -d link show"} <= found
+    assert {"file planted", "nft, as people read it", "ip -d link show"} <= found
 
 
 def _asked(running: Daemon, verb: str, arguments: Mapping[str, Any], who: str) -> str:
