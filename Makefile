@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house dashboards netns systemd smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house dashboards netns systemd smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean privacy
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -31,6 +31,7 @@ help:
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
+	@echo 'make privacy              no address in anything that vpngate says, writes or keeps'
 	@echo 'make kernels [KERNEL=trixie]  the live core on the kernels of other releases, under QEMU'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -122,6 +123,12 @@ systemd: setup .foreign/systemd/.done
 	@echo '== the service under systemd (some minutes)'
 	@tests/systemd/install-vpngate
 	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) tests/systemd
+
+# A part of `make unit` and of `make netns`, by itself: half a minute.
+privacy: setup
+	@$(PYTEST) tests/unit/test_traces.py tests/unit/cli/test_bundle.py \
+	  tests/unit/daemon/outside/test_memory_image.py \
+	  tests/netns/test_privacy.py tests/netns/test_privacy_mirror.py
 
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "vpngate"
 
 # From the ground up. A vocabulary that rooms of one floor share lies below them.
 FLOORS = (
-    ("ground", ("plaintext",)),
+    ("ground", ("log_events", "plaintext")),
     ("ground", ("errors", "expansion", "packets", "units", "expressions")),
     ("ground", ("link_layers", "signatures")),
     ("ground", ("recognition",)),
@@ -54,10 +54,10 @@ WITHIN = {
     "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
     "cli": (
         ("inputs", "options", "printing", "side_by_side"),
-        ("standing", "status"),
+        ("standing", "watching", "whose_registry"),
         (
-            *("check", "classify", "clear", "diff", "doctor", "lookup"),
-            *("preview", "publish", "reload", "run", "steering"),
+            *("bundle", "check", "classify", "clear", "diff", "doctor", "expiring"),
+            *("lookup", "preview", "publish", "reload", "run", "status", "steering"),
         ),
     ),
     "cli.steering": (("order",), ("confirm", "enforce", "observe")),
@@ -67,13 +67,14 @@ WITHIN = {
         ("in_force",),
         ("facts", "first_snapshot"),
         ("wellbeing",),
-        ("fetches", "preview"),
+        ("answers", "fetches", "preview"),
         ("applying",),
         ("halting", "lookout", "stance"),
         ("reloader",),
         ("reload_requests",),
         ("gateway",),
     ),
+    "daemon.answers": (("questions_asked",),),
     "daemon.applying": (
         ("events",),
         ("announcements", "at_once", "in_kernel", "transition"),
@@ -82,9 +83,12 @@ WITHIN = {
     "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("callers", "closing", "logs", "served_pages", "service_manager"),
+        (
+            *("callers", "closing", "logs", "memory_image", "served_pages"),
+            "service_manager",
+        ),
         ("handed_over",),
-        ("client",),
+        ("client", "listening"),
         ("control",),
     ),
     "daemon.traffic": (
@@ -137,7 +141,7 @@ WITHIN = {
         ("registry",),
         ("reading",),
         ("grace",),
-        ("comparison", "guard", "writing"),
+        ("comparison", "endings", "guard", "questions", "writing"),
     ),
     "registry.columns": (("terms", "tree"), ("entries",)),
     "registry.grace": (("departures", "persistence"),),

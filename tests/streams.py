@@ -53,6 +53,8 @@ SECONDS = {
     "tests/netns/test_bad_input.py": 30,
     "tests/netns/test_clear.py": 30,
     "tests/netns/test_preview.py": 30,
+    "tests/netns/test_privacy.py": 30,
+    "tests/netns/test_privacy_mirror.py": 20,
 }
 RATES = {
     "tests/netns/test_bridge.py",

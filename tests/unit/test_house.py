@@ -54,6 +54,7 @@ CONFINED = {
     "cypcap": {"capture", "signatures"},
     "pydantic": {"config"},
     "argparse": {"cli"},
+    "rich": {"cli"},
 }
 # What of the daemon is for who is not it, but `vpngate run` which is its start.
 DAEMON, CLIENT = "vpngate.daemon.", "vpngate.daemon.outside.client"

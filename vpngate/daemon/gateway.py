@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,6 +18,7 @@ from vpngate import __version__
 from vpngate.attachment.look import insist, look
 from vpngate.config import Config
 from vpngate.daemon import garbage
+from vpngate.daemon.answers.questions_asked import Questions
 from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
@@ -52,6 +53,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
 from vpngate.kernel.wire.links import changes as link_changes
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
@@ -81,7 +83,7 @@ class Gateway:
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
         self.plane: DataPlane
-        self.verbs: dict[str, VerbHandler] = {"status": self._status}
+        self.verbs: dict[str, VerbHandler] = {}
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
@@ -94,13 +96,13 @@ class Gateway:
             if await self._started(stack):
                 loop.add_signal_handler(signal.SIGHUP, self._requests.soon)
                 self._manager.ready(self._one_line())
-                _log.info("running: %s", self._one_line())
+                _log.info("running: %s", self._one_line(), extra=named("running"))
                 try:
                     await self._work()
                 finally:
                     self._manager.stopping()
                     await self._requests.end()
-        _log.info("stopped; nothing is left behind")
+        _log.info("stopped; nothing is left behind", extra=named("stopped"))
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, unless a signal comes first."""
@@ -207,6 +209,8 @@ class Gateway:
         seen = self._in_force, self._pipeline, self.plane, self._counters
         self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
         self.verbs["reload"] = self._requests.serve
+        told = self._status, self._reloader.refreshes, self._metrics.exposition
+        self.verbs |= Questions(self._in_force, self._clock.now, *told).handlers
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve
         control = ControlServer(self._socket, self.verbs)
@@ -214,7 +218,7 @@ class Gateway:
         stack.push_async_callback(control.stop)
         for http in served_pages.servers(
             lambda: self._in_force.snapshot.config.http,
-            state=lambda: self._status({}),
+            state=self._status,
             refresh=self._counters.refresh,
             reasons=self._health.reasons,
             notes=self._health.notes,
@@ -269,7 +273,8 @@ class Gateway:
             await self._reloader.age()
         except VpngateError as error:
             for line in error.lines:
-                _log.warning("%s; the kernel keeps what it has", line)
+                keeps = "%s; the kernel keeps what it has"
+                _log.warning(keeps, line, extra=named("aging_failed"))
 
     async def _tidy(self) -> None:
         # A new address comes without an announcement about its link.
@@ -284,7 +289,7 @@ class Gateway:
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
-    async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _status(self) -> dict[str, Any]:
         await self._counters.refresh()
         return self._report.status()
 

@@ -28,6 +28,7 @@ from vpngate.kernel.sparing import Complaint, Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
+from vpngate.log_events import named
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -261,7 +262,11 @@ class LiveDataPlane:
                     repaired = await self._mending.mend()
                 if repaired:
                     self._repaired += repaired
-                    logger.warning("repaired in the kernel: %s", ", ".join(repaired))
+                    logger.warning(
+                        "repaired in the kernel: %s",
+                        ", ".join(repaired),
+                        extra=named("kernel_repaired", what=", ".join(repaired)),
+                    )
                     # Somebody may undo it each time, as soon as it is announced.
                     again = time.monotonic() - last < _SETTLED
                     rest = min(2 * rest, _REST_MOST) if again else _REST

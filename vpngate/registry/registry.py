@@ -126,6 +126,27 @@ class Registry:
                 row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
 
+    def touching(self, prefix: Prefix, now: When = EVER) -> tuple[Registration, ...]:
+        """Returns every registration around a prefix or in it, the longest first."""
+        around = self.matches(prefix.network, now)
+        found = [each for each in around if each.length <= prefix.length]
+        start = span_of(now).earliest
+        for roll in (self.current, self.kept):
+            entries = roll.of(prefix.family)
+            rows = entries.within(prefix)
+            found += [Registration(entries, row, self.grace, start) for row in rows]
+        return tuple(sorted(found, key=lambda each: -each.length))
+
+    def called(self, name: str, now: When = EVER) -> tuple[Registration, ...]:
+        """Returns every registration with this id, in the order of their prefixes."""
+        start = span_of(now).earliest
+        return tuple(
+            Registration(entries, row, self.grace, start)
+            for roll in (self.current, self.kept)
+            for entries in roll
+            for row in entries.called(name)
+        )
+
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""
         span = span_of(now)

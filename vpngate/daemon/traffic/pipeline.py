@@ -21,6 +21,7 @@ from vpngate.daemon.traffic.judging import (
 )
 from vpngate.daemon.traffic.observed import Observed
 from vpngate.flows import FlowTable, sighting_of
+from vpngate.log_events import named, place_of
 from vpngate.metrics import Metrics
 from vpngate.packets import FlowKey
 from vpngate.policy import Throttle, Verdict
@@ -28,6 +29,8 @@ from vpngate.recognition import Agree, Heard, Sighting, Tunnel
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import Recogniser
+
+_BETWEEN_LINES = 60.0  # seconds between two lines about packets nobody can read
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ class Pipeline:
         self._recogniser = Recogniser(snapshot.tunnels)
         self.handing_over = asyncio.Lock()
         self._evidence = 0  # of which generation what is evidence is
+        self._told_unreadable = -_BETWEEN_LINES
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the flows stay.
@@ -93,14 +97,28 @@ class Pipeline:
             try:
                 sighting = self._sighting(one, elapsed)
                 flows = () if sighting is None else self._judged(sighting, now)
-            except Exception:  # noqa: BLE001 - no packet may end the daemon
-                _log.exception("a packet could not be read, and is left alone")
+            except Exception as error:  # noqa: BLE001 - no packet may end the daemon
+                self._tell_unreadable(error, elapsed)
                 self._metrics.lost("unreadable", 1)
                 continue
             if flows:
                 withdrawn = sighting is not None and sighting.withdrawn
                 due.append(Due(flows, one.timestamp, withdrawn, self._evidence))
         return due
+
+    def _tell_unreadable(self, error: Exception, elapsed: float) -> None:
+        """Log where a packet was not to be read, once in a while: anybody can send one.
+
+        Not what the error says: that may quote the packet.
+        """
+        if elapsed - self._told_unreadable < _BETWEEN_LINES:
+            return
+        self._told_unreadable = elapsed
+        _log.error(
+            "a packet could not be read, and is left alone: %s",
+            place_of(error),
+            extra=named("packet_unreadable"),
+        )
 
     def holds(self, due: Due) -> bool:
         """Whether what was found is evidence still."""

@@ -5,6 +5,7 @@ Knows how the state is put into words and numbers; changes nothing. No address a
 no prefix of anyone is in it.
 """
 
+import time
 from typing import Any
 
 from vpngate import __version__
@@ -41,6 +42,8 @@ class Report:
         self._capture = capture
         self._counters = counters
         self._health = health
+        self._begun = time.monotonic()
+        self._started = format_moment(round(time.time()))
 
     def status(self) -> dict[str, Any]:
         """The state, in words and numbers fit for JSON."""
@@ -51,6 +54,8 @@ class Report:
             "reasons": reasons,
             "warnings": self._warnings(),
             "version": __version__,
+            "started": self._started,
+            "uptime_seconds": round(time.monotonic() - self._begun),
             "mode": snapshot.stance.mode.value,
             "enforced_share": snapshot.stance.share,
             "stance": in_rows(snapshot.stance, snapshot.suspended),
@@ -125,6 +130,8 @@ class Report:
             "packets": latest.throttled_packets,
             "dropped": latest.dropped_packets,
             "spared": latest.spared_packets,
+            "subscribers_sharing_a_bucket": latest.buckets_shared,
+            "verdicts_refused": latest.verdicts_refused,
         }
         limit = format_rate(snapshot.config.throttle.rate)
         return {"limit": limit, "rate": rates, **(counted or {})}

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, merge
-from vpngate.prefixes.prefix import Prefix
+from vpngate.prefixes.prefix import Prefix, host_masks
 from vpngate.prefixes.rows import Flags, Keys, keys
-from vpngate.registry.columns.terms import Terms, TermsTable
+from vpngate.registry.columns.terms import Moments, Terms, TermsTable
 from vpngate.registry.columns.tree import PrefixTree, Tree4, Tree6, column, preorder
 from vpngate.timekeeping.moments import NEVER, Span
 
@@ -139,6 +139,35 @@ class Entries:
                     in_grace = row
             row = tree.parent(row)
         return in_grace
+
+    def called(self, name: str) -> list[int]:
+        """The rows that bear a name."""
+        wanted = name.encode("ascii")
+        lengths = np.frombuffer(self._name_lengths, np.uint8)
+        rows = np.flatnonzero(lengths == len(wanted))
+        starts = np.frombuffer(self._name_starts, np.uint32)[rows].astype(np.int64)
+        letters = np.frombuffer(self._names, np.uint8)
+        for place, letter in enumerate(wanted):  # most are out after the first few
+            same = letters[starts + place] == letter
+            rows, starts = rows[same], starts[same]
+        found: list[int] = rows.tolist()
+        return found
+
+    def within(self, prefix: Prefix) -> list[int]:
+        """The rows of the prefixes that lie in one, itself not among them."""
+        first, last = self.bounds
+        mask = host_masks(self.family)[prefix.length].tobytes()
+        end = bytes(a | b for a, b in zip(prefix.network, mask, strict=True))
+        inside = (keys(first) >= prefix.network) & (keys(last) <= end)
+        found: list[int] = np.flatnonzero(
+            inside & (self.tree.lengths > prefix.length)
+        ).tolist()
+        return found
+
+    @property
+    def ends(self) -> Moments:
+        """When each row stops being in force."""
+        return self._table.ends[self._numbers]
 
     def standing(self, span: Span, grace: float) -> Flags:
         """For each row whether it is valid anywhere in a span, `grace` added."""
