@@ -34,7 +34,7 @@ SECONDS = {
     "tests/netns/test_operator.py": 70,
     "tests/netns/test_halts.py": 200,
     "tests/netns/test_barrage.py": 60,
-    "tests/netns/test_fleet_watched.py": 60,
+    "tests/netns/test_fleet_watched.py": 50,
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_uplink.py": 60,
     "tests/netns/test_openvpn_variants.py": 50,

@@ -388,6 +388,7 @@ def answers(fleet: Fleet, name: str, title: str) -> list[dict[str, str]]:
 def without_data(fleet: Fleet, end: float) -> tuple[list[str], list[str]]:
     """The questions that have no answer, and the panels on which nothing changes."""
     silent, still = [], []
+    most = 0.8 * (end - fleet.begun)  # what has fewer values came, or went
     for name in FILES:
         for panel in panels(name):
             changed = False
@@ -398,9 +399,8 @@ def without_data(fleet: Fleet, end: float) -> tuple[list[str], list[str]]:
                 ]
                 if not any(found):
                     silent.append(f"{name}: {panel['title']}: {target['expr']}")
-                ticks = max((len(a.values) for f in found for a in f), default=0)
                 changed |= any(
-                    len(set(one.values)) > 1 or len(one.values) < ticks
+                    len(set(one.values)) > 1 or len(one.values) < most
                     for each in found
                     for one in each
                 )
