@@ -26,6 +26,7 @@ FLOORS = (
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment", "supply")),
     ("third", ("publishing", "snapshot")),
+    ("third", ("public",)),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
@@ -51,7 +52,7 @@ WITHIN = {
         ("standing", "status"),
         (
             *("check", "classify", "clear", "diff", "doctor", "lookup"),
-            *("preview", "publish", "reload", "run", "steering"),
+            *("preview", "publish", "reload", "run", "steering", "transparency_report"),
         ),
     ),
     "cli.steering": (("confirm", "enforce", "observe"),),
@@ -92,8 +93,8 @@ WITHIN = {
     ),
     "daemon.stance": (("stance_time", "verbs"),),
     "daemon.wellbeing": (
-        ("deadman", "foresight", "freshness", "kernel_counters"),
-        ("health",),
+        ("deadman", "foresight", "freshness", "kernel_counters", "last_hour"),
+        ("health", "public_facts", "self_check"),
         ("report",),
     ),
     "feed": (
@@ -123,6 +124,11 @@ WITHIN = {
         ("survey",),
     ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
+    "public": (
+        ("charts", "check_rate", "question", "wording"),
+        ("address_standing", "caller", "rendering", "transparency"),
+        ("check_page", "status_page"),
+    ),
     "publishing": (("published_pair", "secret_key"), ("publication",)),
     "registry": (
         ("columns",),

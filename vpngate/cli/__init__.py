@@ -35,6 +35,7 @@ COMMANDS = {
     "lookup": "whether an address is registered",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
+    "report": "the transparency report: classes, limits, counts",
     "preview": "what enforcing, or another registry, would do to the flows of now",
     "reload": "have the running daemon reload",
     "enforce": "have the running daemon act on verdicts",
@@ -45,6 +46,7 @@ COMMANDS = {
 }
 # In which room of its own a command is, where it is in one.
 _ROOMS = dict.fromkeys(("enforce", "confirm", "observe"), "steering.")
+_MODULES = {"report": "transparency_report"}  # where it has another name
 
 DONE, NO, WRONG_USE = 0, 1, 2
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
@@ -107,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _module(name: str) -> Any:
-    return import_module(f"vpngate.cli.{_ROOMS.get(name, '')}{name}")
+    return import_module(
+        f"vpngate.cli.{_ROOMS.get(name, '')}{_MODULES.get(name, name)}"
+    )
 
 
 def _parsed(words: Sequence[str], *, closed: bool) -> argparse.Namespace:

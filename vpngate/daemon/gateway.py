@@ -37,7 +37,7 @@ from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.stance.stance_time import StanceTime
 from vpngate.daemon.stance.verbs import StanceVerbs
-from vpngate.daemon.threads import every, first_of, in_thread
+from vpngate.daemon.threads import every, first_of, in_thread, unless
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.catching_up import CatchingUp
 from vpngate.daemon.traffic.pipeline import Pipeline
@@ -46,7 +46,9 @@ from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
+from vpngate.daemon.wellbeing.public_facts import PublicView
 from vpngate.daemon.wellbeing.report import Report
+from vpngate.daemon.wellbeing.self_check import SelfCheck
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
@@ -103,18 +105,12 @@ class Gateway:
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, unless a signal comes first."""
-        start = asyncio.create_task(self._start(stack))
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if start.done():
-            await start
-            return True
-        if self._keeper is not None:
-            self._keeper.cancel()
-        start.cancel()
-        await asyncio.gather(start, return_exceptions=True)
-        return False
+
+        def give_up() -> None:
+            if self._keeper is not None:
+                self._keeper.cancel()
+
+        return await unless(self._stop, self._start(stack), give_up)
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Everything up, or a VpngateError and nothing left behind."""
@@ -190,10 +186,8 @@ class Gateway:
     async def _listen(self, stack: AsyncExitStack) -> None:
         """What is told of the daemon: by the control socket, and by the pages."""
         self._requests = ReloadRequests(
-            self._reloader,
-            self._manager,
-            lambda: self._in_force.snapshot.config,
-            self._one_line,
+            *(self._reloader, self._manager),
+            *(lambda: self._in_force.snapshot.config, self._one_line),
         )
         self._health = Health(
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
@@ -208,12 +202,21 @@ class Gateway:
         self.verbs["reload"] = self._requests.serve
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve
+        self._public = PublicView(
+            *(self._in_force, self._pipeline, self._counters, self._metrics),
+            *(self._clock.now, lambda: self._health.armed, self._reloader.stale),
+            lambda: self._status({}),
+        )
+        self.verbs["report"] = lambda _arguments: self._public.report()
+        asked = self._in_force, self.plane, self._clock.now, self._in_kernel.spared_by
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
         for http in served_pages.servers(
             lambda: self._in_force.snapshot.config.http,
             state=lambda: self._status({}),
+            report=self._public.report,
+            check=SelfCheck(*asked, lambda: self._health.armed),
             refresh=self._counters.refresh,
             reasons=self._health.reasons,
             notes=self._health.notes,
@@ -274,6 +277,7 @@ class Gateway:
         self._lookout.soon()
         self._pipeline.flows.expire(time.monotonic())
         await self._counters.refresh()
+        self._public.note()
 
     async def _verify(self) -> None:
         await self._health.verify()
