@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house netns systemd smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house netns systemd browser smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -29,6 +29,7 @@ help:
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
+	@echo 'make browser              the pages in Chromium: phone, dark, keyboard, barriers'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -117,6 +118,15 @@ systemd: setup .foreign/systemd/.done
 	@tests/systemd/install-vpngate
 	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) tests/systemd
 
+# The pages in Chromium, as people meet them; pictures are left in tests/browser/pictures.
+.browser/axe.min.js: tests/browser/packages.txt tests/browser/axe.txt tests/browser/install
+	@tests/browser/install
+	@touch $@
+
+browser: setup .browser/axe.min.js
+	@echo '== the pages in a browser (a minute)'
+	@$(PYTEST) tests/browser
+
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py
 
@@ -199,5 +209,5 @@ bill: .venv/.done
 	@$(BIN)/python -m release.bill
 
 clean:
-	rm -rf .venv .apt-done .foreign .coverage .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .browser .foreign .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist

@@ -29,7 +29,7 @@ from vpngate.registry import Registration
 from vpngate.timekeeping.moments import format_moment
 
 FIELD = "address"
-PATIENCE = 2.0  # seconds for the daemon to say whether a tunnel is slowed
+PATIENCE = 2.0  # seconds for an answer of the daemon or of a large registry
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 4
 
@@ -39,7 +39,8 @@ _Report = Callable[[], Awaitable[Mapping[str, Any]]]
 class CheckAnswers(NamedTuple):
     """Where the answers come from.
 
-    standing  of a range of addresses; called in a thread, may take a second
+    standing  of a range of addresses; of more than one it may take a second, and is
+              asked for in a thread, one question at a time
     slowed    whether a tunnel of an address is slowed now
     trusted   the proxies of the configuration in force
     """
@@ -68,6 +69,7 @@ class CheckPage:
         self._report = report
         self._rate = CheckRate() if rate is None else rate
         self._clock = clock
+        self._turn = asyncio.Lock()
 
     def routes(self, path: str) -> dict[tuple[str, str], PageHandler]:
         """The handlers, by method and path."""
@@ -77,7 +79,7 @@ class CheckPage:
         """The answer; what fails is told by its kind and line alone."""
         try:
             return await self._answer(request)
-        except TimeoutError:  # of the report: the daemon is busy
+        except TimeoutError:  # the daemon is busy
             raise
         except Exception as error:  # noqa: BLE001 - its text may hold an address
             trace = error.__traceback__
@@ -121,7 +123,7 @@ class CheckPage:
     async def _told(
         self, question: Question, caller: bytes | None, *, typed: str
     ) -> Response:
-        standing = await asyncio.to_thread(self._answers.standing, question)
+        standing = await self._standing(question)
         own = question.is_address and question.first == caller
         slowed = None
         if own:  # and never of another address
@@ -138,6 +140,12 @@ class CheckPage:
             registration=None if found is None else _shown(found),
             here=own and ip_address(question.first).is_loopback,
         )
+
+    async def _standing(self, question: Question) -> AddressStanding:
+        if question.is_address:
+            return self._answers.standing(question)
+        async with asyncio.timeout(PATIENCE), self._turn:
+            return await asyncio.to_thread(self._answers.standing, question)
 
     async def _slowed(self, own: bytes, standing: AddressStanding) -> str:
         if standing.is_spared:

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -358,3 +359,34 @@ def test_its_page_is_as_sound_as_the_other(gateway: Gateway, peer: str) -> None:
 
 def test_the_machine_itself_is_told_why() -> None:
     assert "you are on it, or behind a proxy" in words(Gateway().get("127.0.0.1"))
+
+
+def test_prefixes_are_looked_up_one_at_a_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take a second where a registry is large: many take no more cores."""
+    under_way, most = 0, 0
+    look_up = gateway.standing
+
+    def slow(question: Question) -> AddressStanding:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        time.sleep(0.01)
+        under_way -= 1
+        return look_up(question)
+
+    monkeypatch.setattr(gateway, "standing", slow)
+    gateway.__post_init__()
+
+    async def many() -> list[Response]:
+        body = urlencode({"address": "203.0.112.0/23"}).encode()
+        request = Request(
+            "POST", "/check", "", {"content-type": FORM}, body, peer=QUIET
+        )
+        return await asyncio.gather(
+            *(gateway.routing.respond(request) for _ in "12345")
+        )
+
+    assert {answer.status for answer in asyncio.run(many())} == {200}
+    assert most == 1

@@ -9,8 +9,10 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from weakref import ref
 
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.threads import in_thread
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.daemon.wellbeing.last_hour import MINUTES, LastHour, Name
@@ -53,12 +55,14 @@ class PublicView:
         self._status = status
         self._started = span_of(clock()).latest
         self._hour = LastHour(time.monotonic())
-        self._in_grace: tuple[Registry, float, dict[str, int]] | None = None
+        # Of which registry, when, and how many; no registry may outlive its time.
+        self._in_grace: tuple[ref[Registry], float, dict[str, int]] | None = None
 
     async def report(self) -> dict[str, Any]:
         """The transparency report as of now."""
         state = await self._status()
-        return transparency(state, self._facts())
+        in_grace = await self._in_grace_now()
+        return transparency(state, self._facts(in_grace))
 
     def note(self) -> None:
         """Take the numbers of now into the hour; to be called every few seconds."""
@@ -80,7 +84,7 @@ class PublicView:
         }
         self._hour.note(time.monotonic(), totals, levels)
 
-    def _facts(self) -> PublicFacts:
+    def _facts(self, in_grace: Mapping[str, int]) -> PublicFacts:
         snapshot, now = self._in_force.snapshot, span_of(self._clock())
         sample = self._metrics.registry.get_sample_value
         names = snapshot.config.http.names
@@ -96,7 +100,7 @@ class PublicView:
             stale=self._stale(),
             hour=self._columns(now.latest),
             rates={"all": self._counters.traffic_rate, "slowed": self._counters.rate},
-            in_grace=self._count_in_grace(snapshot.registry, now.latest),
+            in_grace=in_grace,
             halts={
                 reason.value: round(
                     sample("vpngate_halts_total", {"reason": reason}) or 0
@@ -130,15 +134,19 @@ class PublicView:
             },
         )
 
-    def _count_in_grace(self, registry: Registry, now: float) -> dict[str, int]:
+    async def _in_grace_now(self) -> dict[str, int]:
         """Registrations that stand by their grace alone; not counted each time."""
+        registry, now = self._in_force.snapshot.registry, span_of(self._clock()).latest
         known = self._in_grace
-        if known is None or known[0] is not registry or now - known[1] > _COUNTED_FOR:
-            counts = {
-                family.label: in_grace(registry, family, now) for family in Family
-            }
-            self._in_grace = known = registry, now, counts
+        if known is None or known[0]() is not registry or now > known[1] + _COUNTED_FOR:
+            counts = await in_thread(_all_in_grace, registry, now)
+            self._in_grace = known = ref(registry), now, counts
         return known[2]
+
+
+def _all_in_grace(registry: Registry, now: When) -> dict[str, int]:
+    """A million registrations take a while."""
+    return {family.label: in_grace(registry, family, now) for family in Family}
 
 
 def in_grace(registry: Registry, family: Family, now: When) -> int:

@@ -6,7 +6,9 @@ who asks: that only an address itself learns what is slowed is up to the page
 (`vpngate/public/check_page.py`). Nothing of a question is kept.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from weakref import ref
 
 from netaddr import IPNetwork
 
@@ -17,8 +19,11 @@ from vpngate.policy import network_of
 from vpngate.prefixes.intervals import Intervals
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.question import Question
+from vpngate.registry import Registry
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
+
+_GOOD_FOR = 30.0  # seconds
 
 
 class SelfCheck:
@@ -41,6 +46,8 @@ class SelfCheck:
         self._clock = clock
         self._spared_by = spared_by
         self._armed = armed
+        # Of which registry, and when; no registry may outlive its time.
+        self._merged: tuple[ref[Registry], float, Intervals] | None = None
 
     def trusted(self) -> Sequence[IPNetwork]:
         """The proxies of the configuration in force; from any thread."""
@@ -49,7 +56,18 @@ class SelfCheck:
     def standing(self, question: Question) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
         snapshot = self._in_force.snapshot
-        return standing_of(question, snapshot, self._clock(), self._spared_by)
+        return standing_of(question, snapshot, self._clock(), self._spared)
+
+    def _spared(self, snapshot: Snapshot) -> Intervals:
+        """Whom the registry spares, perhaps a little while ago.
+
+        Where it has to be merged anew for it, a stranger's question costs a second.
+        """
+        registry, now, known = snapshot.registry, time.monotonic(), self._merged
+        if known is None or known[0]() is not registry or now > known[1] + _GOOD_FOR:
+            spared = self._spared_by(snapshot)
+            self._merged = known = ref(registry), time.monotonic(), spared
+        return known[2]
 
     async def slowed(self, address: bytes) -> bool:
         """Whether a flow of this subscriber's address is slowed, as far as is known."""

@@ -57,8 +57,7 @@ class Daemon:
         return self.settings.trusted_proxies
 
     def standing(self, question: Question) -> AddressStanding:
-        assert threading.current_thread() is not self.thread  # nor the loop of pages
-        assert threading.current_thread().name != "http"
+        assert threading.current_thread() is not self.thread
         return standing_of(question, snapshot(), NOW, lambda s: s.registry.covered(NOW))
 
     async def slowed(self, address: bytes) -> bool:
