@@ -161,7 +161,7 @@ def test_without_script_all_of_it_is_there(
     assert tab.source() == with_script
     tab.picture(pictures / "status-noscript-phone.png")
     tab.open(gateway.url("/check"))
-    for _ in range(3):  # skip link, the way back, the field
+    for _ in range(4):  # skip link, the way back, where to register, the field
         tab.press("Tab")
     tab.type("203.0.113.7")
     tab.press("Enter")

@@ -196,6 +196,7 @@ def test_it_counts_each_class_and_tells_what_it_means() -> None:
     assert "slowed, never blocked. 1,300 Not confirmed Only the first half" in words
     assert "It is left alone. 35 " in words
     assert "65 connections are in the slower class now" in words
+    assert "always. 34,000 Would be slowed An un" in flat(shown(sample.watching()))
 
 
 def test_it_says_until_when_and_how_many() -> None:
