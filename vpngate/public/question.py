@@ -82,7 +82,7 @@ def parse_question(text: str) -> Question:
         network = ip_network(text, strict=False)
     except ValueError:
         shown = plain(text)
-        raise ValueError(f"“{shown}” is neither. Type {_EXAMPLES}.") from None
+        raise ValueError(f"“{shown}” is no address. Type {_EXAMPLES}.") from None
     return _of(network)
 
 

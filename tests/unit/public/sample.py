@@ -153,8 +153,10 @@ def halted() -> dict[str, Any]:
 
 def stale() -> dict[str, Any]:
     line = "the registry in force expired at 2027-01-14T06:00:00Z; it still spares"
+    expired = state()
+    expired["registry"]["expires"] = "2027-01-14T06:00:00Z"
     return transparency(
-        state(), facts(stale=[f"{line} everybody in it"], refreshed=NOW - 90000)
+        expired, facts(stale=[f"{line} everybody in it"], refreshed=NOW - 90000)
     )
 
 

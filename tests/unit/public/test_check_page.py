@@ -214,12 +214,12 @@ def test_who_is_registered_is_not_looked_up_in_what_is_slowed(gateway: Gateway) 
     ("typed", "line"),
     [
         ("", "Type an IPv4 or IPv6 address"),
-        ("vpn.example.net", "“vpn.example.net” is neither."),
+        ("vpn.example.net", "“vpn.example.net” is no address."),
         ("fe80::1%eth0", "Leave out the % sign"),
         ("203.0.113.7:1194", "Leave out brackets and port"),
         ("a" * 3000, "That is too long"),
-        ("\r\nSet-Cookie: a=b", r"“Set-Cookie: a=b” is neither"),
-        ('"><script>alert(1)</script>', "is neither"),
+        ("\r\nSet-Cookie: a=b", r"“Set-Cookie: a=b” is no address"),
+        ('"><script>alert(1)</script>', "is no address"),
     ],
 )
 def test_nonsense_is_answered_by_one_clear_line(
