@@ -30,7 +30,7 @@ class SelfCheck:
     """Asks the snapshot in force, and the data plane.
 
     `armed` tells whether anybody may be slowed, `spared_by` whom a snapshot's registry
-    spares.
+    spares, where the kernel has been told.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SelfCheck:
         in_force: InForce,
         plane: DataPlane,
         clock: Callable[[], When],
-        spared_by: Callable[[Snapshot], Intervals],
+        spared_by: Callable[[Snapshot], Intervals | None],
         armed: Callable[[], bool],
     ) -> None:
         self._in_force = in_force
@@ -59,13 +59,16 @@ class SelfCheck:
         return standing_of(question, snapshot, self._clock(), self._spared)
 
     def _spared(self, snapshot: Snapshot) -> Intervals:
-        """Whom the registry spares, perhaps a little while ago.
+        """Whom the registry spares; a little while ago, where it had to be merged.
 
-        Where it has to be merged anew for it, a stranger's question costs a second.
+        Else a stranger's question about a prefix would cost a second, each time.
         """
+        held = self._spared_by(snapshot)
+        if held is not None:
+            return held
         registry, now, known = snapshot.registry, time.monotonic(), self._merged
         if known is None or known[0]() is not registry or now > known[1] + _GOOD_FOR:
-            spared = self._spared_by(snapshot)
+            spared = registry.covered(self._clock())
             self._merged = known = ref(registry), time.monotonic(), spared
         return known[2]
 
