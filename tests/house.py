@@ -96,7 +96,7 @@ WITHIN = {
     "daemon.wellbeing": (
         ("deadman", "foresight", "freshness", "kernel_counters", "last_hour"),
         ("health", "public_facts", "self_check"),
-        ("report",),
+        ("opened_pages", "report"),
     ),
     "feed": (
         ("faults",),

@@ -52,6 +52,7 @@ SECONDS = {
     "tests/netns/test_bad_input.py": 30,
     "tests/netns/test_clear.py": 30,
     "tests/netns/test_preview.py": 30,
+    "tests/netns/test_self_check.py": 30,
 }
 RATES = {
     "tests/netns/test_bridge.py",

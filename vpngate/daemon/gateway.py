@@ -29,7 +29,7 @@ from vpngate.daemon.first_snapshot import first_snapshot
 from vpngate.daemon.halting.halts import Halts
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
-from vpngate.daemon.outside import logs, served_pages
+from vpngate.daemon.outside import logs
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.preview.previewer import Previewer
@@ -46,6 +46,7 @@ from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
+from vpngate.daemon.wellbeing.opened_pages import open_pages
 from vpngate.daemon.wellbeing.public_facts import PublicView
 from vpngate.daemon.wellbeing.report import Report
 from vpngate.daemon.wellbeing.self_check import SelfCheck
@@ -212,18 +213,12 @@ class Gateway:
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
-        for http in served_pages.servers(
-            lambda: self._in_force.snapshot.config.http,
-            state=lambda: self._status({}),
-            report=self._public.report,
-            check=SelfCheck(*asked, lambda: self._health.armed),
-            refresh=self._counters.refresh,
-            reasons=self._health.reasons,
-            notes=self._health.notes,
-            exposition=self._metrics.exposition,
-        ):
-            http.start()
-            stack.push_async_callback(asyncio.to_thread, http.stop)
+        open_pages(
+            *(stack, self._in_force, self._public),
+            SelfCheck(*asked, lambda: self._health.armed),
+            *(self._health, self._counters, self._metrics),
+            lambda: self._status({}),
+        )
 
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""

@@ -4,6 +4,7 @@
 import pytest
 
 from vpngate.public import wording
+from vpngate.timekeeping.moments import format_moment
 
 
 @pytest.mark.parametrize(
@@ -40,5 +41,7 @@ def test_spans(seconds: float, said: str) -> None:
 
 def test_moments_and_numbers() -> None:
     assert wording.moment("2026-11-26T17:05:59Z") == "26 November 2026, 17:05 UTC"
+    for far in (-1e18, 1e18):  # the first and the last that can be written
+        assert wording.moment(format_moment(far)).endswith(" UTC")
     assert wording.number(1234567) == "1,234,567"
     assert wording.amount(1_230_000) == "1.23 MB"
