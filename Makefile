@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house dashboards netns systemd smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean privacy
+.PHONY: help setup demo test lint fix types unit house dashboards netns systemd browser smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean privacy
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
+	@echo 'make browser              the pages in Chromium: phone, dark, keyboard, barriers'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make privacy              no address in anything that vpngate says, writes or keeps'
 	@echo 'make kernels [KERNEL=trixie]  the live core on the kernels of other releases, under QEMU'
@@ -130,6 +131,15 @@ privacy: setup
 	  tests/unit/daemon/outside/test_memory_image.py \
 	  tests/netns/test_privacy.py tests/netns/test_privacy_mirror.py
 
+# The pages in Chromium, as people meet them; pictures are left in tests/browser/pictures.
+.browser/axe.min.js: tests/browser/packages.txt tests/browser/axe.txt tests/browser/install
+	@tests/browser/install
+	@touch $@
+
+browser: setup .browser/axe.min.js
+	@echo '== the pages in a browser (a minute)'
+	@$(PYTEST) tests/browser
+
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py
 
@@ -217,5 +227,5 @@ bill: .venv/.done
 	@$(BIN)/python -m release.bill
 
 clean:
-	rm -rf .venv .apt-done .foreign .kernels .coverage .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .browser .foreign .kernels .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist

@@ -26,6 +26,7 @@ FLOORS = (
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment", "supply")),
     ("third", ("publishing", "snapshot")),
+    ("third", ("public",)),
     ("fourth", ("daemon",)),
     ("fourth", ("doctor",)),
     ("roof", ("cli",)),
@@ -58,6 +59,7 @@ WITHIN = {
         (
             *("bundle", "check", "classify", "clear", "diff", "doctor", "expiring"),
             *("lookup", "preview", "publish", "reload", "run", "status", "steering"),
+            "transparency_report",
         ),
     ),
     "cli.steering": (("order",), ("confirm", "enforce", "observe")),
@@ -103,9 +105,12 @@ WITHIN = {
     ),
     "daemon.stance": (("stance_time", "verbs"),),
     "daemon.wellbeing": (
-        ("deadman", "foresight", "freshness", "kernel_counters", "loop_lag"),
-        ("health",),
-        ("report",),
+        (
+            *("deadman", "foresight", "freshness", "kernel_counters", "last_hour"),
+            "loop_lag",
+        ),
+        ("health", "public_facts", "self_check"),
+        ("opened_pages", "report"),
     ),
     "feed": (
         ("faults",),
@@ -134,6 +139,11 @@ WITHIN = {
         ("survey",),
     ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
+    "public": (
+        ("charts", "check_rate", "question", "wording"),
+        ("address_standing", "caller", "rendering", "transparency"),
+        ("check_page", "status_page"),
+    ),
     "publishing": (("published_pair", "secret_key"), ("publication",)),
     "registry": (
         ("columns",),

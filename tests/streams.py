@@ -55,6 +55,7 @@ SECONDS = {
     "tests/netns/test_preview.py": 30,
     "tests/netns/test_privacy.py": 30,
     "tests/netns/test_privacy_mirror.py": 20,
+    "tests/netns/test_self_check.py": 30,
 }
 RATES = {
     "tests/netns/test_bridge.py",

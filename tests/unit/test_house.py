@@ -54,6 +54,8 @@ CONFINED = {
     "cypcap": {"capture", "signatures"},
     "pydantic": {"config"},
     "argparse": {"cli"},
+    "jinja2": {"public"},
+    "markupsafe": {"public"},
     "rich": {"cli"},
 }
 # What of the daemon is for who is not it, but `vpngate run` which is its start.

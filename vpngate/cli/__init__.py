@@ -36,6 +36,7 @@ COMMANDS = {
     "expiring": "registrations that end or leave their grace, by day",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
+    "report": "the transparency report: classes, limits, counts",
     "preview": "what enforcing, or another registry, would do to the flows of now",
     "reload": "have the running daemon reload",
     "enforce": "have the running daemon act on verdicts",
@@ -47,6 +48,7 @@ COMMANDS = {
 }
 # In which room of its own a command is, where it is in one.
 _ROOMS = dict.fromkeys(("enforce", "confirm", "observe"), "steering.")
+_MODULES = {"report": "transparency_report"}  # where it has another name
 
 DONE, NO, WRONG_USE = 0, 1, 2
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
@@ -109,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _module(name: str) -> Any:
-    return import_module(f"vpngate.cli.{_ROOMS.get(name, '')}{name}")
+    return import_module(
+        f"vpngate.cli.{_ROOMS.get(name, '')}{_MODULES.get(name, name)}"
+    )
 
 
 def _parsed(words: Sequence[str], *, closed: bool) -> argparse.Namespace:

@@ -30,7 +30,7 @@ from vpngate.daemon.first_snapshot import first_snapshot
 from vpngate.daemon.halting.halts import Halts
 from vpngate.daemon.in_force import InForce
 from vpngate.daemon.lookout import Lookout
-from vpngate.daemon.outside import logs, served_pages
+from vpngate.daemon.outside import logs
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.preview.previewer import Previewer
@@ -38,7 +38,7 @@ from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.daemon.reloader import REFUSALS, Reloader
 from vpngate.daemon.stance.stance_time import StanceTime
 from vpngate.daemon.stance.verbs import StanceVerbs
-from vpngate.daemon.threads import every, first_of, in_thread
+from vpngate.daemon.threads import every, first_of, in_thread, unless
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.traffic.catching_up import CatchingUp
 from vpngate.daemon.traffic.pipeline import Pipeline
@@ -48,7 +48,10 @@ from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.daemon.wellbeing.loop_lag import measure_lag
+from vpngate.daemon.wellbeing.opened_pages import open_pages
+from vpngate.daemon.wellbeing.public_facts import PublicView
 from vpngate.daemon.wellbeing.report import Report
+from vpngate.daemon.wellbeing.self_check import SelfCheck
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
 from vpngate.kernel.wire.links import Watcher
@@ -106,18 +109,12 @@ class Gateway:
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, unless a signal comes first."""
-        start = asyncio.create_task(self._start(stack))
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if start.done():
-            await start
-            return True
-        if self._keeper is not None:
-            self._keeper.cancel()
-        start.cancel()
-        await asyncio.gather(start, return_exceptions=True)
-        return False
+
+        def give_up() -> None:
+            if self._keeper is not None:
+                self._keeper.cancel()
+
+        return await unless(self._stop, self._start(stack), give_up)
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Everything up, or a VpngateError and nothing left behind."""
@@ -193,10 +190,8 @@ class Gateway:
     async def _listen(self, stack: AsyncExitStack) -> None:
         """What is told of the daemon: by the control socket, and by the pages."""
         self._requests = ReloadRequests(
-            self._reloader,
-            self._manager,
-            lambda: self._in_force.snapshot.config,
-            self._one_line,
+            *(self._reloader, self._manager),
+            *(lambda: self._in_force.snapshot.config, self._one_line),
         )
         self._health = Health(
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
@@ -213,19 +208,22 @@ class Gateway:
         self.verbs |= Questions(self._in_force, self._clock.now, *told).handlers
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve
+        self._public = PublicView(
+            *(self._in_force, self._pipeline, self._counters, self._metrics),
+            *(self._clock.now, lambda: self._health.armed, self._reloader.stale),
+            self._status,
+        )
+        self.verbs["report"] = lambda _arguments: self._public.report()
+        asked = self._in_force, self.plane, self._clock.now, self._in_kernel.spared_by
         control = ControlServer(self._socket, self.verbs)
         await control.start()
         stack.push_async_callback(control.stop)
-        for http in served_pages.servers(
-            lambda: self._in_force.snapshot.config.http,
-            state=self._status,
-            refresh=self._counters.refresh,
-            reasons=self._health.reasons,
-            notes=self._health.notes,
-            exposition=self._metrics.exposition,
-        ):
-            http.start()
-            stack.push_async_callback(asyncio.to_thread, http.stop)
+        open_pages(
+            *(stack, self._in_force, self._public),
+            SelfCheck(*asked, lambda: self._health.armed),
+            *(self._health, self._counters, self._metrics),
+            self._status,
+        )
 
     async def _work(self) -> None:
         """Everything that goes on until a signal; an error in any of it ends all."""
@@ -281,6 +279,7 @@ class Gateway:
         self._lookout.soon()
         self._pipeline.flows.expire(time.monotonic())
         await self._counters.refresh()
+        self._public.note()
 
     async def _verify(self) -> None:
         await self._health.verify()

@@ -8,7 +8,7 @@ left to themselves as soon as nobody wants their result any more.
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -23,6 +23,25 @@ async def every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         await job()
+
+
+async def unless(
+    stop: asyncio.Event, work: Coroutine[Any, Any, None], give_up: Callable[[], None]
+) -> bool:
+    """Do some work to its end, unless `stop` is set first; whether it was done.
+
+    `give_up` has what blocks in it end, in another thread perhaps.
+    """
+    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if doing.done():
+        await doing
+        return True
+    give_up()
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    return False
 
 
 async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""HTTP for the status page, health and metrics: one small server.
+"""HTTP for the pages, health and metrics: one small server.
 
 Knows HTTP/1.1 as far as short answers to short requests need it; does not know
 what the pages say. No access log: nobody's visit is recorded.

@@ -58,8 +58,7 @@ class Response:
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
-            "Content-Security-Policy": "default-src 'none'; style-src 'self'"
-            " 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
             **self.headers,
         }
         lines = [f"HTTP/1.1 {self.status} {self.status.phrase}"]

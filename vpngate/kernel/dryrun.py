@@ -111,6 +111,10 @@ class DryRunDataPlane:
         """The flows whose verdicts have not ended."""
         return self.flows
 
+    async def slows(self, subscriber: bytes, bucket: bytes) -> bool:  # noqa: ARG002
+        """Whether a flow of this address has a verdict."""
+        return any(flow.subscriber.address == subscriber for flow in self.flows)
+
     async def rearm(self, at_most: float = math.inf) -> bool:
         """Note that the dead man lives."""
         if self.ruleset.enforce:

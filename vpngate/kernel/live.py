@@ -21,6 +21,7 @@ from functools import partial
 from vpngate.errors import VpngateError
 from vpngate.kernel.comparing import found, together
 from vpngate.kernel.detour.totals import glance, total
+from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
 from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
@@ -163,6 +164,11 @@ class LiveDataPlane:
         """The flows that have a verdict, as far as is known."""
         verdicts = await self._do(self._steps.throttled.verdicts)
         return [held.flow for held in verdicts if not held.ended]
+
+    async def slows(self, subscriber: bytes, bucket: bytes) -> bool:
+        """Whether a flow of this address has a verdict, as far as is known."""
+        some = await self._do(self._steps.throttled.perhaps_of, bucket)
+        return await asyncio.to_thread(any_of, subscriber, some)
 
     async def rearm(self, at_most: float = math.inf) -> bool:
         """Extend the dead man's time, by no more than that; whether it is armed."""

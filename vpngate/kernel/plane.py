@@ -151,6 +151,13 @@ class DataPlane(Protocol):
         """
         ...
 
+    async def slows(self, subscriber: bytes, bucket: bytes) -> bool:
+        """Whether a flow of this address has a verdict, as far as is known.
+
+        `bucket` is the subscriber's network, by which it is found.
+        """
+        ...
+
     async def rearm(self, at_most: float = math.inf) -> bool:
         """Extend the dead man's time by `Ruleset.deadman`; whether it is armed. Urgent.
 

@@ -6,6 +6,7 @@ from importlib.metadata import distribution, requires
 from typing import Any
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -114,3 +115,11 @@ def test_each_dependency_is_imported_where_it_runs() -> None:
     for requirement in pins.project()["run"]:
         module = requirement.name.replace("-", "_")
         assert re.search(rf"(?m)^\s*(import|from) {module}\b", imported), module
+
+
+def test_a_wheel_carries_the_templates_of_the_pages() -> None:
+    builder = WheelBuilder(str(ROOT))
+    carried = {file.relative_path for file in builder.recurse_included_files()}
+    templates = sorted((PACKAGE / "public" / "templates").iterdir())
+    assert len(templates) >= 5
+    assert {str(path.relative_to(ROOT)) for path in templates} <= carried

@@ -6,8 +6,10 @@ page shows is read in the daemon's; does not know HTTP or what is shown.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from netaddr import IPNetwork
 
 from vpngate.config import Listen
 from vpngate.config.sections import HttpSection
@@ -16,7 +18,10 @@ from vpngate.http.pages import health_page, metrics_page
 from vpngate.http.routing import PageHandler
 from vpngate.http.server import HttpServer
 from vpngate.http.shared_work import SharedWork
-from vpngate.http.status_page import Links, status_json, status_page
+from vpngate.public.address_standing import AddressStanding
+from vpngate.public.check_page import CheckAnswers, CheckPage
+from vpngate.public.question import Question
+from vpngate.public.status_page import report_json, status_json, status_page
 
 STATE_PATIENCE = 5.0  # seconds; after that the page says that the daemon is busy
 
@@ -24,10 +29,25 @@ _R = TypeVar("_R")
 _Ask = Callable[[], Coroutine[Any, Any, _R]]
 
 
+class Checks(Protocol):
+    """What the self-check asks."""
+
+    def trusted(self) -> Sequence[IPNetwork]:
+        """The proxies in force; from any thread."""
+
+    def standing(self, question: Question) -> AddressStanding:
+        """Whether a range is registered or protected; from any thread."""
+
+    async def slowed(self, address: bytes) -> bool:
+        """Whether a tunnel of an address is slowed; in the daemon's loop."""
+
+
 def servers(  # noqa: PLR0913 - all that the pages show
     settings: Callable[[], HttpSection],
     *,
     state: _Ask[Mapping[str, Any]],
+    report: _Ask[Mapping[str, Any]],
+    check: Checks,
     refresh: _Ask[None],
     reasons: Callable[[], list[str]],
     notes: Callable[[], list[str]],
@@ -36,29 +56,30 @@ def servers(  # noqa: PLR0913 - all that the pages show
     """The servers of all pages, to be started. To be called in the daemon's loop.
 
     `settings` are those in force, asked for at each request; where to listen is taken
-    from them once. `state` and `refresh` (of the totals in the metrics) run in the
-    daemon's loop, however many ask at most ten times a second; `reasons` for being
-    unhealthy, `notes` beside them and the metrics' `exposition` in the servers'
+    from them once. `state`, `report` and `refresh` (of the totals in the metrics) run
+    in the daemon's loop, however many ask at most ten times a second; `reasons` for
+    being unhealthy, `notes` beside them and the metrics' `exposition` in the servers'
     threads.
     """
-
-    def links() -> Links:
-        return Links(settings().registration_url, settings().contact)
-
-    def served(key: str, listen: Listen, routes: dict[str, PageHandler]) -> HttpServer:
-        return HttpServer(
-            *listen,
-            {("GET", path): handler for path, handler in routes.items()},
-            hosts=known_hosts(listen.host, lambda: settings().names),
-            key=key,
-        )
-
     told = SharedWork(_here(state), patience=STATE_PATIENCE)
-    for_people = {"/": status_page(told, links), "/status.json": status_json(told)}
-    for_monitoring = {
-        "/healthz": health_page(reasons, notes),
-        "/metrics": metrics_page(exposition, _here(refresh)),
+    reported = SharedWork(_here(report), patience=STATE_PATIENCE)
+    answers = CheckAnswers(check.standing, _here(check.slowed), check.trusted)
+    for_people = {
+        **_got({"/": status_page(reported), "/status.json": status_json(told)}),
+        **_got({"/report.json": report_json(reported)}),
+        **CheckPage(answers, reported).routes("/check"),
     }
+    for_monitoring = _got(
+        {
+            "/healthz": health_page(reasons, notes),
+            "/metrics": metrics_page(exposition, _here(refresh)),
+        }
+    )
+
+    def served(key: str, listen: Listen, routes: _Routes) -> HttpServer:
+        hosts = known_hosts(listen.host, lambda: settings().names)
+        return HttpServer(*listen, routes, hosts=hosts, key=key)
+
     listen, other = settings().listen, settings().metrics_listen
     if other is None:
         return [served("http.listen", listen, for_people | for_monitoring)]
@@ -68,11 +89,22 @@ def servers(  # noqa: PLR0913 - all that the pages show
     ]
 
 
-def _here(ask: _Ask[_R]) -> Callable[[], Awaitable[_R]]:
+_Routes = Mapping[tuple[str, str], PageHandler]
+
+
+def _got(pages: Mapping[str, PageHandler]) -> dict[tuple[str, str], PageHandler]:
+    """Pages that are there to be got."""
+    return {("GET", path): handler for path, handler in pages.items()}
+
+
+def _here(
+    ask: Callable[..., Coroutine[Any, Any, _R]],
+) -> Callable[..., Awaitable[_R]]:
     """The same, asked for in another loop and run in this one."""
     loop = asyncio.get_running_loop()
 
-    def asking() -> Awaitable[_R]:
-        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(ask(), loop))
+    def asking(*arguments: Any) -> Awaitable[_R]:
+        work = asyncio.run_coroutine_threadsafe(ask(*arguments), loop)
+        return asyncio.wrap_future(work)
 
     return asking

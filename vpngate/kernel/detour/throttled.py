@@ -75,6 +75,10 @@ class Throttled:
         """All there are at this moment, ended or not."""
         return list(self._verdicts)
 
+    def perhaps_of(self, bucket: bytes) -> list[HeldVerdict]:
+        """Verdicts among which all of a bucket are, if it has any: cheap to ask."""
+        return [] if self._verdicts.place_of(bucket) is None else self.verdicts()
+
     def throttle(self, flows: Sequence[Throttle], now: float) -> int:
         """Hand verdicts to the kernel; those that it has start their time anew.
 

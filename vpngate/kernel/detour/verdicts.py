@@ -45,6 +45,13 @@ def identity(flow: Throttle) -> FlowId:
     return FlowId(flow.transport, flow.subscriber, flow.remote)
 
 
+def any_of(subscriber: bytes, held: Iterable[HeldVerdict]) -> bool:
+    """Whether one of these verdicts is in force on a flow of this address."""
+    return any(
+        one.flow.subscriber.address == subscriber for one in held if not one.ended
+    )
+
+
 class Verdicts:
     """The mirror of the kernel's verdict maps."""
 

@@ -4,21 +4,27 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from http.client import HTTPConnection
 from typing import Any
 
+from netaddr import IPNetwork
+
+from tests.unit.daemon.gatehouse import NOW, snapshot
+from tests.unit.public import sample
 from vpngate.config.sections import HttpSection
 from vpngate.config.values import Listen
 from vpngate.daemon.outside import served_pages
 from vpngate.http import HttpServer
+from vpngate.packets import format_address
+from vpngate.public.address_standing import AddressStanding, standing_of
+from vpngate.public.question import Question
+from vpngate.public.transparency import transparency
 
-STATE: dict[str, Any] = {
-    "mode": "observe",
-    "flows": {},
-    "registry": {"prefixes": {"ipv4": 1, "ipv6": 0}},
-}
-PATHS = ("/", "/status.json", "/healthz", "/metrics")
+PATHS = ("/", "/status.json", "/report.json", "/check", "/healthz", "/metrics")
+SLOWED = "127.0.0.7"
 
 
 def free() -> Listen:
@@ -32,12 +38,32 @@ class Daemon:
 
     def __init__(self) -> None:
         self.settings = HttpSection(listen=str(free()))  # type: ignore[arg-type]
-        self.asked = {"state": 0, "refresh": 0}
+        self.asked = {"state": 0, "report": 0, "refresh": 0}
+        self.slowed_of: list[str] = []
         self.servers: list[HttpServer] = []
+        self.thread = threading.current_thread()
 
     async def state(self) -> dict[str, Any]:
         self.asked["state"] += 1
-        return dict(STATE)
+        return sample.state()
+
+    async def report(self) -> dict[str, Any]:
+        self.asked["report"] += 1
+        made = sample.facts()
+        config = made.config.model_copy(update={"http": self.settings})
+        return transparency(sample.state(), replace(made, config=config))
+
+    def trusted(self) -> Sequence[IPNetwork]:
+        return self.settings.trusted_proxies
+
+    def standing(self, question: Question) -> AddressStanding:
+        assert threading.current_thread() is not self.thread
+        return standing_of(question, snapshot(), NOW, lambda s: s.registry.covered(NOW))
+
+    async def slowed(self, address: bytes) -> bool:
+        assert threading.current_thread() is self.thread
+        self.slowed_of.append(format_address(address))
+        return format_address(address) == SLOWED
 
     async def refresh(self) -> None:
         self.asked["refresh"] += 1
@@ -47,6 +73,8 @@ class Daemon:
         self.servers = served_pages.servers(
             lambda: self.settings,
             state=self.state,
+            report=self.report,
+            check=self,
             refresh=self.refresh,
             reasons=list,
             notes=lambda: ["a note"],
@@ -60,12 +88,26 @@ class Daemon:
             for server in self.servers:
                 await asyncio.to_thread(server.stop)
 
-    async def ask(self, path: str, place: int = 0, **headers: str) -> tuple[int, str]:
+    async def ask(
+        self,
+        path: str,
+        place: int = 0,
+        *,
+        form: str | None = None,
+        source: str = "127.0.0.1",
+        **headers: str,
+    ) -> tuple[int, str]:
         def get() -> tuple[int, str]:
             port = self.servers[place].port
-            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = HTTPConnection(
+                "127.0.0.1", port, timeout=60, source_address=(source, 0)
+            )
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            if form is not None:
+                named["Content-Type"] = "application/x-www-form-urlencoded"
             with contextlib.closing(connection):
-                connection.request("GET", path, headers=headers)
+                method = "GET" if form is None else "POST"
+                connection.request(method, path, form, headers=named)
                 answer = connection.getresponse()
                 return answer.status, answer.read().decode()
 
@@ -80,7 +122,7 @@ def test_one_listener_has_all_pages() -> None:
         daemon = Daemon()
         async with daemon.serving():
             assert len(daemon.servers) == 1
-            assert [(await daemon.ask(path))[0] for path in PATHS] == [200] * 4
+            assert [(await daemon.ask(path))[0] for path in PATHS] == [200] * 6
 
     asyncio.run(run())
 
@@ -91,9 +133,9 @@ def test_a_listener_of_its_own_takes_metrics_and_health_with_it() -> None:
         daemon.reload(metrics_listen=free())
         async with daemon.serving():
             at_first = [(await daemon.ask(path, 0))[0] for path in PATHS]
-            assert at_first == [200, 200, 404, 404]
+            assert at_first == [200, 200, 200, 200, 404, 404]
             at_second = [(await daemon.ask(path, 1))[0] for path in PATHS]
-            assert at_second == [404, 404, 200, 200]
+            assert at_second == [404, 404, 404, 404, 200, 200]
 
     asyncio.run(run())
 
@@ -127,8 +169,51 @@ def test_the_daemon_is_asked_once_for_many() -> None:
             took = asyncio.get_running_loop().time() - begin
         assert {status for status, _ in answers} == {200}
         # Ten times a second at most, the first one at once.
-        for asked in daemon.asked.values():
+        for asked in (daemon.asked["report"], daemon.asked["refresh"]):
             assert 1 <= asked <= 2 + took * 10
             assert asked < 40
+
+    asyncio.run(run())
+
+
+def test_a_caller_is_told_of_his_own_tunnel_and_nobody_of_anothers() -> None:
+    async def run() -> None:
+        daemon = Daemon()
+        async with daemon.serving():
+            own = await daemon.ask("/check", source=SLOWED)
+            assert "A VPN tunnel of your address is slowed now" in own[1]
+            form = f"address={SLOWED}"
+            assert (
+                "is slowed now"
+                in (await daemon.ask("/check", form=form, source=SLOWED))[1]
+            )
+            for source in ("127.0.0.8", "127.0.0.9"):
+                status, page = await daemon.ask(
+                    "/check", form=form, source=source, X_Forwarded_For=SLOWED
+                )
+                assert status == 200
+                assert "your address is slowed" not in page
+            assert daemon.slowed_of == [SLOWED] * 2
+            daemon.reload(trusted_proxies=(IPNetwork("127.0.0.8/32"),))
+            page = (
+                await daemon.ask("/check", source="127.0.0.8", X_Forwarded_For=SLOWED)
+            )[1]
+            assert "A VPN tunnel of your address is slowed now" in page
+            page = (
+                await daemon.ask("/check", source="127.0.0.9", X_Forwarded_For=SLOWED)
+            )[1]
+            assert "Your address 127.0.0.9" in page
+
+    asyncio.run(run())
+
+
+def test_what_is_typed_may_be_checked_at_another_method_by_nobody() -> None:
+    async def run() -> None:
+        daemon = Daemon()
+        async with daemon.serving():
+            assert (await daemon.ask("/", form="address=192.0.2.1"))[0] == 405
+            assert (await daemon.ask("/report.json", form="a=b"))[0] == 405
+            large = "address=" + "9" * 5000
+            assert (await daemon.ask("/check", form=large))[0] == 413
 
     asyncio.run(run())

@@ -12,6 +12,7 @@ import pytest
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change, Failure, Rejected, Unanswered
@@ -282,3 +283,19 @@ def test_a_step_makes_no_more_classes_than_it_has_time_for(
     while more:
         del more[: throttled.throttle(more, now)]
     assert max(steps) > 2
+
+
+def test_whether_an_address_is_slowed_is_asked_by_its_bucket() -> None:
+    _, throttled = stage()
+    own, neighbour = FLOW.subscriber.address, b"\x64\x40\0\2"
+    assert throttled.perhaps_of(FLOW.bucket) == []
+    throttled.throttle([FLOW, OTHER], 0.0)
+    held = throttled.perhaps_of(FLOW.bucket)
+    assert any_of(own, held)
+    assert not any_of(neighbour, held)
+    assert not any_of(FLOW.remote.address, held)
+    assert throttled.perhaps_of(neighbour) == []
+    throttled.withdraw([FLOW], 1.0)
+    assert any_of(own, throttled.perhaps_of(FLOW.bucket))
+    throttled.withdraw([OTHER], 2.0)
+    assert not any_of(own, throttled.perhaps_of(FLOW.bucket))

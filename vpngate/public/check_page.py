@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`/check`: is my address registered, is a tunnel of it slowed, what can I do.
+
+Knows who asks (behind trusted proxies, too), how often he may, and that what is slowed
+is told to an address about itself alone; nothing of a question is kept or logged, not
+even where answering fails. Does not know how anything is looked up.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from netaddr import IPNetwork
+
+from vpngate.http.request_response import Request, Response
+from vpngate.http.routing import PageHandler
+from vpngate.http.slots import peer_of
+from vpngate.packets import format_address
+from vpngate.public.address_standing import AddressStanding
+from vpngate.public.caller import caller_of
+from vpngate.public.check_rate import CheckRate
+from vpngate.public.question import Question, about, parse_question
+from vpngate.public.rendering import html
+from vpngate.registry import Registration
+from vpngate.timekeeping.moments import format_moment
+
+FIELD = "address"
+PATIENCE = 2.0  # seconds for an answer of the daemon or of a large registry
+_FORM = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 4
+
+_Report = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+class CheckAnswers(NamedTuple):
+    """Where the answers come from.
+
+    standing  of a range of addresses; of more than one it may take a second, and is
+              asked for in a thread, one question at a time
+    slowed    whether a tunnel of an address is slowed now
+    trusted   the proxies of the configuration in force
+    """
+
+    standing: Callable[[Question], AddressStanding]
+    slowed: Callable[[bytes], Awaitable[bool]]
+    trusted: Callable[[], Sequence[IPNetwork]]
+
+
+class CheckFailed(Exception):
+    """Something went wrong, told without what was asked."""
+
+
+class CheckPage:
+    """Answers GET with what there is to say of the caller, POST of what is typed."""
+
+    def __init__(
+        self,
+        answers: CheckAnswers,
+        report: _Report,
+        rate: CheckRate | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`report` is the transparency report: what is in force now, and contacts."""
+        self._answers = answers
+        self._report = report
+        self._rate = CheckRate() if rate is None else rate
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    def routes(self, path: str) -> dict[tuple[str, str], PageHandler]:
+        """The handlers, by method and path."""
+        return {("GET", path): self._quietly, ("POST", path): self._quietly}
+
+    async def _quietly(self, request: Request) -> Response:
+        """The answer; what fails is told by its kind and line alone."""
+        try:
+            return await self._answer(request)
+        except TimeoutError:  # the daemon is busy
+            raise
+        except Exception as error:  # noqa: BLE001 - its text may hold an address
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            line = 0 if trace is None else trace.tb_lineno
+            what = f"{type(error).__name__} at line {line}"
+        raise CheckFailed(what)
+
+    async def _answer(self, request: Request) -> Response:
+        trusted = self._answers.trusted()
+        caller = caller_of(request.peer, request.headers, trusted)
+        whose = peer_of(request.peer if caller is None else format_address(caller))
+        if not self._rate.take(whose, self._clock()):
+            return Response.text(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "Too many questions at once. Try again in a minute.",
+                Retry_After="60",
+            )
+        if request.method != "POST":
+            return await self._of_caller(caller)
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        if kind.strip().lower() != _FORM:
+            status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+            return Response.text(status, f"send the form as {_FORM}")
+        return await self._of_typed(caller, _typed(request.body))
+
+    async def _of_caller(self, caller: bytes | None) -> Response:
+        if caller is None:
+            return await self._page(HTTPStatus.OK, own=False, typed="")
+        return await self._told(about(caller), caller, typed="")
+
+    async def _of_typed(self, caller: bytes | None, typed: str) -> Response:
+        try:
+            question = parse_question(typed)
+        except ValueError as wrong:
+            status = HTTPStatus.BAD_REQUEST
+            return await self._page(status, own=False, typed=typed, wrong=str(wrong))
+        return await self._told(question, caller, typed=typed)
+
+    async def _told(
+        self, question: Question, caller: bytes | None, *, typed: str
+    ) -> Response:
+        standing = await self._standing(question)
+        own = question.is_address and question.first == caller
+        slowed = None
+        if own:  # and never of another address
+            slowed = await self._slowed(question.first, standing)
+        found = standing.registration
+        return await self._page(
+            HTTPStatus.OK,
+            own=own,
+            typed=typed,
+            question=question,
+            kind=standing.kind.name.lower(),
+            is_spared=standing.is_spared,
+            slowed=slowed,
+            registration=None if found is None else _shown(found),
+            here=own and ip_address(question.first).is_loopback,
+        )
+
+    async def _standing(self, question: Question) -> AddressStanding:
+        if question.is_address:
+            return self._answers.standing(question)
+        async with asyncio.timeout(PATIENCE), self._turn:
+            return await asyncio.to_thread(self._answers.standing, question)
+
+    async def _slowed(self, own: bytes, standing: AddressStanding) -> str:
+        if standing.is_spared:
+            return "no"
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return "yes" if await self._answers.slowed(own) else "no"
+        except TimeoutError:
+            return "unknown"
+
+    async def _page(self, status: HTTPStatus, **shown: Any) -> Response:
+        empty = dict.fromkeys(_SHOWN)
+        report = await self._report()
+        return html("check", status, report=report, **{**empty, **shown})
+
+
+_SHOWN = (
+    *("wrong", "question", "kind", "is_spared", "slowed", "registration", "here"),
+)
+
+
+def _typed(body: bytes) -> str:
+    """What was typed into the form, "" if nothing."""
+    try:
+        fields = parse_qsl(
+            body.decode("ascii", "replace"),
+            keep_blank_values=True,
+            errors="replace",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except ValueError:
+        return ""
+    return next((value for name, value in fields if name == FIELD), "")
+
+
+def _shown(found: Registration) -> dict[str, Any]:
+    moments = {
+        "begins": found.valid_from,
+        "ends": found.valid_until,
+        "gone": found.gone_since,
+        "stands_until": found.stands_until,
+    }
+    written = {
+        name: None if moment is None else format_moment(round(moment))
+        for name, moment in moments.items()
+    }
+    return {"id": found.id, "prefix": found.prefix, **written}
