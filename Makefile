@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house netns systemd smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house manual netns systemd smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -25,6 +25,7 @@ help:
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
 	@echo 'make house                docs/architecture.md draws the house as the imports have it'
+	@echo 'make manual               manual pages, completions, docs/configuration.md, config/vpngate.toml'
 	@echo 'make bench                figures of speed and memory'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
@@ -100,6 +101,10 @@ endif
 # Where the house has changed, the page that draws it.
 house: .venv/.done
 	@$(BIN)/python -m tests.draw_house
+
+# What is made of argparse and of the configuration's schema. A package has the pages.
+manual: .venv/.done
+	@$(BIN)/python -m release.manual dist/manual
 
 faults: setup
 	@echo '== faults'

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "confirm", help="say that what waits to be confirmed is well"
+        "confirm",
+        help="say that what waits to be confirmed is well",
+        description="Say that what `vpngate enforce --confirm-within` has begun is"
+        " well, and stays.",
     )
     options.add_socket(parser)
     options.add_format(parser)

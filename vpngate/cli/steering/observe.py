@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "observe", help="have the running daemon slow nobody, at once"
+        "observe",
+        help="have the running daemon slow nobody, at once",
+        description="Have the running daemon slow nobody any more, within 100 ms,"
+        " whatever else goes on.",
     )
     options.add_socket(parser)
     options.add_format(parser)
