@@ -32,7 +32,7 @@ RELEASES = {"bookworm": ("3.11", 12), "trixie": ("3.13", 13)}
 MACHINES = {
     "amd64": "x86_64"
 }  # for others a wheel is missing (constraints.txt: cypcap)
-MAINTAINER = "vpngate <vpngate@localhost>"
+MAINTAINER = os.environ.get("MAINTAINER") or "vpngate <vpngate@localhost>"
 
 _HOME = "usr/lib/vpngate"
 _CONFIGURATION = ("vpngate.toml", "registry.csv")
@@ -95,13 +95,21 @@ def build(release: str, wheel: Path, epoch: int) -> Path:
     for path in (tree, *tree.rglob("*")):
         os.utime(path, (epoch, epoch), follow_symlinks=False)
         if not path.is_symlink():
-            runs = path.is_dir() or path.stat().st_mode & 0o100
-            path.chmod(0o755 if runs else 0o644)
+            # Libraries come with whatever bits they were packed with.
+            path.chmod(0o755 if path.is_dir() or runs(path, tree) else 0o644)
     package = DIST / f"vpngate_{version}_{machine}.deb"
     # Of how many threads compress, the bytes depend.
     pack = ("dpkg-deb", "--root-owner-group", "-Zxz", "--threads-max=2", "--build")
     _run(*pack, str(tree), str(package))
     return package
+
+
+def runs(path: Path, tree: Path) -> bool:
+    """Whether a file is a command, or a script of dpkg's."""
+    return path.parent in {tree / _HOME / "bin", tree / "DEBIAN"} and path.name in {
+        "vpngate",
+        *_SCRIPTS,
+    }
 
 
 def _environment(tree: Path, python: str, machine: str, wheel: Path) -> None:
@@ -122,11 +130,11 @@ def _environment(tree: Path, python: str, machine: str, wheel: Path) -> None:
     for record in packages.glob("*.dist-info/RECORD"):  # pip has no say here
         record.unlink()
     (home / "bin").mkdir()
-    (home / "bin" / "python3").symlink_to(f"/usr/bin/python{python}")
+    (home / "bin" / "python3").symlink_to(f"../../../bin/python{python}")
     (home / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
     )
-    _place(tree, f"{_HOME}/bin/vpngate", _COMMAND, mode=0o755)
+    _place(tree, f"{_HOME}/bin/vpngate", _COMMAND)
     (tree / "usr/bin").mkdir()
     (tree / "usr/bin/vpngate").symlink_to("../lib/vpngate/bin/vpngate")
 
@@ -202,7 +210,7 @@ def _control(tree: Path, version: str, machine: str, python: str) -> None:
     kept = "".join(f"/etc/vpngate/{name}\n" for name in _CONFIGURATION)
     _place(tree, "DEBIAN/conffiles", kept)
     for name in _SCRIPTS:
-        _place(tree, f"DEBIAN/{name}", (PARTS / name).read_text(), mode=0o755)
+        _place(tree, f"DEBIAN/{name}", (PARTS / name).read_text())
 
 
 def _regular(tree: Path) -> Iterator[Path]:
@@ -211,11 +219,10 @@ def _regular(tree: Path) -> Iterator[Path]:
             yield path
 
 
-def _place(tree: Path, name: str, text: str, *, mode: int = 0o644) -> None:
+def _place(tree: Path, name: str, text: str) -> None:
     path = tree / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    path.chmod(mode)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -235,7 +242,7 @@ def _pack(path: Path) -> None:
 def _pip(verb: str, *words: object) -> None:
     _run(
         *(sys.executable, "-m", "pip", "--disable-pip-version-check"),
-        *(verb, "--quiet", *map(str, words)),
+        *(verb, "--quiet", "--quiet", *map(str, words)),
     )
 
 
