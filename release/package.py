@@ -100,8 +100,9 @@ def build(release: str, wheel: Path, epoch: int) -> Path:
     package = DIST / f"vpngate_{version}_{machine}.deb"
     # Of how many threads compress, the bytes depend.
     pack = ("dpkg-deb", "--root-owner-group", "-Zxz", "--threads-max=2", "--build")
-    _run(*pack, str(tree), str(package))
-    return package
+    part = package.with_suffix(".part")
+    _run(*pack, str(tree), str(part))
+    return part.replace(package)
 
 
 def runs(path: Path, tree: Path) -> bool:

@@ -18,13 +18,14 @@ from tests.lab.capture import capturing
 from tests.lab.systemd import Machine, eventually
 from tests.lab.topology import Lab
 from tests.lab.wireguard import WireGuard
-from tests.systemd.service import Service
+from tests.systemd.service import UNIT, Service
 from vpngate.stance import Halt, HaltReason, Stance, next_stance, of_text, to_text
 from vpngate.timekeeping.clock import Reading
 
 PLACE = "/srv/desk"  # where the lines are typed
 PACKAGE = "/srv/vpngate.deb"
 NEWER = "/srv/newer.deb"
+NEWER_REVISION = "-99"
 INSTALLING = 300.0  # seconds, of which a third is compiling
 _FILE = "vpngate_0.1.0.deb"  # as a document's pattern finds it
 _STANCE = "/var/lib/vpngate/stance.json"
@@ -50,8 +51,19 @@ class Desk:
             self._service = Service(self.machine)
         return self._service
 
-    def install(self, package: str = PACKAGE) -> None:
-        self.machine.run("dpkg", "-i", package, timeout=INSTALLING)
+    def clear(self, *, bare: bool) -> None:
+        """Nothing runs; vpngate is installed with nobody's settings, or not at all."""
+        machine = self.machine
+        installed = machine.attempt("dpkg-query", "-W", "vpngate").stdout
+        if bare and installed:
+            machine.run("dpkg", "-P", "vpngate", timeout=INSTALLING)
+            machine.run("rm", "-rf", "/etc/vpngate")
+        elif not bare and (not installed or NEWER_REVISION in installed):
+            machine.run("dpkg", "-i", PACKAGE, timeout=INSTALLING)
+        machine.run("rm", "-rf", f"/etc/systemd/system/{UNIT}.d", PLACE)
+        machine.path(PLACE).mkdir()
+        if not bare:
+            self.service.reset()
 
     def put(self, package: str = PACKAGE) -> None:
         """A package's file where the lines are typed."""
@@ -67,13 +79,11 @@ class Desk:
 
     def observe(self) -> None:
         """It runs, and observes."""
-        self.install()
         self.service.settings.change(gateway={"mode": "observe"})
         self.service.control("start")
 
     def enforce(self) -> None:
         """It runs, and slows an unregistered tunnel that is up."""
-        self.install()
         self.service.control("start")
         self._stay.enter_context(self._tunnel())
         self.service.daemon.wait_until(
@@ -131,7 +141,8 @@ def make_newer(machine: Machine, scratch: Path) -> None:
     unpack = ("dpkg-deb", "--raw-extract", str(machine.path(PACKAGE)), str(tree))
     subprocess.run(unpack, check=True)
     control = tree / "DEBIAN" / "control"
-    version = re.sub(r"(?m)^(Version: .*)-\d+~", r"\1-99~", control.read_text())
+    later = rf"\1{NEWER_REVISION}~"
+    version = re.sub(r"(?m)^(Version: .*)-\d+~", later, control.read_text())
     control.write_text(version)
     shipped = tree / "etc" / "vpngate" / "vpngate.toml"
     shipped.write_text(f"# of a later version\n{shipped.read_text()}")
