@@ -100,6 +100,8 @@ class Way:
         come last.
         """
         if self._to_remove:
+            if there := self._shaper.there():
+                self._throttled.classes.leave(max(there))
             self._to_remove = self._shaper.remove_next()
             return True
         if self._missing:

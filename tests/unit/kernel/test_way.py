@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """In which order the way to the slow class is mended, with parts that note it."""
 
+from collections.abc import Collection
 from typing import cast
 
 import pytest
@@ -34,7 +35,7 @@ class Ifbs:
     packet = 0
 
     def __init__(self) -> None:
-        self.there: set[int] = set()
+        self.devices: set[int] = set()
         self.gone: list[int] = []
         self.fails = False
 
@@ -48,7 +49,7 @@ class Ifbs:
     def build(self, number: int) -> None:
         if self.fails:
             raise KernelRefused("no room for an ifb")
-        self.there.add(number)
+        self.devices.add(number)
         self.gone = [one for one in self.gone if one != number]
 
     def missing(self) -> list[int]:
@@ -57,11 +58,14 @@ class Ifbs:
     def remove_all(self) -> None:
         if self.fails:
             raise KernelRefused("no answer")
-        self.there.clear()
+        self.devices.clear()
+
+    def there(self) -> Collection[int]:
+        return self.devices
 
     def remove_next(self) -> bool:
-        if self.there:
-            self.there.remove(max(self.there))
+        if self.devices:
+            self.devices.remove(max(self.devices))
             return True
         return False
 
@@ -72,6 +76,7 @@ class Flows:
     def __init__(self) -> None:
         self.classes = self
         self.waiting = 0
+        self.left: list[int] = []  # ifbs that were read a last time
 
     def change(self) -> None:
         self.waiting = 3
@@ -81,6 +86,9 @@ class Flows:
         return bool(self.waiting)
 
     def lost(self, _number: int) -> None: ...
+
+    def leave(self, number: int) -> None:
+        self.left.append(number)
 
     def move(self) -> bool:
         return False
@@ -101,7 +109,7 @@ class Stage:
             self.switch, cast("Shaper", self.ifbs), cast("Throttled", self.flows)
         )
         self.way.build(RATE)
-        self.ifbs.there = {0, 1}
+        self.ifbs.devices = {0, 1}
         self.way.fit(RATE, wanted=True)
         self.switch.arm(600)
 
@@ -126,7 +134,8 @@ def test_an_ifb_that_could_not_be_made_anew_is_not_made_once_all_go() -> None:
     stage.way.fit(RATE, wanted=False)
     stage.way.vacate()
     stage.finish()
-    assert stage.ifbs.there == set()
+    assert stage.ifbs.devices == set()
+    assert stage.flows.left == [1, 0]  # one a step: others have their turn between
     assert not stage.switch.is_kept_off(BROKEN)
 
 
@@ -137,7 +146,7 @@ def test_ifbs_that_could_not_be_removed_at_once_are_removed_all_the_same() -> No
     with pytest.raises(KernelRefused):
         stage.way.remove()
     stage.finish()
-    assert stage.ifbs.there == set()
+    assert stage.ifbs.devices == set()
 
 
 def test_nothing_is_slowed_until_all_queues_take_larger_packets() -> None:
@@ -161,7 +170,7 @@ def test_an_ifb_lost_while_another_is_made_anew_keeps_it_off() -> None:
     assert not stage.is_armed()
     stage.finish()
     assert stage.is_armed()
-    assert stage.ifbs.there == {0, 1}
+    assert stage.ifbs.devices == {0, 1}
 
 
 def test_what_was_unfit_as_slowing_ended_keeps_nothing_off_afterwards() -> None:

@@ -218,7 +218,7 @@ class Throttled:
 
     def dismantled(self) -> None:
         """Have no classes any more: the ifbs go."""
-        self.classes.rebuild(())
+        self.classes.forget()
         self._to_move = iter(())
 
     def move(self) -> bool:

@@ -76,23 +76,29 @@ class Classes:
     def rebuild(self, places: Iterable[int]) -> None:
         """Have none, and all of these made, step by step."""
         for number in self._shaper.numbers:
-            self._note_lost(number)
+            self.leave(number)
+        self.forget()
+        self._waiting = dict.fromkeys(places)
+
+    def forget(self) -> None:
+        """Have none, and none to make: the devices go."""
         self._made.clear()
         self._resting.clear()
-        self._waiting = dict.fromkeys(places)
+        self._waiting.clear()
 
     def lost(self, number: int) -> None:
         """Have the classes of an ifb made again, step by step, on one that is new.
 
         Until its class is made, a flow's packets pass the ifb unslowed.
         """
-        self._note_lost(number)
+        self.leave(number)
         lost = [place for place in self._made if ifb_of(place) == number]
         for place in lost:
             del self._made[place]
         self._waiting |= dict.fromkeys(lost)
 
-    def _note_lost(self, number: int) -> None:
+    def leave(self, number: int) -> None:
+        """Take in what an ifb's classes have done: they are gone, or go with it."""
         with suppress(KernelRefused):  # there may be nothing left to read
             self._take(number, self._shaper.read(number))
         self._tally.all_gone(number)

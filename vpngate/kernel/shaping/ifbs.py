@@ -117,7 +117,8 @@ class Shaper:
         self._withdraw(number)
         name = self._names[number]
         [there] = links_named(self._channel, [name])
-        self._remove(there)
+        if there:
+            self._remove(there)
         try:
             self._route.link("add", ifname=name, kind="ifb", state="up")
             found = self._route.link_lookup(ifname=name)
@@ -155,16 +156,20 @@ class Shaper:
 
     def remove_next(self) -> bool:
         """Delete one of them; whether there was any. The first one goes last."""
-        links = links_named(self._channel, self._names)
-        for number, link in reversed(list(enumerate(links))):
-            if link is not None:
-                self._withdraw(number)
-                self.witness.leave(number)
-                self._remove(link)
-                self._index.pop(number, None)
-                return True
-        self._index.clear()
-        return False
+        if not (there := self.there()):
+            self._index.clear()
+            return False
+        number, link = max(there.items())
+        self._withdraw(number)
+        self.witness.leave(number)
+        self._remove(link)
+        self._index.pop(number, None)
+        return True
+
+    def there(self) -> dict[int, Link]:
+        """The devices that are there, by number."""
+        links = enumerate(links_named(self._channel, self._names))
+        return {number: link for number, link in links if link}
 
     def add_classes(self, places: Iterable[int], *, anew: bool = True) -> None:
         """Make both classes of places; not `anew`: give them what is in force now."""
@@ -280,9 +285,7 @@ class Shaper:
             self.indexes -= {self._index[number]}
             self._index[number] = 0
 
-    def _remove(self, link: Link | None) -> None:
-        if link is None:
-            return
+    def _remove(self, link: Link) -> None:
         if link.kind != "ifb":
             where, what = f"interface {link.name}", objection_to(link, None)
             raise KernelRefused(Problem(where, what, REMEDY))

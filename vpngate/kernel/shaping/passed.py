@@ -14,6 +14,7 @@ from vpngate.kernel.shaping.readings import ClassReading
 from vpngate.packets import Direction
 
 _WRAP = 1 << 32
+_BITS = 16  # of a class's number, below its ifb's
 _NEW = ClassReading(b"", 0, bytes=0, packets=0, drops=0, backlog=0)
 
 
@@ -31,12 +32,13 @@ class Tally:
 
     def __init__(self) -> None:
         self.totals = {direction: Passed() for direction in Direction}
-        self._seen: dict[int, ClassReading] = {}  # by class
+        self._seen: dict[int, dict[int, ClassReading]] = {}  # by ifb and class
 
     def take(self, statistics: Mapping[int, ClassReading]) -> None:
         """Take in a reading of some classes, by number."""
         for number, now in statistics.items():
-            before = self._seen.get(number, _NEW)
+            seen = self._seen.setdefault(number >> _BITS, {})
+            before = seen.get(number, _NEW)
             if now.bytes == before.bytes and now.drops == before.drops:
                 continue
             if _is_another(before, now):
@@ -45,16 +47,16 @@ class Tally:
             total.bytes += now.bytes - before.bytes
             total.packets += (now.packets - before.packets) % _WRAP
             total.dropped += (now.drops - before.drops) % _WRAP
-            self._seen[number] = now
+            seen[number] = now
 
     def gone(self, numbers: Iterable[int]) -> None:
         """These classes are removed: what has their number next begins at zero."""
         for number in numbers:
-            self._seen.pop(number, None)
+            self._seen.get(number >> _BITS, {}).pop(number, None)
 
     def all_gone(self, ifb: int) -> None:
         """All classes of that ifb are gone, with the device."""
-        self.gone([number for number in self._seen if number >> 16 == ifb])
+        self._seen.pop(ifb, None)
 
 
 class Through:
