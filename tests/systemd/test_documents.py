@@ -147,8 +147,9 @@ BARE = (
 
 @pytest.fixture
 def desk(place: tuple[str, str], bare: Machine, lab: Lab) -> Iterator[Desk]:
-    """Somebody at a machine where apt is answered yes."""
+    """Somebody who answers yes to apt, and to dpkg that his files are to stay."""
     bare.path("/etc/apt/apt.conf.d/yes").write_text('APT::Get::Assume-Yes "true";\n')
+    bare.path("/etc/dpkg/dpkg.cfg.d/keep").write_text("force-confdef\nforce-confold\n")
     with ExitStack() as stay:
         made = Desk(bare, lab, stay)
         made.clear(bare=place in BARE)
