@@ -26,7 +26,7 @@ PLACE = "/srv/desk"  # where the lines are typed
 PACKAGE = "/srv/vpngate.deb"
 NEWER = "/srv/newer.deb"
 NEWER_REVISION = "-99"
-INSTALLING = 300.0  # seconds, of which a third is compiling
+INSTALLING = 900.0  # seconds, of which a third is compiling
 _FILE = "vpngate_0.1.0.deb"  # as a document's pattern finds it
 _STANCE = "/var/lib/vpngate/stance.json"
 _NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")

@@ -15,6 +15,8 @@ from tests.lab.systemd import Done, Machine
 from tests.systemd.desk import INSTALLING, PACKAGE
 from tests.systemd.service import UNIT
 
+pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
+
 _ROLE = "/srv/config/ansible"
 _ARCHIVES = "/srv/ansible"
 _CONFIG = "/etc/vpngate/vpngate.toml"

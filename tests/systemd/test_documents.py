@@ -20,6 +20,8 @@ from tests.lab.topology import Lab
 from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, PLACE, Desk, make_newer
 from tests.systemd.service import UNIT
 
+pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
+
 _REGISTRY = "/etc/vpngate/registry.csv"
 _HOST = f"""\
 vpngate_package: {PACKAGE}

@@ -17,6 +17,8 @@ from tests.lab.systemd import Machine
 from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, make_newer
 from tests.systemd.service import COMMAND, DROP_INS, UNIT
 
+pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
+
 _CONFIG = "/etc/vpngate/vpngate.toml"
 _MARK = "# set by the operator\n"
 # As unattended upgrades are run: a file that the operator has changed is his.
