@@ -8,14 +8,14 @@ PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
 # Test files side by side (tests/streams.py): those with most tests first, live ones in
 # the order of their streams. Live tests wait most of the time.
 JOBS ?= $(shell nproc)
-LIVE_JOBS ?= 4
+LIVE_JOBS ?= 6
 SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 
 # Kept bytecode: without it each worker rewrites the tests anew (15 s of a processor instead
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house manual netns package wheel systemd package-test smoke busy faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes behind repin advisories bill clean
+.PHONY: help setup demo test lint fix types unit house manual netns package wheel systemd package-test smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes behind repin advisories bill clean
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -33,6 +33,7 @@ help:
 	@echo 'make package-test [TRANSCRIPT=1] installed, upgraded, removed in bare roots of both'
 	@echo 'make systemd [TRANSCRIPT=1] and the unit under systemd as PID 1: hung, killed, ...'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
+	@echo 'make kernels [KERNEL=trixie]  the live core on the kernels of other releases, under QEMU'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
 	@echo 'make behind               which pins have newer versions (network); make repin PIN=a==1.2'
@@ -154,6 +155,15 @@ busy: setup
 	  $(MAKE) --no-print-directory netns || exit 1; \
 	done
 
+# Another kernel with this machine's files: some twenty minutes each.
+.kernels/.done: tests/kernels/kernels.txt tests/kernels/packages.txt | .apt-done
+	@tests/install-packages tests/kernels/packages.txt
+	@tests/install-foreign tests/kernels/kernels.txt .kernels
+
+KERNEL ?=
+kernels: setup .kernels/.done
+	@$(BIN)/python -m tests.kernels $(if $(KERNEL),--kernel $(KERNEL)) $(TESTS)
+
 # What takes turns on one machine is compared; figures depend on the machine.
 bench: setup
 	@echo '== registry: parse, tree, look-up'
@@ -231,5 +241,5 @@ bill: .venv/.done
 	@$(BIN)/python -m release.bill
 
 clean:
-	rm -rf .venv .apt-done .foreign .coverage .mypy_cache .pytest_cache \
+	rm -rf .venv .apt-done .foreign .kernels .coverage .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis dist

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Options of the test run, how it is dealt out to workers, what it tells in the end."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 
-from tests import failures, streams
+from tests import failures, house, streams
 
 # The same examples each time: a test that fails one day in thirty tells nobody what
 # their change broke. New ones are looked for by `make fuzz`.
@@ -43,10 +44,16 @@ def pytest_collection_modifyitems(
 ) -> None:
     for item in items:
         # Others cover the same, and being covered doubles the time.
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or not house.is_pure(item.path):
             item.add_marker("no_cover")
     if hasattr(config, "workerinput"):  # one of several workers
         items[:] = streams.longest_first(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:  # noqa: ARG001
+    """Ten thousand tests are garbage to nobody: no collector goes through them."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

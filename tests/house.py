@@ -54,7 +54,7 @@ WITHIN = {
             *("preview", "publish", "reload", "run", "steering"),
         ),
     ),
-    "cli.steering": (("confirm", "enforce", "observe"),),
+    "cli.steering": (("order",), ("confirm", "enforce", "observe")),
     "daemon": (
         ("garbage", "outside", "threads", "wall_clock"),
         ("capture_and_plane", "kept", "traffic"),
@@ -76,7 +76,8 @@ WITHIN = {
     "daemon.halting": (("samples",), ("halts",)),
     "daemon.kept": (("kept_stance", "share_key"),),
     "daemon.outside": (
-        ("callers", "handed_over", "logs", "served_pages", "service_manager"),
+        ("callers", "closing", "logs", "served_pages", "service_manager"),
+        ("handed_over",),
         ("client",),
         ("control",),
     ),
@@ -145,7 +146,11 @@ WITHIN = {
         ("kept", "stance_events", "words"),
         ("transitions",),
     ),
-    "supply": (("memory", "reading", "registry_keys"), ("offers",), ("keeper",)),
+    "supply": (
+        ("fleet_key", "memory", "reading", "registry_keys"),
+        ("offers",),
+        ("keeper",),
+    ),
 }
 
 LEVEL = {room: level for level, (_, rooms) in enumerate(FLOORS) for room in rooms}
@@ -163,6 +168,16 @@ def room_of(path: Path) -> str:
     """The room that a module belongs to; empty for the package's own files."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return "" if first.startswith("__") else first
+
+
+def is_pure(test: Path) -> bool:
+    """Whether a test file is of a room of a pure floor."""
+    folder = ROOT / "tests" / "unit"
+    if folder not in test.parents:
+        return False
+    first = test.relative_to(folder).parts[0]
+    room = first.removesuffix(".py").removeprefix("test_")
+    return FLOOR.get(room) in PURE
 
 
 @cache

@@ -18,12 +18,12 @@ RATE_STREAMS = 2
 # order matters. A file that is not here takes less than the last.
 SECONDS = {
     "tests/netns/test_peers.py": 420,
-    "tests/netns/test_sides.py": 280,
+    "tests/netns/test_sides.py": 220,
     "tests/netns/test_doctor.py": 190,
     "tests/netns/test_fleet.py": 180,
     "tests/netns/test_failures.py": 170,
     "tests/netns/test_throttling.py": 150,
-    "tests/netns/test_openvpn_live.py": 150,
+    "tests/netns/test_openvpn_live.py": 110,
     "tests/netns/test_registry_faults.py": 150,
     "tests/netns/test_foreign_peers.py": 120,
     "tests/netns/test_bridge.py": 120,
@@ -35,6 +35,8 @@ SECONDS = {
     "tests/netns/test_halts.py": 200,
     "tests/netns/test_barrage.py": 60,
     "tests/netns/test_counting.py": 60,
+    "tests/netns/test_uplink.py": 60,
+    "tests/netns/test_openvpn_variants.py": 50,
     "tests/netns/test_innocent_4500.py": 60,
     "tests/netns/test_coverage_of_verdicts.py": 60,
     "tests/netns/test_urgent_reload.py": 60,

@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import REGISTRY, STRANGER, handshake
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.config import Mode
 
 SOURCES = ("/first.csv", "/second.csv")

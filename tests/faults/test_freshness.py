@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import NOW, REGISTRY
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.feed import NoSourceAnswered
 from vpngate.supply.keeper import ASK_WHOLE_AFTER
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.registry_server import Tarpit
 from tests.house import ROOT
-from tests.unit.daemon.test_reloader import Desk
+from tests.unit.daemon.desk import Desk
 from vpngate.config import Mode
 from vpngate.errors import FeedFault
 

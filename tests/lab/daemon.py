@@ -12,11 +12,12 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Site
@@ -97,6 +98,12 @@ def enforcing_settings(lab: Site, name: str = "daemon") -> Settings:
     return settings
 
 
+def total(samples: Iterable[Sample], **labels: str) -> float:
+    """The sum of those that carry `labels`; 0.0 if none does."""
+    wanted = labels.items()
+    return sum(one.value for one in samples if wanted <= one.labels.items())
+
+
 class Daemon:
     """A running daemon."""
 
@@ -131,12 +138,18 @@ class Daemon:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the samples of `name` that carry `labels`; 0.0 if none does."""
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(self.fetch("/metrics")[1])
+        return total(self.samples(name), **labels)
+
+    def samples(self, name: str) -> list[Sample]:
+        """Those of a metric, all of one moment; no other line of the page is read."""
+        lines = self.fetch("/metrics")[1].splitlines()
+        told = "\n".join(line for line in lines if line.startswith(name)) + "\n"
+        return [
+            sample
+            for family in text_string_to_metric_families(told)
             for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+            if sample.name == name
+        ]
 
     def wait_until(
         self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE

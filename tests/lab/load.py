@@ -29,7 +29,6 @@ _PROGRAM = (
     *(sys.executable, "-S", "-m", "tests.lab.stream"),
 )
 _ports = itertools.count(20_000)
-_DRAIN = 0.5  # seconds that a queue may take to let go of its last datagrams
 _CLASS = re.compile(
     r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes.*\n"
     r".*?backlog \S+ (\d+)p"
@@ -115,9 +114,10 @@ def _arrivals(sent: dict[str, Any], received: dict[str, Any]) -> Arrivals:
 class Stream:
     """A stream under way."""
 
-    def __init__(self, sender: Process, receiver: Process) -> None:
+    def __init__(self, sender: Process, receiver: Process, told: Path) -> None:
         self._sender = sender
         self._receiver = receiver
+        self._told = told  # how many were sent
 
     def stop(self) -> Arrivals:
         """End the stream (unless its time is over already), return what arrived."""
@@ -128,9 +128,10 @@ class Stream:
     def wait(self, seconds: float = 0.0) -> Arrivals:
         """Wait for the end of a stream that was started with `seconds`."""
         self._sender.wait(seconds + PATIENCE)
-        time.sleep(_DRAIN)
+        sent = _report(self._sender)
+        self._told.write_text(str(sent["sent"]))
         self._receiver.send(signal.SIGTERM)
-        return _arrivals(_report(self._sender), _report(self._receiver))
+        return _arrivals(sent, _report(self._receiver))
 
 
 @contextlib.contextmanager
@@ -149,7 +150,9 @@ def stream(
     With `pull` the receiver opens the flow, as a download through a NAT needs. With
     `both_ports` either end has that port, so that a verdict can name the flow.
     """
-    port = str(both_ports or next(_ports))
+    number = next(_ports)
+    port = str(both_ports or number)
+    told = receiver.namespace.folder / f"sent-{number}"
     listening, connecting = (sender, receiver) if pull else (receiver, sender)
     roles = {id(sender): "send", id(receiver): "receive"}
     options = ["--rate", str(rate), "--size", str(size)]
@@ -162,10 +165,12 @@ def stream(
         for place, how in ((listening, "listen"), (connecting, "connect")):
             what = roles[id(place)]
             command = (*_PROGRAM, what, how, listening.address, port, *options)
+            if what == "receive":
+                command = (*command, "--told", str(told))
             ends[what] = stack.enter_context(place.namespace.running(*command))
             if how == "listen":
                 ends[what].expect("listening")
-        yield Stream(ends["send"], ends["receive"])
+        yield Stream(ends["send"], ends["receive"], told)
 
 
 class Conversation(NamedTuple):

@@ -5,15 +5,18 @@ Knows sockets and a clock; does not know namespaces (`load.py` runs it in them, 
 program of its own with the standard library alone), nor what its datagrams look like
 (`framing.py`). One end connects, the other listens, whichever of them sends, or both
 do: who connects and does not only send says hello first, which opens the way through
-a gateway that translates addresses. Prints one JSON object.
+a gateway that translates addresses. Prints one JSON object. Who only receives may be
+told in a file how many were sent: then it is over once all are there.
 """
 
 import argparse
 import json
+import math
 import signal
 import socket
 import struct
 import time
+from pathlib import Path
 
 from tests.lab.framing import FRAMINGS, Framing
 
@@ -25,7 +28,9 @@ _LARGEST = 65536  # bytes
 _BURST = 64  # datagrams at most between two looks at the clock
 _MOST_AT_ONCE = 256  # received at most between two looks at what is due
 _PAUSE = 0.0005  # seconds between two bursts
-_SILENCE = 1.0  # seconds without a datagram that end a stream that was told to stop
+# Seconds without a datagram that end a stream that was told to stop; and one of which
+# it is known that some are missing.
+_SILENCE, _SILENCE_OF_SOME = 1.0, 1.5
 _PATIENCE = 180.0  # seconds for the first datagram to appear
 
 BIN = 0.01  # seconds; arrivals are counted in bins of this width
@@ -40,10 +45,12 @@ class _Stop:
 
     def __init__(self) -> None:
         self.wanted = False
+        self.since = math.inf
         signal.signal(signal.SIGTERM, self._want)
 
     def _want(self, *_: object) -> None:
         self.wanted = True
+        self.since = time.monotonic()
 
 
 def _open(
@@ -123,8 +130,13 @@ class _Outgoing:
 class _Incoming:
     """The datagrams that arrive, by number."""
 
-    def __init__(self, sock: socket.socket, framing: Framing) -> None:
+    def __init__(
+        self, sock: socket.socket, framing: Framing, told: Path | None
+    ) -> None:
         self._sock = sock
+        self._told = told
+        self._sent: int | None = None
+        self._count = 0  # different ones
         self._at = framing.size
         self._buffer = bytearray(_LARGEST)
         self._seen = bytearray()
@@ -147,6 +159,7 @@ class _Incoming:
         if number >= len(self._seen):
             self._seen.extend(bytes(number - len(self._seen) + 4096))
         self._repeated += self._seen[number]
+        self._count += not self._seen[number]
         self._seen[number] = 1
         self._size = length
         self.last = time.monotonic()
@@ -162,7 +175,16 @@ class _Incoming:
                 return
 
     def is_over(self, stop: _Stop) -> bool:
-        return stop.wanted and time.monotonic() - self.last > _SILENCE
+        if not stop.wanted:
+            return False
+        now = time.monotonic()
+        if self._told is None:
+            return now - self.last > _SILENCE
+        if self._sent is None:
+            self._sent = int(self._told.read_text())
+        if self._count >= self._sent:
+            return True
+        return now - max(self.last, stop.since) > _SILENCE_OF_SOME
 
     def report(self) -> dict[str, object]:
         seen = self._seen
@@ -223,6 +245,7 @@ def main() -> None:
     parser.add_argument("--own-address", default="", help="of who connects")
     parser.add_argument("--own-port", type=int, default=0, help="of who connects")
     parser.add_argument("--framing", choices=FRAMINGS, default="plain")
+    parser.add_argument("--told", type=Path, help="a file that says how many were sent")
     args = parser.parse_args()
     stop = _Stop()
     listen = args.how == "listen"
@@ -233,7 +256,7 @@ def main() -> None:
             _await_hello(sock)
         elif args.what == "both":
             sock.send(_HELLO)
-        incoming = _Incoming(sock, framing)
+        incoming = _Incoming(sock, framing, args.told)
         outgoing = _Outgoing(sock, args.rate, args.size, framing)
         if args.what == "receive":
             report = _receive(sock, incoming, stop, hello=not listen)

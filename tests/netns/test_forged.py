@@ -124,7 +124,7 @@ def _changes(running: Daemon, before: dict[str, float], timeout: float) -> bool:
     while time.monotonic() < deadline:
         if verdicts(running) != before:
             return True
-        time.sleep(0.02)
+        time.sleep(0.05)
     return False
 
 

@@ -14,7 +14,7 @@ from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_names
+from vpngate.kernel.shaping.naming import ADDRESS, ifb_names
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 
@@ -129,7 +129,8 @@ def test_what_a_killed_predecessor_left_goes_and_nobody_elses(lab: Lab) -> None:
         assert ifbs().keys() == set(others)
 
     names = (*ifb_names("vpngate"), *others)
-    lab.gateway.ip(*(f"link add {name} type ifb" for name in names))
+    of_vpngate = f"address {ADDRESS.hex(':')}"
+    lab.gateway.ip(*(f"link add {name} {of_vpngate} type ifb" for name in names))
     try:
         in_gateway(lab, scenario)
     finally:

@@ -88,8 +88,11 @@ def test_a_tun_device_hands_over_no_link_header(wire: Wire) -> None:
             wire.gateway.call(lambda: send("10.78.0.9", 7003, [b"through a tun"]))
             (out,) = collect(capture, 1)
             came = bytes.fromhex("45000023000100004011ffff0a4e00090a4e0002")
+            short = came[:3] + bytes([25]) + came[4:]
+            os.write(tun, short + struct.pack(">HHB", 9, 7004, 0))  # UDP cut short
             os.write(tun, came + struct.pack(">HHHH", 9, 7004, 15, 0) + b"payload")
             (back,) = collect(capture, 1)
+            assert capture.read == 3, "what cannot be decoded was read all the same"
     finally:
         os.close(tun)
     assert out.hook is HookPoint.EGRESS

@@ -17,7 +17,7 @@ import pytest
 
 from tests.lab import l2tp, load, openvpn, pptp, rates, strongswan, wireguard
 from tests.lab.capture import capturing
-from tests.lab.daemon import VPNGATE, Daemon, daemon, enforcing_settings
+from tests.lab.daemon import VPNGATE, Daemon, daemon, enforcing_settings, total
 from tests.lab.openvpn import Wrapping
 from tests.lab.strongswan import Exchange
 from tests.lab.topology import Host, Lab
@@ -99,9 +99,10 @@ Counted = dict[tuple[str, str, str], float]
 
 def _counted(running: Daemon) -> Counted:
     """Flows by tunnel, family and verdict."""
+    told = running.samples("vpngate_flows_total")
     return {
-        (tunnel, family, verdict): running.metric(
-            "vpngate_flows_total", tunnel=tunnel, family=family, verdict=verdict
+        (tunnel, family, verdict): total(
+            told, tunnel=tunnel, family=family, verdict=verdict
         )
         for tunnel in _TUNNELS
         for family in ("ipv4", "ipv6")

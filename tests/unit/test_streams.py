@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every test file is run by one worker, those that measure rates by two in all."""
+"""Every test file is run by one worker, those of rates by two; and who is covered."""
 
-from tests.house import ROOT
+import pytest
+
+from tests.house import ROOT, is_pure
 from tests.streams import RATE_STREAMS, RATES, SECONDS, stream_of
 
 LIVE = {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/netns/test_*.py")}
@@ -24,3 +26,22 @@ def test_files_that_measure_rates_share_few_streams_evenly() -> None:
         seconds[stream] = seconds.get(stream, 0) + SECONDS.get(file, 0)
     assert len(seconds) == RATE_STREAMS
     assert max(seconds.values()) < 1.2 * min(seconds.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "pure"),
+    [
+        ("unit/registry/test_guard.py", True),
+        ("unit/registry/grace/test_departures.py", True),
+        ("unit/test_policy.py", True),
+        ("unit/test_house.py", False),
+        ("unit/daemon/test_start.py", False),
+        ("netns/test_smoke.py", False),
+    ],
+)
+def test_what_is_covered_is_what_pure_rooms_are_tested_by(
+    file: str, *, pure: bool
+) -> None:
+    path = ROOT / "tests" / file
+    assert path.is_file()
+    assert is_pure(path) is pure

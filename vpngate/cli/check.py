@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from vpngate.cli import complain, inputs, options
 from vpngate.cli.printing.networks import counted, named
 from vpngate.config import Config, examine_config
-from vpngate.errors import UnreadableInput, VpngateError
+from vpngate.errors import InvalidConfig, UnreadableInput, VpngateError
 from vpngate.plaintext import plain
 from vpngate.registry import Registry, impact
+from vpngate.supply.fleet_key import fleet_key_problems
 from vpngate.supply.offers import Supply
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ def run(args: argparse.Namespace) -> int:
     one where no source has a better one, and says what it lacks.
     """
     if args.before_start:
-        inputs.supply_of(inputs.read_config(args.config), args.config, time.time())
+        config = inputs.read_config(args.config)
+        inputs.supply_of(config, args.config, time.time())
+        if wrong := fleet_key_problems(config.gateway.share_key):
+            raise InvalidConfig(wrong)
         return 0
     found = examine_config(
         inputs.read_text(args.config),
@@ -53,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
         known_tunnels=inputs.known_tunnels(),
     )
     problems = [str(problem) for problem in found.problems]
+    if found.config is not None:
+        key = found.config.gateway.share_key
+        problems += [str(problem) for problem in fleet_key_problems(key)]
     unreadable = False
     summary: list[str] = []
     if found.config is not None and "registry" not in found.faulty:

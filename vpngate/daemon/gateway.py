@@ -167,7 +167,7 @@ class Gateway:
         told = self._in_force, fetches, self._metrics, clock
         self._announcements = Announcements(*told)
         self._catching_up = CatchingUp(self._pipeline, self.plane, clock.now)
-        self._pipeline.observed.is_spared = self._in_kernel.spares
+        self._pipeline.observed.spared_by = self._in_kernel.spared_by
         self.plane.still_wanted = self._pipeline.acts_on
         self._applier = Applier(
             Situation(snapshot, snapshot.config, delivery.rejected),

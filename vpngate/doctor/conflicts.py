@@ -103,21 +103,13 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
             "the daemon cannot make its own",
             REMEDY,
         )
-    elif root is not None and root.major:
+    else:
         yield Finding(
             Weight.COST,
             where,
             "was left behind by a daemon that was killed",
             "",
             "the next one replaces it; to be rid of it: vpngate clear",
-        )
-    else:
-        yield Finding(
-            Weight.CONFLICT,
-            where,
-            "exists and was not made by vpngate",
-            "the daemon would replace it",
-            REMEDY,
         )
 
 

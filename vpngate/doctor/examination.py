@@ -61,6 +61,7 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.registry import empty_registry
 from vpngate.ruleset import Ruleset
 from vpngate.snapshot import Snapshot, stance_of
+from vpngate.supply.fleet_key import fleet_key_problems
 from vpngate.tunnels import all_tunnels
 
 # WireGuard's first two messages as the kernel's rules see them: their type and length.
@@ -85,7 +86,9 @@ def examine(
     if daemon is None and owner is not None and owner.is_daemon:
         daemon = owner
     findings = [
-        judge_configuration(path, examined.problems),
+        judge_configuration(
+            path, [*examined.problems, *fleet_key_problems(config.gateway.share_key)]
+        ),
         *judge_tunnels(config),
         *judge_caller(who, config.capture.source),
         *_trial(config),

@@ -24,7 +24,7 @@ from vpngate.kernel.detour.totals import glance, total
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
 from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
-from vpngate.kernel.sparing import Sparing, tell
+from vpngate.kernel.sparing import Complaint, Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
@@ -271,6 +271,7 @@ class LiveDataPlane:
                 tell("cannot repair the data plane", error)
 
     async def _look_after(self) -> None:
+        complaint = Complaint("cannot look after verdicts")
         while True:
             await asyncio.sleep(_LOOK_AFTER)
             try:
@@ -280,8 +281,9 @@ class LiveDataPlane:
                     pass
                 await self._do(throttled.tidy, time.monotonic())
                 await self._mending.advance()
+                complaint.over()
             except Exception as error:  # noqa: BLE001 - it must go on
-                tell("cannot look after verdicts", error)
+                complaint.tell(error)
 
     async def _make_ready(self) -> None:
         while True:

@@ -146,3 +146,21 @@ def tell(what: str, error: Exception) -> None:
     """Log it: in one line if it is of a kind that was thought of."""
     unforeseen = not isinstance(error, VpngateError)
     logger.error("%s: %s", what, error, exc_info=error if unforeseen else None)
+
+
+class Complaint:
+    """What is tried again and again, and told once for as long as it fails alike."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._told = ""
+
+    def tell(self, error: Exception) -> None:
+        """It has failed."""
+        if str(error) != self._told:
+            self._told = str(error)
+            tell(self._what, error)
+
+    def over(self) -> None:
+        """It has not: the next failure is told, whatever it is."""
+        self._told = ""

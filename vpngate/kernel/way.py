@@ -71,7 +71,12 @@ class Way:
         return news.index in self._shaper.indexes
 
     def endangers(self, news: Announcement) -> bool:
-        """Whether packets forwarded to an ifb are lost from now."""
+        """Whether packets forwarded to an ifb are lost from now, or may be.
+
+        Also where announcements were lost: an ifb may be gone, and its index another's.
+        """
+        if news.what is What.UNKNOWN:
+            return bool(self._shaper.indexes)
         if not self.concerns(news):
             return False
         down = news.link is not None and not news.link.up

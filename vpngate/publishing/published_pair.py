@@ -53,7 +53,7 @@ class PublishedPair:
     def locked(
         cls, path: Path, patience: float = PATIENCE
     ) -> Iterator["PublishedPair"]:
-        """The pair at `path`, for one writer; what a killed one left is removed.
+        """The pair at `path`, for one writer; nothing is changed by that.
 
         Another writer is waited for, for `patience` seconds.
         """
@@ -66,7 +66,6 @@ class PublishedPair:
             pair = cls(path)
             with _refusing(path):
                 pair._check()
-                pair._sweep()
             yield pair
         finally:
             os.close(descriptor)
@@ -74,9 +73,10 @@ class PublishedPair:
     def replace(self, content: bytes, signature: bytes | None) -> None:
         """Puts new content in place, on disk before it is seen.
 
-        On failure what was there is still there.
+        On failure what was there is still there; what a killed writer left is not.
         """
         with _refusing(self._folder / self._name):
+            self._sweep()
             if signature is None:
                 self._replace_file(content)
             else:

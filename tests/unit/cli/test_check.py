@@ -3,6 +3,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import HOST_BITS, REGISTRY, Run
 from tests.unit.cli.keeping import keep
 from vpngate.cli import inputs
@@ -215,3 +217,26 @@ def test_check_of_an_unsigned_registry(run: Run, config: Path, registry: Path) -
     status, _, err = run("check", "--config", config)
     assert status == 1
     assert str(registry) in err[0]
+
+
+@pytest.mark.parametrize("options", [(), ("--before-start",)])
+def test_check_reads_the_key_of_a_fleet(
+    run: Run, config: Path, options: tuple[str, ...]
+) -> None:
+    key = config.with_name("share-key")
+    named = f'[gateway]\nshare_key = "{key}"'
+    config.write_text(config.read_text().replace("[gateway]", named))
+    key.write_text("a secret of a fleet of gateways")
+    for mode, status, words in (
+        (0o600, 0, ""),
+        (0o640, 0, ""),
+        (0o644, 1, "is open to others"),
+    ):
+        key.chmod(mode)
+        ended, _, err = run("check", "--config", config, *options)
+        assert (ended, bool(err)) == (status, bool(words))
+        assert words in "".join(err)
+    key.unlink()
+    ended, _, (line,) = run("check", "--config", config, *options)
+    assert ended == 1
+    assert f"gateway.share_key: {key}: cannot be read" in line

@@ -52,6 +52,12 @@ def test_a_configuration_with_mistakes_is_judged_by_what_is_sound(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split()[:2] == ["missing", str(config)] for line in lines)
     assert any("interface nowhere0" in line for line in lines)
+    key = config.with_name("share-key")
+    named = f'[gateway]\nshare_key = "{key}"\ninterfaces = ["nowhere0"]\n'
+    config.write_text(named)
+    assert main(["doctor", "--config", str(config)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:2] == ["missing", str(config)] for line in lines)
     config.write_text("[gateway]\ninterfaces = []\n")
     assert main(["doctor", "--config", str(config)]) == 1
     assert "the section [gateway] is wrong" in capsys.readouterr().out

@@ -108,6 +108,9 @@ def test_a_dry_run_changes_nothing(
     run: Run, registry: Path, output: Path, key: Path
 ) -> None:
     assert run(*arguments(registry, output, "--sign-with", key))[0] == 0
+    # What a writer leaves that is killed: a file, and a version that nothing leads to.
+    output.with_name(f".{output.name}.new").write_bytes(b"half of i")
+    (output.parent / f".{output.name}.versions" / "7").mkdir()
     before = sorted(output.parent.rglob("*")), output.read_bytes()
     registry.write_text(REGISTRY + "203.0.113.0/24,R-5,,,\n")
     for options in (("--sign-with", key), ()):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import REGISTRY, Gatehouse
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.attachment.machine import Machine
 from vpngate.config import Config
 from vpngate.daemon.applying.events import Event, MachineSeen

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import REGISTRY, Gatehouse
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.daemon import garbage
 from vpngate.errors import KernelRefused, VpngateError
 from vpngate.kernel.dryrun import DryRunDataPlane

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import MEMBER, NOW, REGISTRY
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.errors import VpngateError
 from vpngate.feed.answer import Condition
 from vpngate.feed.state.manifest import FileRecord, _page_digest

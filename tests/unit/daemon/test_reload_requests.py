@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.daemon.test_reloader import Desk
+from tests.unit.daemon.desk import Desk
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reload_requests import ReloadRequests
 from vpngate.errors import VpngateError

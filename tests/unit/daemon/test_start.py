@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import MACHINE
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.daemon import gateway
 from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.gateway import Gateway

@@ -9,6 +9,7 @@ from tests.unit.doctor.settings import config
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
+from vpngate.kernel.shaping.naming import ADDRESS
 from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, ListedTable
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
@@ -74,6 +75,7 @@ def test_tables_of_other_names_or_families() -> None:
         (IFB, (Queue(9, "pfifo_fast", 0, 0xFFFFFFFF),), None, Weight.CONFLICT),
         (IFB, (Queue(8, "htb", 0x76670000, 0xFFFFFFFF),), None, Weight.CONFLICT),
         (replace(IFB, kind="veth"), (), None, Weight.CONFLICT),
+        (replace(IFB, address=ADDRESS), (), None, Weight.COST),
     ],
 )
 def test_an_ifb_of_our_name(

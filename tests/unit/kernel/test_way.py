@@ -12,6 +12,7 @@ from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.way import Way
+from vpngate.kernel.wire.links import Announcement, What
 
 RATE = 5_000_000
 
@@ -33,6 +34,7 @@ class Ifbs:
 
     rate = 0
     packet = 0
+    indexes: frozenset[int] = frozenset()
 
     def __init__(self) -> None:
         self.devices: set[int] = set()
@@ -183,4 +185,15 @@ def test_what_was_unfit_as_slowing_ended_keeps_nothing_off_afterwards() -> None:
     stage.way.build(RATE)  # at once again
     stage.way.fit(RATE, wanted=True)
     stage.finish()
+    assert stage.is_armed()
+
+
+def test_lost_announcements_endanger_the_way_until_it_has_been_looked_at() -> None:
+    stage, lost = Stage(), Announcement(What.UNKNOWN)
+    assert not stage.way.endangers(lost), "there is no ifb"
+    stage.ifbs.indexes = frozenset({7})
+    assert stage.way.endangers(lost)
+    stage.way.break_off()
+    assert not stage.is_armed()
+    stage.finish()  # nothing was amiss
     assert stage.is_armed()

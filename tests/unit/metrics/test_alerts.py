@@ -17,8 +17,8 @@ from typing import Any, cast
 import pytest
 
 from tests.house import ROOT
+from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import NOW, REGISTRY, Gatehouse
-from tests.unit.daemon.test_reloader import Desk
 from vpngate.errors import VpngateError
 from vpngate.timekeeping.moments import format_moment
 

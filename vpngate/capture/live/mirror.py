@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from struct import Struct
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from vpngate.capture.candidates import CandidateFilter, Matcher, Program
 from vpngate.capture.live.devices import Devices
-from vpngate.capture.live.source import Captured
+from vpngate.capture.live.source import Captured, LiveCapture
 from vpngate.errors import MachineFault, MissingInterface, MissingPrivilege
 from vpngate.link_layers import LinkType, network_layer
 from vpngate.packets import decode
@@ -59,7 +59,7 @@ class _Listening(NamedTuple):
     sieve: Matcher | None
 
 
-class MirrorCapture:
+class MirrorCapture(LiveCapture):
     """Interfaces that are listened to; a `Source`.
 
     Frames that the interface sends are captured as well. Raises MissingInterface,
@@ -73,10 +73,8 @@ class MirrorCapture:
         *,
         buffer_bytes: int = _SOCKET_BUFFER,
     ) -> None:
+        super().__init__()  # what was lost between two reads the kernel does not tell
         self._buffer_bytes = buffer_bytes
-        self.is_drained = False
-        self.lost_before = 0  # the kernel does not tell
-        self.witnesses = 0  # nobody is slowed
         self._dropped = 0
         self._buffer = memoryview(bytearray(_FRAME_BYTES))
         self._listening: dict[int, _Listening] = {}
@@ -88,12 +86,6 @@ class MirrorCapture:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def fileno(self) -> int:
         """A descriptor that is readable when a frame waits on any interface."""
@@ -115,6 +107,7 @@ class MirrorCapture:
             for frame in self._frames(listening.socket):
                 if listening.sieve is not None and not listening.sieve(frame):
                     continue
+                self.read += 1
                 network = network_layer(listening.link_type, frame)
                 packet = decode(network) if network else None
                 if packet is not None:

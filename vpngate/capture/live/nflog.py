@@ -13,7 +13,6 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 from vpngate.capture.live.devices import Devices
 from vpngate.capture.live.nflog_messages import (
@@ -23,7 +22,7 @@ from vpngate.capture.live.nflog_messages import (
     bind_request,
     logged_packets,
 )
-from vpngate.capture.live.source import Captured
+from vpngate.capture.live.source import Captured, LiveCapture
 from vpngate.errors import (
     GroupTaken,
     MachineFault,
@@ -48,7 +47,7 @@ _DATAGRAMS_A_CALL = 64  # then the event loop gets its turn
 _ANSWER_SECONDS = 5.0
 
 
-class NflogCapture:
+class NflogCapture(LiveCapture):
     """A bound NFLOG group; a `Source`.
 
     Raises GroupTaken, MissingPrivilege, MissingFeature or MachineFault if the group
@@ -56,12 +55,10 @@ class NflogCapture:
     """
 
     def __init__(self, group: int, *, buffer_bytes: int = _SOCKET_BUFFER) -> None:
+        super().__init__()
         self._group = group
         self._buffer_bytes = buffer_bytes
         self._lost = {"overrun": 0, "gap": 0}
-        self.is_drained = False
-        self.lost_before = 0
-        self.witnesses = 0
         self._is_first = True  # of the packets since nothing was left
         self._next_sequence: int | None = None
         self._buffer = memoryview(bytearray(_DATAGRAM_BYTES))
@@ -71,12 +68,6 @@ class NflogCapture:
         except BaseException:
             self._devices.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def fileno(self) -> int:
         """The socket, readable when packets wait."""
@@ -107,7 +98,9 @@ class NflogCapture:
                 self._count(logged.sequence)
                 if logged.word == WORD:
                     self.witnesses += 1
-                elif (one := self._captured(logged)) is not None:
+                    continue
+                self.read += 1
+                if (one := self._captured(logged)) is not None:
                     captured.append(one)
         return captured
 

@@ -5,8 +5,9 @@ Knows what a received packet is worth and how a source is asked for more; does n
 know where packets come from.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from vpngate.packets import HookPoint, Packet
 
@@ -18,6 +19,29 @@ class Captured(NamedTuple):
     hook: HookPoint | None  # None: a mirror's frames crossed no hook of ours
     ifindex: int
     timestamp: float  # seconds since the epoch
+
+
+class LiveCapture(ABC):
+    """What a live source has of itself: its counts, and an end.
+
+    Each attribute is what `PacketSource` says of it.
+    """
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.is_drained = False
+        self.lost_before = 0
+        self.witnesses = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop receiving; harmless when closed already."""
 
 
 class PacketSource(Protocol):
@@ -37,6 +61,11 @@ class PacketSource(Protocol):
     @property
     def losses(self) -> Mapping[str, int]:
         """What was lost since the start, by reason (the label of a metric)."""
+        ...
+
+    @property
+    def read(self) -> int:
+        """Copies that were read since the start, whether or not they can be decoded."""
         ...
 
     @property

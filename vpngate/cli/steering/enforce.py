@@ -7,8 +7,7 @@ Knows the options and their units; the daemon decides whether it may.
 import argparse
 from typing import TYPE_CHECKING
 
-from vpngate.cli import options
-from vpngate.daemon.outside.client import request
+from vpngate.cli.steering.order import add_options, ask
 from vpngate.errors import Problem, WrongUse
 from vpngate.units import parse_duration
 
@@ -43,8 +42,7 @@ def add_parser(commands: "Subparsers") -> None:
         metavar="DURATION",
         help="back to what is now, unless `vpngate confirm` comes in this time",
     )
-    options.add_socket(parser)
-    options.add_format(parser)
+    add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
         ),
     }
     arguments = {name: value for name, value in asked.items() if value is not None}
-    answer = request(args.socket, "enforce", arguments, timeout=options.PATIENCE)
-    options.show(args.format, answer, lambda: [answer["stance"]])
-    return 0
+    return ask(args, "enforce", arguments)
 
 
 def _percent(text: str) -> int:

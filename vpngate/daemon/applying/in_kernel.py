@@ -60,28 +60,16 @@ class InKernel:
         """Whom the registry spares, as the kernel has it."""
         return self._held.ruleset.spared
 
-    def spared_by(self, snapshot: Snapshot) -> Intervals:
-        """Whom a snapshot's registry spares: as the kernel has it, or merged anew.
+    def spared_by(self, snapshot: Snapshot) -> Intervals | None:
+        """Whom a snapshot's registry spares now, as the kernel has it; from any thread.
 
-        From any thread; a million prefixes take a second to merge.
-        """
-        held, now = self._held, self._clock()
-        if held.snapshot.registry is snapshot.registry and held.is_settled(now):
-            return held.ruleset.spared
-        return snapshot.registry.covered(now)
-
-    def spares(self, snapshot: Snapshot, address: bytes) -> bool:
-        """Whether the kernel spares an address that a snapshot's registry has.
-
-        Not, where it was last told of another registry, or at another time.
+        None, where it was last told of another registry, or at another time.
         """
         held = self._held
         same = held.snapshot.registry is snapshot.registry
-        return (
-            same
-            and held.is_settled(self._clock())
-            and held.ruleset.spared.contains(address)
-        )
+        if same and held.is_settled(self._clock()):
+            return held.ruleset.spared
+        return None
 
     @property
     def settled(self) -> float:

@@ -18,12 +18,16 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from vpngate.daemon.outside.closing import close_soon
 from vpngate.errors import Problem, WrongUse
 
 if TYPE_CHECKING:
     from asyncio import StreamWriter
 
 MOST_FILES = 2  # a request
+# As many as can come with one message (unix(7)). What there is no room for the kernel
+# closes itself, in the thread that receives.
+_MOST_AT_ONCE = 253
 # The descriptors that came with the request that is being handled.
 FILES: ContextVar[Sequence[int]] = ContextVar("files", default=())
 _SEALS = (
@@ -74,8 +78,8 @@ def content_of(descriptor: int, most: int, what: str) -> bytearray:
 class CallersLine(socket.socket):
     """A connection that keeps the descriptors which come with its bytes.
 
-    They are the caller's to close once taken; what is never taken, or is more than
-    `MOST_FILES`, is closed.
+    They are to be closed by whoever takes them; what is never taken, or is more than
+    `MOST_FILES`, is closed. Nobody waits for that, nor for what was never read.
     """
 
     def __init__(self, accepted: socket.socket) -> None:
@@ -84,7 +88,7 @@ class CallersLine(socket.socket):
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Bytes as ever; what comes with them waits for `take`."""
-        room = socket.CMSG_SPACE(MOST_FILES * _DESCRIPTOR.size)
+        room = socket.CMSG_SPACE(_MOST_AT_ONCE * _DESCRIPTOR.size)
         flags |= socket.MSG_CMSG_CLOEXEC
         data, ancillary, _, _ = self.recvmsg(size, room, flags)
         for level, kind, body in ancillary:
@@ -92,7 +96,7 @@ class CallersLine(socket.socket):
                 whole = len(body) - len(body) % _DESCRIPTOR.size
                 found = _DESCRIPTOR.iter_unpack(body[:whole])
                 self._waiting += [number for (number,) in found]
-        close_all(self._waiting[MOST_FILES:])
+        close_soon(self._waiting[MOST_FILES:])
         del self._waiting[MOST_FILES:]
         return data
 
@@ -103,8 +107,9 @@ class CallersLine(socket.socket):
 
     def close(self) -> None:
         """Close it, with what waits."""
-        close_all(self.take())
-        super().close()
+        close_soon(self.take())
+        if self.fileno() >= 0:
+            close_soon([self.detach()])
 
 
 class CallersListener(socket.socket):
@@ -131,11 +136,4 @@ class CallersListener(socket.socket):
             yield
         finally:
             FILES.set(())
-            close_all(files)
-
-
-def close_all(descriptors: list[int]) -> None:
-    """Close descriptors that were handed over."""
-    for descriptor in descriptors:
-        with suppress(OSError):
-            os.close(descriptor)
+            close_soon(files)

@@ -59,7 +59,11 @@ _LATER = "what is newly slowed by it is slowed from its next handshake on"
 
 
 class Previewer:
-    """Answers `preview`; `spared_by` tells whom a snapshot's registry spares."""
+    """Answers `preview`.
+
+    `spared_by` tells whom a snapshot's registry spares, where the kernel has been told;
+    else it has to be merged, which takes a second for a million prefixes.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - it speaks of all of them
         self,
@@ -68,7 +72,7 @@ class Previewer:
         plane: DataPlane,
         counters: KernelCounters,
         clock: Callable[[], When],
-        spared_by: Callable[[Snapshot], Intervals],
+        spared_by: Callable[[Snapshot], Intervals | None],
     ) -> None:
         self._in_force = in_force
         self._pipeline = pipeline
@@ -123,7 +127,10 @@ class Previewer:
         now = self._clock()
         acted_on = _proposed(snapshot, proposal.config)
         given = proposal.spared
-        whom = self._spared_by(snapshot) if given is None else given
+        whom = given
+        if whom is None:
+            held = self._spared_by(snapshot)
+            whom = snapshot.registry.covered(now) if held is None else held
         addresses = flows.addresses
         spared = Spared(addresses, whom, acted_on.protected)
         # In force is judged by the tree, and checked by the sets.

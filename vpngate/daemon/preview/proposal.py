@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vpngate.config import Config
-from vpngate.daemon.outside.handed_over import close_all, content_of
+from vpngate.daemon.outside.closing import close_soon
+from vpngate.daemon.outside.handed_over import content_of
 from vpngate.errors import Problem, WrongUse
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.packed import size_of, unpack
@@ -99,7 +100,7 @@ class Asked:
                 config = parse(_decoded(text), _CONFIG)
             return Proposal(self.share, spared, config)
         finally:
-            close_all(copies)
+            close_soon(copies)
 
 
 def _unpacked(data: bytearray) -> Intervals:

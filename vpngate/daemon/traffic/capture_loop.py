@@ -125,7 +125,7 @@ class CaptureLoop:
         self.heard = now  # only now: a reader that fails must not keep us armed
 
     def _note_drained(self, now: float) -> None:
-        counts = self.captured, self._source.lost_before, self.losses.get("gap", 0)
+        counts = self._source.read, self._source.lost_before, self.losses.get("gap", 0)
         read, before, lost = map(sub, counts, self._drained)
         self._drained = counts
         self.loss.drained(now, read=read, before=before, among=lost - before)

@@ -44,6 +44,7 @@ class Health:
         # What of the registry in force is not fresh; asked from any thread.
         self.stale: Callable[[], Sequence[str]] = tuple
         self._in_sync = True
+        self._told: list[str] = []  # why the kernel could not be put right, if so
         self._comparing = asyncio.Lock()
         metrics.in_sync(True)
 
@@ -94,9 +95,12 @@ class Health:
             repaired = await self._plane.verify()
         except VpngateError as error:
             self._note(in_sync=False)
-            for line in error.lines:
-                _log.error("the kernel cannot be put right: %s", line)
+            if error.lines != self._told:  # it is tried again every 30 s
+                for line in error.lines:
+                    _log.error("the kernel cannot be put right: %s", line)
+            self._told = error.lines
             return ()
+        self._told = []
         for what in repaired:
             _log.warning("put right in the kernel: %s", what)
             self._metrics.repaired(what)

@@ -14,6 +14,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, Problem
+from vpngate.kernel.shaping.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.naming import REMEDY, free_majors, ifb_names, objection_to
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
@@ -22,9 +23,9 @@ from vpngate.kernel.shaping.refusals import is_there_already, lacking
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
-from vpngate.kernel.wire.channel import Change, Channel, in_one_line
+from vpngate.kernel.wire.channel import Change, Channel
 from vpngate.kernel.wire.link_counts import received_at
-from vpngate.kernel.wire.links import Link, links_at, links_named
+from vpngate.kernel.wire.links import Link, links_at
 from vpngate.packets import Direction
 
 _SLOWEST = 512_000  # bit/s, until another rate is set
@@ -44,6 +45,7 @@ class Shaper:
         self._names = ifb_names(table)
         self._route = route
         self._channel = channel
+        self._devices = IfbDevices(self._names, route, channel)
         self.witness = witness
         self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
         self._options = class_options(_SLOWEST, self.packet)
@@ -71,14 +73,14 @@ class Shaper:
         The names of those that are gone, and what has such a name and is not ours.
         """
         removed, foreign = [], []
-        for link in reversed(links_named(self._channel, self._names)):
+        for link in reversed(self._devices.there()):
             if link is None:
                 continue
             root = tc.queue_at(self._channel, link.index, tc.ROOT)
             if what := objection_to(link, root):
                 foreign.append(Problem(f"interface {link.name}", what, REMEDY))
             else:
-                self._delete(link)
+                self._devices.delete(link)
                 removed.append(link.name)
         return removed, foreign
 
@@ -110,23 +112,18 @@ class Shaper:
         return self._index.get(ifb_of(place), 0)
 
     def build(self, number: int) -> None:
-        """Make a device anew, up at once: no announcement says that it is down.
+        """Make a device anew; KernelRefused if somebody else has one of its name.
 
-        Nothing is sent there before the witness stands at it.
+        Nothing is sent there before the witness stands at it. A witness may stand at
+        whatever has the name, so it has to leave what is not ours.
         """
         self._withdraw(number)
         name = self._names[number]
-        [there] = links_named(self._channel, [name])
-        if there:
-            self._remove(there)
         try:
-            self._route.link("add", ifname=name, kind="ifb", state="up")
-            found = self._route.link_lookup(ifname=name)
-        except NetlinkError as error:
-            raise lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
-        if not found:
-            raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
-        [index] = found
+            index = self._devices.make(number)
+        except KernelRefused:
+            self.witness.leave(number)
+            raise
         try:
             root = self.majors[number] << 16
             self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)
@@ -155,21 +152,25 @@ class Shaper:
             pass
 
     def remove_next(self) -> bool:
-        """Delete one of them; whether there was any. The first one goes last."""
+        """Delete one of ours; whether there was any. The first one goes last."""
         if not (there := self.there()):
+            for number in self.numbers:  # what has their names is somebody else's
+                self._withdraw(number)
+                self.witness.leave(number)
             self._index.clear()
             return False
         number, link = max(there.items())
         self._withdraw(number)
         self.witness.leave(number)
-        self._remove(link)
+        self._devices.delete(link)
         self._index.pop(number, None)
         return True
 
     def there(self) -> dict[int, Link]:
-        """The devices that are there, by number."""
-        links = enumerate(links_named(self._channel, self._names))
-        return {number: link for number, link in links if link}
+        """Those of ours that are there, by number."""
+        named = enumerate(self._devices.there())
+        ours = self._devices.is_ours
+        return {number: link for number, link in named if link and ours(number, link)}
 
     def add_classes(self, places: Iterable[int], *, anew: bool = True) -> None:
         """Make both classes of places; not `anew`: give them what is in force now."""
@@ -284,17 +285,3 @@ class Shaper:
         if number in self._index:
             self.indexes -= {self._index[number]}
             self._index[number] = 0
-
-    def _remove(self, link: Link) -> None:
-        if link.kind != "ifb":
-            where, what = f"interface {link.name}", objection_to(link, None)
-            raise KernelRefused(Problem(where, what, REMEDY))
-        self._delete(link)
-
-    def _delete(self, link: Link) -> None:
-        with in_one_line(f"remove {link.name}"):
-            try:
-                self._route.link("del", index=link.index)
-            except NetlinkError as error:
-                if error.code != errno.ENODEV:  # somebody else was faster
-                    raise

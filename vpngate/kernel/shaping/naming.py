@@ -14,6 +14,9 @@ from vpngate.plaintext import plain
 
 _TABLE_LENGTH = 8  # of IFNAMSIZ: what its first four and last three characters leave
 _MAJORS = range(0x7667, 0x8000)  # of the roots of all our ifbs: "vg"
+# Of the link of every ifb of ours: locally administered (IEEE 802), "vpnga". Nothing is
+# ever addressed to it; it is there with the device, and tells whose that is.
+ADDRESS = b"\x02vpnga"
 REMEDY = "rename it, or choose another gateway.table"
 
 
@@ -53,13 +56,16 @@ def free_majors(channel: Channel) -> list[int]:
 
 
 def objection_to(link: Link, root: tc.Queue | None) -> str:
-    """Why a device of such a name is somebody else's; empty if it may be ours.
+    """Why a device of such a name is somebody else's; empty if it is ours.
 
     A daemon may have been killed before it gave its ifb a root: whoever gives it one
     gives it a handle, too, which the kernel's own have not.
     """
     if link.kind != "ifb":
         return "exists and is not an ifb"
-    if root is None or not root.major or (root.kind == "htb" and root.major in _MAJORS):
-        return ""
-    return f"exists, and has {plain(root.kind)} {root.major:x}: at its root, not ours"
+    if root is not None and root.major:
+        if root.kind == "htb" and root.major in _MAJORS:
+            return ""
+        what = f"{plain(root.kind)} {root.major:x}: at its root, not ours"
+        return f"exists, and has {what}"
+    return "" if link.address == ADDRESS else "exists and was not made by vpngate"

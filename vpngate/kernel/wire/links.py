@@ -34,6 +34,7 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
 _NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+_IFLA_ADDRESS = 1
 _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
 _IFLA_MASTER, _IFLA_LINKINFO = 10, 18
 _IFLA_LINK_NETNSID = 37
@@ -55,6 +56,7 @@ class Link:
     kind    what drives it, in words of rtnetlink ("veth"); empty for hardware
     mtu     bytes of its largest packet, without link header
     queue   kind of the queueing discipline at its root
+    address its own on the link
     """
 
     index: int
@@ -66,6 +68,7 @@ class Link:
     kind: str = ""
     mtu: int = 0
     queue: str = ""
+    address: bytes = b""
 
 
 class What(Enum):
@@ -284,4 +287,5 @@ def _read_link(body: bytes | memoryview) -> Link:
         kind,
         host_number(parts.get(_IFLA_MTU, b"")),
         text(parts.get(_IFLA_QDISC, b"")),
+        bytes(parts.get(_IFLA_ADDRESS, b"")),
     )

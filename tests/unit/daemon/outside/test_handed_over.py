@@ -2,9 +2,11 @@
 """Memory files beside a request, and everything else that a caller might send there."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from vpngate.daemon.outside import handed_over
 from vpngate.daemon.outside.client import request
 from vpngate.daemon.outside.control import ControlServer
 from vpngate.daemon.outside.handed_over import FILES, MOST_FILES, content_of, sealed
@@ -20,6 +21,8 @@ from vpngate.errors import WrongUse
 
 T = TypeVar("T")
 CONTENT = os.urandom(300_000)  # more than a socket's buffer
+PATIENCE = 60.0  # seconds
+LINGERING = 600  # seconds
 
 
 @pytest.fixture
@@ -50,11 +53,10 @@ def served(path: Path, ask: Callable[[], T]) -> T:
         try:
             before = _open()
             answer = await asyncio.to_thread(ask)
-            for _ in range(200):  # a connection's end is noticed in its turn
-                if _open() <= before:
-                    break
-                await asyncio.sleep(0.01)
-            assert _open() <= before
+            async with asyncio.timeout(PATIENCE):
+                # A connection's end is noticed in its turn, and closed in another's.
+                while _open() > before:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
             return answer
         finally:
             await server.stop()
@@ -95,7 +97,8 @@ def test_no_more_than_so_many_are_taken(path: Path) -> None:
     try:
         answer = served(path, lambda: _sent(path, *files))
     finally:
-        handed_over.close_all(files)
+        for one in files:
+            os.close(one)
     assert len(answer["result"]) == MOST_FILES
 
 
@@ -105,7 +108,8 @@ def test_who_goes_away_in_the_middle_leaves_nothing_open(path: Path) -> None:
         for _ in range(5):
             assert served(path, lambda: _sent(path, *files, line=b'{"verb"')) is None
     finally:
-        handed_over.close_all(files)
+        for one in files:
+            os.close(one)
 
 
 def _memory(*, size: int = 1) -> int:
@@ -178,3 +182,42 @@ def test_what_is_sealed_stays_as_it_is() -> None:
         assert content_of(descriptor, len(CONTENT), "it") == CONTENT
     finally:
         os.close(descriptor)
+
+
+def _lingering(stack: contextlib.ExitStack) -> int:
+    """A connection whose close waits for bytes that its other end does not take."""
+    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    one = socket.create_connection(listener.getsockname())
+    stack.enter_context(listener.accept()[0])
+    linger = struct.pack("ii", 1, LINGERING)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    one.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            one.send(bytes(1 << 16))
+    return one.detach()
+
+
+@pytest.mark.parametrize(
+    ("count", "line"),
+    [
+        pytest.param(1, b'{"verb": "preview"}\n', id="taken"),
+        pytest.param(MOST_FILES + 1, b'{"verb": "status"}\n', id="too many"),
+        pytest.param(1, b'{"verb"', id="given up"),
+    ],
+)
+def test_nobody_waits_for_what_is_slow_to_close(
+    path: Path, count: int, line: bytes
+) -> None:
+    with contextlib.ExitStack() as stack:
+        made = [_lingering(stack) for _ in range(count)]
+
+        def ask() -> Any:
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(os.fspath(path))
+                socket.send_fds(caller, [line], made)
+                for one in made:  # no close waits but the last, the daemon's
+                    os.close(one)
+            return request(path, "status", timeout=PATIENCE)
+
+        assert served(path, ask) == []

@@ -4,7 +4,6 @@
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -13,6 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.naming import ADDRESS
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire.channel import Change, Channel, Failure
@@ -46,7 +46,7 @@ def failing(*beginning: str, number: int) -> Callable[[Change], int]:
     return lambda change: number if change.what.startswith(beginning) else 0
 
 
-IFB = Link(7, "ifb-t", up=True, hardware=1, kind="ifb")
+IFB = Link(7, "ifb-t", up=True, hardware=1, kind="ifb", address=ADDRESS)
 
 
 def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None:
@@ -55,12 +55,29 @@ def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None
     def look(_: object, names: Sequence[str]) -> list[Link | None]:
         return [*map(there.pop(0).get, names)]
 
-    monkeypatch.setattr("vpngate.kernel.shaping.ifbs.links_named", look)
+    monkeypatch.setattr("vpngate.kernel.shaping.ifb_devices.links_named", look)
 
 
-def shaper(kernel: Kernel) -> Shaper:
+class Route:
+    """Notes what it is asked to delete; makes what is never seen."""
+
+    def __init__(self, *, refuses: int = 0) -> None:
+        self.gone: list[int] = []
+        self._refuses = refuses
+
+    def link(self, verb: str, index: int = 0, **_: object) -> None:
+        if self._refuses:
+            raise NetlinkError(self._refuses)
+        if verb == "del":
+            self.gone.append(index)
+
+    def link_lookup(self, **_: object) -> list[int]:
+        return []
+
+
+def shaper(kernel: Kernel, route: Route | None = None) -> Shaper:
     witness = Witness(cast("OwnedTable", None))  # which stands nowhere yet
-    one = Shaper("t", cast("IPRoute", None), cast("Channel", kernel), witness)
+    one = Shaper("t", cast("IPRoute", route), cast("Channel", kernel), witness)
     one.majors = range(0x7667, 0x7667 + 64)
     one._index[0] = 7
     one.set(5_000_000, 1522)
@@ -111,9 +128,7 @@ def test_an_ifb_that_somebody_removes_at_once_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     named(monkeypatch, [{}])
-    one = shaper(Kernel(lambda _: 0))
-    route = SimpleNamespace(link=lambda *_, **__: None, link_lookup=lambda **_: ())
-    one._route = cast("IPRoute", route)
+    one = shaper(Kernel(lambda _: 0), Route())
     with pytest.raises(KernelRefused, match=r"ifb-t\.1"):
         one.have([1])
     assert one.numbers == [0, 1]
@@ -126,12 +141,7 @@ def test_an_ifb_that_somebody_else_removed_is_removed(
 ) -> None:
     """It is there as one looks, and gone as it is deleted; anything else is told."""
     named(monkeypatch, [{"ifb-t": IFB}, {}])
-
-    def link(*_: object, **__: object) -> None:
-        raise NetlinkError(number)
-
-    one = shaper(Kernel(lambda _: 0))
-    one._route = cast("IPRoute", SimpleNamespace(link=link))
+    one = shaper(Kernel(lambda _: 0), Route(refuses=number))
     if number == errno.ENODEV:
         one.remove_all()
         assert one.numbers == []
@@ -145,9 +155,40 @@ def test_ifbs_are_removed_one_by_one_and_the_first_goes_last(
 ) -> None:
     other = replace(IFB, index=9, name="ifb-t.63")
     named(monkeypatch, [{"ifb-t": IFB, "ifb-t.63": other}, {"ifb-t": IFB}, {}])
-    gone: list[int] = []
-    one = shaper(Kernel(lambda _: 0))
-    link = SimpleNamespace(link=lambda _, index: gone.append(index))
-    one._route = cast("IPRoute", link)
+    route = Route()
+    shaper(Kernel(lambda _: 0), route).remove_all()
+    assert route.gone == [9, 7]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param(replace(IFB, address=b"\x02other"), id="an ifb"),
+        pytest.param(replace(IFB, kind="veth"), id="no ifb"),
+    ],
+)
+def test_what_somebody_else_has_made_since_is_neither_replaced_nor_removed(
+    monkeypatch: pytest.MonkeyPatch, others: Link
+) -> None:
+    named(monkeypatch, [{"ifb-t": others}, {"ifb-t": others}])
+    route = Route()
+    one = shaper(Kernel(lambda _: 0), route)
+    with pytest.raises(KernelRefused, match="ifb-t: exists") as caught:
+        one.build(0)
+    assert len(caught.value.lines) == 1
+    assert one.index_of(0) == 0, "nothing is led there"
     one.remove_all()
-    assert gone == [9, 7]
+    assert not route.gone
+    assert one.numbers == []
+
+
+def test_our_own_is_told_also_after_its_address_was_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changed = replace(IFB, address=b"\x02other")
+    named(monkeypatch, [{"ifb-t": changed}, {}])
+    route = Route()
+    one = shaper(Kernel(lambda _: 0), route)
+    one._devices._made[0] = changed.index
+    one.remove_all()
+    assert route.gone == [changed.index]

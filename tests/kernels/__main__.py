@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boot each kernel, run the live core there, and print what came of it.
+
+Knows which tests make the core, and which modules no program asks for by itself.
+"""
+
+import argparse
+import shlex
+import shutil
+import sys
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from tests.kernels.guest import Kernel, Outcome, ran
+
+_REPOSITORY = Path(__file__).parents[2]
+_ROOTS = _REPOSITORY / ".kernels"
+_NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod")
+_LONGEST = 3600.0  # seconds a kernel
+_PATIENCE = 900  # seconds for each event that a test waits for
+_TEST = 2400  # seconds a test
+_MODULES = ("tun",)
+_CORE = (
+    "tests/kernels/test_links.py",
+    "tests/netns/test_trial.py",
+    "tests/netns/test_smoke.py",
+)
+
+
+def _command(tests: list[str]) -> str:
+    """What the guest runs: pytest, as on the machine itself."""
+    words = [sys.executable, "-m", "pytest", "-v", "--tb=short", "--color=no"]
+    words += ["-p", "no:cacheprovider", f"--timeout={_TEST}"]
+    words += ["--junit-xml=/tmp/results/junit.xml", *tests]
+    return "\n".join(
+        (
+            f"cd {shlex.quote(str(_REPOSITORY))}",
+            "export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "export PYTHONPYCACHEPREFIX=/tmp/bytecode VPNGATE_GUEST=1",
+            f"export VPNGATE_PATIENCE={_PATIENCE}",
+            shlex.join(words),
+        )
+    )
+
+
+def _told(kernel: Kernel, outcome: Outcome, seconds: float) -> str:
+    report = outcome.results / "junit.xml"
+    counts = "no report"
+    if report.exists():
+        suite = next(ET.parse(report).iter("testsuite"))
+        counts = ", ".join(
+            f"{suite.get(name)} {name}"
+            for name in ("tests", "failures", "errors", "skipped")
+        )
+    ended = "passed" if outcome.status == 0 else "FAILED"
+    return f"Linux {kernel.release}: {ended} ({counts}; {seconds:.0f} s)"
+
+
+def main() -> int:
+    """Exit status 0 if all kernels passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.kernels")
+    parser.add_argument("--kernel", help="one of the folders in .kernels; else all")
+    parser.add_argument(
+        "tests", nargs=argparse.REMAINDER, help="for pytest; else the live core"
+    )
+    asked = parser.parse_args()
+    missing = [name for name in _NEEDED if shutil.which(name) is None]
+    kernels = [
+        Kernel(root.name, root)
+        for root in sorted(_ROOTS.glob("*/"))
+        if asked.kernel in (None, root.name)
+    ]
+    if missing or not kernels:
+        lacking = ", ".join(missing) or "kernels in .kernels"
+        print(f"make kernels: lacks {lacking}", file=sys.stderr)  # noqa: T201
+        return 2
+    lines, passed = [], True
+    for kernel in kernels:
+        begin = time.monotonic()
+        command = _command(asked.tests or list(_CORE))
+        with ran(kernel, command, _MODULES, _LONGEST) as outcome:
+            lines.append(_told(kernel, outcome, time.monotonic() - begin))
+            passed = passed and outcome.status == 0
+    print(*lines, sep="\n")  # noqa: T201
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What goes wrong again and again is not told again and again."""
+
+import pytest
+
+from vpngate.errors import KernelRefused
+from vpngate.kernel.sparing import Complaint
+
+
+def test_a_failure_is_told_once_until_it_is_another_or_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    complaint = Complaint("cannot look")
+    for _ in range(3):
+        complaint.tell(KernelRefused("no room"))
+    complaint.tell(KernelRefused("no answer"))
+    complaint.tell(KernelRefused("no room"))
+    complaint.over()
+    complaint.tell(KernelRefused("no room"))
+    assert caplog.messages == [
+        f"cannot look: {what}"
+        for what in ("no room", "no answer", "no room", "no room")
+    ]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The devices themselves: made, found by their names, and deleted; others' are not.
+
+Knows which of the devices of such a name are ours: by what they were given as they were
+made, or since they are the very ones that were made here. Does not know what stands on
+them.
+"""
+
+import errno
+from collections.abc import Sequence
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from vpngate.errors import KernelRefused, Problem
+from vpngate.kernel.shaping.naming import ADDRESS, REMEDY, objection_to
+from vpngate.kernel.shaping.refusals import lacking
+from vpngate.kernel.wire.channel import Channel, in_one_line
+from vpngate.kernel.wire.links import Link, links_named
+
+
+class IfbDevices:
+    """The ifbs that have these names, by their number. One thread alone may use it."""
+
+    def __init__(self, names: Sequence[str], route: IPRoute, channel: Channel) -> None:
+        self._names = names
+        self._route = route
+        self._channel = channel
+        self._made: dict[int, int] = {}  # the index of each that was made last
+
+    def there(self) -> list[Link | None]:
+        """What has each of the names now, whoever's it is."""
+        return links_named(self._channel, self._names)
+
+    def make(self, number: int) -> int:
+        """Make one anew, up at once: no announcement says that it is down.
+
+        Its index. KernelRefused if somebody else has made one of that name,
+        MissingFeature if there can be none.
+        """
+        name = self._names[number]
+        [link] = links_named(self._channel, [name])
+        if link is not None and not self.is_ours(number, link):
+            where, what = f"interface {name}", objection_to(link, None)
+            raise KernelRefused(Problem(where, what, REMEDY))
+        if link is not None:
+            self.delete(link)
+        told = {"ifname": name, "kind": "ifb", "state": "up"}
+        try:
+            self._route.link("add", address=ADDRESS.hex(":"), **told)
+            found = self._route.link_lookup(ifname=name)
+        except NetlinkError as error:
+            raise lacking(name, f"cannot be made: {error.args[-1]}", "ifb") from error
+        if not found:
+            raise KernelRefused(Problem(f"interface {name}", "went as it was made"))
+        self._made[number] = found[0]
+        return self._made[number]
+
+    def is_ours(self, number: int, link: Link) -> bool:
+        """Whether what has such a name was made by vpngate."""
+        made_here = link.kind == "ifb" and link.index == self._made.get(number)
+        return made_here or not objection_to(link, None)
+
+    def delete(self, link: Link) -> None:
+        """Delete one, with all that waits in it."""
+        with in_one_line(f"remove {link.name}"):
+            try:
+                self._route.link("del", index=link.index)
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:  # somebody else was faster
+                    raise
