@@ -88,7 +88,7 @@ def rolled_out(desk: Desk, _: Path) -> Iterator[None]:
     archives = "/srv/ansible"
     if not list(desk.machine.path(archives).glob("ansible-core_*.deb")):
         pytest.skip("Ansible could not be had when the root was made")
-    line = f"dpkg -i {archives}/*.deb"
+    line = f"apt-get -qq --yes install {archives}/*.deb"
     desk.machine.run("sh", "-c", line, timeout=INSTALLING)
     place = desk.machine.path(PLACE)
     shutil.copytree(ROOT / "config" / "ansible", place, dirs_exist_ok=True)
