@@ -24,7 +24,7 @@ def newest() -> dict[str, str]:
     asked = [str(requirement) for requirement in project()["run"]]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"]
+        command = [sys.executable, "-m", "pip", "install", "-qq", "--dry-run"]
         command += ["--ignore-installed", f"--report={report}", *asked]
         subprocess.run(command, check=True)  # noqa: S603 - pip, on our own bounds
         chosen = json.loads(report.read_text())["install"]
