@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house dashboards netns systemd browser smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean privacy
+.PHONY: help setup demo test lint fix types unit house manual dashboards netns package wheel systemd package-test browser smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes behind repin advisories bill clean privacy
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -25,17 +25,21 @@ help:
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
 	@echo 'make house                docs/architecture.md draws the house as the imports have it'
+	@echo 'make manual               manual pages, completions, docs/configuration.md, config/vpngate.toml'
 	@echo 'make dashboards           config/grafana is written anew from release/*_board.py'
 	@echo 'make bench [ROWS=load,idle] [QUICK=1]  figures of speed and memory, docs/performance.md'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
-	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
+	@echo 'make package [REVISION=1]  Debian packages for two releases; make wheel: a wheel'
+	@echo 'make package-test [TRANSCRIPT=1] installed, upgraded, removed in bare roots of both'
+	@echo 'make systemd [TRANSCRIPT=1] and the unit under systemd as PID 1: hung, killed, ...'
 	@echo 'make browser              the pages in Chromium: phone, dark, keyboard, barriers'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
 	@echo 'make privacy              no address in anything that vpngate says, writes or keeps'
 	@echo 'make kernels [KERNEL=trixie]  the live core on the kernels of other releases, under QEMU'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
+	@echo 'make behind               which pins have newer versions (network); make repin PIN=a==1.2'
 	@echo 'make advisories           are the versions we allow known to be unsafe?'
 	@echo 'make bill                 a bill of materials (CycloneDX) in dist/'
 	@echo 'make corpus CORPUS=DIR [PEERS=DIR]  recognition, scored on labelled captures'
@@ -52,8 +56,9 @@ setup: .apt-done .venv/.done
 .foreign/.done: tests/foreign.txt tests/install-foreign | .apt-done
 	@tests/install-foreign
 
-.foreign/systemd/.done: tests/systemd/releases.txt tests/install-foreign | .apt-done
-	@tests/install-foreign tests/systemd/releases.txt .foreign/systemd
+.foreign/systemd/.done: tests/systemd/releases.txt tests/systemd/packages.txt | .apt-done
+	@tests/install-packages tests/systemd/packages.txt
+	@tests/systemd/make-roots
 
 .venv/.done: pyproject.toml requirements/build.txt requirements/run.txt requirements/dev.txt
 	@echo 'set-up: virtual environment in .venv'
@@ -109,6 +114,10 @@ house: .venv/.done
 dashboards: .venv/.done
 	@$(BIN)/python -m release.dashboards
 
+# What is made of argparse and of the configuration's schema. A package has the pages.
+manual: .venv/.done
+	@$(BIN)/python -m release.manual dist/manual
+
 faults: setup
 	@echo '== faults'
 	@$(PYTEST) tests/faults $(SIDE_BY_SIDE) $(JOBS)
@@ -117,13 +126,27 @@ netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
-# The service under systemd as PID 1, in each release of tests/systemd/releases.txt: boots,
-# hangs and restarts at the unit's own pace. No part of `make test`. TRANSCRIPT=1 shows all
-# that was typed, and the answers.
-systemd: setup .foreign/systemd/.done
-	@echo '== the service under systemd (some minutes)'
-	@tests/systemd/install-vpngate
-	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) tests/systemd
+# A Debian package for each release, and the wheel, below dist/. pip asks its index for
+# wheels that are not there yet; their hashes are in requirements/. REVISION=2: the same
+# vpngate, with other versions of what it runs with.
+REVISION ?= 1
+package: .venv/.done
+	@echo '== packages (a minute)'
+	@rm -f dist/vpngate_*.deb
+	@REVISION='$(REVISION)' $(BIN)/python -m release.package
+
+wheel: manual
+	@$(BIN)/pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation \
+	  --wheel-dir dist .
+
+# The package and its service under systemd as PID 1, in a bare Debian of each release of
+# tests/systemd/releases.txt: installed, booted, hung, upgraded, removed. Restarts come at
+# the unit's own pace. No part of `make test`. TRANSCRIPT=1 shows all that was typed, and
+# the answers.
+systemd package-test: setup .foreign/systemd/.done package
+	@echo '== the package and its service under systemd (some minutes)'
+	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) \
+	  tests/systemd$(if $(filter package-test,$@),/test_package.py)
 
 # A part of `make unit` and of `make netns`, by itself: half a minute.
 privacy: setup
@@ -219,6 +242,15 @@ corpus-if-there: setup
 # After a change of constraints.txt; pip asks its index. The rest needs no network.
 hashes:
 	@$(BIN)/python -m release.hashes
+
+# Which pins have something newer within our bounds, and one of them moved, the rest kept.
+# Both ask pip's index.
+behind: .venv/.done
+	@$(BIN)/python -m release.behind
+
+repin: .venv/.done
+	@[ -n '$(PIN)' ] || { echo 'make repin PIN=NAME==VERSION' >&2; exit 2; }
+	@$(BIN)/python -m release.repin '$(PIN)'
 
 advisories: .venv/.done
 	@$(BIN)/python -m release.advisories

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The commands that docs/registry.md shows, as they stand there, each in its turn."""
+"""The commands that docs/registry.md and fleet.md show for whoever keeps a registry, as
+they stand there, each in its turn.
+"""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,31 +11,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import LINES_NOT_RUN, blocks
 from tests.faults.publishers import serial_of
 from vpngate.feed.minisign import PublicKey, verify
 
-PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text()
 FOLDER = "/srv/registry"
-COPYING = "rsync"
-
-
-def blocks(language: str) -> list[str]:
-    pattern = rf"^```{language}\n(.*?)^```"
-    return re.findall(pattern, PAGE, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.skipif(
+PAGE = "docs/registry.md"
+needs_minisign = pytest.mark.skipif(
     shutil.which("minisign") is None, reason="needs minisign (Debian package)"
 )
-def test_every_command_does_what_it_should(tmp_path: Path) -> None:
+
+
+def texts(document: str, language: str) -> list[str]:
+    return [each.text for each in blocks(language) if each.document == document]
+
+
+def type_all(document: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """What a document shows, but for what copies to other machines, in one shell."""
     (tmp_path / "www").mkdir()
-    (rows,) = blocks("csv")
+    (rows,) = texts(PAGE, "csv")
     (tmp_path / "registry.csv").write_text(rows)
-    shown = "".join(blocks("sh")).splitlines()
-    commands = [line for line in shown if not line.startswith(COPYING)]
+    shown = "".join(texts(document, "sh")).splitlines()
+    commands = [line for line in shown if not line.startswith(LINES_NOT_RUN)]
     assert len(commands) == len(shown) - 1
     program = Path(sys.executable).parent
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", "-e"],
         cwd=tmp_path,
         input="\n".join(commands).replace(FOLDER, str(tmp_path / "www")),
@@ -43,6 +44,23 @@ def test_every_command_does_what_it_should(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
+
+
+@needs_minisign
+def test_what_the_fleet_shows_is_signed_for_it(tmp_path: Path) -> None:
+    make = ["minisign", "-G", "-W", "-p", "vpngate.pub", "-s", "vpngate.key"]
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    done = type_all("docs/fleet.md", tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "registry.json"
+    signed = path.with_name(f"{path.name}.minisig").read_bytes()
+    public = PublicKey.parse((tmp_path / "vpngate.pub").read_text())
+    verify(path.read_bytes(), signed, public, path.name)
+
+
+@needs_minisign
+def test_every_command_does_what_it_should(tmp_path: Path) -> None:
+    done = type_all(PAGE, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "would publish" in done.stdout
     assert "gateways observe: R-1001 is missing" in done.stdout

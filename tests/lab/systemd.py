@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A machine whose systemd runs as PID 1, on the lab's gateway.
 
-Knows the roots that `make systemd` prepares, and how to boot one, to run commands in it
-and to end it; does not know what is started there. Its network is the gateway's, its
-kernel this machine's. What it writes is in memory and gone with it.
+Knows the roots that `make systemd` prepares and where it puts the packages, and how to
+boot one, to run commands in it and to end it; does not know what is started there. Its
+network is the gateway's, its kernel this machine's. What it writes is in memory and
+gone with it.
 """
 
 import contextlib
@@ -38,9 +39,17 @@ def releases() -> list[str]:
 
 def lacking(release: str) -> str:
     """Why it cannot be booted here; empty if it can."""
-    if (_ROOTS / release / "opt" / "vpngate" / "bin" / "vpngate").is_file():
-        return ""
-    return f"needs {release} below .foreign/systemd: make systemd"
+    if not (_ROOTS / release).is_dir():
+        return f"needs {release} below .foreign/systemd: make systemd"
+    return "" if packages(release) else "needs a package below dist: make package"
+
+
+def packages(release: str) -> list[Path]:
+    """The packages of vpngate for a release, the newest last."""
+    version = (_ROOTS / release / "etc" / "debian_version").read_text()
+    number = version.partition(".")[0].strip()
+    found = (_HERE / "dist").glob(f"vpngate_*~deb{number}_*.deb")
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 @dataclass(frozen=True)

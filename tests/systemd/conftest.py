@@ -1,25 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A booted machine of each release on the lab's gateway, vpngate installed in it.
-
-It is installed by the lines that docs/operating.md has for that.
-"""
+"""A booted machine of each release on the lab's gateway, with and without vpngate."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.house import ROOT
 from tests.lab import systemd, topology
 from tests.lab.systemd import Machine
 from tests.lab.topology import Lab
+from tests.systemd.desk import INSTALLING, PACKAGE
 from tests.systemd.service import Service
-
-# Where the page's clone is; the virtual environment is there already.
-_CLONE = "/srv/clone"
-_LINES = ("ln ", "install ", "systemd-", "systemctl ")
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +23,21 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module", params=systemd.releases())
-def machine(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
+def bare(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Machine]:
+    """As debootstrap made it, and the package, which is not installed yet."""
     if reason := systemd.lacking(request.param):
         pytest.skip(reason)
     with systemd.boot(request.param, lab.gateway) as booted:
-        _install(booted)
+        booted.path(PACKAGE).parent.mkdir(exist_ok=True)
+        shutil.copy(systemd.packages(request.param)[-1], booted.path(PACKAGE))
         yield booted
+
+
+@pytest.fixture(scope="module")
+def machine(bare: Machine) -> Machine:
+    """With the package installed."""
+    bare.run("dpkg", "-i", PACKAGE, timeout=INSTALLING)
+    return bare
 
 
 @pytest.fixture
@@ -46,13 +47,3 @@ def service(machine: Machine) -> Iterator[Service]:
     installed.reset()
     yield installed
     installed.reset()
-
-
-def _install(machine: Machine) -> None:
-    for folder in ("config", "systemd"):
-        shutil.copytree(ROOT / folder, machine.path(f"{_CLONE}/{folder}"))
-    page = (ROOT / "docs" / "operating.md").read_text()
-    block = page.partition("## Install\n")[2].partition("```console\n")[2]
-    for line in re.findall(r"^# (.*)$", block.partition("```")[0], re.MULTILINE):
-        if line.startswith(_LINES):
-            machine.shell(f"cd {_CLONE} && {line}")

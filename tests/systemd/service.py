@@ -14,7 +14,8 @@ from tests.lab.namespaces import LabError
 from tests.lab.systemd import Done, Machine
 
 UNIT = "vpngate.service"
-COMMAND = "/opt/vpngate/bin/vpngate"
+COMMAND = "/usr/bin/vpngate"
+DROP_INS = "/usr/share/vpngate/systemd"
 _DROP_INS = f"/etc/systemd/system/{UNIT}.d"
 
 
@@ -50,8 +51,9 @@ class Service:
         self.settings = self.daemon.settings = Installed(self.machine)
 
     def drop_in(self, name: str) -> None:
-        """One of the drop-ins that come with the unit, as its own text says."""
-        self.machine.run("install", "-D", "-m", "644", "-t", _DROP_INS, name)
+        """One of the drop-ins that come with the package, as its own text says."""
+        shipped = f"{DROP_INS}/{name}"
+        self.machine.run("install", "-D", "-m", "644", "-t", _DROP_INS, shipped)
         self.machine.run("systemctl", "daemon-reload")
 
     def control(self, verb: str, *words: str) -> None:

@@ -23,7 +23,6 @@ _NET_ADMIN, _NET_RAW = 1 << 12, 1 << 13  # linux/capability.h
 _CAPABILITIES = ("CapEff", "CapPrm", "CapBnd", "CapAmb")
 _EXPOSURE = "15"  # tenths
 _DEADMAN, _WATCHDOG = 30.0, 45.0  # seconds, as shipped
-_CLONE = "/srv/clone"
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def is_armed(lab: Lab) -> bool:
 
 
 def test_its_exposure(machine: Machine) -> None:
-    unit = f"/etc/systemd/system/{UNIT}"
+    unit = f"/usr/lib/systemd/system/{UNIT}"
     machine.run("systemd-analyze", "verify", "--man=no", unit)
     rated = machine.run(
         *("systemd-analyze", "security", "--no-pager", "--offline=true"),
@@ -136,7 +135,7 @@ def test_a_reload_by_signal_is_waited_for(service: Service) -> None:
     version = service.machine.run("systemctl", "--version").split()[1]
     if int(version) < 253:
         pytest.skip("Type=notify-reload came with systemd 253")
-    service.drop_in(f"{_CLONE}/systemd/notify-reload.conf")
+    service.drop_in("notify-reload.conf")
     service.control("start")
     assert service.show("Type") == "notify-reload"
     before = service.daemon.metric("vpngate_registry_prefixes")
@@ -237,7 +236,7 @@ def test_a_mirror_port(lab: Lab, service: Service) -> None:
     assert service.try_to("start").status != 0
     assert "CAP_NET_RAW" in service.machine.journal(UNIT, journal)
     service.control("stop")
-    service.drop_in(f"{_CLONE}/systemd/mirror.conf")
+    service.drop_in("mirror.conf")
     service.control("start")
     process = service.process()
     assert {int(process[name], 16) for name in _CAPABILITIES} == {_NET_RAW}

@@ -15,7 +15,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -118,7 +118,8 @@ def _module(name: str) -> Any:
 
 def _parsed(words: Sequence[str], *, closed: bool) -> argparse.Namespace:
     try:
-        return _parser(words).parse_args(words)
+        asked = next((word for word in words if not word.startswith("-")), "")
+        return parser((asked,)).parse_args(words)
     except SystemExit as end:
         if not end.code:  # help or the version: an answer like any other
             _insist_on_output(closed=closed)
@@ -165,19 +166,22 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser(words: Sequence[str]) -> Parser:
-    parser = Parser(
+def parser(whole: Collection[str]) -> Parser:
+    """The parser of all commands, those in `whole` with what they take.
+
+    The others have their name and summary: what they import is spared.
+    """
+    above = Parser(
         prog="vpngate",
         description="Slows unregistered VPN tunnels on a Linux gateway.",
     )
-    parser.add_argument("--version", action="version", version=f"vpngate {__version__}")
-    commands = parser.add_subparsers(
+    above.add_argument("--version", action="version", version=f"vpngate {__version__}")
+    commands = above.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    asked = next((word for word in words if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
-        if name == asked:
+        if name in whole:
             _module(name).add_parser(commands)
         else:
             commands.add_parser(name, help=summary)
-    return parser
+    return above

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "check", help="validate configuration and registry; touches nothing"
+        "check",
+        help="validate configuration and registry; touches nothing",
+        description="Read configuration and registry as the daemon would, and say all"
+        " that is wrong with them at once. Nothing is changed, no daemon is asked.",
     )
     options.add_config(parser)
     parser.add_argument(

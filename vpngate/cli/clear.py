@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "clear", help="remove what a daemon that was killed left in the kernel"
+        "clear",
+        help="remove what a daemon that was killed left in the kernel",
+        description="Remove what a daemon that was killed left in the kernel. While one"
+        " runs nothing is changed; status 1.",
     )
     options.add_config(parser)
 

@@ -33,9 +33,14 @@ _STYLES = {"+": screen.GOOD, "-": screen.BAD, "<": screen.FAINT, ">": ""}
 
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
-    parser = commands.add_parser("diff", help="what changed between two registries")
-    parser.add_argument("old", metavar="OLD")
-    parser.add_argument("new", metavar="NEW")
+    parser = commands.add_parser(
+        "diff",
+        help="what changed between two registries",
+        description="Compare two registries: added, removed, changed, and what the"
+        " guard would say to the step from one to the other, by its defaults.",
+    )
+    parser.add_argument("old", metavar="OLD", help="the registry in force")
+    parser.add_argument("new", metavar="NEW", help="the one that is to follow")
     options.add_format(parser)
 
 

@@ -32,7 +32,11 @@ _STYLES = {
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "doctor", help="this machine: what vpngate needs, what stands in its way"
+        "doctor",
+        help="this machine: what vpngate needs, what stands in its way",
+        description="Try what vpngate needs of this machine in a network namespace that"
+        " vanishes, and look for rules, filters and settings that are in its way. One"
+        " line a finding, the worst first; status 1 if a guarantee does not hold.",
     )
     options.add_config(parser)
     options.add_socket(parser)

@@ -36,7 +36,11 @@ _COLUMNS = {
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "preview", help="what acting would do to the flows that are up now"
+        "preview",
+        help="what acting would do to the flows that are up now",
+        description="Say what enforcing, another registry or another configuration"
+        " would do to the tunnels that are up now: counts by tunnel, never an address."
+        " Nothing is changed.",
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(

@@ -48,7 +48,10 @@ _LAST_EXPIRY = parse_moment("9999-12-31")
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
     parser = commands.add_parser(
-        "publish", help="for who keeps a registry: make, sign and replace it"
+        "publish",
+        help="for who keeps a registry: make, sign and replace it",
+        description="For who keeps a registry: check its rows as a gateway would, write"
+        " the next publication of it, sign it, and replace both files in one step.",
     )
     parser.add_argument("rows", metavar="CSV", help="who is registered")
     parser.add_argument("--name", required=True, help="of the registry")
@@ -58,7 +61,13 @@ def add_parser(commands: "Subparsers") -> None:
         required=True,
         help="from now, like 7d; gateways tell when nothing newer has come by then",
     )
-    parser.add_argument("--output", "-o", metavar="FILE", required=True)
+    parser.add_argument(
+        "--output", "-o", metavar="FILE", required=True, help="what gateways fetch"
+    )
+    _add_options(parser)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sentinel",
         metavar="PREFIX",

@@ -26,7 +26,12 @@ _ACCEPT = {
 
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
-    parser = commands.add_parser("reload", help="have the running daemon reload")
+    parser = commands.add_parser(
+        "reload",
+        help="have the running daemon reload",
+        description="Have the running daemon read configuration and registry again,"
+        " and wait for the outcome. What is refused changes nothing; status 1.",
+    )
     for name, what in _ACCEPT.items():
         parser.add_argument(
             f"--accept-{name}",

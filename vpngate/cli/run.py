@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 def add_parser(commands: "Subparsers") -> None:
     """Declare the command."""
-    parser = commands.add_parser("run", help="the daemon, in the foreground")
+    parser = commands.add_parser(
+        "run",
+        help="the daemon, in the foreground",
+        description="The daemon, in the foreground: recognises tunnels and keeps the"
+        " kernel's table, until SIGTERM or SIGINT. Traffic flows without it, too.",
+    )
     options.add_config(parser)
     options.add_socket(parser)
 

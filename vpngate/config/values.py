@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,30 +40,49 @@ class Listen(NamedTuple):
         return f"{host}:{self.port}"
 
 
+@dataclass(frozen=True)
+class Spelling:
+    """How a value is written, for who reads about it; beside a type, it checks nothing.
+
+    words  what may stand there
+    spell  a value as it would be written; None where TOML's own form is meant
+    """
+
+    words: str
+    spell: Callable[[Any], str] | None = None
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Reads a number with a unit; refuses less than `least` and more than `most`."""
+
+    parse: Callable[[str], Any]
+    spell: Callable[[Any], str]
+    least: float
+    most: float
+
+    def __call__(self, value: object) -> Any:
+        """The quantity that `value` spells."""
+        quantity = self.parse(value if isinstance(value, str) else f"{value}")
+        if quantity < self.least:
+            least = self.spell(self.least)
+            raise ValueError(f"{value!r} is less than {least}, the least allowed")
+        if quantity > self.most:
+            most = self.spell(self.most)
+            raise ValueError(f"{value!r} is more than {most}, the most allowed")
+        return quantity
+
+
 def duration(*, least: float, most: float) -> BeforeValidator:
     """Reads `72h` into seconds between `least` and `most`."""
-    return _quantity(units.parse_duration, units.format_duration, least, most)
+    return BeforeValidator(
+        Quantity(units.parse_duration, units.format_duration, least, most)
+    )
 
 
 def rate(*, least: int, most: int) -> BeforeValidator:
     """Reads `5mbit` into bits per second between `least` and `most`."""
-    return _quantity(units.parse_rate, units.format_rate, least, most)
-
-
-def _quantity(
-    parse: Callable[[str], Any], spell: Callable[[Any], str], least: float, most: float
-) -> BeforeValidator:
-    def read(value: object) -> Any:
-        quantity = parse(value if isinstance(value, str) else f"{value}")
-        if quantity < least:
-            raise ValueError(
-                f"{value!r} is less than {spell(least)}, the least allowed"
-            )
-        if quantity > most:
-            raise ValueError(f"{value!r} is more than {spell(most)}, the most allowed")
-        return quantity
-
-    return BeforeValidator(read)
+    return BeforeValidator(Quantity(units.parse_rate, units.format_rate, least, most))
 
 
 def _share(value: object) -> float:
@@ -211,26 +231,69 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _percent(share: float | None) -> str:
+    return "off" if share is None else f"{share * 100:g}%"
+
+
 OnceEach = AfterValidator(_once)
 Sorted = AfterValidator(lambda values: tuple(sorted(values)))
-Share = Annotated[float, BeforeValidator(_share)]
-PositiveShare = Annotated[float, BeforeValidator(_positive_share)]
+Share = Annotated[
+    float, BeforeValidator(_share), Spelling("share from `0%` to `100%`", _percent)
+]
+PositiveShare = Annotated[
+    float,
+    BeforeValidator(_positive_share),
+    Spelling("share above `0%`, up to `100%`", _percent),
+]
 ShareOrOff = Annotated[
     float | None,
     BeforeValidator(lambda value: None if value == "off" else _positive_share(value)),
+    Spelling("share above `0%`, up to `100%`, or `off`", _percent),
 ]
-PrefixValue = Annotated[Any, BeforeValidator(_prefix)]  # a netaddr.IPNetwork
-InterfaceValue = Annotated[StrictStr, AfterValidator(_interface)]
-TableValue = Annotated[StrictStr, AfterValidator(_table)]
-PathValue = Annotated[StrictStr, AfterValidator(_path)]
-KeyFileValue = Annotated[StrictStr, AfterValidator(lambda text: text and _path(text))]
-SourceValue = Annotated[StrictStr, AfterValidator(_source)]
-UrlValue = Annotated[StrictStr, AfterValidator(_url)]
-LineValue = Annotated[StrictStr, AfterValidator(_line)]
-PublicKeysValue = Annotated[tuple[StrictStr, ...], BeforeValidator(_public_keys)]
-ListenAddress = Annotated[Listen, BeforeValidator(_listen)]
+# A netaddr.IPNetwork.
+PrefixValue = Annotated[
+    Any, BeforeValidator(_prefix), Spelling("prefix, like `203.0.113.0/24`", str)
+]
+InterfaceValue = Annotated[
+    StrictStr, AfterValidator(_interface), Spelling("interface, or glob like `ppp*`")
+]
+TableValue = Annotated[
+    StrictStr,
+    AfterValidator(_table),
+    Spelling("letter or `_`, then up to 31 letters, digits or `_`"),
+]
+PathValue = Annotated[StrictStr, AfterValidator(_path), Spelling("absolute path")]
+KeyFileValue = Annotated[
+    StrictStr,
+    AfterValidator(lambda text: text and _path(text)),
+    Spelling("absolute path, or empty"),
+]
+SourceValue = Annotated[
+    StrictStr, AfterValidator(_source), Spelling("absolute path or https address")
+]
+UrlValue = Annotated[
+    StrictStr, AfterValidator(_url), Spelling("http or https address, or empty")
+]
+LineValue = Annotated[StrictStr, AfterValidator(_line), Spelling("one line of text")]
+PublicKeysValue = Annotated[
+    tuple[StrictStr, ...],
+    BeforeValidator(_public_keys),
+    Spelling(
+        "minisign public key, or a list of them, or empty",
+        " ".join,
+    ),
+]
+ListenAddress = Annotated[
+    Listen,
+    BeforeValidator(_listen),
+    Spelling("address and port, like `127.0.0.1:9753` or `[::1]:9753`", str),
+]
 OtherListenAddress = Annotated[
-    Listen | None, BeforeValidator(lambda value: _listen(value) if value else None)
+    Listen | None,
+    BeforeValidator(lambda value: _listen(value) if value else None),
+    Spelling("address and port, or empty", lambda value: str(value or "")),
 ]
-HostValue = Annotated[StrictStr, AfterValidator(_host)]
-TunnelValue = Annotated[StrictStr, AfterValidator(_tunnel)]
+HostValue = Annotated[
+    StrictStr, AfterValidator(_host), Spelling("name, like `gateway.example.net`")
+]
+TunnelValue = Annotated[StrictStr, AfterValidator(_tunnel), Spelling("tunnel")]

@@ -196,13 +196,12 @@ class Gateway:
         self._health = Health(
             self._in_force, self._capture, self._deadman, self.plane, self._metrics
         )
-        self._report = Report(
-            *(self._in_force, self._reloader.freshness, self._pipeline),
-            *(self._capture, self._counters, self._health),
-        )
+        fresh, counted = self._reloader.freshness, self._counters
+        seen = self._in_force, fresh, self._pipeline, self._capture, counted
+        self._report = Report(*seen, self._health)
         self._health.stale = self._reloader.stale
-        seen = self._in_force, self._pipeline, self.plane, self._counters
-        self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
+        acting = self._in_force, self._pipeline, self.plane, counted
+        self._previewer = Previewer(*acting, self._clock.now, self._in_kernel.spared_by)
         self.verbs["reload"] = self._requests.serve
         told = self._status, self._reloader.refreshes, self._metrics.exposition
         self.verbs |= Questions(self._in_force, self._clock.now, *told).handlers

@@ -256,6 +256,7 @@ _ENVELOPE = {
     ),
     _REGISTRATIONS: _Kind("a list", _is_list),
 }
+ENVELOPE_KEYS = tuple(_ENVELOPE)
 _ITEM = dict.fromkeys(RowFields._fields, _Kind("a text", _is_text)) | {
     "tunnels": _Kind("a list of texts", _is_texts)
 }

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The package in a bare Debian: installed, started, upgraded, removed, purged.
+
+The machine is as debootstrap made it, its systemd is PID 1, and nothing of this
+repository is in it but the package.
+"""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab import systemd
+from tests.lab.systemd import Machine
+from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, make_newer
+from tests.systemd.service import COMMAND, DROP_INS, UNIT
+
+pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
+
+_CONFIG = "/etc/vpngate/vpngate.toml"
+_MARK = "# set by the operator\n"
+# As unattended upgrades are run: a file that the operator has changed is his.
+_UPGRADE = ("dpkg", "--force-confdef", "--force-confold", "-i")
+
+
+def is_up(machine: Machine) -> bool:
+    return machine.show(UNIT, "ActiveState") == "active"
+
+
+def main_process(machine: Machine) -> str:
+    return machine.show(UNIT, "MainPID")
+
+
+def test_from_a_bare_debian_and_back(bare: Machine, tmp_path: Path) -> None:
+    machine = bare
+    assert not machine.path("/etc/vpngate").exists()
+    machine.run("dpkg", "-i", PACKAGE, timeout=INSTALLING)
+
+    # Installed: sound, harmless, and nothing runs by itself.
+    assert not is_up(machine)
+    assert machine.attempt("systemctl", "is-enabled", UNIT).stdout == "disabled\n"
+    machine.run("vpngate", "check")
+    assert machine.shell("stat -c '%U %a' /var/lib/vpngate") == "vpngate 750\n"
+    machine.run("dpkg", "--verify", "vpngate")
+
+    # Started, and reloaded with what the operator has set.
+    config = machine.path(_CONFIG)
+    config.write_text(_MARK + config.read_text().replace('"lan0"', '"lan*"'))
+    machine.run("systemctl", "enable", "--now", UNIT)
+    assert machine.show(UNIT, "StatusText").startswith("observe on ")
+    machine.run("vpngate", "status")
+    machine.run("systemctl", "reload", UNIT)
+
+    # Upgraded: the operator's configuration stays, the daemon is the new one.
+    make_newer(machine, tmp_path)
+    kept, before = config.read_text(), main_process(machine)
+    machine.run(*_UPGRADE, NEWER, timeout=INSTALLING)
+    assert config.read_text() == kept
+    assert machine.path(f"{_CONFIG}.dpkg-dist").read_text().startswith("# of a later")
+    assert is_up(machine)
+    assert main_process(machine) != before
+    assert "-99~" in machine.run("dpkg-query", "-W", "vpngate")
+
+    # Removed: stopped, nothing runs or is left in the kernel, the files of his stay.
+    state = machine.path("/var/lib/vpngate")
+    assert any(state.iterdir())
+    machine.run("dpkg", "-r", "vpngate")
+    assert not is_up(machine)
+    assert "vpngate" not in machine.gateway.run("nft", "list", "tables")
+    assert config.read_text() == kept
+    assert any(state.iterdir())
+    assert not machine.path("/usr/lib/vpngate").exists()
+    wants = machine.path("/etc/systemd/system/multi-user.target.wants")
+    assert not [path for path in wants.iterdir() if path.name == UNIT]
+
+    # Purged: as it was, but for the user.
+    machine.run("dpkg", "-P", "vpngate")
+    assert not state.exists()
+    assert not machine.path("/etc/vpngate").exists()
+    assert machine.attempt("dpkg-query", "-W", "vpngate").status != 0
+
+
+def test_an_upgrade_under_a_configuration_that_is_wrong(
+    bare: Machine, tmp_path: Path
+) -> None:
+    """The daemon that runs is worth more than one that would not start."""
+    machine = bare
+    machine.run("dpkg", "-i", PACKAGE, timeout=INSTALLING)
+    machine.run("systemctl", "start", UNIT)
+    before = main_process(machine)
+    machine.path(_CONFIG).write_text("[gateway]\ninterfaces = 7\n")
+    make_newer(machine, tmp_path)
+    done = machine.attempt(*_UPGRADE, NEWER, timeout=INSTALLING)
+    assert done.status == 0
+    assert "is left alone" in done.stderr
+    assert main_process(machine) == before
+    assert is_up(machine)
+    machine.run("dpkg", "-P", "vpngate")
+    assert not is_up(machine)
+
+
+def test_what_is_in_it(bare: Machine) -> None:
+    machine = bare
+    machine.run("dpkg", "-i", PACKAGE, timeout=INSTALLING)
+    unit = machine.path(f"/usr/lib/systemd/system/{UNIT}").read_text()
+    commands = re.findall(r"(?m)^Exec\w+=-?(\S+)", unit)
+    assert set(commands) == {COMMAND}
+    listed = machine.run("dpkg", "-L", "vpngate").split()
+    for path in (
+        *(f"{DROP_INS}/{name}.conf" for name in ("mirror", "notify-reload")),
+        *(f"/usr/share/man/man{n}.gz" for n in ("1/vpngate.1", "5/vpngate.toml.5")),
+        "/usr/share/man/man5/vpngate-registry.5.gz",
+        "/usr/share/bash-completion/completions/vpngate",
+        "/usr/share/zsh/vendor-completions/_vpngate",
+        "/usr/share/vpngate/alerts.yml",
+        "/usr/share/doc/vpngate/copyright",
+        _CONFIG,
+    ):
+        assert path in listed
+    # Nothing of where it was made; nothing that only other people's pip would want.
+    own = r"grep -rlIE '/opt/|/tmp/|dist/package' /usr/lib/vpngate/bin /etc/vpngate"
+    assert machine.attempt("sh", "-c", own).status == 1
+    machine.run("dpkg", "-P", "vpngate")
+
+
+@pytest.mark.skipif(shutil.which("lintian") is None, reason="needs lintian")
+@pytest.mark.parametrize("release", systemd.releases())
+def test_debian_has_nothing_to_say_against_it(release: str) -> None:
+    if reason := systemd.lacking(release):
+        pytest.skip(reason)
+    package = systemd.packages(release)[-1]
+    command = ["lintian", "--allow-root", "--fail-on", "error", str(package)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
