@@ -11,7 +11,6 @@ urgent comes next. Only one change of rules is under way at a time.
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +24,10 @@ from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.mending import Mending
 from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
-from vpngate.kernel.sparing import Complaint, Sparing, tell
+from vpngate.kernel.sparing import Complaint, Sparing, tell, tell_repaired
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
-from vpngate.log_events import named
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -40,8 +38,6 @@ _MAKE_READY = 1.0  # seconds between looks at whether enough is ready
 _REST, _REST_MOST = 0.05, 5.0  # seconds between a repair and another one
 _SETTLED = 60.0  # seconds after a repair that has held
 _WITHDRAWN_AT_ONCE = 50  # flows
-
-logger = logging.getLogger(__name__)
 
 
 class LiveDataPlane:
@@ -268,11 +264,7 @@ class LiveDataPlane:
                     repaired = await self._mending.mend()
                 if repaired:
                     self._repaired += repaired
-                    logger.warning(
-                        "repaired in the kernel: %s",
-                        ", ".join(repaired),
-                        extra=named("kernel_repaired", what=", ".join(repaired)),
-                    )
+                    tell_repaired(repaired)
                     # Somebody may undo it each time, as soon as it is announced.
                     again = time.monotonic() - last < _SETTLED
                     rest = min(2 * rest, _REST_MOST) if again else _REST

@@ -7,7 +7,7 @@ and whether they are in doubt; does not know what else a change is made of.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
 from vpngate.errors import VpngateError
@@ -155,6 +155,14 @@ def tell(what: str, error: Exception) -> None:
         error,
         exc_info=error if unforeseen else None,
         extra=named("kernel_work_failed"),
+    )
+
+
+def tell_repaired(names: Sequence[str]) -> None:
+    """Log what of the kernel's had changed, and was put right."""
+    what = ", ".join(names)
+    logger.warning(
+        "repaired in the kernel: %s", what, extra=named("kernel_repaired", what=what)
     )
 
 

@@ -23,7 +23,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, 2.5.5.2: it is the IPv4 address
 
 
-class Question(NamedTuple):
+class RegistryQuestion(NamedTuple):
     """What was asked, of one kind: the others are None."""
 
     address: bytes | None = None
@@ -31,14 +31,14 @@ class Question(NamedTuple):
     id: str | None = None
 
 
-def question(text: str) -> Question:
+def question(text: str) -> RegistryQuestion:
     """What a text asks about; ValueError if it is neither of the three.
 
     `::ffff:192.0.2.1` is the IPv4 address. What could be an address and an id is the
     address.
     """
     if "/" in text:
-        return Question(prefix=parse_prefix(text))
+        return RegistryQuestion(prefix=parse_prefix(text))
     try:
         packed = parse_address(text)
     except ValueError:
@@ -46,12 +46,15 @@ def question(text: str) -> Question:
             raise ValueError(
                 "is not an IPv4 or IPv6 address, a prefix, or a registration's id"
             ) from None
-        return Question(id=text)
-    return Question(address=packed.removeprefix(_MAPPED))
+        return RegistryQuestion(id=text)
+    return RegistryQuestion(address=packed.removeprefix(_MAPPED))
 
 
 def answer(
-    registry: Registry, asked: Question, now: When, protected: Intervals | None = None
+    registry: Registry,
+    asked: RegistryQuestion,
+    now: When,
+    protected: Intervals | None = None,
 ) -> dict[str, Any]:
     """What a registry says of it at a moment.
 
@@ -149,7 +152,7 @@ def _moment(seconds: float | None) -> str | None:
     return None if seconds is None else format_moment(seconds)
 
 
-def questions(texts: Iterable[str]) -> Iterator[Question]:
+def questions(texts: Iterable[str]) -> Iterator[RegistryQuestion]:
     """Several; ValueError names the one that is none."""
     for text in texts:
         try:
