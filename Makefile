@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house netns systemd browser smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean
+.PHONY: help setup demo test lint fix types unit house dashboards netns systemd browser smoke busy kernels faults bench fuzz fuzz-slice storm long corpus corpus-if-there hashes advisories bill clean privacy
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -25,12 +25,14 @@ help:
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
 	@echo 'make house                docs/architecture.md draws the house as the imports have it'
-	@echo 'make bench                figures of speed and memory'
+	@echo 'make dashboards           config/grafana is written anew from release/*_board.py'
+	@echo 'make bench [ROWS=load,idle] [QUICK=1]  figures of speed and memory, docs/performance.md'
 	@echo 'make fuzz [SECONDS=300]   every parser, fed with nonsense'
 	@echo 'make storm [RELOADS=1000] reload after reload under probes that must not be slowed'
 	@echo 'make systemd [TRANSCRIPT=1] the unit under systemd as PID 1, of two releases of Debian'
 	@echo 'make browser              the pages in Chromium: phone, dark, keyboard, barriers'
 	@echo 'make busy [TIMES=3]       the live tests while all cores are busy with something else'
+	@echo 'make privacy              no address in anything that vpngate says, writes or keeps'
 	@echo 'make kernels [KERNEL=trixie]  the live core on the kernels of other releases, under QEMU'
 	@echo 'make long                 what `make test` runs a slice of, whole: some 15 minutes'
 	@echo 'make hashes               the hashes of all pinned packages, written anew (network)'
@@ -103,6 +105,10 @@ endif
 house: .venv/.done
 	@$(BIN)/python -m tests.draw_house
 
+# Where a metric or a panel has changed: config/grafana, by release/*_board.py.
+dashboards: .venv/.done
+	@$(BIN)/python -m release.dashboards
+
 faults: setup
 	@echo '== faults'
 	@$(PYTEST) tests/faults $(SIDE_BY_SIDE) $(JOBS)
@@ -128,6 +134,12 @@ browser: setup .browser/axe.min.js
 	@echo '== the pages in a browser (a minute)'
 	@$(PYTEST) tests/browser
 
+# A part of `make unit` and of `make netns`, by itself: half a minute.
+privacy: setup
+	@$(PYTEST) tests/unit/test_traces.py tests/unit/cli/test_bundle.py \
+	  tests/unit/daemon/outside/test_memory_image.py \
+	  tests/netns/test_privacy.py tests/netns/test_privacy_mirror.py
+
 smoke: setup
 	@$(PYTEST) tests/netns/test_smoke.py
 
@@ -151,24 +163,18 @@ KERNEL ?=
 kernels: setup .kernels/.done
 	@$(BIN)/python -m tests.kernels $(if $(KERNEL),--kernel $(KERNEL)) $(TESTS)
 
-# What takes turns on one machine is compared; figures depend on the machine.
-bench: setup
-	@echo '== registry: parse, tree, look-up'
-	@$(BIN)/python -m bench.registry
-	@if [ "$$(id -u)" -eq 0 ]; then \
-	  echo '== kernel: sets, deltas, verdicts'; $(BIN)/python -m bench.kernel; \
-	  echo '== what is urgent, meanwhile'; $(BIN)/python -m bench.urgent; \
-	else echo 'make bench: without root the kernel is left out'; fi
-	@if [ "$$(id -u)" -eq 0 ]; then \
-	  echo '== what passes a class (some minutes)'; $(BIN)/python -m bench.rates; \
-	  echo '== subscribers (some minutes)'; $(BIN)/python -m bench.subscribers; fi
-	@echo '== second readings'
-	@$(BIN)/python -m bench.second_reading
-	@echo '== classify, beside ndpiReader'
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	  $(BIN)/python -m bench.make_capture "$$folder/large.pcap" && \
-	  $(BIN)/python -m bench.make_capture "$$folder/small.pcap" --packets 200 && \
-	  $(BIN)/python -m bench.classify "$$folder/large.pcap" "$$folder/small.pcap"
+# Peers are compiled: without a compiler they are left out.
+.venv/.bench-done: requirements/bench.txt .venv/.done
+	@$(BIN)/pip install --quiet --no-deps --require-hashes --no-build-isolation \
+	  -r requirements/bench.txt && touch $@ || echo 'make bench: without peers that have to be built'
+
+# What takes turns on one machine is compared; figures depend on the machine. Whole: some
+# 45 minutes, and a machine with nothing else to do. Only then it writes the page.
+BENCH = $(if $(QUICK),--quick) $(if $(ROWS),--only $(ROWS)) $(if $(QUICK)$(ROWS),,--write-docs)
+bench: setup .venv/.bench-done
+	@[ "$$(id -u)" -eq 0 ] || { echo 'make bench: it needs root' >&2; exit 1; }
+	@mkdir -p dist
+	@$(BIN)/python -m bench $(BENCH) --json dist/bench.json
 
 SECONDS ?= 300
 fuzz: .venv/.done
@@ -191,8 +197,10 @@ long: setup
 	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
+	  VPNGATE_LIVE_DISPATCH=10000 \
 	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 VPNGATE_BULK=1000000 \
 	  $(PYTEST) tests/netns/test_signatures_live.py tests/netns/test_copying_live.py \
+	  tests/netns/test_dispatch_live.py \
 	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py \
 	  tests/netns/test_stop_in_bulk.py
 	@$(MAKE) --no-print-directory storm

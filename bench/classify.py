@@ -1,73 +1,171 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How fast captures are classified, beside ndpiReader and nfstream.
+"""How fast captures are classified, beside ndpiReader, nfstream, tshark and tcpdump.
 
-    python bench/classify.py LARGE SMALL [--rounds N] [--nfstream PYTHON]
-
-LARGE is a capture as `make_capture.py` makes it, SMALL one of a few packets, whose
-time is the start-up. PYTHON is the interpreter of a virtual environment that has
-nfstream; without it nfstream is left out. The programs take turns; the figures are
-wall-clock medians of the rounds, in seconds. A round before them does not count: it
-brings the capture into memory, and compiles vpngate's modules as installing it does.
+A row of the bench. Its captures are made up as `make_capture.py` does it: few long
+flows, and many short ones. The programs take turns on one core, start-up included. A
+round before them does not count: it brings the capture into memory, and compiles
+vpngate's modules as installing it does. nfstream is looked for in this interpreter, or
+in the one that `NFSTREAM_PYTHON` names.
 """
 
-import argparse
+import importlib.util
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-NFSTREAM = """
+from bench.contract import Effort, Figure, Row
+
+_NFSTREAM = """
 import sys
 from nfstream import NFStreamer
 for flow in NFStreamer(source=sys.argv[1]):
     if flow.application_category_name == "VPN":
         print(flow.application_name, flow.src_ip, flow.dst_ip)
 """
+_OURS = "vpngate classify"
+# Ours to theirs at most, by kind of flows: what was promised.
+_AT_MOST = {
+    "long": {"ndpiReader": 1.0, "nfstream": 0.1},
+    "short": {"ndpiReader": 1 / 1.6, "nfstream": 0.1},
+}
+_TITLES = {"long": "few long flows", "short": "many short flows"}
+_JOBS_AT_MOST = 1 / 1.8
 
 
-def seconds(command: list[str], environment: dict[str, str]) -> float:
+class Took(NamedTuple):
+    """What a program took."""
+
+    clock: float  # seconds
+    processor: float  # seconds
+    memory: float  # MiB, at most
+
+
+def took(command: list[str], environment: Mapping[str, str], cores: int) -> Took:
+    """Run a program on the first cores; RuntimeError if it fails."""
+    some = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
     start = time.perf_counter()
-    done = subprocess.run(
-        command, stdout=subprocess.DEVNULL, check=False, env=environment
-    )
-    took = time.perf_counter() - start
-    if done.returncode:
-        sys.exit(f"{command[0]} ended with status {done.returncode}")
-    return took
+    with subprocess.Popen(
+        ["taskset", "-c", some, *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    ) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    clock = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f"{command[0]} ended with status {process.returncode}")
+    return Took(clock, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("large", type=Path)
-    parser.add_argument("small", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--nfstream", metavar="PYTHON")
-    args = parser.parse_args()
-    vpngate = [sys.executable, "-m", "vpngate", "classify", "--format", "json"]
-    contestants = {
-        "vpngate classify": [*vpngate, str(args.large)],
-        "vpngate classify, start-up": [*vpngate, str(args.small)],
+def peers(capture: str) -> tuple[dict[str, list[str]], str]:
+    """The other programs' commands, and a sentence about those that are not there."""
+    nfstream = os.environ.get("NFSTREAM_PYTHON", "")
+    if not nfstream and importlib.util.find_spec("nfstream"):
+        nfstream = sys.executable
+    commands = {
+        "ndpiReader": ["ndpiReader", "-q", "-i", capture],
+        "nfstream": [nfstream, "-c", _NFSTREAM, capture],
+        "tshark": ["tshark", "-q", "-r", capture],
+        "tcpdump, a trivial filter": ["tcpdump", "-r", capture, "udp port 9"],
     }
-    if reader := shutil.which("ndpiReader"):
-        contestants["ndpiReader"] = [reader, "-q", "-i", str(args.large)]
-    if args.nfstream:
-        contestants["nfstream"] = [args.nfstream, "-c", NFSTREAM, str(args.large)]
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    there = {name: line for name, line in commands.items() if shutil.which(line[0])}
+    missing = ", ".join(commands.keys() - there.keys())
+    return there, f"Not installed: {missing}." if missing else ""
+
+
+def in_turn(
+    programs: Mapping[str, list[str]], turns: int, cores: int = 1
+) -> dict[str, list[Took]]:
+    """What each program took in each turn."""
+    found: dict[str, list[Took]] = {name: [] for name in programs}
     with tempfile.TemporaryDirectory() as compiled:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        for _ in range(1 + args.rounds):
-            for name, command in contestants.items():
-                times[name].append(seconds(command, environment))
-    for name, (_, *all_times) in times.items():
-        median = statistics.median(all_times)
-        spread = f"{min(all_times):.2f} to {max(all_times):.2f}"
-        print(f"{name:<28} {median:6.2f} s  ({spread})")
+        for turn in range(1 + turns):
+            for name, command in programs.items():
+                one = took(command, environment, cores)
+                if turn:
+                    found[name].append(one)
+    return found
 
+
+def measure(effort: Effort) -> Iterator[Figure]:
+    packets = effort.pick(whole=3_000_000, quick=300_000, tiny=2000)
+    turns = effort.pick(whole=5, quick=3, tiny=1)
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in _TITLES:
+            capture = str(Path(folder, f"{kind}.pcap"))
+            make = ["-m", "bench.make_capture", capture, "--kind", kind]
+            subprocess.run(
+                [sys.executable, *make, "--packets", str(packets)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+            yield from _beside_peers(kind, capture, packets, turns)
+            yield from _side_by_side(kind, capture, packets, turns)
+            Path(capture).unlink()
+
+
+def _beside_peers(
+    kind: str, capture: str, packets: int, turns: int
+) -> Iterator[Figure]:
+    others, note = peers(capture)
+    found = in_turn({_OURS: [*_classify(), capture], **others}, turns)
+    title = f"{packets:,} packets, {_TITLES[kind]}"
+    for unit, part in (("s of a core", 1), ("MiB at most", 2)):
+        ours = [one[part] for one in found[_OURS]]
+        for other in others or [""]:
+            yield Figure(
+                title,
+                unit,
+                what=_OURS,
+                ours=ours,
+                against=other,
+                theirs=[one[part] for one in found.get(other, ())],
+                at_most=_AT_MOST[kind].get(other) if part == 1 else None,
+                note=note,
+            )
+
+
+def _side_by_side(
+    kind: str, capture: str, packets: int, turns: int
+) -> Iterator[Figure]:
+    """Two copies of a capture by two processes on two cores, and by one."""
+    command = [*_classify(), capture, capture, "--jobs"]
+    two, one = "--jobs 2", "--jobs 1"
+    found = in_turn({two: [*command, "2"], one: [*command, "1"]}, turns, cores=2)
+    yield Figure(
+        f"two captures of {packets:,} packets, {_TITLES[kind]}",
+        "s by the clock",
+        what=two,
+        ours=[each.clock for each in found[two]],
+        against=one,
+        theirs=[each.clock for each in found[one]],
+        at_most=_JOBS_AT_MOST,
+    )
+
+
+def _classify() -> list[str]:
+    return [sys.executable, "-m", "vpngate", "classify", "--format", "json"]
+
+
+ROW = Row(
+    "classify",
+    "Captures, read and classified",
+    measure,
+    seconds=900,
+    about="Programs take turns on one core, start-up included, in seconds of that core "
+    "(user and system); a round before them does not count. `--jobs` reads two copies "
+    "of a capture on two cores, by the clock.",
+)
 
 if __name__ == "__main__":
-    main()
+    for figure in measure(Effort.WHOLE):
+        print(figure)

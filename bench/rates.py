@@ -1,25 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What passes a class at each rate, whatever its packets look like, and what waits.
 
-    python -m bench.rates [--seconds N] [--longest N]
-
-Run as root; everything happens in network namespaces. By the bytes of the class, as a
-share of its rate; and the most that was seen waiting, as time at that rate. Datagrams
-of 1,200 bytes, and such joined to 14 kB and 60 kB (UDP_SEGMENT), are offered at three
-times the rate or at eight joined ones a queue's time, whichever is more; TCP as it
-likes. What a sender cannot offer does not pass: see what waits.
+A row of the bench.
 """
 
-import argparse
 import asyncio
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from bench.contract import Curve, Effort, Figure, Row
 from tests.lab import joined, topology
 from tests.lab.plane import RULESET
 from tests.lab.topology import Host, Lab
@@ -106,7 +100,9 @@ def flow(lab: Lab, transport: Transport) -> Throttle:
     return Throttle(transport, *ends, near, 600)
 
 
-async def measured(direction: Direction, seconds: float, rate: float) -> str:
+async def measured(
+    direction: Direction, seconds: float, rate: float
+) -> tuple[float, float]:
     """Share of the rate that passed, and the longest queue in ms."""
     channel = Channel(ROUTE)
     index = current_links()[ifb_name(RULESET.table)].index
@@ -129,7 +125,7 @@ async def measured(direction: Direction, seconds: float, rate: float) -> str:
         waiting = max(waiting, after.backlog)
     channel.close()
     share = (after.bytes - before.bytes) * 8 / (last - first) / rate
-    return f"{share:5.2f} {waiting * 8e3 / rate:4.0f} ms"
+    return share, waiting * 8e3 / rate
 
 
 @contextlib.contextmanager
@@ -154,51 +150,78 @@ def offered(lab: Lab, load: Load, direction: Direction, rate: float) -> Iterator
         yield
 
 
-async def table(lab: Lab, rates: list[float], seconds: float, longest: float) -> None:
-    for rate in rates:
-        plane = LiveDataPlane()
-        ruleset = replace(RULESET, rate=int(rate), deadman=3600.0)
-        await plane.start(ruleset)
-        try:
-            await plane.throttle([flow(lab, t) for t in (Transport.UDP, Transport.TCP)])
-            await plane.rearm()
-            for load in LOADS:
-                long = load.segments > 1 and rate == RATES[0]
-                wires = [
-                    (lab.client.namespace, "eth0"),
-                    (lab.gateway, "lan0"),
-                    (lab.gateway, "wan1"),
-                    (lab.stranger.namespace, "eth0"),
-                ]
-                joined.offloads(*wires, on=load.offloads)
-                found = []
-                for direction in Direction:
-                    with offered(lab, load, direction, rate):
-                        found.append(
-                            await measured(
-                                direction, longest if long else seconds, rate
-                            )
-                        )
-                print(
-                    f"{rate / 1e6:8.3f} Mbit/s  {load.name:18} up {found[0]}  "
-                    f"down {found[1]}",
-                    flush=True,
-                )
-        finally:
-            await plane.stop()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--longest", type=float, default=60, help="joined, at 512 kbit")
-    parser.add_argument("--rates", type=float, nargs="*", default=list(RATES))
-    args = parser.parse_args()
-    print("share of the rate that passed, and the most that waited")
+def measure(effort: Effort) -> Iterator[Figure | Curve]:
+    rates = effort.pick(whole=RATES, quick=RATES[:2], tiny=RATES[1:2])
+    loads = effort.pick(whole=LOADS, quick=LOADS[::3], tiny=LOADS[:1])
+    seconds = effort.pick(whole=4.0, quick=2.0, tiny=1.0)
+    longest = effort.pick(whole=20.0, quick=8.0, tiny=1.0)
     with topology.build() as lab:
-        work = table(lab, args.rates, args.seconds, args.longest)
-        lab.gateway.call(lambda: asyncio.run(work))
+        for rate in rates:
+
+            def work(rate: float = rate) -> Coroutine[Any, Any, list[Figure]]:
+                return _at(lab, rate, loads, seconds, longest)
+
+            yield from lab.gateway.call(lambda work=work: asyncio.run(work()))  # type: ignore[misc]
 
 
-if __name__ == "__main__":
-    main()
+async def _at(
+    lab: Lab, rate: float, loads: Sequence[Load], seconds: float, longest: float
+) -> list[Figure]:
+    """All loads, both ways, at one rate."""
+    found = []
+    plane = LiveDataPlane()
+    await plane.start(replace(RULESET, rate=int(rate), deadman=3600.0))
+    try:
+        await plane.throttle([flow(lab, t) for t in (Transport.UDP, Transport.TCP)])
+        await plane.rearm()
+        for load in loads:
+            long = load.segments > 1 and rate == RATES[0]
+            _wires(lab, load)
+            for direction in Direction:
+                with offered(lab, load, direction, rate):
+                    share, waited = await measured(
+                        direction, longest if long else seconds, rate
+                    )
+                found.append(_figure(load, direction, rate, share, waited))
+    finally:
+        await plane.stop()
+    return found
+
+
+def _wires(lab: Lab, load: Load) -> None:
+    wires = [
+        (lab.client.namespace, "eth0"),
+        (lab.gateway, "lan0"),
+        (lab.gateway, "wan1"),
+        (lab.stranger.namespace, "eth0"),
+    ]
+    joined.offloads(*wires, on=load.offloads)
+
+
+def _figure(
+    load: Load, direction: Direction, rate: float, share: float, waited: float
+) -> Figure:
+    return Figure(
+        f"{load.name}, {direction.value}, {rate / 1e6:g} Mbit/s",
+        "Mbit/s",
+        what="passed",
+        ours=[share * rate / 1e6],
+        against="the class's rate",
+        theirs=[rate / 1e6],
+        note=f"at most {waited:.0f} ms waited",
+    )
+
+
+ROW = Row(
+    "rates",
+    "What passes a class, and what waits",
+    measure,
+    seconds=300,
+    root=True,
+    about=(
+        "By the bytes of the class. Datagrams of 1,200 bytes, and such joined to 14 kB "
+        "and 60 kB (UDP_SEGMENT), are offered at three times the rate or at eight "
+        "joined ones a queue's time, whichever is more; TCP as it likes. What a sender "
+        "cannot offer does not pass."
+    ),
+)

@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long a registry of a million prefixes takes, and how much memory.
+"""A registry of any size, seeded, and addresses to ask it about; does not measure."""
 
-    python bench/registry.py [--prefixes N] [--rounds N] [--kind csv|json|dated]
-
-Each load runs in a fresh process, so that the peak is its own; the figures are
-medians of the rounds.
-"""
-
-import argparse
 import json
 import random
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
+
+from vpngate.packets import Family
+from vpngate.registry import Registry
 
 SEED = 20261
 NOW = 1.8e9
@@ -92,47 +83,14 @@ def write(path: Path, count: int, kind: str) -> None:
         out.write("]}\n")
 
 
-def measure(path: Path) -> dict[str, float]:
-    """One load in this process, and what can be asked of it."""
-    from vpngate.registry import Limits, load  # noqa: PLC0415  # counted as set-up
-
-    idle = peak_rss()
-    data = path.read_bytes()
-    begin = time.perf_counter()
-    registry = load(data, limits=Limits(), now=NOW).registry
-    figures = {"load s": time.perf_counter() - begin, "idle MiB": idle}
-    figures["peak MiB"] = peak_rss()
-    del data
-    begin = time.perf_counter()
-    covered = registry.covered(NOW)
-    figures["covered s"] = time.perf_counter() - begin
-    figures["intervals"] = len(covered)
-    rng = random.Random(SEED + 2)
-    for name, addresses in probes(registry, rng).items():
-        lookup = registry.lookup
-        begin = time.perf_counter()
-        for address in addresses:
-            lookup(address, NOW)
-        spent = (time.perf_counter() - begin) / len(addresses)
-        figures[f"lookup {name} µs"] = spent * 1e6
-    return figures
-
-
-def peak_rss() -> float:
-    """MiB. Not getrusage: that one remembers the process that started this one."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
-def probes(registry: object, rng: random.Random) -> dict[str, list[bytes]]:
-    from vpngate.packets import Family  # noqa: PLC0415
-    from vpngate.registry import Registry  # noqa: PLC0415
-
-    assert isinstance(registry, Registry)
+def probes(
+    registry: Registry, rng: random.Random, count: int = 50_000
+) -> dict[str, list[bytes]]:
+    """Addresses inside the registry, and any, of both families."""
     found = {}
     for family in Family:
         first, last = registry.current.of(family).bounds
-        picks = [rng.randrange(len(first)) for _ in range(50_000)]
+        picks = [rng.randrange(len(first)) for _ in range(count)]
         found[f"hit {family.label}"] = [
             rng.randint(
                 int.from_bytes(first[at].tobytes(), "big"),
@@ -144,39 +102,6 @@ def probes(registry: object, rng: random.Random) -> dict[str, list[bytes]]:
             (rng.choice(TOPS).to_bytes(2, "big") + rng.randbytes(14))
             if family is Family.IPV6
             else rng.randbytes(4)
-            for _ in range(50_000)
+            for _ in range(count)
         ]
     return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prefixes", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kind", choices=("csv", "json", "dated"), default="csv")
-    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure:
-        print(json.dumps(measure(args.measure)))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "registry")
-        write(path, args.prefixes, args.kind)
-        size = path.stat().st_size / MIB
-        print(f"{args.prefixes:,} prefixes, {args.kind}, {size:.0f} MiB")
-        results = [one_round(path) for _ in range(args.rounds)]
-    for name in results[0]:
-        values = sorted(result[name] for result in results)
-        median = statistics.median(values)
-        print(f"{name:22} {median:12.3f}   ({values[0]:.3f} to {values[-1]:.3f})")
-
-
-def one_round(path: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", str(path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
-
-
-if __name__ == "__main__":
-    main()

@@ -12,12 +12,13 @@ from vpngate.kernel.live import LiveDataPlane
 
 
 class Steps:
-    """The longest steps of a data plane since they were last told; `most` of them."""
+    """The longest steps of a data plane; `most` of them. From now on, until `leave`."""
 
     def __init__(self, plane: LiveDataPlane, most: int = 6) -> None:
         self._most = most
         self._longest: list[tuple[float, float, str]] = []
-        submit = plane._lanes._submit  # noqa: SLF001
+        self._lanes = plane._lanes  # noqa: SLF001
+        submit = self._lanes._submit  # noqa: SLF001
 
         def watched(lane: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
             def timed(*args: Any, **kwargs: Any) -> Any:
@@ -30,13 +31,21 @@ class Steps:
 
             return submit(lane, timed, *args, **kwargs)
 
-        plane._lanes._submit = watched  # type: ignore[method-assign]  # noqa: SLF001
+        self._lanes._submit = watched  # type: ignore[method-assign]  # noqa: SLF001
+
+    def leave(self) -> None:
+        """Watch no more."""
+        del self._lanes._submit  # noqa: SLF001
 
     def _note(self, seconds: float, used: float, work: Any) -> None:
         name = getattr(work, "__name__", str(work))
         heapq.heappush(self._longest, (seconds, used, name))
         if len(self._longest) > self._most:
             heapq.heappop(self._longest)
+
+    def longest(self) -> float:
+        """Seconds of the longest one."""
+        return max(self._longest)[0] if self._longest else 0.0
 
     def told(self) -> str:
         """Each with its milliseconds, and in brackets those on a processor."""

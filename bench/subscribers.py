@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What throttled subscribers cost: from ten to 20,000, then 100 new ones a second.
+"""What throttled subscribers cost: up to 20,000, then 100 new ones a second.
 
-    python -m bench.subscribers [--subscribers N] [--flows N] [--arriving SECONDS]
-
-Run as root; everything happens in a network namespace of its own. At each size the
-time that a new subscriber's verdict takes, from being asked to being in force, and what
-of it the kernel's thread was on a core (the rest is somebody else's turn); the longest
-step of a verify and of a reading of all counters; memory of this process, and of the
-kernel's objects, as grown since the start.
+A row of the bench. At each size the time that a new subscriber's verdict takes, from
+being asked to being in force; of a verify and of a reading of all counters; memory of
+this process, and of the kernel's objects, as grown since the start.
 """
 
-import argparse
 import asyncio
-import re
 import tempfile
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 
+from bench.contract import Curve, Effort, Figure, Row
+from bench.footprint import kernel_objects, resident
 from bench.kernel import gateway, ruleset
 from bench.steps import Steps
 from vpngate.daemon import garbage
@@ -27,8 +25,17 @@ from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 
-SIZES = (10, 100, 1000, 5000, 10_000, 20_000)
-PROBES = 50  # new subscribers at each size
+PROBES = 50  # new subscribers
+READY = 120.0  # seconds that classes may take to be ready, else it goes on without
+
+
+def measure(effort: Effort) -> Iterator[Figure | Curve]:
+    most = effort.pick(whole=20_000, quick=2000, tiny=20)
+    flows = effort.pick(whole=50_000, quick=5000, tiny=40)
+    seconds = effort.pick(whole=30.0, quick=5.0, tiny=0.5)
+    garbage.begin()  # as the daemon does
+    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
+        yield from namespace.call(lambda: asyncio.run(_all(most, flows, seconds)))
 
 
 def flow(subscriber: int, number: int = 0) -> Throttle:
@@ -38,128 +45,100 @@ def flow(subscriber: int, number: int = 0) -> Throttle:
     return Throttle(Transport.UDP, end, remote, address, 600)
 
 
-def resident() -> float:
-    """MiB of this process."""
-    return _kilobytes(Path("/proc/self/status"), "VmRSS") / 1024
+async def _all(most: int, flows: int, seconds: float) -> list[Figure]:
+    async with _plane() as plane:
+        begun, objects = resident(), kernel_objects()
+        found = await _fill(plane, most, flows)
+        mine, kernels = resident() - begun, kernel_objects() - objects
+        for what, value in (("this process", mine), ("the kernel's objects", kernels)):
+            name = f"{most:,} subscribers, {flows:,} flows, {what}"
+            found.append(Figure(name, "MiB", "vpngate", [value]))
+        found += await _looks(plane, most)
+        found += await _arriving(plane, most + PROBES, seconds)
+    return found
 
 
-def slab() -> float:
-    """MiB that the kernel has for objects, per-CPU ones and large tables."""
-    path = Path("/proc/meminfo")
-    return (
-        sum(_kilobytes(path, key) for key in ("Slab", "Percpu", "VmallocUsed")) / 1024
-    )
+@asynccontextmanager
+async def _plane() -> AsyncIterator[LiveDataPlane]:
+    plane = LiveDataPlane()
+    await plane.start(ruleset(Intervals.empty()))
+    try:
+        await plane.rearm()
+        yield plane
+    finally:
+        await plane.stop()
 
 
-def _kilobytes(path: Path, key: str) -> int:
-    found = re.search(rf"^{key}:\s+(\d+)", path.read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0
-
-
-async def newcomers(plane: LiveDataPlane, first: int, count: int) -> list[float]:
-    """Seconds that each verdict took, one after the other."""
+async def _fill(plane: LiveDataPlane, most: int, flows: int) -> list[Figure]:
+    for number in range(most):
+        share = flows * (number + 1) // most - flows * number // most
+        await plane.throttle([flow(number, n) for n in range(max(share, 1))])
     taken = []
-    for number in range(first, first + count):
+    for number in range(most, most + PROBES):
         begin = time.perf_counter()
         await plane.throttle([flow(number)])
         taken.append(time.perf_counter() - begin)
-    return taken
+    return _told(f"a new subscriber beside {most:,}", taken)
 
 
-def told(taken: list[float]) -> str:
-    """Median, 99th percentile and worst."""
-    p50, p99, worst = np.percentile(taken, [50, 99, 100]) * 1e3
-    return f"median {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f} ms"
-
-
-async def growth(plane: LiveDataPlane, steps: Steps, most: int, flows: int) -> int:
-    """The curve; returns the first subscriber that has no verdict yet."""
-    begun, kernel = resident(), slab()
-    held, filled = 0, 0.0
-    for size in [size for size in SIZES if size < most] + [most]:
+async def _looks(plane: LiveDataPlane, most: int) -> list[Figure]:
+    """What is done again and again, and how long its longest step holds others up."""
+    found = []
+    for name, work in (("verify", plane.verify), ("counters", plane.counters)):
+        steps = Steps(plane)
         begin = time.perf_counter()
-        for number in range(held, size):
-            share = flows * (number + 1) // most - flows * number // most
-            await plane.throttle([flow(number, n) for n in range(max(share, 1))])
-        filled += time.perf_counter() - begin
-        steps.told()
-        taken = await newcomers(plane, size, PROBES)
-        held = size + PROBES
-        steps.told()
-        begin = time.perf_counter()
-        repaired = await plane.verify()
-        verify = time.perf_counter() - begin
-        longest = steps.told()
-        begin = time.perf_counter()
-        await plane.counters()
-        counters = time.perf_counter() - begin
-        print(
-            f"{size:6,} subscribers: {told(taken)}; {filled:.1f} s to fill\n"
-            f"        verify {verify:.2f} s {list(repaired)}, longest step {longest}; "
-            f"counters {counters:.2f} s, longest step {steps.told()}\n"
-            f"        memory grown: {resident() - begun:.0f} MiB here, "
-            f"{slab() - kernel:.0f} MiB in the kernel",
-            flush=True,
-        )
-    return held
+        await work()
+        spent = time.perf_counter() - begin
+        longest = steps.longest()
+        steps.leave()
+        for what, value in ((name, spent), (f"{name}, its longest step", longest)):
+            figure = f"{what}, {most:,} subscribers"
+            found.append(Figure(figure, "ms", "vpngate", [value * 1e3]))
+    return found
 
 
-async def arriving(
-    plane: LiveDataPlane, steps: Steps, first: int, seconds: float
-) -> None:
+async def _arriving(plane: LiveDataPlane, first: int, seconds: float) -> list[Figure]:
     """100 new subscribers a second, on time, whatever else goes on.
 
     After those that are there have been there for a while: classes are ready.
     """
+    until = time.perf_counter() + READY
+    while time.perf_counter() < until:
+        if not await plane._do(plane._steps.way.make_ready):  # noqa: SLF001
+            break
     taken: list[float] = []
-    begin = time.perf_counter()
-    while await plane._do(plane._steps.way.make_ready):  # noqa: ASYNC110, SLF001
-        await asyncio.sleep(0)
-    print(f"classes ready after {time.perf_counter() - begin:.0f} s", flush=True)
-    steps.told()
-    begin = time.perf_counter()
 
     async def one(number: int, due: float) -> None:
         await plane.throttle([flow(number)])
         taken.append(time.perf_counter() - due)
 
     tasks = []
+    begin = time.perf_counter()
     for number in range(int(100 * seconds)):
         due = begin + number / 100
         await asyncio.sleep(max(due - time.perf_counter(), 0))
-        tasks.append(asyncio.create_task(one(first + number, time.perf_counter())))
+        tasks.append(asyncio.create_task(one(first + number, due)))
     await asyncio.gather(*tasks)
-    print(
-        f"100 new subscribers a second for {seconds:.0f} s: {told(taken)}, "
-        f"longest step {steps.told()}"
-    )
+    return _told("100 new subscribers a second", taken)
 
 
-async def scenario(most: int, flows: int, seconds: float) -> None:
-    plane = LiveDataPlane()
-    steps = Steps(plane, most=1)
-    await plane.start(ruleset(Intervals.empty()))
-    try:
-        await plane.rearm()
-        held = await growth(plane, steps, most, flows)
-        await arriving(plane, steps, held, seconds)
-    finally:
-        begin = time.perf_counter()
-        await plane.stop()
-        print(f"stop: {time.perf_counter() - begin:.1f} s")
+def _told(name: str, taken: list[float]) -> list[Figure]:
+    p50, p99 = np.percentile(taken, [50, 99]) * 1e3
+    note = f"worst {max(taken) * 1e3:.1f} ms of {len(taken)}"
+    return [
+        Figure(f"{name}, p50", "ms", "vpngate", [p50], note=note),
+        Figure(f"{name}, p99", "ms", "vpngate", [p99]),
+    ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--subscribers", type=int, default=20_000)
-    parser.add_argument("--flows", type=int, default=50_000)
-    parser.add_argument("--arriving", type=float, default=60)
-    args = parser.parse_args()
-    garbage.begin()  # as the daemon does
-    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
-        work = scenario(args.subscribers, args.flows, args.arriving)
-        namespace.call(lambda: asyncio.run(work))
-
-
-if __name__ == "__main__":
-    main()
+ROW = Row(
+    "subscribers",
+    "Many subscribers",
+    measure,
+    seconds=200,
+    root=True,
+    about=(
+        "The data plane alone, in this process: a verdict for each of so many "
+        "subscribers, then new ones, from being asked to being in force."
+    ),
+)

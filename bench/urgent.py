@@ -1,23 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How long what is urgent waits while the kernel room has its hands full.
 
-    python -m bench.urgent [--prefixes N] [--verdicts N] [--subscribers N]
-
-Run as root; everything happens in a network namespace of its own. With all verdicts in
-the kernel, a registry is replaced by one of a million prefixes and back, everything is
-compared, the ifb is deleted by hand, it is turned to observe and back, and all verdicts
-are released. Meanwhile it is re-armed, disarmed and protected again and again. Of each
-the median, the 99th percentile and the worst are told, and which steps held the
-kernel's thread longest (in brackets the time that they had a processor).
+A row of the bench.
 """
 
-import argparse
 import asyncio
 import contextlib
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,14 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from bench.contract import Curve, Effort, Figure, Row
 from bench.kernel import disjoint, flow, gateway, ruleset
 from bench.steps import Steps
 from tests.lab.namespaces import Namespace
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.way import Way
+from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import Ruleset
 
+BOUND = 100.0  # ms: what is urgent is done within that
 BEAT = 0.01  # seconds between two rounds of what is urgent
 IDLE = 600  # seconds: no verdict ends meanwhile
 PROTECTED = (
@@ -83,20 +79,22 @@ class Urgent:
 
 async def meanwhile(
     what: str, work: Callable[[], Awaitable[Any]], urgent: Urgent, steps: Steps
-) -> None:
-    """Do it, and tell how long it took, and how long what was urgent took meanwhile."""
+) -> AsyncIterator[Figure]:
+    """Do it; how long what was urgent took meanwhile."""
     async with urgent.going_on():
-        begin = time.perf_counter()
         await work()
-        spent = time.perf_counter() - begin
-    print(f"{what}: {spent:.2f} s")
+    longest = f"the longest steps of the kernel's thread, ms: {steps.told()}"
     for name, delays in urgent.taken.items():
         p50, p99, worst = np.percentile(delays, [50, 99, 100]) * 1e3
-        print(
-            f"  {name:8} {len(delays):5} times, ms: "
-            f"median {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f}"
+        note = f"{len(delays)} times, p50 {p50:.1f}, worst {worst:.1f} ms; {longest}"
+        yield Figure(
+            f"{name} during {what}, p99",
+            "ms",
+            "vpngate",
+            [p99],
+            at_most=BOUND,
+            note=note if name == "rearm" else "",
         )
-    print(f"  longest steps, ms: {steps.told()}", flush=True)
 
 
 class Off:
@@ -124,76 +122,102 @@ def disarmed_after(namespace: Namespace, table: str, off: Off) -> float:
     return off.when - begin
 
 
-async def attack(namespace: Namespace, count: int, most: int, subscribers: int) -> None:
+def measure(effort: Effort) -> Iterator[Figure | Curve]:
+    sizes = (
+        effort.pick(whole=1_000_000, quick=100_000, tiny=1000),
+        effort.pick(whole=200_000, quick=20_000, tiny=200),
+        effort.pick(whole=2000, quick=200, tiny=20),
+    )
+    garbage.begin()  # as the daemon does
+    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
+        yield from namespace.call(lambda: asyncio.run(_attack(namespace, *sizes)))
+
+
+async def _attack(
+    namespace: Namespace, count: int, most: int, subscribers: int
+) -> list[Figure]:
     full = ruleset(disjoint(count))
     empty = replace(full, spared=Intervals.empty())
     plane = LiveDataPlane()
-    steps, off = Steps(plane), Off()
+    off = Off()
     await plane.start(empty)
-    begin = time.perf_counter()
-    await plane.throttle([flow(number, subscribers, IDLE) for number in range(most)])
-    spent = time.perf_counter() - begin
-    print(
-        f"{most:,} verdicts of {subscribers:,} subscribers: {spent:.1f} s", flush=True
-    )
-    steps.told()
-    urgent = Urgent(plane)
+    try:
+        flows = [flow(number, subscribers, IDLE) for number in range(most)]
+        await plane.throttle(flows)
+        found = [one async for one in _during(plane, full, flows)]
+        await plane.replace(empty)
+        await plane.throttle(flows)
+        found += [one async for one in _ifb_gone(plane, namespace, full, off)]
+    finally:
+        await plane.stop()
+    return found
+
+
+async def _during(
+    plane: LiveDataPlane, full: Ruleset, flows: list[Throttle]
+) -> AsyncIterator[Figure]:
+    """Each long piece of work, with what is urgent beside it."""
+    empty = replace(full, spared=Intervals.empty())
     covering = replace(full, spared=Intervals.of_prefixes(["10.0.0.0/14"]))
+    steps, urgent = Steps(plane), Urgent(plane)
     works: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
-        ("idle", lambda: asyncio.sleep(2)),
-        (f"replace by {len(full.spared):,} intervals", lambda: plane.replace(full)),
-        ("verify", plane.verify),
-        ("counters", plane.counters),
-        ("replace by none", lambda: plane.replace(empty)),
-        ("a registry that covers all of them", lambda: plane.replace(covering)),
+        ("idleness", lambda: asyncio.sleep(2)),
+        (f"a replace by {len(full.spared):,} intervals", lambda: plane.replace(full)),
+        ("a verify", plane.verify),
+        ("a reading of counters", plane.counters),
+        ("a replace by none", lambda: plane.replace(empty)),
+        ("a registry that covers all", lambda: plane.replace(covering)),
     ]
     for what, work in works:
-        await meanwhile(what, work, urgent, steps)
+        async for one in meanwhile(what, work, urgent, steps):
+            yield one
     await plane.replace(empty)
-    flows = [flow(number, subscribers, IDLE) for number in range(most)]
     for what, work in (
-        ("release of everything", lambda: plane.release(lambda _: True)),
-        ("to observe", lambda: plane.replace(replace(empty, enforce=False))),
+        ("a release of everything", lambda: plane.release(lambda _: True)),
+        ("a turn to observe", lambda: plane.replace(replace(empty, enforce=False))),
     ):
         await plane.throttle(flows)
         steps.told()
-        await meanwhile(what, work, urgent, steps)
-    await plane.replace(empty)
-    await plane.throttle(flows)
-    for what, work in (
+        async for one in meanwhile(what, work, urgent, steps):
+            yield one
+    steps.leave()
+
+
+async def _ifb_gone(
+    plane: LiveDataPlane, namespace: Namespace, full: Ruleset, off: Off
+) -> AsyncIterator[Figure]:
+    """The ifb is deleted by hand, whatever is under way."""
+    works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, Any]]], ...] = (
         ("nothing", lambda: asyncio.sleep(1)),
         ("a replace", lambda: plane.replace(full)),
         ("a release", lambda: plane.release(lambda _: True)),
-    ):
+    )
+    for what, work in works:
         await plane.verify()
         await plane.rearm()
         task = asyncio.create_task(work())
         await asyncio.sleep(0.2)
-        table = empty.table
-        spent = await asyncio.to_thread(disarmed_after, namespace, table, off)
-        print(
-            f"the ifb deleted by hand during {what}: disarmed {spent * 1e3:.0f} ms "
-            "after the command was given",
-            flush=True,
+        spent = await asyncio.to_thread(disarmed_after, namespace, full.table, off)
+        yield Figure(
+            f"disarmed once the ifb is deleted, during {what}",
+            "ms",
+            "vpngate",
+            [spent * 1e3],
+            at_most=BOUND,
+            note="from the command that deletes it, which takes a part of that",
         )
         await task
-    await plane.stop()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prefixes", type=int, default=1_000_000)
-    parser.add_argument("--verdicts", type=int, default=200_000)
-    parser.add_argument("--subscribers", type=int, default=2_000)
-    args = parser.parse_args()
-    garbage.begin()  # as the daemon does
-    with tempfile.TemporaryDirectory() as name, gateway(Path(name)) as namespace:
-        namespace.call(
-            lambda: asyncio.run(
-                attack(namespace, args.prefixes, args.verdicts, args.subscribers)
-            )
-        )
-
-
-if __name__ == "__main__":
-    main()
+ROW = Row(
+    "urgent",
+    "What is urgent, while there is much to do",
+    measure,
+    seconds=150,
+    root=True,
+    about=(
+        "With all verdicts in the kernel a registry is replaced by one of a million "
+        "intervals and back, everything is compared, and all verdicts are released. "
+        "Meanwhile it is re-armed, disarmed and protected again and again."
+    ),
+)

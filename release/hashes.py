@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from release.pins import ROOT, SOURCE_BUILDS, by_use, pins
+from release.pins import NO_WHEELS, ROOT, SOURCE_BUILDS, by_use, pins
 
 FOLDER = ROOT / "requirements"
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -28,6 +28,7 @@ HEADS = {
     "run": "What vpngate runs with.",
     "build": "What builds vpngate, and packages without a wheel.",
     "dev": "What checks and tests vpngate.",
+    "bench": "What vpngate is compared with.",
 }
 
 # By canonical name: the files' SHA-256, and what the package says it needs.
@@ -48,8 +49,9 @@ def main() -> None:
 
 def _questions() -> Iterator[tuple[list[str], list[str]]]:
     """What pip is to be asked: options, and the pins to ask about with them."""
-    wheels = [f"{name}=={version}" for name, version in pins().items()]
-    built = [line for line in wheels if line.partition("==")[0] in SOURCE_BUILDS]
+    every = [f"{name}=={version}" for name, version in pins().items()]
+    built = [line for line in every if line.partition("==")[0] in SOURCE_BUILDS]
+    wheels = [line for line in every if line.partition("==")[0] not in NO_WHEELS]
     yield [f"--no-binary={','.join(SOURCE_BUILDS)}"], built
     for machine, platforms in MACHINES.items():
         wanted = wheels if machine == COMMON else [w for w in wheels if w not in built]

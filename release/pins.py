@@ -16,21 +16,23 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 # What builds a package that is published without a wheel for some machine.
-SOURCE_BUILDS = {"cypcap": "setuptools"}
+SOURCE_BUILDS = {"cypcap": "setuptools", "pytricia": "setuptools"}
+# Those of them that have no wheel at all.
+NO_WHEELS = {"pytricia"}
 
 # The lines of `Requires-Dist` of a package, by its canonical name.
 Needs = Callable[[str], Iterable[str]]
 
-_PIN = re.compile(r"([\w.-]+)==([\w.]+)", re.ASCII)
+_PIN = re.compile(r"([\w.-]+)==([\w.!]+)", re.ASCII)
 
 
 def project() -> dict[str, list[Requirement]]:
-    """What pyproject.toml asks for, by what it is for: run, build, dev."""
+    """What pyproject.toml asks for, by what it is for: run, build, dev, bench."""
     page = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = {
         "run": page["project"]["dependencies"],
         "build": page["build-system"]["requires"],
-        "dev": page["project"]["optional-dependencies"]["dev"],
+        **page["project"]["optional-dependencies"],
     }
     return {use: [*map(Requirement, lines)] for use, lines in asked.items()}
 
@@ -55,7 +57,7 @@ def by_use(needs: Needs) -> dict[str, dict[str, str]]:
     asked, rest = project(), pins()
     asked["build"] += map(Requirement, SOURCE_BUILDS.values())
     found: dict[str, dict[str, str]] = {}
-    for use in ("run", "build", "dev"):
+    for use in asked:
         names = set(closure(asked[use], needs))
         if missing := names - pins().keys():
             raise ValueError(f"{CONSTRAINTS.name} lacks {', '.join(sorted(missing))}")

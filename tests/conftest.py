@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(
 ) -> None:
     for item in items:
         # Others cover the same, and being covered doubles the time.
-        if item.get_closest_marker("slow") or not house.is_pure(item.path):
+        if item.get_closest_marker("slow") or not house.is_covered(item.path):
             item.add_marker("no_cover")
     if hasattr(config, "workerinput"):  # one of several workers
         items[:] = streams.longest_first(items)

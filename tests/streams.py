@@ -34,6 +34,7 @@ SECONDS = {
     "tests/netns/test_operator.py": 70,
     "tests/netns/test_halts.py": 200,
     "tests/netns/test_barrage.py": 60,
+    "tests/netns/test_fleet_watched.py": 50,
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_uplink.py": 60,
     "tests/netns/test_openvpn_variants.py": 50,
@@ -53,6 +54,8 @@ SECONDS = {
     "tests/netns/test_clear.py": 30,
     "tests/netns/test_preview.py": 30,
     "tests/netns/test_self_check.py": 30,
+    "tests/netns/test_privacy.py": 30,
+    "tests/netns/test_privacy_mirror.py": 20,
 }
 RATES = {
     "tests/netns/test_bridge.py",

@@ -10,8 +10,9 @@ Each link layer is a table of layouts, so that the same table can be read here a
 be compiled into a packet filter.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 
@@ -125,7 +126,9 @@ _BEHIND_ETHER_TYPE = tuple(_ether_typed(0, 2))
 
 _NFLOG_HEADER = 4  # family, version, resource id
 _NFLOG_PAYLOAD = 9  # NFULA_PAYLOAD
-_TLV = Struct("=HH")  # libpcap hands them over in this machine's byte order
+# In the byte order of the machine that wrote them; libpcap turns them into this one's.
+# Read in the other order, what they say of themselves leads nowhere.
+_TLV = tuple(Struct(f"{order}HH") for order in ("=", ">", "<"))
 
 
 def is_understood(link_type: int) -> bool:
@@ -141,6 +144,20 @@ def network_layer(link_type: int, frame: bytes) -> bytes | None:
     if link_type == LinkType.NFLOG:
         return _nflog_payload(frame)
     return _behind(LAYOUTS.get(link_type, ()), frame)
+
+
+def network_reader(link_type: int) -> Callable[[bytes], bytes | None]:
+    """`network_layer` for many frames of one link type."""
+    if link_type == LinkType.NFLOG:
+        return _nflog_payload
+    layouts = LAYOUTS.get(link_type, ())
+    everything = partial(_behind, layouts)
+    usual, *_ = *layouts, Layout((), 0)
+    if len(usual.checks) != 1:
+        return everything
+    ((at, size, values),) = usual.checks
+    end, start = at + size, usual.start
+    return lambda f: f[start:] if f[at:end] in values else everything(f)
 
 
 def network_layer_of(ether_type: int, content: bytes) -> bytes | None:
@@ -160,12 +177,13 @@ def _behind(layouts: tuple[Layout, ...], frame: bytes) -> bytes | None:
 
 
 def _nflog_payload(frame: bytes) -> bytes | None:
-    at = _NFLOG_HEADER
-    while at + _TLV.size <= len(frame):
-        length, kind = _TLV.unpack_from(frame, at)
-        if kind == _NFLOG_PAYLOAD:
-            return frame[at + _TLV.size : at + length]
-        if length < _TLV.size:
-            break
-        at += length + -length % 4
+    for header in _TLV:
+        at = _NFLOG_HEADER
+        while at + header.size <= len(frame):
+            length, kind = header.unpack_from(frame, at)
+            if kind == _NFLOG_PAYLOAD:
+                return frame[at + header.size : at + length]
+            if length < header.size:
+                break
+            at += length + -length % 4
     return None

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files.file import CaptureFile
-from vpngate.capture.files.record import Damage
 from vpngate.errors import UnreadableInput
-from vpngate.link_layers import LinkType, network_layer
+from vpngate.link_layers import LinkType
 from vpngate.signatures import Signature
 from vpngate.signatures.predicate import matches
 from vpngate.tunnels import all_tunnels
@@ -77,9 +76,7 @@ def _packets(captures: Iterable[Path]) -> Iterator[bytes]:
     everything = CandidateFilter(["ip or ip6"])
     for path in captures:
         try:
-            for link_type, _, frame in CaptureFile(path, everything)._records():
-                network = network_layer(link_type, frame)
-                if network is not None:
-                    yield network
-        except (Damage, EOFError, UnreadableInput):
+            for network, _ in CaptureFile(path, everything).networks():
+                yield network
+        except UnreadableInput:
             continue  # what came before the damage counts

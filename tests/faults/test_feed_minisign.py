@@ -87,7 +87,7 @@ def test_fetch_and_keep(keys: Path, tmp_path: Path) -> None:
     settings = FeedSettings.parse([str(path)], (keys / "key.pub").read_text())
     answer = ask(Feed(settings))
     assert isinstance(answer, Fetched)
-    store = Store(tmp_path / "state", settings.public_key)
+    store = Store(tmp_path / "state", *settings.public_keys)
     store.save(LastGood(answer.data, answer.signature, answer.validators))
     kept = store.load()
     assert kept is not None

@@ -11,6 +11,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     ignore_spared        the rules go that leave registered ends alone, likewise
     verify               the comparison with the kernel that else comes every 30 s
     changing             whether a change of the kernel's rules or sets is under way
+    verbs, paths         what the daemon answers to, these verbs aside
 """
 
 import argparse
@@ -23,6 +24,9 @@ from typing import Any
 from vpngate.cli.inputs import read_config
 from vpngate.daemon import gateway as life
 from vpngate.daemon.gateway import Gateway
+from vpngate.daemon.outside import served_pages
+from vpngate.daemon.outside.control import VerbHandler
+from vpngate.http import HttpServer
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
@@ -130,6 +134,20 @@ async def _changing(gateway: Gateway, _arguments: Mapping[str, Any]) -> bool:
     return _plane(gateway)._changing.locked()
 
 
+def _noting_paths() -> list[tuple[str, str]]:
+    """Methods and paths of the pages, once there are any."""
+    paths: list[tuple[str, str]] = []
+    servers = served_pages.servers
+
+    def noted(*args: Any, **options: Any) -> list[HttpServer]:
+        made = servers(*args, **options)
+        paths.extend(route for server in made for route in server._routing._routes)
+        return made
+
+    served_pages.servers = noted
+    return paths
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", required=True)
@@ -137,15 +155,26 @@ def main() -> None:
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     args = parser.parse_args()
     life.VERIFY_EVERY = args.verify_every
+    paths = _noting_paths()
 
     async def run() -> None:
         gateway = Gateway(read_config, args.config, args.socket)
+        added: dict[str, VerbHandler] = {}
+
+        async def verbs(_arguments: Mapping[str, Any]) -> list[str]:
+            return [name for name in gateway.verbs if name not in added]
+
+        async def pages(_arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+            return paths
+
         gateway.verbs["throttle_regardless"] = partial(_throttle_regardless, gateway)
         gateway.verbs["keep_throttled"] = partial(_keep_throttled, gateway)
         gateway.verbs["lose_spared"] = partial(_lose_spared, gateway)
         gateway.verbs["ignore_spared"] = partial(_ignore_spared, gateway)
         gateway.verbs["verify"] = partial(_verify, gateway)
         gateway.verbs["changing"] = partial(_changing, gateway)
+        gateway.verbs |= {"verbs": verbs, "paths": pages}
+        added |= gateway.verbs
         await gateway.run()
 
     asyncio.run(run())

@@ -28,7 +28,12 @@ Matcher = Callable[[bytes], bool]
 
 _CLASS, _LD, _LDX = 0x07, 0x00, 0x01
 _MODE, _ABSOLUTE, _INDIRECT, _HEADER_LENGTH = 0xE0, 0x20, 0x40, 0xA0
-_OFFSET_MODES = frozenset({_ABSOLUTE, _INDIRECT, _HEADER_LENGTH})
+_READS_PACKET = frozenset(
+    code
+    for code in range(1 << 8)
+    if code & _CLASS in (_LD, _LDX)
+    and code & _MODE in (_ABSOLUTE, _INDIRECT, _HEADER_LENGTH)
+)
 _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
 _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
 _RETURN = 0x06
@@ -51,24 +56,23 @@ class KernelFilter(NamedTuple):
 class CandidateFilter:
     """What passes one of several libpcap expressions, for each link type.
 
-    `looks` are cheaper expressions, passed by all that passes one of `expressions`:
-    nearly all traffic is turned away at the gate that they make together.
-    All are about IP packets (`ip`, `ip6` and what is in them) and name neither link
-    layers nor the frame's length. Several short ones compile much
-    faster than one long one, since libpcap's optimiser takes its time; what runs
-    out of bytes in one is not looked at by those behind it. Raises MissingFeature
-    if libpcap rejects one.
+    `looks` are cheaper expressions, passed by all that passes one of `expressions`, as
+    is `gate`, the cheapest of all: nearly all traffic is turned away there. All are
+    about IP packets (`ip`, `ip6` and what is in them) and name neither link layers nor
+    the frame's length. Several short ones compile much faster than one long one, since
+    libpcap's optimiser takes its time; what runs out of bytes in one is not looked at
+    by those behind it. Raises MissingFeature if libpcap rejects one.
     """
 
     def __init__(
-        self, expressions: Iterable[str], looks: Iterable[str] | None = None
+        self,
+        expressions: Iterable[str],
+        looks: Iterable[str] | None = None,
+        gate: str | None = None,
     ) -> None:
         self._programs = _compiled(expressions)
-        self._gate: Program | None = None
-        self._looks: list[Program] | None = None
-        if looks is not None:
-            cheap = tuple(looks)
-            self._gate, *self._looks = _compiled([_any(cheap), *cheap])
+        self._looks = None if looks is None else _compiled(looks)
+        self._gate = None if gate is None else _compiled_once(gate)
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
 
@@ -76,23 +80,28 @@ class CandidateFilter:
     def of(cls, signatures: Iterable[Signature]) -> "CandidateFilter":
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
-        expressions, looks = [], []
+        expressions, looks, gates = [], [], []
         transports = sorted({signature.transport for signature in chosen})
         for family, transport in product(Family, transports):
             group = [s for s in chosen if s.transport is transport]
             whole = filter_for(group, families=[family])
             look = prefilter(family, transport, group)
-            expressions.append(f"({look}) and ({whole})" if look else whole)
-            looks.append(look or whole)
-        return cls(expressions, looks)
+            gates.append(look)
+            # Without ports the whole is as cheap, and tells more.
+            has_ports = transport.has_ports
+            expressions.append(f"({look}) and ({whole})" if has_ports else whole)
+            looks.append(look if has_ports else whole)
+        return cls(expressions, looks, _any(gates))
 
-    def _program(self, link_type: int) -> "cypcap.BpfProgram | None":
-        """The filter as libpcap takes it; None where it cannot be written."""
+    def _program(self, link_type: int) -> Program | None:
+        """The filter of a link type; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
-        parts = [(layout, self._programs) for layout in layouts]
-        return cypcap.BpfProgram(_assembled(parts, self._gate))
+        whole = _chained(self._programs)
+        if self._gate is not None:
+            whole = _gated(self._gate, whole)
+        return _assembled((layout, whole) for layout in layouts)
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -100,7 +109,7 @@ class CandidateFilter:
         if program is None:
             return lambda _: True
         header = cypcap.Pkthdr()
-        match = program.offline_filter
+        match = cypcap.BpfProgram(list(program)).offline_filter
 
         def matches(frame: bytes) -> bool:
             header.caplen = header.len = len(frame)
@@ -146,31 +155,26 @@ def _packed(
     size = most
     for layout in layouts:
         for program in programs:
-            needed = len(_assembled([(layout, [program])]))
+            needed = len(_assembled([(layout, program)]))
             size += needed
             if size > most:
                 bins.append({})
                 size = needed
             bins[-1].setdefault(layout, []).append(program)
-    return [_assembled(parts.items()) for parts in bins]
+    return [
+        _assembled((layout, _chained(parts)) for layout, parts in joined.items())
+        for joined in bins
+    ]
 
 
 def _any(expressions: Iterable[str]) -> str:
     return " or ".join(f"({expression})" for expression in expressions)
 
 
-def _assembled(
-    parts: Iterable[tuple[Layout, Sequence[Program]]], gate: Program | None = None
-) -> list[Instruction]:
-    """Returns one program that passes what any of these passes in its layout.
-
-    Each is only asked about what the gate passes.
-    """
+def _assembled(parts: Iterable[tuple[Layout, Program]]) -> list[Instruction]:
+    """Returns one program that passes what any of these passes in its layout."""
     assembled: list[Instruction] = []
-    for (checks, start), programs in parts:
-        inner = _chained(programs)
-        if gate is not None:
-            inner = _gated(gate, inner)
+    for (checks, start), inner in parts:
         assembled += _guarded(checks, _moved(inner, start))
     return [*assembled, _REJECT]
 
@@ -186,13 +190,12 @@ def _gated(gate: Program, inner: Program) -> Program:
 
 def _moved(program: Program, by: int) -> Program:
     """Returns the program for packets that begin so many bytes further on."""
-
-    def moved(instruction: Instruction) -> Instruction:
-        code, if_true, if_false, operand = instruction
-        reads_packet = code & _CLASS in (_LD, _LDX) and code & _MODE in _OFFSET_MODES
-        return code, if_true, if_false, operand + by if reads_packet else operand
-
-    return [moved(instruction) for instruction in program] if by else program
+    if not by:
+        return program
+    return [
+        (code, if_true, if_false, operand + by if code in _READS_PACKET else operand)
+        for code, if_true, if_false, operand in program
+    ]
 
 
 def _guarded(checks: Sequence[Check], inner: Program) -> Program:

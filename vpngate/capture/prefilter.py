@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A cheap first look at a packet, before the whole filter of a transport.
 
-Knows which first payload bytes and which ports the signatures of a transport leave
+Knows which first payload bytes, lengths and ports the signatures of a transport leave
 possible, and how to ask for them in a libpcap expression; does not know the rest of
-a signature. Nearly all traffic goes no further than this, which is what makes a
-capture of millions of packets quick to search.
+a signature. Nearly all traffic goes no further than this, so every instruction that it
+takes is felt in a capture of millions of packets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
-from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS
+from vpngate.signatures.headers import IPV6_FRAGMENT, IPV6_OPTIONS, UDP_LENGTH_AT
 from vpngate.signatures.libpcap import (
     IPV4_HEADER_SIZE,
     IPV6_TRANSPORT,
@@ -21,53 +21,74 @@ from vpngate.signatures.libpcap import (
 )
 
 _BYTES = range(256)
+_ALL_BITS = 0xFF
+_BITS = tuple(1 << place for place in range(8))
+# Our own choice, in bytes as a UDP header states them: most handshakes are shorter, and
+# most packets that carry data are longer, which few first bytes then leave possible.
+_SHORT = 256
 
 
 def prefilter(
     family: Family, transport: Transport, signatures: Sequence[Signature]
-) -> str | None:
-    """Returns an expression that every match of a family passes, None if it helps not.
+) -> str:
+    """Returns an expression that every match of a family passes.
 
     An IPv6 packet that begins with extension headers always passes, with a fragment
     header if a signature takes fragments. An empty TCP segment never does, whatever
     Ethernet's padding behind it looks like.
     """
-    if not transport.has_ports:
-        return None
-    bytes_ = _runs(_first_bytes(signatures))
-    ports = _runs({port for signature in signatures for port in signature.ports})
-    if bytes_ == [(_BYTES[0], _BYTES[-1])]:
-        return None
-
-    def direct(header: Location, length: str, before: str = "") -> str:
-        payload = header.payload(transport).load(0)
-        tests = [within(payload, *run) for run in bytes_]
-        tests += [within(header.load(end, 2), *r) for r in ports for end in (0, 2)]
-        test = f"({' or '.join(tests)})"
-        if transport is Transport.TCP:
-            # The IP header promises more than the headers themselves.
-            return f"{length} > {before}{header.tcp_header_size()} and {test}"
-        return test
-
     if family is Family.IPV4:
         header = ipv4_transport(transport)
-        test = direct(header, "ip[2:2]", f"{IPV4_HEADER_SIZE} + ")
-        return f"ip and ip[9] = {transport:d} and {test}"
-    test = direct(IPV6_TRANSPORT, "ip6[4:2]")
+        test = _test(transport, signatures, header)
+        if transport is Transport.TCP:
+            # The IP header promises more than the headers themselves.
+            size = header.tcp_header_size()
+            test = f"{test} and ip[2:2] > {IPV4_HEADER_SIZE} + {size}"
+        return f"ip and ip[9] = {transport:d}{test}"
+    test = _test(transport, signatures, IPV6_TRANSPORT)
+    if transport is Transport.TCP:
+        test = f"{test} and ip6[4:2] > {IPV6_TRANSPORT.tcp_header_size()}"
     passing = [*IPV6_OPTIONS]
     if any(signature.fragments for signature in signatures):
         passing.append(IPV6_FRAGMENT)
     chained = " or ".join(f"ip6[6] = {header}" for header in passing)
-    return f"ip6 and ({chained} or (ip6[6] = {transport:d} and {test}))"
+    return f"ip6 and ({chained} or (ip6[6] = {transport:d}{test}))"
 
 
-def _first_bytes(signatures: Iterable[Signature]) -> set[int]:
-    """The first payload bytes of matches on any port."""
+def _test(
+    transport: Transport, signatures: Sequence[Signature], header: Location
+) -> str:
+    """What else is asked of a packet of the transport: " and ...", or nothing."""
+    starts = _first_bytes(signatures)
+    if not transport.has_ports or len(starts) == len(_BYTES):
+        return ""
+    first = header.payload(transport).load(0)
+    tests = [
+        within(header.load(end, 2), *run)
+        for end in (0, 2)
+        for run in _runs({port for s in signatures for port in s.ports})
+    ]
+    lasting = _first_bytes(signatures, longer_than=_SHORT)
+    if transport is Transport.TCP or lasting == starts:
+        tests += _among(first, starts)
+    else:
+        short = f"{header.load(UDP_LENGTH_AT, 2)} <= {_SHORT}"
+        fits = _any([short, *_among(first, lasting)])
+        tests.append(f"({_any(_among(first, starts))} and {fits})")
+    return f" and {_any(tests)}"
+
+
+def _first_bytes(signatures: Iterable[Signature], longer_than: int = 0) -> set[int]:
+    """The first payload bytes of matches on any port.
+
+    Of UDP, those of matches whose header states more than so many bytes.
+    """
     starts = {  # few, however many shapes there are
         _start(shape)
         for signature in signatures
         if not signature.ports
         for shape in signature.shapes
+        if not shape.lengths or any(b > longer_than for _, b in shape.udp_lengths)
     }
     return {
         byte
@@ -86,6 +107,25 @@ def _start(shape: Shape) -> frozenset[tuple[int, int]]:
     )
 
 
+def _among(term: str, bytes_: set[int]) -> Iterator[str]:
+    """Conditions of which one holds if the term is one of some bytes."""
+    for value, mask in _masked(bytes_):
+        yield f"{term} = {value}" if mask == _ALL_BITS else f"{term} & {mask} = {value}"
+
+
+def _masked(bytes_: set[int]) -> Iterator[tuple[int, int]]:
+    """Few values and masks that together fit these bytes and no others."""
+    left = set(bytes_)
+    while left:
+        fitting, mask = {min(left)}, _ALL_BITS
+        for bit in _BITS:
+            wider = fitting | {byte ^ bit for byte in fitting}
+            if wider <= bytes_:
+                fitting, mask = wider, mask ^ bit
+        yield min(fitting), mask
+        left -= fitting
+
+
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """The numbers as inclusive ranges."""
     return list(_adjacent(sorted(numbers)))
@@ -97,3 +137,7 @@ def _adjacent(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
         if at + 1 == len(numbers) or numbers[at + 1] != number + 1:
             yield numbers[first], number
             first = at + 1
+
+
+def _any(tests: Iterable[str]) -> str:
+    return f"({' or '.join(tests)})"

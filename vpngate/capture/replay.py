@@ -11,13 +11,15 @@ before its end.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files.file import CaptureFile
+from vpngate.capture.steady import Steady
 from vpngate.capture.summaries import Replayed, Summaries
 from vpngate.errors import UnreadableInput
 from vpngate.flows import MAX_BYTES, FlowTable
-from vpngate.packets import Packet
+from vpngate.packets import Packet, decode
 from vpngate.recognition import Evidence, Heard, Sighting, Tunnel
 from vpngate.second_reading import (
     Disagreement,
@@ -33,6 +35,14 @@ SUMMARIES_SHARE = 4
 _ANYTHING = ("ip", "ip6")
 
 _Reading = tuple[Sequence[Heard], Outcome, Disagreement | None]
+
+
+class _Known(NamedTuple):
+    """What is known of a capture's flows so far."""
+
+    table: FlowTable
+    summaries: Summaries
+    steady: Steady
 
 
 class Replay:
@@ -111,10 +121,15 @@ class Replay:
             self._max_bytes // SUMMARIES_SHARE, accounts=self._explain
         )
         table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
+        known = _Known(table, summaries, Steady(table))
+        networks = capture.networks()
+        if not self._explain:
+            networks = known.steady.remaining(networks)
         failure: UnreadableInput | None = None
         try:
-            for packet, timestamp in capture:
-                if self._takes(packet, timestamp, table, summaries):
+            for network, timestamp in networks:
+                packet = decode(network)
+                if packet and self._takes(packet, timestamp, known):
                     for flow in summaries.surplus():
                         self.crowded = True
                         yield flow
@@ -124,10 +139,9 @@ class Replay:
         if failure is not None:
             raise failure
 
-    def _takes(
-        self, packet: Packet, now: float, table: FlowTable, summaries: Summaries
-    ) -> bool:
+    def _takes(self, packet: Packet, now: float, known: _Known) -> bool:
         """Follow a packet; whether anything was kept of it."""
+        table, summaries, steady = known
         recognised = self._recognise(packet)
         if recognised is None:
             return self._explain and summaries.pass_by(packet, now)
@@ -137,6 +151,7 @@ class Replay:
         if sighting is not None:
             summaries.sight(self._weighed(sighting, heard))
         if not self._explain:
+            steady.follow(tunnel, heard)
             return sighting is not None
         why = table.contradiction(tunnel, packet.flow)
         with summaries.account(tunnel, packet.flow) as account:

@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "this machine: what vpngate needs, what stands in its way",
     "classify": "what vpngate would do with a capture",
     "lookup": "whether an address is registered",
+    "expiring": "registrations that end or leave their grace, by day",
     "diff": "what changed between two registries",
     "status": "the running daemon: mode, registry, flows, health",
     "report": "the transparency report: classes, limits, counts",
@@ -42,6 +43,7 @@ COMMANDS = {
     "confirm": "say that what waits to be confirmed is well",
     "observe": "have the running daemon slow nobody, at once",
     "clear": "remove what a daemon that was killed left in the kernel",
+    "bundle": "for a bug report: what this gateway is and does, no address",
     "publish": "for who keeps a registry: make, sign and replace it",
 }
 # In which room of its own a command is, where it is in one.

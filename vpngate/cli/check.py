@@ -134,6 +134,7 @@ def _summary(
         yield f"suspends       gateways observe: {plain(registry.suspend)}"
     found = impact(last, registry, now)
     yield f"covers         {counted(found.covered)}"
+    yield f"digest         {registry.intervals_digest}"
     if last is None:
         return
     yield f"since last     {counted(found.gained)} more, {counted(found.lost)} fewer"

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`vpngate classify`: what vpngate would do with a capture.
 
-Knows how captures are worked through one after the other, and whom the verdicts have
+Knows how captures are worked through, several side by side, and whom the verdicts have
 to spare; does not recognise, pair or judge anything itself: that is the same code that
 runs on live traffic. The registry counts as it stands now, however old a capture is.
 """
 
 import argparse
+import json
+import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vpngate.capture.files.file import CaptureFile
 from vpngate.capture.files.search import captures
 from vpngate.capture.replay import Replay
 from vpngate.capture.summaries import Replayed
@@ -65,16 +69,33 @@ def add_parser(commands: "Subparsers") -> None:
         action="store_true",
         help="letters instead of addresses, and no byte that could hold one",
     )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_positive,
+        help="captures that are read side by side (default: one a core)",
+    )
     options.add_format(parser)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of captures")
+    return number
 
 
 def run(args: argparse.Namespace) -> int:
     """Print each flow with evidence; 2 if a capture could not be read to its end."""
     judge = _judge(args, time.time())
     work = _Work(args, judge)
-    with _interrupted_at_once():
-        for given in args.captures:
-            work.do(given)
+    jobs = args.jobs or len(os.sched_getaffinity(0))
+    found = list(_found(args.captures)) if jobs > 1 else []
+    if len(found) > 1 and _are_files(found):
+        work.side_by_side(found, jobs)
+    else:
+        with _interrupted_at_once():
+            work.one_by_one(args.captures)
     work.say_what_is_missing()
     return work.status
 
@@ -117,35 +138,72 @@ def _judge(args: argparse.Namespace, now: float) -> _Judge:
     return _Judge(snapshot, replay, now, one_way=one_way)
 
 
+class _Capture(NamedTuple):
+    name: str
+    path: Path
+
+
+_Found = _Capture | UnreadableInput
+
+
+class _Told(NamedTuple):
+    """How a capture that another process replayed ended; its flows are in a file."""
+
+    failure: UnreadableInput | None
+    unread: bool
+    crowded: bool
+
+
 class _Work:
-    """The captures, one after the other; what is wrong with one is said at once."""
+    """The captures, told in their order, and with each what is wrong with it."""
 
     def __init__(self, args: argparse.Namespace, judge: _Judge) -> None:
         self._judge = judge
         self._replay = judge.replay
         self._lettered = args.no_addresses
         table = flow_rows.FlowLines()
-        self._show: Show = (
-            flow_rows.print_line if args.format == "json" else table.print_row
-        )
+        self._as_json = args.format == "json"
+        self._show: Show = flow_rows.print_line if self._as_json else table.print_row
         self._progress = Progress()
+        self._unread = self._crowded = False
         self.status = 0
 
-    def do(self, given: str) -> None:
-        """Replay what one argument stands for."""
-        with self._complaints():
-            for name, path in captures(given):
-                with self._complaints():
-                    self._one(name, path)
+    def one_by_one(self, given: Iterable[str]) -> None:
+        """Replay what the arguments stand for."""
+        for each in given:
+            with self._complaints():
+                for name, path in captures(each):
+                    with self._complaints():
+                        self._one(name, path)
+        self._unread, self._crowded = self._replay.unread, self._replay.crowded
+
+    def side_by_side(self, found: Sequence[_Found], jobs: int) -> None:
+        """Replay captures in so many processes; what they say comes in their order."""
+        from vpngate.cli.side_by_side import in_order
+
+        with TemporaryDirectory(prefix="vpngate-") as folder:
+            spools = [Path(folder, str(number)) for number in range(len(found))]
+
+            def replayed(number: int) -> _Told:
+                return self._spooled(found[number], spools[number])
+
+            all_told = in_order(replayed, range(len(found)), jobs)
+            with closing(all_told):
+                for each, spool in zip(found, spools, strict=True):
+                    name = each.name if isinstance(each, _Capture) else ""
+                    with self._progress.watch(plain(name), lambda: None):
+                        told = next(all_told)
+                    with self._complaints():
+                        self._tell(spool, told)
 
     def say_what_is_missing(self) -> None:
         """A line for each thing that kept the answers from being whole."""
-        if self._replay.unread:
+        if self._unread:
             complain(
                 "scapy cannot be loaded: nothing is confirmed without it; "
                 "install what vpngate depends on"
             )
-        if self._replay.crowded:
+        if self._crowded:
             complain(
                 "warning: more flows than are kept at the same time; those idle "
                 "longest were told first, and may be told again"
@@ -153,16 +211,52 @@ class _Work:
 
     def _one(self, name: str, path: Path) -> None:
         capture = self._replay.open(path)
-        letters = Letters() if self._lettered else None
+        answers = self._answers(name, capture)
         with self._progress.watch(plain(name), lambda: capture.fraction):
-            flows = self._replay.flows(capture)
             # As a rule the first one comes when the capture has been read.
-            first = next(flows, None)
+            first = next(answers, None)
         if first is not None:
-            self._show(self._judge.answer(name, first, letters))
-            for flow in flows:
-                self._show(self._judge.answer(name, flow, letters))
+            self._show(first)
+            for answer in answers:
+                self._show(answer)
             sys.stdout.flush()
+
+    def _answers(self, name: str, capture: CaptureFile) -> Iterator[dict[str, Any]]:
+        letters = Letters() if self._lettered else None
+        for flow in self._replay.flows(capture):
+            yield self._judge.answer(name, flow, letters)
+
+    def _spooled(self, found: _Found, spool: Path) -> _Told:
+        """Write a capture's flows into a file, a line each."""
+        failure = None
+        if isinstance(found, UnreadableInput):
+            failure = found
+        else:
+            with spool.open("w") as out:
+                try:
+                    for answer in self._answers(
+                        found.name, self._replay.open(found.path)
+                    ):
+                        print(json.dumps(answer), file=out)
+                except UnreadableInput as error:
+                    failure = error.alone()
+        return _Told(failure, self._replay.unread, self._replay.crowded)
+
+    def _tell(self, spool: Path, told: _Told) -> None:
+        """Print what `_spooled` wrote; raises what it met."""
+        self._unread = self._unread or told.unread
+        self._crowded = self._crowded or told.crowded
+        if spool.exists():
+            with spool.open() as lines:
+                for line in lines:
+                    if self._as_json:
+                        sys.stdout.write(line)
+                    else:
+                        self._show(json.loads(line))
+            sys.stdout.flush()
+            spool.unlink()
+        if told.failure is not None:
+            raise told.failure
 
     @contextmanager
     def _complaints(self) -> Iterator[None]:
@@ -174,6 +268,21 @@ class _Work:
             text = plain(str(error))
             complain(Letters().without_addresses(text) if self._lettered else text)
             self.status = error.exit_status
+
+
+def _found(given: Iterable[str]) -> Iterator[_Found]:
+    """The captures that arguments stand for, and what is wrong with an argument."""
+    for each in given:
+        try:
+            yield from (_Capture(*capture) for capture in captures(each))
+        except UnreadableInput as error:
+            yield error.alone()
+
+
+def _are_files(found: Sequence[_Found]) -> bool:
+    """Whether all may be read in any order: whoever fills a pipe waits for its turn."""
+    paths = [capture.path for capture in found if isinstance(capture, _Capture)]
+    return all(path.is_file() or not path.exists() for path in paths)
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import inputs, options
+from vpngate.cli.printing import screen
 from vpngate.cli.printing.networks import counted, fit_for_json, named
-from vpngate.cli.printing.tables import aligned
+from vpngate.cli.printing.tables import show_table
 from vpngate.registry import (
     Difference,
     GuardSettings,
@@ -26,6 +27,8 @@ from vpngate.timekeeping.moments import ALWAYS, NEVER, format_moment
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
+
+_STYLES = {"+": screen.GOOD, "-": screen.BAD, "<": screen.FAINT, ">": ""}
 
 
 def add_parser(commands: "Subparsers") -> None:
@@ -43,11 +46,10 @@ def run(args: argparse.Namespace) -> int:
     new = inputs.read_registry(args.new, now).registry
     difference = compare(old, new, now)
     against = objections(old, new, GuardSettings(), now)
-    options.show(
-        args.format,
-        _object(difference, against),
-        lambda: _table(difference, against),
-    )
+    if args.format == "json":
+        options.show("json", _object(difference, against), list)
+    else:
+        _show(difference, against)
     return 1 if against else 0
 
 
@@ -87,14 +89,21 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(difference: Difference, against: Sequence[Objection]) -> Iterator[str]:
+def _show(difference: Difference, against: Sequence[Objection]) -> None:
     if difference.suspend:
-        yield _suspend(difference.suspend)
+        told = _suspend(difference.suspend)
+        options.show("table", None, lambda: [told])
     rows = [("+", row) for row in difference.added]
     rows += [("-", row) for row in difference.removed]
     for change in difference.changed:
         rows += [("<", change.old), (">", change.new)]
-    yield from aligned([_cells(sign, row) for sign, row in rows])
+    show_table(
+        (), [_cells(*each) for each in rows], [_STYLES[each[0]] for each in rows]
+    )
+    options.show("table", None, lambda: _summary(difference, against))
+
+
+def _summary(difference: Difference, against: Sequence[Objection]) -> Iterator[str]:
     yield (
         f"{len(difference.added)} added, {len(difference.removed)} removed,"
         f" {len(difference.changed)} changed"

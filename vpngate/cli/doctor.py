@@ -6,11 +6,12 @@ Knows how findings are printed; the doctor's room knows what is looked at.
 
 import argparse
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vpngate.cli import inputs, options
-from vpngate.cli.printing.tables import aligned
+from vpngate.cli.printing import screen
+from vpngate.cli.printing.tables import show_table
 from vpngate.config import examine_config
 from vpngate.daemon.outside.client import request
 from vpngate.errors import InvalidConfig
@@ -18,6 +19,14 @@ from vpngate.errors import InvalidConfig
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
     from vpngate.doctor.findings import Finding
+
+_STYLES = {
+    "missing": screen.BAD,
+    "conflict": screen.BAD,
+    "costs": screen.WARNING,
+    "unknown": screen.WARNING,
+    "sound": "",
+}
 
 
 def add_parser(commands: "Subparsers") -> None:
@@ -61,7 +70,10 @@ def run(args: argparse.Namespace) -> int:
     findings = in_order([*found_here, *compared])
     able = is_able(findings)
     found = {"able": able, "findings": [_entry(finding) for finding in findings]}
-    options.show(args.format, found, lambda: _lines(findings))
+    if args.format == "json":
+        options.show("json", found, list)
+    else:
+        _show(findings)
     return 0 if able else 1
 
 
@@ -75,8 +87,9 @@ def _entry(finding: "Finding") -> dict[str, str]:
     }
 
 
-def _lines(findings: Sequence["Finding"]) -> Iterator[str]:
+def _show(findings: Sequence["Finding"]) -> None:
     from vpngate.doctor.findings import summary
 
-    yield from aligned([(f.weight.value, f.where, f.text) for f in findings])
-    yield summary(findings)
+    rows = [(f.weight.value, f.where, f.text) for f in findings]
+    show_table((), rows, [_STYLES[f.weight.value] for f in findings])
+    options.show("table", None, lambda: [summary(findings)])

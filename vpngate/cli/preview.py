@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vpngate.cli import options
-from vpngate.cli.printing.tables import aligned
-from vpngate.cli.status import rows
+from vpngate.cli.printing.named_rows import show_rows
+from vpngate.cli.printing.tables import show_table
 from vpngate.daemon.outside.client import request
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def run(args: argparse.Namespace) -> int:
         files += _of_config(args.config)
         arguments |= {"registry": True, "config": True}
     found = request(args.socket, "preview", arguments, timeout=PATIENCE, files=files)
-    options.show(args.format, found, lambda: _lines(found))
+    if args.format == "json":
+        options.show("json", found, list)
+    else:
+        _show(found)
     return 0
 
 
@@ -97,17 +100,16 @@ def _packed(registry: "Registry", now: float) -> bytes:
     return pack(spared)
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+def _show(found: Mapping[str, Any]) -> None:
     """The answer for people: a table of the tunnels, then what else is told."""
-    told = found.get("told", {})
-    yield from aligned(list(_table(found["tunnels"], told)))
+    heading, *tunnels = _table(found["tunnels"], found.get("told", {}))
+    show_table(heading, tunnels)
     shown = {"share": f"{found['share']} %", "compared_with": found["compared_with"]}
     for name in ("subscribers", "registered_touched", "traffic"):
         if name in found:
             shown[name] = found[name]
-    yield from rows(shown)
-    for note in found["notes"]:
-        yield f"note: {note}"
+    show_rows(shown)
+    options.show("table", None, lambda: (f"note: {note}" for note in found["notes"]))
 
 
 def _table(

@@ -8,7 +8,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from vpngate.cli import options
-from vpngate.cli.status import rows
+from vpngate.cli.printing.named_rows import show_rows
 from vpngate.daemon.outside.client import request
 
 if TYPE_CHECKING:
@@ -41,5 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Reload and print what came of it; 1 if the daemon refuses."""
     arguments = {f"accept_{name}": getattr(args, f"accept_{name}") for name in _ACCEPT}
     outcome = request(args.socket, "reload", arguments, timeout=PATIENCE)
-    options.show(args.format, outcome, lambda: rows(outcome))
+    if args.format == "json":
+        options.show("json", outcome, list)
+    else:
+        show_rows(outcome)
     return 0

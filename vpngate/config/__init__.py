@@ -6,6 +6,7 @@ while the daemon runs; does not know files, the clock, or what the keys do.
 """
 
 from vpngate.config.changes import Changes, Reload, changes, with_less, without_more
+from vpngate.config.for_strangers import own_words, without_names
 from vpngate.config.parsing import Examined, examine_config, parse_config
 from vpngate.config.rules import objections
 from vpngate.config.sections import (
@@ -41,7 +42,9 @@ __all__ = [
     "changes",
     "examine_config",
     "objections",
+    "own_words",
     "parse_config",
     "with_less",
     "without_more",
+    "without_names",
 ]

@@ -131,7 +131,7 @@ class RegistrySection(Section):
     sources: Annotated[tuple[values.SourceValue, ...], Field(min_length=1)] = (
         "/etc/vpngate/registry.csv",
     )
-    public_key: values.PublicKeyValue = ""
+    public_key: values.PublicKeysValue = ()  # any of them may have signed
     allow_unsigned: StrictBool = False
     refresh: Annotated[float, values.duration(least=1, most=30 * 86400)] = 3600.0
     min_prefix_length: ShortestPrefixes = ShortestPrefixes()

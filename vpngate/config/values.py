@@ -146,12 +146,23 @@ def _line(text: str) -> str:
     return text
 
 
-def _public_key(text: str) -> str:
+def _public_keys(value: object) -> tuple[str, ...]:
+    """One key, or a list of those that count at the same time; "" for none."""
+    if isinstance(value, str):
+        return (_public_key(value),) if value else ()
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"should be a key or a list of keys, not {value!r}")  # noqa: TRY004 - pydantic's way
+    return _once(tuple(map(_public_key, value)))
+
+
+def _public_key(text: object) -> str:
+    if not isinstance(text, str):
+        raise ValueError(f"should be a key, not {text!r}")  # noqa: TRY004 - pydantic's way
     try:
         key = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         key = b"?"
-    if text and (len(key) != _MINISIGN_KEY_SIZE or key[:2] != b"Ed"):
+    if len(key) != _MINISIGN_KEY_SIZE or key[:2] != b"Ed":
         raise ValueError(
             "is not a minisign public key: the second line of the .pub file"
             ", 56 characters that start with RW"
@@ -216,7 +227,7 @@ KeyFileValue = Annotated[StrictStr, AfterValidator(lambda text: text and _path(t
 SourceValue = Annotated[StrictStr, AfterValidator(_source)]
 UrlValue = Annotated[StrictStr, AfterValidator(_url)]
 LineValue = Annotated[StrictStr, AfterValidator(_line)]
-PublicKeyValue = Annotated[StrictStr, AfterValidator(_public_key)]
+PublicKeysValue = Annotated[tuple[StrictStr, ...], BeforeValidator(_public_keys)]
 ListenAddress = Annotated[Listen, BeforeValidator(_listen)]
 OtherListenAddress = Annotated[
     Listen | None, BeforeValidator(lambda value: _listen(value) if value else None)

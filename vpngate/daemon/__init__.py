@@ -23,6 +23,9 @@ def run(read_config: "Callable[[str], Config]", path: str, socket: str) -> None:
     import asyncio  # noqa: PLC0415
 
     from vpngate.daemon.gateway import Gateway  # noqa: PLC0415
+    from vpngate.daemon.outside import memory_image  # noqa: PLC0415
+
+    memory_image.forbid()
 
     async def live() -> None:
         await Gateway(read_config, path, socket).run()

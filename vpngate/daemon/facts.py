@@ -9,6 +9,7 @@ from vpngate.daemon.in_force import InForce, counted
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.registry import Registry
 from vpngate.stance import ALL
+from vpngate.supply.registry_keys import key_ids
 from vpngate.timekeeping.moments import When
 
 EXPIRING_WITHIN = {"24h": 86400.0, "7d": 7 * 86400.0}
@@ -26,6 +27,8 @@ def facts_of(registry: Registry, rejected: int, now: When) -> RegistryFacts:
             name: registry.expiring(now, within)
             for name, within in EXPIRING_WITHIN.items()
         },
+        grace=registry.in_grace(now),
+        digest=registry.intervals_digest,
     )
 
 
@@ -36,6 +39,7 @@ def announce_machine(metrics: Metrics, in_force: InForce) -> None:
     mode = Mode.ENFORCE if snapshot.enforcing else Mode.OBSERVE
     metrics.mode(mode, stance.share / ALL, stance.ends or 0.0)
     metrics.interfaces(len(in_force.attached), len(in_force.left_alone))
+    metrics.public_keys(key_ids(snapshot.config.registry))
 
 
 def one_line(in_force: InForce) -> str:

@@ -30,6 +30,7 @@ class Fetches:
         self.keeper = keeper
         self.freshness = Freshness(clock, delivery.succeeded)
         self._standing = keeper.validators  # of what is in force
+        self.source = delivery.source  # that had what is in force, or said it stands
         self._brought_by = keeper
         self._metrics = metrics
         self._clock = clock
@@ -95,6 +96,8 @@ class Fetches:
     def came_into_force(self) -> None:
         """A source has what is in force: that is a success, new or not."""
         self._standing = self._brought_by.validators
+        if self._standing is not None:
+            self.source = self._standing.source
         self.freshness.succeeded()
 
     def keep(self, delivery: Delivery) -> None:

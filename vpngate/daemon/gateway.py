@@ -10,7 +10,7 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,6 +18,7 @@ from vpngate import __version__
 from vpngate.attachment.look import insist, look
 from vpngate.config import Config
 from vpngate.daemon import garbage
+from vpngate.daemon.answers.questions_asked import Questions
 from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
@@ -46,14 +47,15 @@ from vpngate.daemon.wall_clock import WallClock, read_machine
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
+from vpngate.daemon.wellbeing.loop_lag import measure_lag
 from vpngate.daemon.wellbeing.opened_pages import open_pages
 from vpngate.daemon.wellbeing.public_facts import PublicView
 from vpngate.daemon.wellbeing.report import Report
 from vpngate.daemon.wellbeing.self_check import SelfCheck
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
-from vpngate.kernel.wire.links import Watcher
-from vpngate.kernel.wire.links import changes as link_changes
+from vpngate.kernel.wire import links
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.supply.keeper import Delivery, Keeper
 from vpngate.tunnels import all_tunnels
@@ -83,7 +85,7 @@ class Gateway:
         self._manager = ServiceManager()
         self._keeper: Keeper | None = None
         self.plane: DataPlane
-        self.verbs: dict[str, VerbHandler] = {"status": self._status}
+        self.verbs: dict[str, VerbHandler] = {}
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT; raises VpngateError for what ended it."""
@@ -96,13 +98,13 @@ class Gateway:
             if await self._started(stack):
                 loop.add_signal_handler(signal.SIGHUP, self._requests.soon)
                 self._manager.ready(self._one_line())
-                _log.info("running: %s", self._one_line())
+                _log.info("running: %s", self._one_line(), extra=named("running"))
                 try:
                     await self._work()
                 finally:
                     self._manager.stopping()
                     await self._requests.end()
-        _log.info("stopped; nothing is left behind")
+        _log.info("stopped; nothing is left behind", extra=named("stopped"))
 
     async def _started(self, stack: AsyncExitStack) -> bool:
         """Start, unless a signal comes first."""
@@ -153,7 +155,7 @@ class Gateway:
         return logs.told(config)
 
     def _watch_links(self, stack: AsyncExitStack) -> None:
-        self._watcher = Watcher()
+        self._watcher = links.Watcher()
         stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
     def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
@@ -201,12 +203,14 @@ class Gateway:
         seen = self._in_force, self._pipeline, self.plane, self._counters
         self._previewer = Previewer(*seen, self._clock.now, self._in_kernel.spared_by)
         self.verbs["reload"] = self._requests.serve
+        told = self._status, self._reloader.refreshes, self._metrics.exposition
+        self.verbs |= Questions(self._in_force, self._clock.now, *told).handlers
         self.verbs["compare"] = lambda _arguments: self._health.compare()
         self.verbs["preview"] = self._previewer.serve
         self._public = PublicView(
             *(self._in_force, self._pipeline, self._counters, self._metrics),
             *(self._clock.now, lambda: self._health.armed, self._reloader.stale),
-            lambda: self._status({}),
+            self._status,
         )
         self.verbs["report"] = lambda _arguments: self._public.report()
         asked = self._in_force, self.plane, self._clock.now, self._in_kernel.spared_by
@@ -217,7 +221,7 @@ class Gateway:
             *(stack, self._in_force, self._public),
             SelfCheck(*asked, lambda: self._health.armed),
             *(self._health, self._counters, self._metrics),
-            lambda: self._status({}),
+            self._status,
         )
 
     async def _work(self) -> None:
@@ -236,6 +240,7 @@ class Gateway:
             self._reloader.refresh(),
             self._lookout.follow(),
             self._follow_links(),
+            measure_lag(self._metrics.loop_lag),
             every(AGE_EVERY, self._age),
             every(TIDY_EVERY, self._tidy),
             every(VERIFY_EVERY, self._verify),
@@ -256,7 +261,7 @@ class Gateway:
         return snapshot.enforcing, snapshot.config.gateway.deadman
 
     async def _follow_links(self) -> None:
-        async for _ in link_changes(self._watcher):
+        async for _ in links.changes(self._watcher):
             self._lookout.soon()
 
     async def _age(self) -> None:
@@ -265,7 +270,8 @@ class Gateway:
             await self._reloader.age()
         except VpngateError as error:
             for line in error.lines:
-                _log.warning("%s; the kernel keeps what it has", line)
+                keeps = "%s; the kernel keeps what it has"
+                _log.warning(keeps, line, extra=named("aging_failed"))
 
     async def _tidy(self) -> None:
         # A new address comes without an announcement about its link.
@@ -281,7 +287,7 @@ class Gateway:
     async def _tell_watchdog(self) -> None:
         self._manager.alive()
 
-    async def _status(self, _arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _status(self) -> dict[str, Any]:
         await self._counters.refresh()
         return self._report.status()
 

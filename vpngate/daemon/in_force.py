@@ -13,6 +13,7 @@ from netaddr import IPNetwork
 from vpngate.attachment.machine import LeftAlone
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.kernel.plane import DataPlane
+from vpngate.log_events import named
 from vpngate.snapshot import Snapshot
 
 _FEW = 4  # names in a line
@@ -70,7 +71,11 @@ class InForce:
         attached, alone = self.attached, self.left_alone
         for one in alone:
             if one not in self._left_alone:
-                _log.warning("%s", one)
+                _log.warning(
+                    "%s",
+                    one,
+                    extra=named("interface_left_alone", interface=one.interface),
+                )
         if attached != self._attached:
             old, new = set(self._attached), set(attached)
             _log.info(
@@ -78,6 +83,12 @@ class InForce:
                 counted(attached),
                 few(sorted(new - old)),
                 few(sorted(old - new)),
+                extra=named(
+                    "interfaces_attached",
+                    attached=len(attached),
+                    new=len(new - old),
+                    let_go=len(old - new),
+                ),
             )
         self._attached, self._left_alone = attached, alone
 

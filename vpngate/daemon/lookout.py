@@ -18,6 +18,7 @@ from vpngate.config import Config
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import MachineSeen
 from vpngate.errors import VpngateError
+from vpngate.log_events import named
 
 _R = TypeVar("_R")
 
@@ -93,14 +94,20 @@ class Lookout:
         if isinstance(error, VpngateError):
             self._stands_in_the_way(error)
         elif error is not None:
-            _log.error("interfaces: this should not have happened", exc_info=error)
+            _log.error(
+                "interfaces: this should not have happened",
+                exc_info=error,
+                extra=named("unforeseen", during="interfaces"),
+            )
         else:
             self._in_the_way = []
 
     def _stands_in_the_way(self, error: VpngateError) -> None:
         if error.lines != self._in_the_way:  # once, not every few seconds
             for line in error.lines:
-                _log.warning("%s; attached as before", line)
+                _log.warning(
+                    "%s; attached as before", line, extra=named("machine_unseen")
+                )
         self._in_the_way = error.lines
 
     async def _in_turn(self, work: Callable[..., _R], *arguments: object) -> _R:

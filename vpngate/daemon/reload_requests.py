@@ -16,6 +16,7 @@ from vpngate.daemon.outside.control import flags
 from vpngate.daemon.outside.service_manager import ServiceManager
 from vpngate.daemon.reloader import Reloader
 from vpngate.errors import VpngateError
+from vpngate.log_events import named
 from vpngate.registry import Accept
 
 _log = logging.getLogger(__name__)
@@ -56,14 +57,14 @@ class ReloadRequests:
             )
         except VpngateError as error:
             for line in error.lines:
-                _log.error("reload: %s", line)
+                _log.error("reload: %s", line, extra=named("reload_failed"))
             raise
         finally:
             self._manager.ready(self._status())
             # A configuration is in force also where no source had a registry.
             log = self._config().log
             logs.set_up(log.level, log.format)
-        _log.info("reloaded: registry %s", outcome["registry"])
+        _log.info("reloaded: registry %s", outcome["registry"], extra=named("reloaded"))
         return outcome
 
     async def end(self) -> None:
@@ -79,4 +80,7 @@ class ReloadRequests:
         except VpngateError:
             return  # it has been logged, and is in the metrics
         except Exception:  # noqa: BLE001 - told, and the daemon goes on
-            _log.exception("reload: this should not have happened")
+            _log.exception(
+                "reload: this should not have happened",
+                extra=named("unforeseen", during="reload"),
+            )

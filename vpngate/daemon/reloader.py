@@ -9,6 +9,7 @@ what follows from either (`applying/`).
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Collection
 from random import Random
 from typing import Any
@@ -28,12 +29,11 @@ from vpngate.daemon.kept.share_key import share_key
 from vpngate.daemon.lookout import Lookout
 from vpngate.daemon.threads import Shared, in_thread
 from vpngate.errors import VpngateError
-from vpngate.feed import (
-    INVALID,
-    next_fetch,
-)
+from vpngate.feed import INVALID, next_fetch
+from vpngate.log_events import named
 from vpngate.registry import Accept, Refusal
 from vpngate.supply.keeper import Delivery
+from vpngate.timekeeping.moments import format_moment
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Reloader:
         self._configurations = Shared(self._put_forward_config)
         self._registries = Shared(self._take_registry)
         self._reloaded = asyncio.Event()
+        self._next_at: float | None = None  # seconds since 1970
 
     async def reload(self, *, accept: Collection[Accept] = ()) -> dict[str, Any]:
         """Read everything again; what came of it, or the error that stopped it.
@@ -83,15 +84,21 @@ class Reloader:
             self._reloaded.clear()  # by a reload, which may have brought another pace
             refresh = self._applier.situation.snapshot.config.registry.refresh
             failures = self.freshness.failures
+            pause = next_fetch(refresh, failures, random)
+            self._next_at = time.time() + pause
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next_fetch(refresh, failures, random)):
+                async with asyncio.timeout(pause):
                     await self._reloaded.wait()
                 continue
             try:
                 await self._registries()
             except VpngateError as refusal:
                 for line in refusal.lines:
-                    _log.warning("%s; the registry in force stays", line)
+                    _log.warning(
+                        "%s; the registry in force stays",
+                        line,
+                        extra=named("registry_refused"),
+                    )
 
     def _share_key(self, config: Config) -> bytes | None:
         """The key that a configuration names; None, as before, where it names none.
@@ -155,6 +162,24 @@ class Reloader:
         snapshot = self._applier.situation.snapshot
         refresh = snapshot.config.registry.refresh
         return list(self.freshness.stale(snapshot.registry, refresh).values())
+
+    def refreshes(self) -> dict[str, Any]:
+        """Where the registry in force is from, and when it was and will be asked for.
+
+        For who may ask at the control socket: a refusal may name a prefix.
+        """
+        fresh = self.freshness
+        refusal = fresh.last_refusal and {
+            "at": format_moment(round(fresh.last_refusal[0])),
+            "why": fresh.last_refusal[1],
+        }
+        return {
+            "source": self._fetches.source,
+            "last_success": format_moment(round(fresh.last_success)),
+            "next": self._next_at and format_moment(round(self._next_at)),
+            "failures": fresh.failures,
+            "last_refusal": refusal,
+        }
 
     def _outcome(self, delivery: Delivery | None) -> dict[str, Any]:
         situation = self._applier.situation

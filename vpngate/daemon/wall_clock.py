@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from vpngate.log_events import named
 from vpngate.timekeeping.clock import Reading, read_clock, restore_clock
 from vpngate.timekeeping.moments import When
 
@@ -49,7 +50,10 @@ class WallClock:
         doubtful = self._clock.jumped
         self._clock = clock = read_clock(self._clock, self._read(), self.patience)
         if clock.jumped and not doubtful:
-            _log.warning("the clock has jumped: until that is settled, nobody expires")
+            _log.warning(
+                "the clock has jumped: until that is settled, nobody expires",
+                extra=named("clock_jumped"),
+            )
         return clock.span if clock.jumped else clock.span.latest
 
     def restore(self, text: str) -> None:

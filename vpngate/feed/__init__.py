@@ -5,7 +5,7 @@ Knows sources, signatures and the state on disk; does not know what a registry h
 it hands bytes on. A fetch blocks, so the daemon gives it a thread of its own:
 
     settings = FeedSettings.parse(sources, public_key)
-    store = Store(state, settings.public_key)
+    store = Store(state, *settings.public_keys)
     last_good = store.load()                                  # at boot
     with Feed(settings).asking(last_good.validators) as answers:
         for answer in answers:                                # leave it with a good one

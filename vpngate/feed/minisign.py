@@ -11,6 +11,7 @@ Format: https://jedisct1.github.io/minisign/#signature-format
 import binascii
 import re
 from base64 import b64decode
+from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NoReturn
@@ -147,13 +148,25 @@ def verify(
     FeedFault unless the key id is the configured one, the signature covers the data
     and the second signature covers the first and the trusted comment.
     """
+    return verify_by_any(data, content, (key,), where)
+
+
+def verify_by_any(
+    data: bytes, content: bytes, keys: Collection[PublicKey], where: str
+) -> DetachedSignature:
+    """The same, where each of `keys` may have signed: the id says which one has to.
+
+    While a publisher moves to a new key, two of them count.
+    """
     signature = DetachedSignature.parse(content, where)
-    if signature.key_id != key.key_id:
+    key = next((key for key in keys if key.key_id == signature.key_id), None)
+    if key is None:
+        known = " or ".join(key.key_id for key in keys)
         raise fault(
             Reason.SIGNATURE_KEY,
             where,
-            f"made with key {signature.key_id}, not with {key.key_id}",
-            "sign with the key whose public half is in public_key",
+            f"made with key {signature.key_id}, not with {known}",
+            "sign with a key whose public half is in public_key",
         )
     public = Ed25519PublicKey.from_public_bytes(key.key)
     message = blake2b(data).digest() if signature.prehashed else data

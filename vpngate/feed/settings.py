@@ -5,6 +5,7 @@ Knows how a source is written (a path, or an https address) and what would be un
 to accept; does not know the configuration file it was written in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -118,13 +119,14 @@ class FeedSettings:
     """Where a registry comes from. ValueError for what would be unsafe.
 
     sources         asked in order; the first that answers counts alone
-    public_key      minisign key; when set, nothing unsigned is accepted from anywhere
+    public_keys     minisign keys, any of which may have signed; where there are some,
+                    nothing unsigned is accepted from anywhere
     allow_unsigned  the operator's word that https without a signature is good enough
     ca_file         certificates to trust instead of the system's
     """
 
     sources: tuple[RegistrySource, ...]
-    public_key: PublicKey | None = None
+    public_keys: tuple[PublicKey, ...] = ()
     allow_unsigned: bool = False
     ca_file: Path | None = None
     limits: FetchLimits = FetchLimits()
@@ -133,8 +135,11 @@ class FeedSettings:
         if not self.sources:
             raise ValueError("no source; name at least one file or https address")
         remote = [s for s in self.sources if isinstance(s, HttpsAddress)]
-        if remote and self.public_key is None and not self.allow_unsigned:
+        if remote and not self.public_keys and not self.allow_unsigned:
             raise ValueError(f"{remote[0]} needs public_key, or allow_unsigned = true")
+        ids = [key.key_id for key in self.public_keys]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two public keys bear the same id")
         if self.limits.attempts < 1:
             raise ValueError("attempts must be at least 1")
 
@@ -142,16 +147,20 @@ class FeedSettings:
     def parse(
         cls,
         sources: tuple[str, ...] | list[str],
-        public_key: str = "",
+        public_key: str | Sequence[str] = (),
         *,
         allow_unsigned: bool = False,
         ca_file: Path | None = None,
         limits: FetchLimits | None = None,
     ) -> "FeedSettings":
-        """The settings from the texts of a configuration; ValueError if unusable."""
+        """The settings from the texts of a configuration; ValueError if unusable.
+
+        `public_key` is one key or several.
+        """
+        keys = [public_key] if isinstance(public_key, str) else public_key
         return cls(
             sources=tuple(map(parse_source, sources)),
-            public_key=PublicKey.parse(public_key) if public_key.strip() else None,
+            public_keys=tuple(PublicKey.parse(key) for key in keys if key.strip()),
             allow_unsigned=allow_unsigned,
             ca_file=ca_file,
             limits=limits or FetchLimits(),

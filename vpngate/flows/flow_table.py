@@ -12,10 +12,10 @@ of initiations pushes out its own.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from vpngate.flows.state import BEGINNING, FlowChange, FlowState
+from vpngate.flows.state import BEGINNING, FlowChange, FlowState, Settled
 from vpngate.packets import FlowKey, HookPoint
 from vpngate.recognition import Agree, Evidence, Gate, Heard, Sighting, Tunnel
 
@@ -28,6 +28,7 @@ TOKEN_BYTES = 1100
 _UNANSWERED_SHARE = 8  # an eighth of the table
 
 _Flows = OrderedDict[FlowKey, FlowState]  # the one idle longest stands first
+_Forgotten = Callable[[Tunnel, FlowKey], object]
 
 
 class FlowTable:
@@ -35,11 +36,16 @@ class FlowTable:
 
     `max_entries` and `max_bytes` bound it, whichever is reached first. Nothing counts
     as confirmed unless `agree` says so of the packets that would confirm it. Times are
-    seconds of any one clock; a moment before the last one does no harm.
+    seconds of any one clock; a moment before the last one does no harm. `forgotten` is
+    told of each flow that goes without ever having been judged.
     """
 
     def __init__(
-        self, max_entries: int, agree: Agree, max_bytes: int = MAX_BYTES
+        self,
+        max_entries: int,
+        agree: Agree,
+        max_bytes: int = MAX_BYTES,
+        forgotten: _Forgotten = lambda *_: None,
     ) -> None:
         if max_entries < 1 or max_bytes < FLOW_BYTES + TOKEN_BYTES:
             raise ValueError("a flow table has room for one flow at least")
@@ -47,9 +53,11 @@ class FlowTable:
         self._max_bytes = max_bytes
         self._flows: dict[Evidence, dict[Tunnel, _Flows]] = {e: {} for e in Evidence}
         self._agree = agree
+        self._forgotten = forgotten
         self._entries = 0
         self._tokens = 0
         self._payload_bytes = 0
+        self.pushed_out = 0  # flows that had to go since the table was full
 
     def __len__(self) -> int:
         return self._entries
@@ -104,22 +112,36 @@ class FlowTable:
         for tunnels in self._flows.values():
             for tunnel, flows in tunnels.items():
                 while flows and _is_idle(next(iter(flows.values())), tunnel, now):
-                    self._drop(flows)
+                    self._drop(tunnel, flows)
         return before - self._entries
 
     def clear(self) -> None:
         """Forget all flows."""
         for tunnels in self._flows.values():
+            for tunnel, flows in tunnels.items():
+                for key, flow in flows.items():
+                    self._tell(tunnel, key, flow)
             tunnels.clear()
         self._entries = self._tokens = self._payload_bytes = 0
 
-    def contradiction(self, tunnel: Tunnel, key: FlowKey) -> str:
-        """Why a flow is not believed any more; empty if it is, or is not known."""
+    def judge(self, tunnel: Tunnel, key: FlowKey) -> bool:
+        """Note that a verdict was reached on a flow; whether it is the first one."""
         for tunnels in self._flows.values():
             flow = tunnels[tunnel].get(key) if tunnel in tunnels else None
             if flow is not None:
-                return flow.contradiction
-        return ""
+                first, flow.judged = not flow.judged, True
+                return first
+        return True  # it had to make room at once
+
+    def contradiction(self, tunnel: Tunnel, key: FlowKey) -> str:
+        """Why a flow is not believed any more; empty if it is, or is not known."""
+        flow = self._known(tunnel, key)
+        return flow.contradiction if flow else ""
+
+    def settled(self, tunnel: Tunnel, key: FlowKey) -> Settled | None:
+        """How far a flow's running traffic has come; None if it is not confirmed so."""
+        flow = self._known(tunnel, key)
+        return flow.settled if flow else None
 
     def counts(self) -> Mapping[tuple[str, Evidence], int]:
         """How many flows, by tunnel and evidence; those with none are left out."""
@@ -129,6 +151,13 @@ class FlowTable:
             for tunnel, flows in tunnels.items()
             if flows
         }
+
+    def _known(self, tunnel: Tunnel, key: FlowKey) -> FlowState | None:
+        for tunnels in self._flows.values():
+            flow = tunnels[tunnel].get(key) if tunnel in tunnels else None
+            if flow is not None:
+                return flow
+        return None
 
     def confirmed(self) -> Mapping[Tunnel, Sequence[tuple[FlowKey, FlowState]]]:
         """The confirmed flows as they are at this moment, and their living states."""
@@ -143,7 +172,10 @@ class FlowTable:
             flow = tunnels[tunnel].pop(key, None) if tunnel in tunnels else None
             if flow is not None:
                 self._forget(flow)
-                return None if _is_idle(flow, tunnel, now) else flow
+                if _is_idle(flow, tunnel, now):
+                    self._tell(tunnel, key, flow)
+                    return None
+                return flow
         return None
 
     def _put_in(self, tunnel: Tunnel, key: FlowKey, flow: FlowState) -> None:
@@ -160,26 +192,33 @@ class FlowTable:
 
     def _make_room(self) -> None:
         while self._entries > self._max_entries or self.bytes_used > self._max_bytes:
-            self._drop(self._idle_longest())
+            self._drop(*self._idle_longest())
+            self.pushed_out += 1
 
-    def _idle_longest(self) -> _Flows:
-        """Returns the flows whose first one is to be forgotten next.
+    def _idle_longest(self) -> tuple[Tunnel, _Flows]:
+        """Returns the flows whose first one is to be forgotten next, and their tunnel.
 
         As a rule those that nobody has answered. But these keep a share of the table:
         otherwise a table full of confirmed flows would take no new ones.
         """
         unanswered, confirmed = (
-            [flows for flows in self._flows[evidence].values() if flows]
+            [each for each in self._flows[evidence].items() if each[1]]
             for evidence in Evidence
         )
         share = max(1, self._entries // _UNANSWERED_SHARE)
-        too_many = sum(map(len, unanswered)) > share
+        too_many = sum(len(flows) for _, flows in unanswered) > share
         candidates = unanswered if too_many or not confirmed else confirmed
-        return min(candidates, key=lambda flows: next(iter(flows.values())).last_seen)
+        return min(candidates, key=lambda each: next(iter(each[1].values())).last_seen)
 
-    def _drop(self, flows: _Flows) -> None:
-        _, flow = flows.popitem(last=False)
+    def _drop(self, tunnel: Tunnel, flows: _Flows) -> None:
+        key, flow = flows.popitem(last=False)
         self._forget(flow)
+        self._tell(tunnel, key, flow)
+
+    def _tell(self, tunnel: Tunnel, key: FlowKey, flow: FlowState) -> None:
+        """Tell of a flow that goes, unless a verdict has told of it."""
+        if not flow.judged:
+            self._forgotten(tunnel, key)
 
 
 def _comes_in(gate: Gate | None) -> bool:

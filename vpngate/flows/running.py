@@ -16,7 +16,7 @@ MOST_SEQUENCES = 8
 # Steps forward that an end has to make, and how small they are: what the fastest
 # tunnel sends between two copies, which may be looked at late and together.
 STEPS = 2
-_FASTEST = 1 << 20  # packets a second
+FASTEST = 1 << 20  # packets a second
 _LATEST = 1.0  # seconds
 # How far behind a packet may come and still be of this sequence: the larger of the two
 # windows that receivers keep (RFC 4303, section 3.4.3). It proves nothing.
@@ -30,6 +30,14 @@ ECHO = "both ends sent the same bytes: an echo"
 
 class Contradiction(Exception):
     """A packet that no tunnel sends on a flow that was taken for one; says why."""
+
+
+class Stream(NamedTuple):
+    """One end's packets of one token, and the highest number among them."""
+
+    by_low: bool
+    token: bytes
+    highest: int
 
 
 class _Place(NamedTuple):
@@ -87,6 +95,14 @@ class RunningTraffic:
         return (*_shown(low), *_shown(high))
 
     @property
+    def streams(self) -> tuple["Stream", ...]:
+        """What is followed, wherever it was seen, and how far it has come."""
+        return tuple(
+            Stream(place.by_low, place.token, sequence.highest.message.sequence)
+            for place, sequence in self._sequences.items()
+        )
+
+    @property
     def crossing(self) -> Crossing:
         """The hooks at which the lower end, and the higher, were seen going on."""
         return Crossing(
@@ -125,7 +141,7 @@ def _continued(known: _Sequence | None, heard: Heard, now: float) -> _Sequence:
     elapsed = max(0.0, now - known.seen)
     if not ahead or _SEQUENCE_SPACE - ahead <= _LATE:
         return known  # seen already, or late
-    if ahead > _FASTEST * (elapsed + _LATEST):
+    if ahead > FASTEST * (elapsed + _LATEST):
         steps = min(ahead, _SEQUENCE_SPACE - ahead)
         way = "ahead of" if steps == ahead else "behind"
         raise Contradiction(

@@ -9,9 +9,10 @@ protocols, other flows, or how long anything is kept.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import NamedTuple
 
 from vpngate.flows.handshake import MOST_CONVERSATIONS, OPENING, Conversation
-from vpngate.flows.running import ECHO, Contradiction, RunningTraffic
+from vpngate.flows.running import ECHO, Contradiction, RunningTraffic, Stream
 from vpngate.recognition import Crossing, Evidence, Gate, Heard, Role
 
 # Seconds until what is sent again (an initiation that was answered, packets that look
@@ -21,6 +22,7 @@ RENEWAL = 30
 # The roles that a flow may begin with.
 BEGINNING = OPENING | {Role.TRAFFIC}
 _CONTINUOUS = frozenset({Role.EXCHANGE, Role.TRAFFIC})
+_ENDS = (True, False)  # the lower one, the higher one
 
 
 class FlowChange(Enum):
@@ -31,12 +33,32 @@ class FlowChange(Enum):
     WITHDRAWN = "withdrawn"  # it was confirmed, and that does not hold
 
 
+class Settled(NamedTuple):
+    """Running traffic that was confirmed: what goes on as before says nothing new.
+
+    until      when it may, in seconds of the flow table's clock
+    last_seen  when its last packet came
+    streams    how far its packets have come
+    """
+
+    until: float
+    last_seen: float
+    streams: tuple[Stream, ...]
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether both ends name one token, so that one may echo the other."""
+        low, high = ({s.token for s in self.streams if s.by_low is e} for e in _ENDS)
+        return not low.isdisjoint(high)
+
+
 class FlowState:
     """What is remembered of one flow of one tunnel.
 
     `by_low` says, here and in `take`, whether the flow's lower end is meant: as the
     initiator, and as a message's sender. A flow that contradicted itself is not
-    believed again for as long as it is remembered; `contradiction` says why.
+    believed again for as long as it is remembered; `contradiction` says why. `judged`
+    is for whoever reaches verdicts: whether one was.
     """
 
     __slots__ = (
@@ -49,6 +71,7 @@ class FlowState:
         "evidence",
         "first_seen",
         "handshakes",
+        "judged",
         "last_seen",
     )
 
@@ -58,6 +81,7 @@ class FlowState:
         self.crossing = Crossing(frozenset({gate}))
         self.evidence = Evidence.INITIATION
         self.handshakes = 0
+        self.judged = False
         self._conversations: tuple[Conversation, ...] = ()
         self._running: RunningTraffic | None = None
         self.contradiction = ""
@@ -75,6 +99,14 @@ class FlowState:
             for conversation in self._conversations
             for heard in conversation.heard
         )
+
+    @property
+    def settled(self) -> Settled | None:
+        """What is known of it if it is confirmed by running traffic, else None."""
+        if self._running is None or self.evidence is not Evidence.CONFIRMED:
+            return None
+        until = self._announced + RENEWAL
+        return Settled(until, self.last_seen, self._running.streams)
 
     def take(
         self,
@@ -133,8 +165,10 @@ class FlowState:
         if self._running is None:
             self._running = RunningTraffic()
         self._running.take(heard, now, gate, by_low=by_low)
+        if self._silent(now):  # asked first: it is nearly always so, and costs little
+            return False
         evidence = self._running.evidence()
-        if not evidence or self._silent(now):
+        if not evidence:
             return False
         low, high = self._running.crossing
         self._running.spend()

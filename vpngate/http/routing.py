@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from vpngate.http.hosts import Hosts
 from vpngate.http.request_response import Request, Response
+from vpngate.log_events import named, place_of
 
 # One page: a request in, its answer out.
 PageHandler = Callable[[Request], Awaitable[Response]]
@@ -52,8 +53,8 @@ class Routing:
             return await handler(request)
         except TimeoutError:  # what the page asked for did not come in time
             return BUSY
-        except Exception:  # noqa: BLE001 - one broken page, not the server
-            self._tell(request.path)
+        except Exception as error:  # noqa: BLE001 - one broken page, not the server
+            self._tell(request.path, error)
             return Response.text(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error")
 
     def _no_such(self, path: str) -> Response:
@@ -68,8 +69,11 @@ class Routing:
             Allow=", ".join(sorted(allowed)),
         )
 
-    def _tell(self, path: str) -> None:
-        """Log the error, but not each time: anybody can ask for the page again."""
+    def _tell(self, path: str, error: Exception) -> None:
+        """Log the error, but not each time: anybody can ask for the page again.
+
+        Where it came up, not what it says: that may quote what was asked.
+        """
         now = time.monotonic()
         if now - self._told.get(path, -self._tell_every) < self._tell_every:
             self._untold[path] = self._untold.get(path, 0) + 1
@@ -77,4 +81,6 @@ class Routing:
         self._told[path] = now
         before = self._untold.pop(path, 0)
         since = f" ({before} more since this was last told)" if before else ""
-        _log.exception("http: the page %s failed%s", path, since)
+        where = place_of(error)
+        words = "http: the page %s failed%s: %s"
+        _log.error(words, path, since, where, extra=named("page_failed", page=path))

@@ -141,6 +141,10 @@ class DryRunDataPlane:
             reverse_path_failed=0,
             copies_held_back=0,
             throttled_flows={f.label: n for f, n in self._verdicts.live.items()},
+            throttled_by_tunnel={
+                f.label: n for f, n in self._verdicts.live_by_tunnel.items()
+            },
+            throttled_subscribers=self._verdicts.subscribers,
             buckets_shared=self._verdicts.shared,
             verdicts_refused=self._refused,
         )

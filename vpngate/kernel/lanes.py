@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
 from vpngate.kernel.wire.channel import in_one_line
+from vpngate.log_events import named
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -114,4 +115,9 @@ def each(*steps: Callable[[], None]) -> None:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - the rest must go, too
-            logger.error("cannot clear up (%s): %s", step.__name__, error)  # noqa: TRY400
+            logger.error(  # noqa: TRY400 - in one line
+                "cannot clear up (%s): %s",
+                step.__name__,
+                error,
+                extra=named("clearing_up_failed"),
+            )

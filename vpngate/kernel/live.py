@@ -29,6 +29,7 @@ from vpngate.kernel.sparing import Complaint, Sparing, tell
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.wire.channel import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
+from vpngate.log_events import named
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -196,11 +197,8 @@ class LiveDataPlane:
         async with self._changing:
             # The first of all is who is spared, whatever else is amiss.
             wrong = await self._sparing.verify()
-            repaired = [
-                *self._repaired,
-                *await self._mending.check(),
-                *await self._mending.mend(),
-            ]
+            repaired = [*self._repaired, *await self._mending.check()]
+            repaired += await self._mending.mend()
             self._repaired = []
             return [*repaired, "spared"] if wrong else repaired
 
@@ -267,7 +265,8 @@ class LiveDataPlane:
                     repaired = await self._mending.mend()
                 if repaired:
                     self._repaired += repaired
-                    logger.warning("repaired in the kernel: %s", ", ".join(repaired))
+                    say, what = "repaired in the kernel: %s", ", ".join(repaired)
+                    logger.warning(say, what, extra=named("kernel_repaired", what=what))
                     # Somebody may undo it each time, as soon as it is announced.
                     again = time.monotonic() - last < _SETTLED
                     rest = min(2 * rest, _REST_MOST) if again else _REST

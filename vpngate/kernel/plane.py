@@ -35,6 +35,8 @@ class Counters:
     reverse_path_failed: int  # candidates that came from where their source is not
     copies_held_back: int  # candidates beyond a limit on copies
     throttled_flows: dict[str, int]  # by family, now
+    throttled_by_tunnel: dict[str, dict[str, int]]  # by family and tunnel, now
+    throttled_subscribers: int  # of whom a verdict is in force, now
     buckets_shared: int  # subscribers that had to share a bucket, now
     verdicts_refused: int  # beyond `Ruleset.max_flows`: their flows are left alone
 

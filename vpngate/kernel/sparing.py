@@ -14,6 +14,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.table.readback import after_change
+from vpngate.log_events import named
 from vpngate.plan import Plan
 from vpngate.prefixes.intervals import Delta, Intervals
 
@@ -124,7 +125,10 @@ class Sparing:
                 if not await self._do(sets.agrees, family, few):
                     self.note(agrees=False)
                     await self.refill()
-                    logger.warning("repaired in the kernel: spared")
+                    logger.warning(
+                        "repaired in the kernel: spared",
+                        extra=named("kernel_repaired", what="spared"),
+                    )
                     return True
         except VpngateError as error:
             self.doubted = True
@@ -145,7 +149,13 @@ class Sparing:
 def tell(what: str, error: Exception) -> None:
     """Log it: in one line if it is of a kind that was thought of."""
     unforeseen = not isinstance(error, VpngateError)
-    logger.error("%s: %s", what, error, exc_info=error if unforeseen else None)
+    logger.error(
+        "%s: %s",
+        what,
+        error,
+        exc_info=error if unforeseen else None,
+        extra=named("kernel_work_failed"),
+    )
 
 
 class Complaint:

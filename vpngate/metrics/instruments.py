@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Counters, gauges and a histogram that move as things happen.
+"""Counters and gauges that move as things happen.
 
 Knows the name, kind and labels of each, and what moves it; does not know the
-numbers that others count (`latest.py`).
+numbers that others count (`latest.py`), nor how long things take (`durations.py`).
 """
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
+    ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
 
 from vpngate.config import Mode
+from vpngate.metrics.durations import Durations
 from vpngate.metrics.latest import KernelTotals, LatestNumbers, RegistryFacts
 from vpngate.packets import Family
 from vpngate.policy import Verdict
@@ -28,8 +29,6 @@ from vpngate.stance import HaltReason
 
 _LIMIT = "limit"  # why a packet is missed that nobody has lost
 _PRINTABLE = re.compile("[ -~]+")
-# From the packet's arrival to the verdict in the kernel, seconds.
-LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
 class Metrics:
@@ -44,16 +43,26 @@ class Metrics:
         repairs: Iterable[str] = (),
     ) -> None:
         """What the labels `tunnel`, `reason` of a registry, and `what` may say."""
-        # A second series for every counter, its age, is of no use here.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self._snapshot = LatestNumbers()
+        tunnels = tuple(tunnels)
+        self._snapshot = LatestNumbers(tunnels)
         self._held_back = 0
         self.registry.register(self._snapshot)
         self._gauges(version)
         self._counters()
-        # A counter that does not exist until it counts cannot be told from one
-        # that is missing, and rate() misses its first step.
+        self._durations = Durations(self.registry)
+        ProcessCollector(registry=self.registry)
+        self._begin_at_zero(tunnels, refusals, repairs)
+
+    def _begin_at_zero(
+        self, tunnels: Iterable[str], refusals: Iterable[str], repairs: Iterable[str]
+    ) -> None:
+        """Show every counter with every label that it may have.
+
+        One that does not exist until it counts cannot be told from one that is
+        missing, and increase() misses its first step.
+        """
         for tunnel in tunnels:
             for evidence in Evidence:
                 self._handshakes.labels(tunnel, evidence.label)
@@ -69,7 +78,8 @@ class Metrics:
             self._repairs.labels(what)
         for reason in HaltReason:
             self._halts.labels(reason)
-        self._lost.labels(_LIMIT)
+        for reason in (_LIMIT, "unreadable"):
+            self._lost.labels(reason)
 
     def _gauges(self, version: str) -> None:
         build = self._gauge("build_info", "The version that runs", "version")
@@ -124,7 +134,9 @@ class Metrics:
             "handshakes", "Evidence that appeared or grew", "tunnel", "evidence"
         )
         self._flows = self._counter(
-            "flows", "Verdicts reached", "tunnel", "family", "verdict"
+            "flows",
+            "Flows by their verdict; none: stayed unconfirmed until forgotten",
+            *("tunnel", "family", "verdict"),
         )
         self._second_readings = self._counter(
             "second_reading",
@@ -143,12 +155,6 @@ class Metrics:
         self._halts = self._counter(
             "halts", "Times that enforcing stopped of itself", "reason"
         )
-        self._latency = Histogram(
-            "vpngate_verdict_latency_seconds",
-            "From a packet's arrival to its verdict in the kernel",
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
-        )
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"vpngate_{name}", text, labels, registry=self.registry)
@@ -165,6 +171,10 @@ class Metrics:
             self._mode.labels(each).set(each is mode)
         self._share.set(share if mode is Mode.ENFORCE else 0)
         self._until.set(until)
+
+    def public_keys(self, ids: Iterable[str]) -> None:
+        """Whose signatures count, by the ids of their keys."""
+        self._snapshot.keys = tuple(ids)
 
     def config_taken(self, now: float) -> None:
         """A configuration is in force, at start or by a reload."""
@@ -204,7 +214,7 @@ class Metrics:
         self._handshakes.labels(tunnel, evidence.label).inc()
 
     def flow(self, tunnel: str, family: Family, verdict: Verdict) -> None:
-        """A verdict was reached for a flow."""
+        """A verdict was reached for a flow, or it was forgotten without one."""
         self._flows.labels(tunnel, family.label, verdict).inc()
 
     def second_reading(self, tunnel: str, outcome: Outcome) -> None:
@@ -221,7 +231,15 @@ class Metrics:
 
     def verdict_in_kernel(self, seconds: float) -> None:
         """A verdict took effect, `seconds` after its packet arrived."""
-        self._latency.observe(max(0.0, seconds))
+        self._durations.verdict(seconds)
+
+    def loop_lag(self, seconds: float) -> None:
+        """The event loop was late."""
+        self._durations.lag(seconds)
+
+    def health(self, healthy: Callable[[], bool]) -> None:
+        """Whom to ask, from any thread, whether all is well."""
+        self._snapshot.healthy = healthy
 
     def in_sync(self, answer: bool) -> None:  # noqa: FBT001 - the fact itself
         """Whether the kernel held what it should."""

@@ -5,7 +5,7 @@ Knows how the registry's facts and the kernel's totals appear as metrics; does
 not know when they are read, and counts nothing itself.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,8 +55,12 @@ class KernelTotals(Protocol):
         """Candidates that a limit on copies kept from recognition."""
 
     @property
-    def throttled_flows(self) -> Mapping[str, int]:
-        """By family, now."""
+    def throttled_by_tunnel(self) -> Mapping[str, Mapping[str, int]]:
+        """By family and tunnel, now."""
+
+    @property
+    def throttled_subscribers(self) -> int:
+        """Of whom a verdict is in force, now."""
 
     @property
     def buckets_shared(self) -> int:
@@ -72,7 +76,8 @@ class RegistryFacts:
     """The registry in force: what of it is counted.
 
     `serial`, `generated` and `expires` (seconds since the epoch) are None where the
-    format has none; `expiring` counts prefixes by the time within which they end.
+    format has none; `expiring` counts prefixes by the time within which they end,
+    `grace` those that stand for their grace alone. `digest` is of the addresses.
     """
 
     prefixes: Mapping[Family, int]
@@ -81,6 +86,8 @@ class RegistryFacts:
     generated: float | None = None
     expires: float | None = None
     expiring: Mapping[str, int] = field(default_factory=dict)
+    grace: Mapping[Family, int] = field(default_factory=dict)
+    digest: str = ""
 
 
 # The totals of the kernel: attribute, metric, explanation, label, its values.
@@ -140,10 +147,20 @@ _TOTALS = (
 
 
 class LatestNumbers(Collector):
-    """The registry's facts and the kernel's totals, each replaced whole."""
+    """The registry's facts and the kernel's totals, each replaced whole.
+
+    keys     ids of those whose signatures count
+    healthy  asked at each collection, from any thread
+    """
 
     registry: RegistryFacts | None = None
     kernel: KernelTotals | None = None
+    keys: tuple[str, ...] = ()
+    healthy: Callable[[], bool] | None = None
+
+    def __init__(self, tunnels: Iterable[str] = ()) -> None:
+        """`tunnels` are the names that are shown also where there is none of them."""
+        self._tunnels = tuple(tunnels)
 
     def collect(self) -> Iterator[Metric]:
         """What is known so far; nothing is shown that was never handed in."""
@@ -151,13 +168,25 @@ class LatestNumbers(Collector):
         facts, totals = self.registry, self.kernel
         if facts is not None:
             yield from _of_registry(facts)
+            yield _ones("registry_info", "What is registered", "digest", [facts.digest])
+        yield _ones(
+            "registry_public_key_info", "Keys that may sign", "key_id", self.keys
+        )
+        if self.healthy is not None:
+            yield GaugeMetricFamily(
+                "vpngate_healthy", "Whether /healthz says 200", value=self.healthy()
+            )
         if totals is not None:
             yield from _of_kernel(totals)
+            yield _throttled(totals.throttled_by_tunnel, self._tunnels)
 
 
 def _of_registry(facts: RegistryFacts) -> Iterator[Metric]:
     prefixes = {family.label: number for family, number in facts.prefixes.items()}
     yield _gauges("registry_prefixes", "Prefixes", "family", _FAMILIES, prefixes)
+    grace = {family.label: number for family, number in facts.grace.items()}
+    text = "Prefixes that stand for their grace alone"
+    yield _gauges("registry_grace_prefixes", text, "family", _FAMILIES, grace)
     yield _gauges(
         "registry_expiring_prefixes",
         "Prefixes whose registration ends soon",
@@ -185,12 +214,10 @@ def _of_kernel(totals: KernelTotals) -> Iterator[Metric]:
         for value in values:
             counted.add_metric([value], getattr(totals, attribute).get(value, 0))
         yield counted
-    yield _gauges(
-        "throttled_flows",
-        "Flows with a throttle verdict now",
-        "family",
-        _FAMILIES,
-        totals.throttled_flows,
+    yield GaugeMetricFamily(
+        "vpngate_throttled_subscribers",
+        "Subscribers of whom a flow has a throttle verdict now",
+        value=totals.throttled_subscribers,
     )
     yield GaugeMetricFamily(
         "vpngate_throttle_shared_buckets",
@@ -207,6 +234,30 @@ def _of_kernel(totals: KernelTotals) -> Iterator[Metric]:
         "Throttle verdicts beyond throttle.max_flows, not acted on",
         value=totals.verdicts_refused,
     )
+
+
+def _throttled(
+    counts: Mapping[str, Mapping[str, int]], tunnels: tuple[str, ...]
+) -> GaugeMetricFamily:
+    """The verdicts in force: of every tunnel that is known, and whatever there is."""
+    gauges = GaugeMetricFamily(
+        "vpngate_throttled_flows",
+        "Flows with a throttle verdict now",
+        labels=["family", "tunnel"],
+    )
+    for family in _FAMILIES:
+        there = counts.get(family, {})
+        for tunnel in dict.fromkeys((*tunnels, *there)):
+            gauges.add_metric([family, tunnel], there.get(tunnel, 0))
+    return gauges
+
+
+def _ones(name: str, text: str, label: str, values: Iterable[str]) -> GaugeMetricFamily:
+    """A gauge that is 1 for each value: the label is what it says."""
+    gauges = GaugeMetricFamily(f"vpngate_{name}", text, labels=[label])
+    for value in values:
+        gauges.add_metric([value], 1)
+    return gauges
 
 
 def _gauges(

@@ -2,8 +2,8 @@
 """`/check`: is my address registered, is a tunnel of it slowed, what can I do.
 
 Knows who asks (behind trusted proxies, too), how often he may, and that what is slowed
-is told to an address about itself alone; nothing of a question is kept or logged, not
-even where answering fails. Does not know how anything is looked up.
+is told to an address about itself alone; nothing of a question is kept or logged (of
+what fails, `Routing` tells the place alone). Does not know how anything is looked up.
 """
 
 import asyncio
@@ -50,10 +50,6 @@ class CheckAnswers(NamedTuple):
     trusted: Callable[[], Sequence[IPNetwork]]
 
 
-class CheckFailed(Exception):
-    """Something went wrong, told without what was asked."""
-
-
 class CheckPage:
     """Answers GET with what there is to say of the caller, POST of what is typed."""
 
@@ -73,21 +69,7 @@ class CheckPage:
 
     def routes(self, path: str) -> dict[tuple[str, str], PageHandler]:
         """The handlers, by method and path."""
-        return {("GET", path): self._quietly, ("POST", path): self._quietly}
-
-    async def _quietly(self, request: Request) -> Response:
-        """The answer; what fails is told by its kind and line alone."""
-        try:
-            return await self._answer(request)
-        except TimeoutError:  # the daemon is busy
-            raise
-        except Exception as error:  # noqa: BLE001 - its text may hold an address
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            line = 0 if trace is None else trace.tb_lineno
-            what = f"{type(error).__name__} at line {line}"
-        raise CheckFailed(what)
+        return {("GET", path): self._answer, ("POST", path): self._answer}
 
     async def _answer(self, request: Request) -> Response:
         trusted = self._answers.trusted()

@@ -15,6 +15,7 @@ from vpngate.registry.comparison import (
     compare,
     impact,
 )
+from vpngate.registry.endings import by_day, endings
 from vpngate.registry.grace.departures import (
     carry_over,
 )
@@ -27,6 +28,7 @@ from vpngate.registry.guard import (
     guard,
     objections,
 )
+from vpngate.registry.questions import answer, question, questions
 from vpngate.registry.reading.loading import Limits, Loaded, load
 from vpngate.registry.registration import Registration
 from vpngate.registry.registry import Registry, empty_registry
@@ -44,13 +46,18 @@ __all__ = [
     "RegistrationChange",
     "Registry",
     "SuspendChange",
+    "answer",
+    "by_day",
     "carry_over",
     "compare",
     "empty_registry",
+    "endings",
     "guard",
     "impact",
     "load",
     "objections",
+    "question",
+    "questions",
     "recall_departed",
     "remember_departed",
 ]

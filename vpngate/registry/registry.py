@@ -8,6 +8,7 @@ be used (`guard.py`), or what came before it (`grace`).
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
@@ -125,6 +126,27 @@ class Registry:
                 row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
 
+    def touching(self, prefix: Prefix, now: When = EVER) -> tuple[Registration, ...]:
+        """Returns every registration around a prefix or in it, the longest first."""
+        around = self.matches(prefix.network, now)
+        found = [each for each in around if each.length <= prefix.length]
+        start = span_of(now).earliest
+        for roll in (self.current, self.kept):
+            entries = roll.of(prefix.family)
+            rows = entries.within(prefix)
+            found += [Registration(entries, row, self.grace, start) for row in rows]
+        return tuple(sorted(found, key=lambda each: -each.length))
+
+    def called(self, name: str, now: When = EVER) -> tuple[Registration, ...]:
+        """Returns every registration with this id, in the order of their prefixes."""
+        start = span_of(now).earliest
+        return tuple(
+            Registration(entries, row, self.grace, start)
+            for roll in (self.current, self.kept)
+            for entries in roll
+            for row in entries.called(name)
+        )
+
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""
         span = span_of(now)
@@ -140,6 +162,27 @@ class Registry:
         """How many registrations in force end in the next `within` seconds."""
         span = span_of(now)
         return sum(entries.ending(span, within) for entries in self.current)
+
+    def in_grace(self, now: When) -> dict[Family, int]:
+        """How many registrations stand for their grace alone, by family."""
+        span = span_of(now)
+        return {
+            family: sum(
+                roll.of(family).in_grace(span, self.grace)
+                for roll in (self.current, self.kept)
+            )
+            for family in Family
+        }
+
+    @property
+    def intervals_digest(self) -> str:
+        """16 hexadecimal digits of the addresses in this load, merged.
+
+        The same on whatever gateway has it: dates, names and who is in grace aside, so
+        that nothing but a load changes it. It takes time once (`Entries.digest`).
+        """
+        whole = b"".join(entries.digest for entries in self.current)
+        return blake2b(whole, digest_size=8).hexdigest()
 
     def next_change(self, now: When) -> float | None:
         """When `covered` will be another set without a load; None for never.

@@ -8,19 +8,18 @@ what the kernel holds, nor how any of it is sent there.
 from collections.abc import Iterator
 from itertools import product
 
-from vpngate.expressions import NamedCounter
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import (
     Ruleset,
     copying,
-    matching,
+    dispatch,
     names,
     registered,
     sharing,
     throttling,
     witnessing,
 )
-from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
+from vpngate.ruleset.table import Chain, Hook, Set, Table
 
 _FIRST = 1  # generation of the registered addresses
 
@@ -79,44 +78,39 @@ def _chains(ruleset: Ruleset) -> Iterator[Chain]:
     for use, family in product(registered.Use, Family):
         yield registered.entrance_chain(use, family, _FIRST, parts=1)
     yield from witnessing.watching_chains()
-    yield from copying.copy_chains(ruleset)
+    copied = {chain.name: chain for chain in copying.copy_chains(ruleset)}
+    searches = {} if not ruleset.enforce else _taken_out(copied, ruleset)
+    yield from copied.values()
     for direction in Direction:
         point = hook_of(direction, ruleset)
         if ruleset.enforce:
-            carriers = ruleset.carriers
             yield from throttling.throttle_chains(
                 direction,
-                carriers,
+                ruleset.carriers,
                 watching=tuple(copying.watching_lines(ruleset, point)),
             )
-            yield from throttling.verdict_chains(direction, carriers)
-        lines = tuple(_base_lines(direction, ruleset))
+            yield from dispatch.flow_chains(direction, point, ruleset, searches[point])
+        lines = tuple(dispatch.base_lines(direction, point, ruleset))
         for number, devices in enumerate(_shares(ruleset.interfaces), start=1):
             hook = Hook(point, ruleset.hook_priority, devices)
             yield Chain(names.base(point, number), lines, hook)
+
+
+def _taken_out(
+    copied: dict[str, Chain], ruleset: Ruleset
+) -> dict[HookPoint, dispatch.Searches]:
+    """What asks for each transport's signatures, to stand behind its verdicts."""
+    transports = {signature.transport for signature in ruleset.signatures}
+    return {
+        point: {
+            transport: copied.pop(names.transport_candidates(point, transport)).lines
+            for transport in transports
+        }
+        for point in HookPoint
+    }
 
 
 def _shares(interfaces: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The interfaces, as many at a time as a base chain takes."""
     for start in range(0, len(interfaces), names.MOST_DEVICES):
         yield interfaces[start : start + names.MOST_DEVICES]
-
-
-def _base_lines(direction: Direction, ruleset: Ruleset) -> Iterator[Line]:
-    yield Line(
-        (NamedCounter(names.traffic_counter(direction)),),
-        f"{direction}: everything",
-    )
-    if ruleset.enforce:
-        for family in Family:
-            yield Line(
-                (
-                    *matching.of_family(family),
-                    matching.jump(names.verdicts(direction, family)),
-                ),
-                f"{direction}: flows that have a verdict",
-            )
-    yield Line(
-        (matching.goto(names.candidates(hook_of(direction, ruleset))),),
-        f"{direction}: the rest, in search of handshakes",
-    )

@@ -25,8 +25,7 @@ from vpngate.packets import Family, HookPoint
 from vpngate.ruleset import Ruleset, matching, names, registered, sharing
 from vpngate.ruleset.table import Chain, Line, Nature, Set, address_type
 from vpngate.signatures import Signature
-from vpngate.signatures.decision import WHOLE, Branch, decision
-from vpngate.signatures.nft_conditions import entrances
+from vpngate.signatures.decision import ENDS, WHOLE, Branch, decision
 
 # Per pair of addresses and direction: evidence takes three packets each way, seen twice
 # between subscribers, and a tunnel whose verdict ended must be seen again before long.
@@ -140,20 +139,6 @@ def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[C
         ours.sort(key=lambda signature: signature.sampled)
         name = names.transport_candidates(point, transport)
         yield from _tree(point, name, decision(ours))
-    yield Chain(
-        names.candidates(point),
-        tuple(
-            Line(
-                (
-                    *entrance,
-                    matching.goto(names.transport_candidates(point, transport)),
-                ),
-                transport.label,
-            )
-            for transport in transports
-            for entrance in entrances(transport)
-        ),
-    )
 
 
 def _tree(
@@ -161,11 +146,13 @@ def _tree(
     name: str,
     branches: Sequence[Branch],
     known: dict[tuple[Branch, ...], str] | None = None,
+    *,
+    below: str | None = None,
 ) -> Iterator[Chain]:
     """The chain of that name, behind the chains that its branches need.
 
     Branches that lead to the same further ones (`known`, and what they are called)
-    share a chain.
+    share a chain. Chains behind are called after `below`, if not after this one.
     """
     known = {} if known is None else known
     lines = []
@@ -175,10 +162,17 @@ def _tree(
             comment = branch.then.name
         else:
             comment = branch.asks.replace("_", " ")
+            comment += " port" if branch.asks in ENDS else ""
             if branch.then not in known:
-                wanted = _name_of(branch.then, point) or f"{name}_{branch.asks}"
+                wanted = (
+                    _name_of(branch.then, point) or f"{below or name}_{branch.asks}"
+                )
                 known[branch.then] = _unused(wanted, known.values())
-                yield from _tree(point, known[branch.then], branch.then, known)
+                # What comes behind one end's port comes behind the other's, too.
+                below = name if branch.asks in ENDS else None
+                yield from _tree(
+                    *(point, known[branch.then], branch.then, known), below=below
+                )
             target = known[branch.then]
         lines.append(Line((*branch.condition, matching.jump(target)), comment))
     yield Chain(name, tuple(lines))

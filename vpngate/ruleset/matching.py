@@ -5,6 +5,8 @@ Knows where the headers keep what identifies a flow, and which registers hold a 
 does not know sets or chains.
 """
 
+from dataclasses import replace
+
 from vpngate.expressions import (
     Base,
     Bitwise,
@@ -85,11 +87,14 @@ def no_later_fragment(family: Family) -> tuple[Expression, ...]:
 
 def flow(family: Family, transport: Transport) -> tuple[Expression, ...]:
     """Load what identifies a flow; the rule ends for later fragments' missing ports."""
-    pair = address_pair(family)
+    pair: tuple[Payload, ...] = (address_pair(family),)
+    if family is Family.IPV4:
+        # Four bytes at a time: the kernel loads no more than that inline.
+        end = destination(family)
+        pair = source(family), replace(end, register=KEY + 1)
     if not transport.has_ports:
-        return (pair,)
-    behind = KEY + 2 * family.width // 4
-    return pair, Payload(_PORTS.base, _PORTS.offset, _PORTS.length, behind)
+        return pair
+    return *pair, replace(_PORTS, register=KEY + 2 * family.width // 4)
 
 
 def jump(chain: str) -> ChainVerdict:

@@ -33,9 +33,14 @@ def verdict_map(direction: Direction, family: Family, transport: Transport) -> s
     return f"{direction}_{transport.label}_{family.label}"
 
 
-def verdicts(direction: Direction, family: Family) -> str:
-    """The chain that looks for a verdict."""
-    return f"verdicts_{direction}_{family.label}"
+def flows(point: HookPoint, transport: Transport, family: Family) -> str:
+    """The chain that looks for a verdict, and behind it for handshakes."""
+    return f"{base(point)}_{transport.label}_{family.label}"
+
+
+def of_family(point: HookPoint, family: Family) -> str:
+    """The chain that tells the transports of a family apart."""
+    return f"{base(point)}_{family.label}"
 
 
 def throttle(direction: Direction, family: Family) -> str:
@@ -139,11 +144,6 @@ def is_base(name: str) -> bool:
 def trial(point: HookPoint) -> str:
     """The chain, without rules, that shows whether interfaces can be hooked."""
     return f"{base(point)}_trial"
-
-
-def candidates(point: HookPoint) -> str:
-    """The chain in which packets at that hook are compared with all signatures."""
-    return f"{base(point)}_candidates"
 
 
 def transport_candidates(point: HookPoint, transport: Transport) -> str:

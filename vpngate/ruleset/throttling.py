@@ -33,6 +33,7 @@ from vpngate.ruleset.table import (
     Set,
     address_type,
 )
+from vpngate.signatures.nft_conditions import compare_fields
 
 # How long a verdict lives when the kernel (before 6.12) forgets an element's own
 # time at its first refresh. The longest any tunnel asks for.
@@ -91,31 +92,25 @@ def verdict_maps(carriers: Sequence[Carrier], max_flows: int) -> Iterator[Set]:
         )
 
 
-def verdict_chains(
-    direction: Direction, carriers: Sequence[Carrier]
-) -> Iterator[Chain]:
-    """All that ordinary traffic pays: one of these lookups."""
-    for family in Family:
-        yield Chain(
-            names.verdicts(direction, family),
-            tuple(
-                Line(
-                    (
-                        *matching.of_carrier(carrier),
-                        *matching.flow(family, carrier.transport),
-                        Lookup(
-                            names.verdict_map(direction, family, carrier.transport),
-                            matching.KEY,
-                            matching.VALUE,
-                        ),
-                        Compare(_NO_CLASS, CompareOp.NEQ, matching.VALUE),
-                        matching.goto(names.throttle(direction, family)),
-                    ),
-                    f"is this {carrier.transport.label} flow an unregistered tunnel?",
-                )
-                for carrier in carriers
+def verdict_line(direction: Direction, family: Family, carrier: Carrier) -> Line:
+    """All that ordinary traffic pays for verdicts: one look-up.
+
+    It may stand only where packets of that family and transport come.
+    """
+    return Line(
+        (
+            *compare_fields(carrier.fields, 0),
+            *matching.flow(family, carrier.transport),
+            Lookup(
+                names.verdict_map(direction, family, carrier.transport),
+                matching.KEY,
+                matching.VALUE,
             ),
-        )
+            Compare(_NO_CLASS, CompareOp.NEQ, matching.VALUE),
+            matching.goto(names.throttle(direction, family)),
+        ),
+        f"is this {carrier.transport.label} flow an unregistered tunnel?",
+    )
 
 
 def throttle_chains(

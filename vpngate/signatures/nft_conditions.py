@@ -6,7 +6,8 @@ know chains, sets, or what is done with a packet that matches. `decision.py` put
 pieces together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from vpngate.expressions import (
     Base,
@@ -23,18 +24,18 @@ from vpngate.expressions import (
 )
 from vpngate.packets import Transport
 from vpngate.signatures import headers
-from vpngate.signatures.declaration import Field, Shape, Signature
+from vpngate.signatures.declaration import Field, Shape
 
-# Loads of one, two and four bytes, masks of four, and comparisons are done inline by
-# the kernel (nft_payload_fast, nft_bitwise_fast, nft_cmp_fast); all else is a call.
-_WORD = 4
+# Loads of one, two and four bytes that begin at a multiple of their size, masks of four
+# bytes, and comparisons of as many are done inline by the kernel (nft_payload_fast,
+# nft_bitwise_fast, nft_cmp_fast), in some 5 ns each. All else is a call: 20 to 50.
+WORD = 4
 
-_SOURCE_PORT = Payload(Base.TRANSPORT, 0, 2)
-_DESTINATION_PORT = Payload(Base.TRANSPORT, 2, 2)
+_PORTS = (Payload(Base.TRANSPORT, 0, 2), Payload(Base.TRANSPORT, 2, 2))
 _UDP_LENGTH = Payload(Base.TRANSPORT, headers.UDP_LENGTH_AT, 2)
 _TCP_HEADER_SIZE = (
-    Payload(Base.TRANSPORT, headers.TCP_DATA_OFFSET_AT, _WORD),
-    Bitwise(b"\xf0\0\0\0", bytes(_WORD)),
+    Payload(Base.TRANSPORT, headers.TCP_DATA_OFFSET_AT, WORD),
+    Bitwise(b"\xf0\0\0\0", bytes(WORD)),
 )
 
 # An IPv4 and an IPv6 condition, of which one holds for what is whole.
@@ -55,14 +56,27 @@ UNFRAGMENTED: tuple[Rule, Rule] = (
 )
 
 
-def entrances(transport: Transport) -> tuple[Rule, ...]:
-    """Returns conditions, one of which holds for every packet of `transport`.
+class Word(NamedTuple):
+    """Bytes at a place that is counted from the transport header, and which bits."""
+
+    at: int
+    value: bytes
+    mask: bytes
+
+    @property
+    def bits(self) -> int:
+        """How many bits it compares."""
+        return int.from_bytes(self.mask).bit_count()
+
+
+def entrance(transport: Transport) -> Rule:
+    """Returns the condition that holds for every packet of `transport`.
 
     The kernel knows the transport of valid IPv4 and IPv6 packets only. Fragments pass.
     A later load from the transport header ends the rule for all but the first
     fragment; `UNFRAGMENTED` excludes that one, too.
     """
-    return ((Meta(MetaKey.L4PROTO), Compare(bytes([transport]))),)
+    return Meta(MetaKey.L4PROTO), Compare(bytes([transport]))
 
 
 def header_conditions(transport: Transport) -> Iterator[tuple[Rule, int]]:
@@ -87,13 +101,36 @@ def unusual_header() -> Rule:
     return (*_TCP_HEADER_SIZE, *(_of_size(size, differ) for size in sizes))
 
 
-def port_conditions(signature: Signature) -> Iterator[Rule]:
-    """The conditions of which one has to hold; an empty one for any port."""
-    if not signature.ports:
-        yield ()
-    for low, high in signature.port_ranges:
-        for port in (_SOURCE_PORT, _DESTINATION_PORT):
-            yield port, _within(low, high)
+def port_condition(end: int, ports: tuple[int, int]) -> Rule:
+    """The source's port (end 0) or the destination's (1) is in that range."""
+    return _PORTS[end], _within(*ports)
+
+
+def common_of_ports(end: int, ranges: Sequence[tuple[int, int]]) -> Word | None:
+    """What all those ports of one end have in common; None for nothing."""
+    return _common(0, 2 * end, ranges)
+
+
+def common_of_lengths(ranges: Sequence[tuple[int, int]]) -> Word | None:
+    """What all those lengths, as a UDP header states them, have in common."""
+    return _common(headers.UDP_LENGTH_AT, 0, ranges)
+
+
+def _common(at: int, within: int, ranges: Sequence[tuple[int, int]]) -> Word | None:
+    """The bits that all numbers of those ranges share, two bytes of the word there."""
+    if not ranges:
+        return None
+    first, _ = ranges[0]
+    differ = 0
+    for low, high in ranges:
+        # Within a range all bits from the first that changes on may be anything.
+        differ |= (low ^ first) | (1 << (low ^ high).bit_length()) - 1
+    mask = ~differ & 0xFFFF
+    if not mask:
+        return None
+    value_and_mask = ((first & mask).to_bytes(2), mask.to_bytes(2))
+    before, behind = bytes(within), bytes(WORD - 2 - within)
+    return Word(at, *(before + part + behind for part in value_and_mask))
 
 
 def length_conditions(shape: Shape) -> Iterator[Rule]:
@@ -108,28 +145,24 @@ def compare_fields(fields: Iterable[Field], start: int) -> Iterator[Expression]:
     """The conditions that all have to hold, in a payload that begins at `start`."""
     for field in fields:
         yield Payload(Base.TRANSPORT, start + field.offset, len(field.value))
-        if field.mask is not None:
+        if field.mask is not None and field.mask.strip(b"\xff"):
             yield Bitwise(field.mask, bytes(len(field.mask)))
         yield Compare(field.value, CompareOp.NEQ if field.differs else CompareOp.EQ)
 
 
-def compare_fast(field: Field, start: int, reach: int) -> Iterator[Expression]:
-    """The same for one field, in a payload of which `reach` bytes have to be there.
-
-    Masked bytes are loaded as a whole word if there is one: see above.
-    """
-    padding = _WORD - len(field.value)
-    if field.mask is None or padding <= 0 or field.offset + _WORD > reach:
-        yield from compare_fields((field,), start)
-        return
-    yield Payload(Base.TRANSPORT, start + field.offset, _WORD)
-    yield Bitwise(field.mask + bytes(padding), bytes(_WORD))
-    yield Compare(field.value + bytes(padding))
+def compare_word(word: Word) -> Rule:
+    """The condition, without a mask where half or a quarter of it needs none."""
+    at, value, mask = word
+    for size in (1, 2, WORD):
+        if mask[:size] == b"\xff" * size and not any(mask[size:]):
+            return Payload(Base.TRANSPORT, at, size), Compare(value[:size])
+    load = Payload(Base.TRANSPORT, at, len(mask))
+    return load, Bitwise(mask, bytes(len(mask))), Compare(value)
 
 
 def _of_size(size: int, comparison: CompareOp = CompareOp.EQ) -> Compare:
     words = bytes([size // 4 << 4])
-    return Compare(words + bytes(_WORD - len(words)), comparison)
+    return Compare(words + bytes(WORD - len(words)), comparison)
 
 
 def _within(low: int, high: int) -> Compare | Range:

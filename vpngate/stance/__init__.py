@@ -31,7 +31,7 @@ from vpngate.stance.stance_events import (
     Tick,
 )
 from vpngate.stance.transitions import Denied, next_stance, passed
-from vpngate.stance.words import in_one_line, in_rows, what_to_do
+from vpngate.stance.words import in_fields, in_one_line, in_rows, what_to_do
 
 __all__ = [
     "ALL",
@@ -54,6 +54,7 @@ __all__ = [
     "Why",
     "acts_no_more",
     "first_stance",
+    "in_fields",
     "in_one_line",
     "in_rows",
     "less_of",

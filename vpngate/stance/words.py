@@ -52,6 +52,18 @@ def in_rows(stance: Stance, suspended: Sequence[Problem] = ()) -> dict[str, Any]
     }
 
 
+def in_fields(stance: Stance) -> dict[str, Any]:
+    """The same for a log line that programs read: numbers and words, no sentence."""
+    return {
+        "mode": stance.mode.value,
+        "share": stance.share,
+        "cause": stance.why.cause.value,
+        "halt": stance.why.halt and stance.why.halt.value,
+        "until": _moment(stance.until),
+        "confirm_by": _moment(stance.confirm_by),
+    }
+
+
 def what_to_do(stance: Stance, suspended: Sequence[Problem] = ()) -> str | None:
     """What takes a person, None if nothing does."""
     if stance.confirm_by is not None:

@@ -15,6 +15,7 @@ from vpngate.config.sections import RegistrySection
 from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
 from vpngate.feed import LastGood, NoSourceAnswered, NotModified, Reason, Validators
 from vpngate.feed.answer import Condition
+from vpngate.log_events import named
 from vpngate.registry import Accept, Registry, remember_departed
 from vpngate.supply.memory import Memory
 from vpngate.supply.offers import Offer, Offers, Supply
@@ -103,7 +104,11 @@ class Keeper:
             if last is None:
                 raise
             for line in none.lines:
-                _log.warning("%s; starting with the last good registry", line)
+                _log.warning(
+                    "%s; starting with the last good registry",
+                    line,
+                    extra=named("started_with_last_good"),
+                )
             return replace(last, refusal=none)
         if fetched is None:
             if last is None:  # a source cannot say "not modified" to nobody
@@ -132,7 +137,11 @@ class Keeper:
         self.faults = taken.faults
         for fault in taken.faults:
             for line in fault.lines:
-                _log.warning("%s; asking the next source", line)
+                _log.warning(
+                    "%s; asking the next source",
+                    line,
+                    extra=named("source_passed_over"),
+                )
         if not isinstance(taken, Offer):
             self.validators = taken.validators
             self._remember_again(current)
@@ -171,6 +180,7 @@ class Keeper:
         if current is not None:
             registry = self._supply.carry_over(current, registry)
             self._supply.check(offer.source)
+        _ = registry.intervals_digest  # here: it is worked out once, and takes time
         memory = self._memory(registry)
         fresh = LastGood(answer.data, answer.signature, answer.validators, memory)
         last_good: LastGood | None = fresh
@@ -179,10 +189,10 @@ class Keeper:
         except FeedFault as fault:
             if keep:
                 raise
-            _log.warning("%s; %s", fault, _NOT_KEPT)
+            _log.warning("%s; %s", fault, _NOT_KEPT, extra=named("registry_not_kept"))
             last_good = None
         for line in left_out(offer.loaded):
-            _log.warning("%s", line)
+            _log.warning("%s", line, extra=named("rows_left_out"))
         self.validators = answer.validators
         return Delivery(registry, offer.source, offer.loaded.rejected, last_good)
 
@@ -195,7 +205,9 @@ class Keeper:
             try:
                 self._supply.store.save(delivery.last_good)
             except FeedFault as fault:
-                _log.warning("%s; %s", fault, _NOT_KEPT)
+                _log.warning(
+                    "%s; %s", fault, _NOT_KEPT, extra=named("registry_not_kept")
+                )
 
     def _last_good(self) -> Delivery | None:
         try:
@@ -204,14 +216,20 @@ class Keeper:
                 return None
             self._clock.restore(kept.memory.clock)
             registry = kept.recalled()
+            _ = registry.intervals_digest
         except FeedFault as fault:
-            _log.warning("%s", fault)
+            _log.warning("%s", fault, extra=named("last_good_unreadable"))
             if fault.reason == Reason.STATE_CORRUPTED:
                 self._supply.store.set_aside()
             return None
         except (InvalidRegistry, ValueError, TypeError, ArithmeticError) as fault:
             where = self.settings.state
-            _log.warning("%s: what was kept is no use, and set aside: %s", where, fault)
+            _log.warning(
+                "%s: what was kept is no use, and set aside: %s",
+                where,
+                fault,
+                extra=named("last_good_unreadable"),
+            )
             self._supply.store.set_aside()
             return None
         validators, memory = kept.last_good.validators, kept.memory
@@ -243,6 +261,6 @@ class Keeper:
         try:
             self._supply.store.remember(self._memory(registry), self.validators)
         except FeedFault as fault:
-            _log.warning("%s; %s", fault, _NOT_KEPT)
+            _log.warning("%s; %s", fault, _NOT_KEPT, extra=named("registry_not_kept"))
             if fault.reason != Reason.STATE_UNWRITABLE:
                 self.validators = self.validators.without_content()

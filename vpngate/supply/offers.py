@@ -123,7 +123,7 @@ class Supply:
         self._guard = guard_settings(settings)
         sources = feed_settings(settings, where)
         self._feed = Feed(sources)
-        self.store = Store(Path(settings.state), sources.public_key)
+        self.store = Store(Path(settings.state), *sources.public_keys)
 
     def cancel(self) -> None:
         """End what is running in another thread, and all that comes later."""

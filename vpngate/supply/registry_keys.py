@@ -9,6 +9,7 @@ from dataclasses import replace
 from vpngate.config.sections import RegistrySection
 from vpngate.errors import InvalidConfig, Problem
 from vpngate.feed import FeedSettings, FetchLimits
+from vpngate.feed.minisign import PublicKey
 from vpngate.packets import Family
 from vpngate.registry import GuardSettings, Limits
 from vpngate.registry.reading.loading import size_of_rows
@@ -43,6 +44,11 @@ def feed_settings(settings: RegistrySection, where: str) -> FeedSettings:
         )
     except ValueError as error:
         raise InvalidConfig([Problem(where, str(error))]) from None
+
+
+def key_ids(settings: RegistrySection) -> tuple[str, ...]:
+    """Whose signatures count, as minisign prints the ids of keys."""
+    return tuple(PublicKey.parse(key).key_id for key in settings.public_key)
 
 
 def published_size(max_rows: int) -> int:

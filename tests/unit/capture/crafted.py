@@ -8,7 +8,7 @@ under test.
 import struct
 from collections.abc import Sequence
 
-ETHERNET, RAW, NULL, RADIOTAP = 1, 101, 0, 127
+ETHERNET, RAW, NULL, RADIOTAP, NFLOG = 1, 101, 0, 127, 239
 START = 1_700_000_000.25
 OURS, THEIRS = bytes([192, 0, 2, 1]), bytes([198, 51, 100, 2])
 
@@ -35,6 +35,17 @@ def udp(payload: bytes, *, back: bool = False, port: int = 40000) -> bytes:
 
 def ethernet(network: bytes, tags: bytes = b"") -> bytes:
     return bytes(12) + tags + b"\x08\0" + network
+
+
+def nflog(network: bytes, order: str = "=") -> bytes:
+    """As libpcap copies what a rule logs: family, version, resource, then TLVs."""
+    prefix = struct.pack(f"{order}HH", 8, 10) + b"log\0"
+    return (
+        b"\x02\0\0\x05"
+        + prefix
+        + struct.pack(f"{order}HH", 4 + len(network), 9)
+        + network
+    )
 
 
 HANDSHAKE = [

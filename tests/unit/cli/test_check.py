@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """check: what it prints, and how it ends."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,13 @@ from tests.unit.cli.conftest import HOST_BITS, REGISTRY, Run
 from tests.unit.cli.keeping import keep
 from vpngate.cli import inputs
 from vpngate.daemon.wall_clock import WallClock
-from vpngate.registry import Accept
+from vpngate.registry import Accept, Limits, load
 from vpngate.supply.keeper import Keeper
+
+
+def digest_of(path: Path) -> str:
+    loaded = load(path.read_bytes(), limits=Limits(), now=time.time())
+    return loaded.registry.intervals_digest
 
 
 def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
@@ -20,6 +26,7 @@ def test_check_of_what_is_sound(run: Run, config: Path, registry: Path) -> None:
         f"configuration  {config}: sound",
         f"registry       {registry}: 4 registrations (3 ipv4, 1 ipv6)",
         "covers         256 ipv4 addresses and 4294967296 ipv6 /64",
+        f"digest         {digest_of(registry)}",
     ]
     assert sorted(path.name for path in config.parent.iterdir()) == [
         "registry.csv",
@@ -63,6 +70,7 @@ def test_check_against_the_last_good_registry(
     fewer = "384 ipv4 addresses and 0 ipv6 /64 fewer"
     assert out.splitlines()[2:] == [
         "covers         128 ipv4 addresses and 1.31e+05 ipv6 /64",
+        f"digest         {digest_of(registry)}",
         f"since last     {more}, {fewer}",
         "more           2001:db8:1::/48, 2001:db9::/65",
         "fewer          192.0.2.128/25, 192.0.3.0/24",

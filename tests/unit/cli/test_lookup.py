@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import REGISTRY, TO_2099, Run
+from tests.unit.cli.conftest import HOST_BITS, REGISTRY, TO_2099, Run
 from tests.unit.cli.keeping import keep
 
 
@@ -17,7 +17,7 @@ def test_lookup(run: Run, config: Path) -> None:
     )
     assert (status, err) == (0, [])
     assert out.splitlines() == [
-        "ADDRESS      REGISTERED  REGISTRATION  PREFIX          TUNNELS          UNTIL",
+        "ASKED        REGISTERED  REGISTRATION  PREFIX          TUNNELS          UNTIL",
         "192.0.2.1    yes         R-1           192.0.2.0/24    wireguard+ipsec  -",
         "192.0.2.200  yes         R-2           192.0.2.128/25                   -",
         "2001:db8::1  yes         R-3           2001:db8::/32" + " " * 20 + TO_2099,
@@ -48,6 +48,8 @@ def test_lookup_of_one_who_is_not_registered(run: Run, registry: Path) -> None:
         "valid_until": None,
         "in_grace": False,
         "stands_until": None,
+        "protected": None,
+        "answered_by": str(registry),
     }
     assert answers[2]["registration"] is None
 
@@ -62,11 +64,14 @@ def test_lookup_in_nothing_readable(run: Run, tmp_path: Path) -> None:
 
 
 def test_lookup_of_what_is_no_address(run: Run, registry: Path) -> None:
-    assert run("lookup", "example.net", "--registry", registry) == (
-        2,
-        "",
-        ["example.net: is not an IPv4 or IPv6 address"],
-    )
+    for asked, why in {
+        "a b": "is not an IPv4 or IPv6 address, a prefix, or a registration's id",
+        "R" * 65: "is not an IPv4 or IPv6 address, a prefix, or a registration's id",
+        "192.0.2.1/24": HOST_BITS,
+        "example.net/24": "Expected 4 octets in 'example.net'",
+    }.items():
+        asking = ("lookup", "192.0.2.1", asked, "--registry", registry)
+        assert run(*asking) == (2, "", [f"lookup: {asked}: {why}"])
 
 
 def test_lookup_in_grace(run: Run, config: Path, registry: Path) -> None:

@@ -100,7 +100,7 @@ def test_its_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], "the following arguments are required: COMMAND; see vpngate --help"),
         (["dance"], "argument COMMAND: invalid choice: 'dance'"),
         (["status", "--format", "xml"], "argument --format: invalid choice: 'xml'"),
-        (["lookup"], "required: ADDRESS; see vpngate lookup --help"),
+        (["lookup"], "required: ADDRESS|PREFIX|ID; see vpngate lookup --help"),
         (["reload", "now"], "unrecognized arguments: now; see vpngate --help"),
         (
             ["reload", "\x1b[2J\u202e", "a\nb"],

@@ -62,7 +62,7 @@ def test_a_complaint_that_cannot_be_written_changes_no_status(
     good = ("lookup", "192.0.2.1", "--registry", registry)
     status, out, _ = shell(redirection, *good)
     assert (status, out.count("R-1")) == (0, 1)
-    status, out, err = shell(redirection, "lookup", "x", "--registry", registry)
+    status, out, err = shell(redirection, "lookup", "x y", "--registry", registry)
     assert (status, out, err) == (2, "", "")
 
 

@@ -114,7 +114,7 @@ def test_values_are_read_into_what_they_mean() -> None:
     assert config.capture.source is CaptureSource.NFLOG
     assert (config.capture.nflog_group, config.capture.packets_per_second) == (7, 1)
     assert registry.sources == ("https://a.example/r.csv?x=1", "/r.csv")
-    assert (registry.public_key, registry.refresh) == (KEY, 600.0)
+    assert (registry.public_key, registry.refresh) == ((KEY,), 600.0)
     assert (registry.max_removed, registry.max_rejected) == (0.01, 0.0)
     assert registry.min_prefix_length.of(Family.IPV4) == 16
     assert registry.min_prefix_length.of(Family.IPV6) == 19
@@ -216,3 +216,10 @@ def test_examining_goes_on_with_what_is_sound() -> None:
     assert found.config is not None
     assert found.config.registry.sources == ("/r.csv",)
     assert examine_config("[", where="f.toml", known_tunnels=TUNNELS).config is None
+
+
+def test_several_public_keys_while_a_publisher_moves() -> None:
+    head = '[gateway]\ninterfaces = ["lan0"]\n[registry]\npublic_key = '
+    other = KEY.replace("AAAA", "BBBB")
+    assert parse(f'{head}["{KEY}", "{other}"]').registry.public_key == (KEY, other)
+    assert parse(f"{head}[]").registry.public_key == ()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from vpngate.feed import FeedSettings, FetchLimits
+from vpngate.feed.minisign import PublicKey
 from vpngate.feed.settings import HttpsAddress, LocalFile, parse_source
 
 KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
@@ -70,11 +71,11 @@ def test_remote_needs_a_signature_or_a_word() -> None:
     remote = ["/etc/a.csv", "https://r.example/a.csv"]
     with pytest.raises(ValueError, match="needs public_key, or allow_unsigned"):
         FeedSettings.parse(remote)
-    assert FeedSettings.parse(remote, allow_unsigned=True).public_key is None
+    assert FeedSettings.parse(remote, allow_unsigned=True).public_keys == ()
     signed = FeedSettings.parse(remote, f" {KEY} ")
-    assert signed.public_key is not None
+    assert [key.key_id for key in signed.public_keys] == [PublicKey.parse(KEY).key_id]
     assert signed.limits == FetchLimits()
-    assert FeedSettings.parse(["a.csv"], "  ").public_key is None
+    assert FeedSettings.parse(["a.csv"], "  ").public_keys == ()
 
 
 def test_impossible_settings() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.house import ROOT
 from vpngate.config import Mode
 from vpngate.metrics import Metrics, RegistryFacts
 from vpngate.packets import Family
@@ -19,6 +20,7 @@ from vpngate.second_reading import Outcome
 # As operators' dashboards and alerts know them: these, and no others.
 PINNED = {
     "vpngate_build_info": ("gauge", {"version"}),
+    "vpngate_healthy": ("gauge", set()),
     "vpngate_mode": ("gauge", {"mode"}),
     "vpngate_stance_until_timestamp_seconds": ("gauge", set()),
     "vpngate_interfaces": ("gauge", {"state"}),
@@ -28,6 +30,10 @@ PINNED = {
     "vpngate_registry_generated_timestamp_seconds": ("gauge", set()),
     "vpngate_registry_expiring_prefixes": ("gauge", {"within"}),
     "vpngate_registry_rows_rejected": ("gauge", set()),
+    "vpngate_registry_expires_timestamp_seconds": ("gauge", set()),
+    "vpngate_registry_grace_prefixes": ("gauge", {"family"}),
+    "vpngate_registry_info": ("gauge", {"digest"}),
+    "vpngate_registry_public_key_info": ("gauge", {"key_id"}),
     "vpngate_config_last_reload_successful": ("gauge", set()),
     "vpngate_config_last_reload_success_timestamp_seconds": ("gauge", set()),
     "vpngate_registry_last_load_successful": ("gauge", set()),
@@ -40,7 +46,9 @@ PINNED = {
     "vpngate_second_reading_total": ("counter", {"tunnel", "outcome"}),
     "vpngate_traffic_packets_total": ("counter", {"direction"}),
     "vpngate_traffic_bytes_total": ("counter", {"direction"}),
-    "vpngate_throttled_flows": ("gauge", {"family"}),
+    "vpngate_throttled_flows": ("gauge", {"family", "tunnel"}),
+    "vpngate_throttled_subscribers": ("gauge", set()),
+    "vpngate_event_loop_lag_seconds_count": ("histogram", set()),
     "vpngate_throttled_bytes_total": ("counter", {"direction"}),
     "vpngate_throttled_packets_total": ("counter", {"direction"}),
     "vpngate_throttle_dropped_packets_total": ("counter", {"direction"}),
@@ -70,7 +78,8 @@ class Totals:
     witness_packets: dict[str, int] = field(default_factory=dict)
     reverse_path_failed: int = 0
     copies_held_back: int = 0
-    throttled_flows: dict[str, int] = field(default_factory=dict)
+    throttled_by_tunnel: dict[str, dict[str, int]] = field(default_factory=dict)
+    throttled_subscribers: int = 0
     buckets_shared: int = 0
     verdicts_refused: int = 0
 
@@ -86,10 +95,14 @@ def moved() -> Metrics:
             rejected_rows=2,
             serial=42,
             generated=999.0,
+            expires=2000.0,
             expiring={"24h": 1, "7d": 2},
+            grace={Family.IPV6: 6},
+            digest="0123456789abcdef",
         ),
         1001.0,
     )
+    metrics.public_keys(["E7620F1842B4E81F"])
     metrics.registry_refused("empty")
     metrics.source_failed("empty")
     metrics.handshake("wireguard", Evidence.CONFIRMED)
@@ -98,6 +111,8 @@ def moved() -> Metrics:
     metrics.captured(5)
     metrics.lost("enobufs", 2)
     metrics.verdict_in_kernel(0.004)
+    metrics.loop_lag(0.03)
+    metrics.health(lambda: True)
     metrics.in_sync(True)
     metrics.repaired("hook")
     metrics.armed(True)
@@ -114,7 +129,8 @@ def moved() -> Metrics:
             {"ipv6": 9},
             5,
             6,
-            {"ipv6": 1},
+            {"ipv6": {"wireguard": 1, "new": 4}},
+            8,
             2,
             3,
         )
@@ -146,7 +162,10 @@ def test_names_kinds_and_labels_are_pinned(name: str) -> None:
 
 def test_no_metric_goes_without_being_pinned() -> None:
     shown = {name.partition("{")[0] for name in samples(moved())}
-    assert {re.sub("_(sum|bucket)$", "_count", name) for name in shown} == set(PINNED)
+    shown = {re.sub("_(sum|bucket)$", "_count", name) for name in shown}
+    ours = {name for name in shown if not name.startswith("process_")}
+    assert ours == set(PINNED)
+    assert "process_resident_memory_bytes" in shown
 
 
 def test_what_happened_is_counted() -> None:
@@ -185,7 +204,17 @@ def test_what_happened_is_counted() -> None:
         'vpngate_throttle_dropped_packets_total{direction="download"}': 1,
         'vpngate_spared_packets_total{family="ipv4"}': 4,
         'vpngate_spared_packets_total{family="ipv6"}': 0,
-        'vpngate_throttled_flows{family="ipv6"}': 1,
+        'vpngate_throttled_flows{family="ipv6",tunnel="wireguard"}': 1,
+        'vpngate_throttled_flows{family="ipv6",tunnel="new"}': 4,
+        'vpngate_throttled_flows{family="ipv4",tunnel="pptp"}': 0,
+        "vpngate_throttled_subscribers": 8,
+        'vpngate_registry_grace_prefixes{family="ipv4"}': 0,
+        'vpngate_registry_grace_prefixes{family="ipv6"}': 6,
+        'vpngate_registry_info{digest="0123456789abcdef"}': 1,
+        'vpngate_registry_public_key_info{key_id="E7620F1842B4E81F"}': 1,
+        "vpngate_registry_expires_timestamp_seconds": 2000,
+        'vpngate_event_loop_lag_seconds_bucket{le="0.025"}': 0,
+        'vpngate_event_loop_lag_seconds_bucket{le="0.05"}': 1,
         "vpngate_throttle_shared_buckets": 2,
         "vpngate_verdicts_refused_total": 3,
     }
@@ -292,3 +321,16 @@ def test_an_odd_accept_has_an_exposition(accept: str) -> None:
     assert b"vpngate_build_info" in body
     assert content_type.isascii()
     assert content_type.isprintable()
+
+
+def test_the_page_about_metrics_has_them_all_and_no_other() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(vpngate_\w+)` \| (\w+) \| (.*?) \|", page, re.MULTILINE)
+    told = {
+        name: (kind, {label for label in labels.split(", ") if label})
+        for name, kind, labels in rows
+    }
+    assert len(rows) == len(told)
+    assert told == {
+        name.removesuffix("_count"): pinned for name, pinned in PINNED.items()
+    }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
-from tests.unit.ruleset.kinds import ENDS, ICMP, Kind, bodies, kinds
+from tests.unit.ruleset.kinds import ICMP, Kind, bodies, ends_of, kinds
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import Ruleset
 from vpngate.ruleset.composition import hook_of
@@ -97,7 +97,7 @@ class Case:
     @property
     def ends(self) -> tuple[bytes, bytes]:
         """Its source and destination."""
-        near, far = ENDS[self.family]
+        near, far = ends_of(self.family, self.protocol)
         return (near, far) if self.direction is Direction.UPLOAD else (far, near)
 
 

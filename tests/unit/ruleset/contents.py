@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests import rulesets
 from tests.unit.ruleset.cases import BESIDE, BESIDE_OTHERS, NOBODY, OTHER_FAMILY, Case
-from tests.unit.ruleset.kinds import ENDS, PORTS
+from tests.unit.ruleset.kinds import PORTS, ends_of
 from tests.unit.ruleset.walk import Interval, Limited, Walk
 from vpngate.expressions import ChainVerdict, Limit
 from vpngate.packets import Direction, Family, HookPoint, Transport
@@ -33,7 +33,7 @@ def lay_out(walk: Walk, case: Case) -> None:
     walk.empty()
     walk.lives = case.lives
     walk.spent = case.spent == "by its signature"
-    walk.intervals.update(_ways())
+    walk.intervals.update(_ways(case.protocol))
     walk.elements[names.ARMED] = dict.fromkeys(_armed(case), b"")
     for name, key, value in _verdicts(case):
         walk.elements.setdefault(name, {})[key] = value
@@ -175,7 +175,7 @@ def _spared(case: Case) -> Iterator[tuple[str, Interval]]:
         if by != "protected":
             for part in range(PARTS + 1):
                 name = names.spared_set(family, GENERATION, part)
-                yield name, _cut(family, part, whole)
+                yield name, _cut(case, family, part, whole)
 
 
 def table_in_parts(ruleset: Ruleset) -> Table:
@@ -204,11 +204,11 @@ def table_in_parts(ruleset: Ruleset) -> Table:
 
 
 @cache
-def _ways() -> dict[str, list[Interval]]:
+def _ways(protocol: int) -> dict[str, list[Interval]]:
     """The elements of the maps that lead to the parts, by map."""
     return {
         names.parts_map(registered.entrance(use, family), GENERATION): [
-            _bounds(family, part)._replace(leads=_way(use, family, part))
+            _bounds(family, protocol, part)._replace(leads=_way(use, family, part))
             for part in range(1, PARTS + 1)
         ]
         for use, family in product(registered.Use, Family)
@@ -220,12 +220,12 @@ def _way(use: registered.Use, family: Family, part: int) -> ChainVerdict:
     return matching.jump(names.part(chain, GENERATION, part))
 
 
-def _bounds(family: Family, part: int) -> Interval:
+def _bounds(family: Family, protocol: int, part: int) -> Interval:
     """From where to where a part goes; part 0 is all there is.
 
     The second begins with the lower of the two ends, the third with the higher.
     """
-    lower, higher = sorted(ENDS[family])
+    lower, higher = sorted(ends_of(family, protocol))
     lowest, highest = bytes(family.width), b"\xff" * family.width
     return (
         Interval(lowest, highest),
@@ -235,9 +235,9 @@ def _bounds(family: Family, part: int) -> Interval:
     )[part]
 
 
-def _cut(family: Family, part: int, whole: Interval) -> Interval:
+def _cut(case: Case, family: Family, part: int, whole: Interval) -> Interval:
     """What of an interval is in a part; first behind last if nothing is."""
-    bounds = _bounds(family, part)
+    bounds = _bounds(family, case.protocol, part)
     return Interval(max(whole.first, bounds.first), min(whole.last, bounds.last))
 
 

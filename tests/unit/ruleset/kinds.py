@@ -2,7 +2,7 @@
 """Packets of every kind that a hook sees, all of one flow.
 
 Knows how each is written, and in plain words what of it a kernel can read; does not
-know rules. One flow: the same ends and ports whatever the kind.
+know rules. One flow of a protocol: the same ends and ports whatever the kind.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from tests import rulesets
 from tests.unit.signatures.traffic import payload_of
 from vpngate.packets import Family, HookPoint, Transport, parse_address
 
-ENDS = {
-    Family.IPV4: (parse_address("100.64.1.2"), parse_address("198.51.100.7")),
-    Family.IPV6: (parse_address("2001:db8:64::2"), parse_address("2001:db8:b::7")),
-}
 PORTS = (40000, 51820)
 PLAIN_GRE = "plain GRE"
 ICMP = {Family.IPV4: 1, Family.IPV6: 58}
 
+_ENDS = {
+    Family.IPV4: (parse_address("100.64.1.2"), parse_address("198.51.100.7")),
+    Family.IPV6: (parse_address("2001:db8:64::2"), parse_address("2001:db8:b::7")),
+}
 _MACS = bytes(12)
 _ETHERTYPE = {Family.IPV4: b"\x08\x00", Family.IPV6: b"\x86\xdd"}
 _MORE, _DONT = 0x2000, 0x4000
@@ -43,6 +43,17 @@ class Kind(NamedTuple):
     header: bool = True
 
 
+def ends_of(family: Family, protocol: int) -> tuple[bytes, bytes]:
+    """The subscriber, and the remote end.
+
+    A source of IPv6 has its protocol's number where IPv4 has the number itself.
+    """
+    near, far = _ENDS[family]
+    if family is Family.IPV6:
+        near, far = (end[:1] + bytes([protocol]) + end[2:] for end in (near, far))
+    return near, far
+
+
 def bodies(protocol: int) -> Iterator[tuple[str, bytes]]:
     """What is said of it, and a transport header with its payload."""
     match protocol:
@@ -50,6 +61,7 @@ def bodies(protocol: int) -> Iterator[tuple[str, bytes]]:
             for said, payload in (
                 ("traffic", b"\xf0" * 32),
                 ("handshake", _fitting("wireguard_initiation")),
+                ("reply", _fitting("l2tp_reply")),
             ):
                 yield said, pack(">4H", *PORTS, 8 + len(payload), 0) + payload
         case Transport.TCP:
@@ -78,7 +90,8 @@ def kinds(
 ) -> Iterator[Kind]:
     """A packet of each kind; `turned` ones go from the remote end to the subscriber."""
     write = _ipv4_kinds if family is Family.IPV4 else _ipv6_kinds
-    ends = ENDS[family][::-1] if turned else ENDS[family]
+    ends = ends_of(family, protocol)
+    ends = ends[::-1] if turned else ends
     for kind in write(protocol, body, b"".join(ends)):
         yield kind._replace(frame=_MACS + _ETHERTYPE[family] + kind.frame)
         if kind.name == "plain":

@@ -34,36 +34,39 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Mutation:
-    """A slip in one chain, and the table that has it."""
+    """A slip in one line of one chain, and the table that has it."""
 
     chain: str
+    line: int
     slip: str
     table: Table
 
     def __str__(self) -> str:
-        return f"{self.chain}: {self.slip}"
+        return f"{self.chain}: {self.line} {self.slip}"
 
 
 def mutations(table: Table, mutated: Callable[[str], bool]) -> Iterator[Mutation]:
     """Every slip there is in the chains whose names `mutated` takes."""
     for chain in table.chains:
         if mutated(chain.name):
-            for slip, lines in _of_chain(chain):
+            for line, slip, lines in _of_chain(chain):
                 wrong = replace(chain, lines=tuple(lines))
                 chains = (wrong if one is chain else one for one in table.chains)
-                yield Mutation(chain.name, slip, replace(table, chains=tuple(chains)))
+                yield Mutation(
+                    chain.name, line, slip, replace(table, chains=tuple(chains))
+                )
 
 
-def _of_chain(chain: Chain) -> Iterator[tuple[str, list[Line]]]:
+def _of_chain(chain: Chain) -> Iterator[tuple[int, str, list[Line]]]:
     lines = list(chain.lines)
     for number, line in enumerate(lines):
         before, behind = lines[:number], lines[number + 1 :]
-        yield f"{number} left out", before + behind
+        yield number, "left out", before + behind
         if behind:
-            yield f"{number} one later", [*before, behind[0], line, *behind[1:]]
+            yield number, "one later", [*before, behind[0], line, *behind[1:]]
         for slip, rule in _of_rule(line.rule):
             wrong = replace(line, rule=rule)
-            yield f"{number} {slip}", [*before, wrong, *behind]
+            yield number, slip, [*before, wrong, *behind]
 
 
 def _of_rule(rule: Rule) -> Iterator[tuple[str, Rule]]:

@@ -4,15 +4,17 @@
 What the decision tree is compared with, packet by packet.
 """
 
+from collections.abc import Iterator
+
 from vpngate.expressions import Rule
 from vpngate.signatures import Signature
 from vpngate.signatures.nft_conditions import (
     UNFRAGMENTED,
     compare_fields,
-    entrances,
+    entrance,
     header_conditions,
     length_conditions,
-    port_conditions,
+    port_condition,
 )
 
 
@@ -21,17 +23,25 @@ def rules_of(signature: Signature) -> tuple[Rule, ...]:
     admitted: tuple[Rule, ...] = ((),) if signature.fragments else UNFRAGMENTED
     return tuple(
         (
-            *entrance,
+            *entrance(signature.transport),
             *whole,
             *ports,
             *header,
             *length,
             *compare_fields(shape.fields, start),
         )
-        for entrance in entrances(signature.transport)
         for whole in admitted
-        for ports in port_conditions(signature)
+        for ports in _port_conditions(signature)
         for header, start in header_conditions(signature.transport)
         for shape in signature.shapes
         for length in length_conditions(shape)
     )
+
+
+def _port_conditions(signature: Signature) -> Iterator[Rule]:
+    """The conditions of which one has to hold; an empty one for any port."""
+    if not signature.ports:
+        yield ()
+    for ports in signature.port_ranges:
+        for end in (0, 1):
+            yield port_condition(end, ports)

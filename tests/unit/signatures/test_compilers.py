@@ -19,7 +19,7 @@ from vpngate.expressions import (
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.libpcap import filter_for
-from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrances, header_conditions
+from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrance, header_conditions
 from vpngate.signatures.predicate import matches
 
 UDP = (Meta(MetaKey.L4PROTO), Compare(b"\x11"))
@@ -29,7 +29,7 @@ INITIATION = Signature(
 
 
 def test_an_entrance_is_the_transport() -> None:
-    assert entrances(Transport.UDP) == (UDP,)
+    assert entrance(Transport.UDP) == UDP
 
 
 def test_what_is_whole() -> None:

@@ -17,7 +17,7 @@ from vpngate.expressions import Base, Bitwise, Compare, Payload
 from vpngate.packets import Transport
 from vpngate.signatures import Field, Shape, Signature
 from vpngate.signatures.decision import Branch, decision
-from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrances
+from vpngate.signatures.nft_conditions import UNFRAGMENTED, entrance
 from vpngate.tunnels import all_tunnels
 
 EVERY = [s for tunnel in all_tunnels() for s in tunnel.signatures]
@@ -44,12 +44,11 @@ def tree_for(signatures: Sequence[Signature]) -> tuple[Branch, ...]:
     """The tree behind the entrances that it stands behind."""
     return tuple(
         Branch(
-            entrance,
+            entrance(transport),
             decision([s for s in signatures if s.transport is transport]),
             transport.label,
         )
         for transport in {signature.transport for signature in signatures}
-        for entrance in entrances(transport)
     )
 
 
@@ -95,12 +94,8 @@ def test_it_does_for_signatures_nobody_thought_of(
 def test_what_all_shapes_share_is_asked_once_and_first() -> None:
     shapes = (Shape((Field(0, bytes((kind,))), MAGIC)) for kind in (1, 2, 3))
     (branch,) = decision([udp("example", *shapes)])
-    # 1, 2 and 3 share the six high bits of the first byte, and the magic behind it.
-    assert branch.condition == (
-        Payload(Base.TRANSPORT, 8, 8),
-        Bitwise(b"\xfc\0\0\0\xff\xff\xff\xff", bytes(8)),
-        Compare(bytes(4) + MAGIC.value),
-    )
+    # They share the magic, and six bits of the first byte, which is another word.
+    assert branch.condition == (Payload(Base.TRANSPORT, 12, 4), Compare(MAGIC.value))
     assert isinstance(branch.then, tuple)
     assert len(branch.then) == 3
 
@@ -115,8 +110,7 @@ def test_few_leaves_stand_by_themselves() -> None:
     signature = udp("example", Shape((MAGIC,)), Shape((MAGIC,), ((20, 21),)))
     tree = decision([signature])
     assert [branch.then for branch in tree] == [signature, signature]
-    (entrance,) = entrances(Transport.UDP)
-    rules = tuple((*entrance, *branch.condition) for branch in tree)
+    rules = tuple((*entrance(Transport.UDP), *branch.condition) for branch in tree)
     assert rules == rules_of(signature)
 
 
@@ -178,25 +172,87 @@ def test_a_gate_that_turns_little_away_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("leaves", [1, 3])
-def test_what_takes_no_fragments_asks_for_them_late(leaves: int) -> None:
+def test_what_takes_no_fragments_asks_for_them_last(leaves: int) -> None:
     shapes = tuple(Shape((MAGIC, Field(8, bytes((n,))))) for n in range(leaves))
     signature = Signature("whole", Transport.UDP, shapes)
     (branch,) = decision([signature])
     assert isinstance(branch.then, tuple)
-    assert tuple(each.condition for each in branch.then) == UNFRAGMENTED
-    for each in branch.then:
-        below = each.then if isinstance(each.then, tuple) else (each,)
-        assert [leaf.then for leaf in below] == [signature] * leaves
+    for leaf in branch.then if leaves > 1 else (branch,):
+        assert isinstance(leaf.then, tuple)
+        assert tuple(each.condition for each in leaf.then) == UNFRAGMENTED
+        assert [each.then for each in leaf.then] == [signature] * 2
 
 
-def test_a_long_run_is_cut_to_what_a_register_holds() -> None:
-    text = Random(1).randbytes(16)
+@pytest.mark.parametrize("offset", [0, 1, 3, 6])
+def test_what_is_shared_is_asked_in_a_word_that_the_kernel_is_quick_to_load(
+    offset: int,
+) -> None:
+    text = Random(1).randbytes(13)
     shapes = (
-        Shape((Field(0, text), Field(16, text), Field(40, bytes((kind,)))))
-        for kind in (1, 2, 4)
+        Shape((Field(offset, text), Field(40, bytes((kind,))))) for kind in (1, 2, 4)
     )
     (branch,) = decision([udp("example", *shapes)])
-    assert branch.condition == (Payload(Base.TRANSPORT, 8, 16), Compare(text))
+    at = -(-offset // 4) * 4
+    asked = text[at - offset : at - offset + 4]
+    assert branch.condition == (Payload(Base.TRANSPORT, 8 + at, 4), Compare(asked))
+
+
+def test_what_not_every_shape_has_is_not_loaded() -> None:
+    """A rule ends where there is nothing to load, whatever else would fit."""
+    shapes = [Shape((Field(0, bytes((kind, 0x21, 0x12))),)) for kind in (1, 2, 4)]
+    assert len(decision([udp("example", *shapes)])) == 3
+
+
+def test_neighbours_that_are_alike_stand_behind_what_they_share() -> None:
+    first = [udp(f"one_{n}", Shape((MAGIC, Field(0, bytes((n,)))))) for n in range(3)]
+    other = udp("other", Shape((Field(0, b"\xff\xff"),)))
+    together, alone = decision([*first, other])
+    assert together.condition == (Payload(Base.TRANSPORT, 12, 4), Compare(MAGIC.value))
+    assert together.asks == "one"
+    assert isinstance(together.then, tuple)
+    assert [leaf.then for leaf in together.then] == first
+    assert alone.then is other
+
+
+def test_nothing_is_asked_twice_on_the_way() -> None:
+    kinds = [
+        tuple(Shape((MAGIC, Field(8, bytes((m, n))))) for m in range(3))
+        for n in range(2)
+    ]
+    (gate,) = decision([udp(f"kind_{n}", *shapes) for n, shapes in enumerate(kinds)])
+    assert isinstance(gate.then, tuple)
+    assert all(isinstance(leaf.then, Signature) for leaf in gate.then)
+    assert len(gate.then) == 6
+
+
+def test_short_ones_are_told_from_long_ones_by_their_length() -> None:
+    short = tuple(Shape((Field(0, bytes((n,))),), ((40, 40 + n),)) for n in (1, 2, 4))
+    (gate,) = decision([udp("short", *short)])
+    assert gate.condition[0] == Payload(Base.TRANSPORT, 4, 4)
+    # What all lengths have is no news: hardly a network has packets of 2,048 bytes.
+    long = tuple(Shape((Field(0, bytes((n,))),), ((40, 1600 + n),)) for n in (1, 2, 4))
+    assert len(decision([udp("long", *long)])) == 3
+
+
+def test_an_end_is_asked_what_all_ports_share_before_each_of_them() -> None:
+    kinds = {500: b"\x0f", 1701: b"\xf0", 4500: b"\x55"}
+    source, destination = decision(
+        [
+            udp(f"at {port}", Shape((Field(0, kind),)), ports=(port,))
+            for port, kind in kinds.items()
+        ]
+    )
+    load = Payload(Base.TRANSPORT, 0, 4)
+    mask, value = b"\xe8\x8e", b"\x00\x84"
+    assert {port & 0xE88E for port in kinds} == {0x84}
+    assert source.condition == (
+        *(load, Bitwise(mask + bytes(2), bytes(4))),
+        Compare(value + bytes(2)),
+    )
+    assert destination.condition == (
+        *(load, Bitwise(bytes(2) + mask, bytes(4))),
+        Compare(bytes(2) + value),
+    )
 
 
 def test_no_signature_no_branch() -> None:
@@ -207,7 +263,7 @@ def test_no_signature_no_branch() -> None:
 @pytest.mark.parametrize(
     ("transport", "header", "most"),
     [
-        (Transport.UDP, 8, 32),
+        (Transport.UDP, 8, 15),
         (Transport.TCP, 20, 12),
         (Transport.TCP, 32, 13),
         *((Transport.TCP, header, 40) for header in (24, 40, 44, 56, 60)),

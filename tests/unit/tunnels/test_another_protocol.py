@@ -6,6 +6,7 @@ its request looks like that of L2TPv3 straight over IP (RFC 3931, section 4.1.1.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests import rulesets
 from tests.unit.tunnels.crafting import network
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.link_layers import LinkType
-from vpngate.packets import FlowKey, HookPoint, Packet, Transport, decode
+from vpngate.packets import Family, FlowKey, HookPoint, Packet, Transport, decode
 from vpngate.recognition import Carrier, Message, Role, Tunnel
 from vpngate.ruleset import names
 from vpngate.ruleset.composition import compose
@@ -78,8 +79,8 @@ def test_the_table_has_a_place_for_its_verdicts() -> None:
     sets = {one.name for one in table.sets}
     assert {"upload_ip_253_ipv4", "download_ip_253_ipv6"} <= sets
     chains = {one.name for one in table.chains}
-    wanted = {names.transport_candidates(point, EXPERIMENT) for point in HookPoint}
-    assert wanted <= chains
+    for point, family in product(HookPoint, Family):
+        assert names.flows(point, EXPERIMENT, family) in chains
 
 
 @pytest.mark.parametrize("tunnel", all_tunnels(), ids=lambda t: t.name)

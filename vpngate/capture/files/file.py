@@ -2,9 +2,9 @@
 """Reads a capture file's candidates: pcap, pcapng, gzip or not, also from a pipe.
 
 Knows which reader serves which file, and says in one line what is wrong with one;
-does not know what a candidate is. libpcap reads plain pcap files itself, the fastest
-way there is; what it cannot read (compressed and mixed files, pipes) is walked here
-and each frame is handed to libpcap's filter.
+does not know what a candidate is. libpcap reads plain files itself, the fastest way
+there is; what it cannot read (compressed files, pipes, pcapng files of which it makes
+nothing) is walked here and each frame is handed to libpcap's filter.
 """
 
 import gzip
@@ -13,18 +13,20 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import cypcap
-
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files import pcap, pcapng
-from vpngate.capture.files.record import CHUNK, Damage, Record
+from vpngate.capture.files.record import CHUNK, Damage, Record, Test
+from vpngate.capture.files.savefile import OneByOne, Savefile
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
 from vpngate.errors import DamagedCapture, UnreadableInput
-from vpngate.link_layers import is_understood, network_layer
+from vpngate.link_layers import is_understood, network_layer, network_reader
 from vpngate.packets import Packet, decode
+
+Network = tuple[bytes, float]  # from the IP header on; seconds, as in `Recorded`
 
 
 class Recorded(NamedTuple):
@@ -61,12 +63,18 @@ class CaptureFile:
             return None
 
     def __iter__(self) -> Iterator[Recorded]:
+        for network, timestamp in self.networks():
+            packet = decode(network)
+            if packet is not None:
+                yield Recorded(packet, timestamp)
+
+    def networks(self) -> Iterator[Network]:
+        """The candidates from their IP header on, with their seconds.
+
+        Raises what iterating raises.
+        """
         try:
-            for link_type, timestamp, frame in self._records():
-                network = network_layer(link_type, frame)
-                packet = decode(network) if network else None
-                if packet is not None:
-                    yield Recorded(packet, timestamp)
+            yield from self._networks()
         except (Damage, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DamagedCapture(
                 f"{self._path}: damaged capture ({error}); "
@@ -84,7 +92,7 @@ class CaptureFile:
                 "capture on an Ethernet, PPP or IP interface"
             )
 
-    def _records(self) -> Iterator[Record]:
+    def _networks(self) -> Iterator[Network]:
         with self._path.open("rb") as stream:
             status = os.fstat(stream.fileno())
             regular = stat.S_ISREG(status.st_mode)
@@ -92,14 +100,28 @@ class CaptureFile:
                 self._size = status.st_size
                 self._position = stream.raw.tell
             head = stream.read(CHUNK)
-            if regular and pcap.is_pcap(head):
-                yield from self._read_by_libpcap()
-                return
-            read: Callable[[int], bytes] = stream.read
-            if head.startswith(GZIP_MAGIC):
-                read = _Gunzipped(_Rejoined(head, stream)).read
-                head = read(CHUNK)
-            yield from self._walk(head, read)
+            may_be_mixed = pcapng.is_pcapng(head)
+            given = 0
+            try:
+                if regular and is_capture(head):
+                    for found in self._read_by_libpcap(may_be_mixed=may_be_mixed):
+                        given += 1
+                        yield found
+                    return
+            except Damage:
+                if not may_be_mixed:
+                    raise
+            yield from islice(self._walked(head, stream), given, None)
+
+    def _walked(self, head: bytes, stream: io.BufferedReader) -> Iterator[Network]:
+        """What libpcap would give out, and what it cannot."""
+        read: Callable[[int], bytes] = stream.read
+        if head.startswith(GZIP_MAGIC):
+            read = _Gunzipped(_Rejoined(head, stream)).read
+            head = read(CHUNK)
+        for link_type, timestamp, frame in self._walk(head, read):
+            if network := network_layer(link_type, frame):
+                yield network, timestamp
 
     def _walk(self, head: bytes, read: Callable[[int], bytes]) -> Iterator[Record]:
         if not is_capture(head):
@@ -111,35 +133,36 @@ class CaptureFile:
         format_ = pcap if pcap.is_pcap(head) else pcapng
         yield from format_.records(head, read, self._wanted)
 
-    def _wanted(self, link_type: int) -> Callable[[bytes], bool]:
+    def _wanted(self, link_type: int) -> Test | None:
         if is_understood(link_type):
             return self._candidates.matcher(link_type)
         self._foreign.add(link_type)
-        return lambda _: False
+        return None
 
-    def _read_by_libpcap(self) -> Iterator[Record]:
-        # An absolute path, since libpcap takes "-" for the standard input.
-        try:
-            reader = cypcap.open_offline(self._path.absolute())
-        except cypcap.Error as error:
-            raise Damage(error.msg) from error
-        with reader:
-            link_type = int(reader.datalink())
+    def _read_by_libpcap(self, *, may_be_mixed: bool) -> Iterator[Network]:
+        """What is libpcap's to read; Damage where it gives up.
+
+        A file that may be mixed is given up if its first link type is not understood.
+        """
+        opened = OneByOne if may_be_mixed else Savefile
+        with opened(self._path) as savefile:
+            link_type = savefile.link_type
             if not is_understood(link_type):
+                if may_be_mixed:
+                    raise Damage("others may be understood")
                 self._foreign.add(link_type)
                 return
-            descriptor = reader.get_selectable_fd()
-            self._position = lambda: os.lseek(descriptor, 0, os.SEEK_CUR)
             program = self._candidates.program(link_type)
             if program is not None:
-                reader.setfilter(program)
+                savefile.set_filter(program)
+            behind_link = network_reader(link_type)
+            before, self._position = self._position, savefile.position
             try:
-                for header, frame in reader:
-                    yield Record(link_type, header.ts, frame)
-            except cypcap.Error as error:
-                raise Damage(error.msg) from error
+                for timestamp, frame in savefile:
+                    if network := behind_link(frame):
+                        yield network, timestamp
             finally:
-                self._position = int
+                self._position = before
 
 
 class _Rejoined(io.RawIOBase):

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads the pcap format (draft-ietf-opsawg-pcap).
+"""Reads the pcap format (draft-ietf-opsawg-pcap), as libpcap does.
 
-Knows its byte orders, time units and header sizes; does not know files, compression
-or what a frame holds.
+Knows its versions, byte orders, time units and header sizes; does not know files,
+compression or what a frame holds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from struct import Struct
+from typing import NamedTuple
 
 from vpngate.capture.files.record import CHUNK, MOST_FRAME, Damage, Read, Record, Wanted
+from vpngate.link_layers import LinkType
 
 # First bytes of a file: byte order, units a second, bytes of a record's header.
 _MAGICS = {
@@ -20,9 +22,28 @@ _MAGICS = {
     bytes.fromhex("a1b2cd34"): (">", 1e6, 24),
 }
 _MAGIC_SIZE = 4
+_PATCHED_HEADER = 24
 _FILE_HEADER = 24
-_LINK_TYPE = 20
+_VERSION = 2
+# By the minor version, how many bytes of a frame follow, of the two lengths before it:
+# they stood the other way round at first, and some wrote them so for a while.
+_CAPTURED: dict[int, Callable[[int, int], int]] = {
+    **dict.fromkeys((0, 1, 2), lambda _length, captured: captured),
+    3: min,
+    4: lambda captured, _length: captured,
+}
+_MOST_SNAP_LENGTH = 0x7FFFFFFF  # above it, as for 0, there is no limit
 _LINK_TYPE_BITS = 0xFFFF  # above stand the length of a checksum, and reserved bits
+_RESERVED_BITS = 0x03FF0000
+_ADDED = 14  # bytes that the patched libpcap may have put before a frame's snap length
+
+
+class _File(NamedTuple):
+    """What a file header says."""
+
+    link_type: int
+    most: int  # bytes of a frame that count
+    captured: Callable[[int, int], int]  # of a record's two lengths
 
 
 def is_pcap(head: bytes) -> bool:
@@ -39,22 +60,22 @@ def records(head: bytes, read: Read, wanted: Wanted) -> Iterator[Record]:
     data = head
     while len(data) < _FILE_HEADER and (more := read(CHUNK)):
         data += more
-    if len(data) < _FILE_HEADER:
-        raise Damage("the file header is cut short")
-    (word,) = Struct(f"{order}I").unpack_from(data, _LINK_TYPE)
-    link_type = word & _LINK_TYPE_BITS
+    link_type, most, captured = _described(order, header_size, data)
     is_wanted = wanted(link_type)
-    header = Struct(f"{order}III").unpack_from
+    if is_wanted is None:
+        return
+    header = Struct(f"{order}IIII").unpack_from
     at, end = _FILE_HEADER, len(data)
     while True:
         start = at + header_size
         if start <= end:
-            seconds, fraction, size = header(data, at)
+            seconds, fraction, *lengths = header(data, at)
+            size = captured(*lengths)
             if size > MOST_FRAME:
                 raise Damage(f"a record claims {size} bytes")
             after = start + size
             if after <= end:
-                frame = data[start:after]
+                frame = data[start : min(after, start + most)]
                 if is_wanted(frame):
                     yield Record(link_type, seconds + fraction / units, frame)
                 at = after
@@ -65,3 +86,19 @@ def records(head: bytes, read: Read, wanted: Wanted) -> Iterator[Record]:
         end = len(data)
     if at < end:
         raise Damage("the last record is cut short")
+
+
+def _described(order: str, header_size: int, data: bytes) -> _File:
+    """What the file header at the start of some bytes says; Damage if it is none."""
+    if len(data) < _FILE_HEADER:
+        raise Damage("the file header is cut short")
+    major, minor, snap_length, word = Struct(f"{order}4xHH8xII").unpack_from(data)
+    if major != _VERSION or minor not in _CAPTURED:
+        raise Damage(f"unsupported pcap savefile version {major}.{minor}")
+    if word & _RESERVED_BITS:
+        raise Damage(f"reserved bits of the link type are set: {word:#010x}")
+    link_type = word & _LINK_TYPE_BITS
+    most = snap_length if 0 < snap_length <= _MOST_SNAP_LENGTH else MOST_FRAME
+    if header_size == _PATCHED_HEADER and link_type == LinkType.ETHERNET:
+        most += _ADDED
+    return _File(link_type, most, _CAPTURED[minor])

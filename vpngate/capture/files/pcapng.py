@@ -5,11 +5,11 @@ Knows blocks, sections of either byte order, and interfaces of different link ty
 and time units in one file; does not know files, compression or what a frame holds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from struct import Struct
 from typing import NamedTuple
 
-from vpngate.capture.files.record import CHUNK, Damage, Read, Record, Wanted
+from vpngate.capture.files.record import CHUNK, Damage, Read, Record, Test, Wanted
 
 _MAGIC = bytes.fromhex("0a0d0d0a")  # a section header's type, in any byte order
 _MAGIC_SIZE = 4
@@ -81,7 +81,7 @@ class _Interface(NamedTuple):
     snap_length: int
     units: float  # a second
     offset: int  # seconds
-    is_wanted: Callable[[bytes], bool]
+    is_wanted: Test | None
 
 
 class _Section:
@@ -115,7 +115,7 @@ class _Section:
                 raise Damage("a packet is longer than its block")
             interface = self._interfaces[number]
             frame = body[start : start + size]
-            if interface.is_wanted(frame):
+            if interface.is_wanted is not None and interface.is_wanted(frame):
                 timestamp = ticks / interface.units + interface.offset if ticks else 0.0
                 yield Record(interface.link_type, timestamp, frame)
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 Read = Callable[[int], bytes]  # up to so many bytes, none at the end
-Wanted = Callable[[int], Callable[[bytes], bool]]  # a link type's test of frames
+Test = Callable[[bytes], bool]
+Wanted = Callable[[int], Test | None]  # a link type's test of frames, if any can pass
 
 # Our own limits.
 CHUNK = 1 << 20  # bytes asked for at a time

@@ -26,9 +26,10 @@ from vpngate.daemon.in_force import InForce
 from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.errors import Problem, VpngateError
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot, tell_spared
-from vpngate.stance import Cause, in_one_line
+from vpngate.stance import Cause, in_fields, in_one_line
 from vpngate.supply.keeper import Delivery
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,12 @@ class Announcements:
         if before is None or before.stance != after.stance:
             halted = after.stance.why.cause is Cause.HALTED
             level = logging.WARNING if halted else logging.INFO
-            _log.log(level, "stance: %s", in_one_line(after.stance))
+            _log.log(
+                level,
+                "stance: %s",
+                in_one_line(after.stance),
+                extra=named("stance_changed", **in_fields(after.stance)),
+            )
 
     def taken(self, event: Event, before: Situation, after: Situation) -> None:
         """An event's situation is in force everywhere."""
@@ -119,7 +125,27 @@ class Announcements:
         """These networks of subscribers are spared as a whole by the registry."""
         for network in found:
             if network not in known:
-                _log.warning("%s", tell_spared(network))
+                _log.warning(
+                    "%s",
+                    tell_spared(network),
+                    extra=named("subscribers_spared", network=str(network)),
+                )
+
+    @staticmethod
+    def not_kept(error: VpngateError, all_the_same: str = "") -> None:
+        """A stance is acted on, or was to be, that could not be kept on disk."""
+        for line in error.lines:
+            _log.warning("%s%s", line, all_the_same, extra=named("stance_not_kept"))
+
+    @staticmethod
+    def restarting(*, may_act: bool) -> None:
+        """What a restart does where the latest stance could not be kept."""
+        if may_act:
+            line = "a restart may act on what was allowed before: free the disk"
+            _log.warning(line, extra=named("restart_may_act"))
+        else:
+            line = "a restart observes until a person acts"
+            _log.warning(line, extra=named("restart_observes"))
 
     async def keep(self, event: Event) -> None:
         """Have the registry that is in force be the last good one on disk."""
@@ -139,4 +165,4 @@ def _tell(old: Sequence[Problem], new: Sequence[Problem]) -> None:
     """Log, once, what keeps vpngate from acting."""
     for problem in new:
         if problem not in old:
-            _log.warning("%s", problem)
+            _log.warning("%s", problem, extra=named("not_acting"))

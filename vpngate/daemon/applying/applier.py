@@ -8,7 +8,6 @@ way, and stays so whatever becomes of the rest. Does not know what an event mean
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -32,8 +31,6 @@ from vpngate.errors import VpngateError
 from vpngate.stance import Confirmation, Enforce, StanceEvent, acts_no_more
 from vpngate.supply.keeper import Delivery
 from vpngate.timekeeping.clock import Reading
-
-_log = logging.getLogger(__name__)
 
 
 class _Asked(NamedTuple):
@@ -187,8 +184,7 @@ class Applier:
             if isinstance(event, Enforce | Confirmation):
                 self._announcements.declined(event)
                 raise
-            for line in error.lines:
-                _log.warning("%s", line)
+            self._announcements.not_kept(error)
 
     async def _bring(self, before: Situation, after: Situation, event: Event) -> bool:
         """The kernel first, then everyone who decides by it."""
@@ -254,16 +250,15 @@ class Applier:
         try:
             await self._stances.keep(self.situation.snapshot.stance)
         except VpngateError as error:
-            for line in error.lines:
-                _log.warning("%s; it is acted on all the same", line)
+            self._announcements.not_kept(error, "; it is acted on all the same")
         else:
             return
         try:
             await self._stances.forget()
         except VpngateError:
-            _log.warning("a restart may act on what was allowed before: free the disk")
+            self._announcements.restarting(may_act=True)
         else:
-            _log.warning("a restart observes until a person acts")
+            self._announcements.restarting(may_act=False)
 
     @property
     def _enforcing(self) -> bool:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from vpngate.errors import VpngateError
+from vpngate.log_events import named
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +53,12 @@ async def _told(work: Callable[[], Awaitable[None]]) -> bool:
         await work()
     except VpngateError as error:
         for line in error.lines:
-            _log.warning("not at once: %s", line)
+            _log.warning("not at once: %s", line, extra=named("not_at_once"))
     except Exception:  # noqa: BLE001 - told, and another turn is still to come
-        _log.exception("not at once: this should not have happened")
+        _log.exception(
+            "not at once: this should not have happened",
+            extra=named("unforeseen", during="at once"),
+        )
     else:
         return True
     return False

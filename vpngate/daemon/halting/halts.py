@@ -18,6 +18,7 @@ from vpngate.daemon.in_force import InForce
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane, Glance
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.snapshot import Snapshot
 from vpngate.stance import Halt, HaltReason
@@ -85,7 +86,9 @@ class Halts:
             try:
                 await self._look()
             except VpngateError as error:
-                _log.debug("not looked at: %s", error)  # the next look is soon
+                _log.debug(
+                    "not looked at: %s", error, extra=named("glance_failed")
+                )  # the next look is soon
 
     def witnessed(self) -> None:
         """The kernel has told of a witness: it slows nothing more, and we halt."""
@@ -119,7 +122,7 @@ class Halts:
             await self._halt(Halt(reason, f"{detail}; {_NEXT[reason]}"))
         except VpngateError as error:
             for line in error.lines:
-                _log.error("not halted: %s", line)
+                _log.error("not halted: %s", line, extra=named("halt_failed"))
         finally:
             self._halting = None
 

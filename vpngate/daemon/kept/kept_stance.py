@@ -12,6 +12,7 @@ from pathlib import Path
 from vpngate.daemon.threads import in_thread
 from vpngate.errors import FeedFault
 from vpngate.feed.state.statefolder import StateFolder
+from vpngate.log_events import named
 from vpngate.stance import (
     Cause,
     Configured,
@@ -72,7 +73,12 @@ class KeptStance:
             self.kept = kept = of_text(content.decode())
         except (FeedFault, ValueError) as error:
             where = self._folder / NAME
-            _log.warning("%s: %s; observing until a person acts", where, error)
+            _log.warning(
+                "%s: %s; observing until a person acts",
+                where,
+                error,
+                extra=named("stance_unreadable"),
+            )
             why = Why(Cause.UNREADABLE)
             observing = first_stance(*configured, at.wall)
             return observing.observing(why, at)

@@ -12,6 +12,7 @@ from pathlib import Path
 from vpngate.config import Config
 from vpngate.errors import FeedFault
 from vpngate.feed.state.statefolder import StateFolder
+from vpngate.log_events import named
 from vpngate.supply.fleet_key import SIZE, read_fleet_key
 
 NAME = "share-key"
@@ -39,9 +40,17 @@ def _own(folder: Path) -> bytes:
         if content is not None and len(content) == SIZE:
             return content
         if content is not None:
-            _log.warning("%s: is damaged; another is made", folder / NAME)
+            _log.warning(
+                "%s: is damaged; another is made",
+                folder / NAME,
+                extra=named("share_key_damaged"),
+            )
         with StateFolder.of_one_file(folder, _WHAT, make=True) as kept:
             kept.replace(NAME, key)
     except FeedFault as fault:
-        _log.warning("%s; the next start chooses other subscribers", fault)
+        _log.warning(
+            "%s; the next start chooses other subscribers",
+            fault,
+            extra=named("share_key_not_kept"),
+        )
     return key

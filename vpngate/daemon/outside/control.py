@@ -13,27 +13,22 @@ wire is `client.py`.
 import asyncio
 import contextlib
 import contextvars
-import errno
-import grp
 import json
 import logging
-import os
-import socket
-import stat
-import struct
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from vpngate.daemon.outside.callers import (
-    CONNECTION_LIMIT,
-    URGENT_LIMIT,
     Callers,
     Seat,
 )
 from vpngate.daemon.outside.client import DEFAULT_PATH
 from vpngate.daemon.outside.handed_over import CallersListener
-from vpngate.errors import MachineFault, Problem, Refused, VpngateError, WrongUse
+from vpngate.daemon.outside.listening import bind, peer_uid, refuse_if_alive
+from vpngate.errors import MachineFault, Problem, VpngateError, WrongUse
+from vpngate.log_events import named, place_of
 
 # A handler gets the arguments of the request; what it returns is the result.
 VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -41,12 +36,14 @@ VerbHandler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 # The uid of whoever's verb is being handled.
 asked_by: contextvars.ContextVar[int] = contextvars.ContextVar("asked_by")
 
-GROUP = "vpngate"
-MODE = 0o660
 REQUEST_LIMIT = 64 * 1024  # bytes in a line
 _SELF_ORDERED = frozenset({"reload", "enforce", "confirm", "observe", "preview"})
+# Questions: they change nothing, and nothing of them is logged.
+READ_ONLY = ("status", "report", "compare", "lookup", "expiring", "counters")
 _URGENT = frozenset({"observe"})
 PATIENCE = 10.0  # seconds for a request to arrive, or an answer to be taken
+
+_ARGUMENT = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +63,7 @@ class ControlServer:
         path: str | Path,
         verbs: Mapping[str, VerbHandler],
         *,
-        read_only: Collection[str] = ("status", "report", "compare"),
+        read_only: Collection[str] = READ_ONLY,
         self_ordered: Collection[str] = _SELF_ORDERED,
         patience: float = PATIENCE,
     ) -> None:
@@ -88,8 +85,8 @@ class ControlServer:
         one answers there, MachineFault if the place cannot be used.
         """
         try:
-            await asyncio.to_thread(_refuse_if_alive, self._path)
-            self._listener = _bind(self._path)
+            await asyncio.to_thread(refuse_if_alive, self._path)
+            self._listener = bind(self._path)
         except OSError as error:
             problem = Problem(
                 str(self._path),
@@ -120,7 +117,7 @@ class ControlServer:
     ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as a task
-        uid = _peer_uid(writer.get_extra_info("socket"))
+        uid = peer_uid(writer.get_extra_info("socket"))
         place = self._callers.admit(task, uid)
         if place is Seat.NONE:
             writer.write(_encoded(_BUSY))
@@ -172,7 +169,12 @@ class ControlServer:
         except VpngateError as error:
             return _refusal(error.exit_status, error.lines)
         except Exception as error:  # noqa: BLE001 - one broken verb, not the daemon
-            _log.exception("control: a request failed")
+            # Who asked is told what the error says; the log is not: it may quote the
+            # question, which may be about an address.
+            where = place_of(error)
+            _log.error(
+                "control: a request failed: %s", where, extra=named("verb_failed")
+            )
             return _refusal(1, [f"the daemon failed: {type(error).__name__}: {error}"])
         return {"ok": True, "result": result}
 
@@ -183,7 +185,13 @@ class ControlServer:
         asked_by.set(uid)
         if verb in self._read_only:
             return await handler(arguments)
-        _log.info("control: %s %s asked by uid %d", verb, json.dumps(arguments), uid)
+        _log.info(
+            "control: %s %s asked by uid %d",
+            verb,
+            _shown(arguments),
+            uid,
+            extra=named("verb_asked", verb=verb, uid=uid),
+        )
         if verb in self._self_ordered:
             return await handler(arguments)
         async with self._changing:
@@ -198,6 +206,20 @@ def flags(arguments: Mapping[str, Any], *names: str) -> frozenset[str]:
         if not isinstance(value, bool):
             raise WrongUse(Problem(name, "is neither true nor false"))
     return frozenset(name for name, value in arguments.items() if value)
+
+
+def _shown(arguments: Mapping[str, Any]) -> str:
+    """The arguments for the log: numbers, not what somebody has typed.
+
+    No verb takes a text; one that is sent all the same may be anybody's address.
+    """
+    return json.dumps(
+        {
+            name: value if value is None or isinstance(value, int | float) else "?"
+            for name, value in arguments.items()
+            if _ARGUMENT.fullmatch(name)
+        }
+    )
 
 
 def _encoded(answer: Mapping[str, Any]) -> bytes:
@@ -227,63 +249,6 @@ def _parse(line: bytes) -> tuple[str, Mapping[str, Any]]:
             )
         )
     return verb, arguments
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    """Who is at the other end (unix(7), SO_PEERCRED: pid, uid, gid)."""
-    credentials = struct.Struct("3i")
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
-    uid: int = credentials.unpack(raw)[1]
-    return uid
-
-
-def _refuse_if_alive(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise Refused(Problem(str(path), "is not a socket", "choose another --socket"))
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(2.0)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            return  # nobody listens: left behind
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            return
-    raise Refused(
-        Problem(str(path), "another daemon answers here", "stop it, or use --socket")
-    )
-
-
-def _bind(path: Path) -> CallersListener:
-    """A listening socket at `path`, never reachable with wider rights than MODE.
-
-    It is made beside its place and moved there: the move replaces what a dead
-    daemon left behind, and nobody sees the socket before its rights are set.
-    """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    made = path.with_name(f".{path.name}.{os.getpid()}")
-    listener = CallersListener()
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            made.unlink()
-        listener.bind(os.fspath(made))
-        made.chmod(MODE)
-        with contextlib.suppress(KeyError, PermissionError):
-            # Without that group, or not as root: the owner alone, which is safe.
-            os.chown(made, -1, grp.getgrnam(GROUP).gr_gid)
-        listener.listen(CONNECTION_LIMIT + URGENT_LIMIT)
-        made.rename(path)
-    except OSError:
-        listener.close()
-        made.unlink(missing_ok=True)
-        raise
-    listener.setblocking(False)
-    return listener
 
 
 __all__ = ["DEFAULT_PATH", "ControlServer", "VerbHandler", "asked_by", "flags"]

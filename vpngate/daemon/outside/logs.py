@@ -12,10 +12,13 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from vpngate.config import Config
+from vpngate.log_events import event_of, named
 from vpngate.plaintext import plain
 
+_OF_A_LIBRARY = "library"  # the event of a line that Python's asyncio logs
 _LONGEST = 8000  # characters: a traceback, on one line
 # sd-daemon(3): a line that starts with <N> has syslog priority N.
 _PRIORITIES = {
@@ -33,7 +36,7 @@ _log = logging.getLogger(__name__)
 def told(config: Config) -> Config:
     """The configuration, once it is logged what of it is outdated."""
     for line in config.outdated:
-        _log.warning("%s", line)
+        _log.warning("%s", line, extra=named("configuration_outdated"))
     return config
 
 
@@ -56,7 +59,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, room, message."""
+    """One object a line: time, level, room, event, message, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
@@ -65,7 +68,9 @@ class JsonFormatter(logging.Formatter):
                 "time": _time(record),
                 "level": record.levelname.lower(),
                 "room": _room(record),
+                "event": _event(record),
                 "message": _message(self, record),
+                "fields": _fields(record),
             },
             ensure_ascii=False,
         )
@@ -94,6 +99,24 @@ def set_up(
 def _room(record: logging.LogRecord) -> str:
     """The room that speaks: `feed` for `vpngate.feed.sources.https`."""
     return record.name.removeprefix("vpngate.").partition(".")[0]
+
+
+def _event(record: logging.LogRecord) -> str:
+    told = event_of(record)
+    return _OF_A_LIBRARY if told is None else told.name
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What is named or counted; text in it may come from outside."""
+    told = event_of(record)
+    fields = {} if told is None else told.fields
+    return {name: _fit(value) for name, value in fields.items()}
+
+
+def _fit(value: object) -> object:
+    return (
+        value if value is None or isinstance(value, (bool, int)) else plain(str(value))
+    )
 
 
 def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -18,6 +18,7 @@ from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.detour.verdicts import FlowId, identity
 from vpngate.kernel.plane import DataPlane
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.policy import Throttle
 from vpngate.timekeeping.moments import When
@@ -55,6 +56,7 @@ class CaptureLoop:
         self.witnessed: Callable[[], None] = lambda: None
         self._witnesses = 0
         self.heard = time.monotonic()  # when the capture last answered
+        self._count(0)  # every reason for a loss is told of from the start
 
     async def listen(self) -> None:
         """Take packets for as long as the capture works; MachineFault then."""
@@ -86,14 +88,22 @@ class CaptureLoop:
             await self._plane.withdraw(spare)
         except MachineFault as error:
             for line in error.lines:
-                _log.warning("verdicts not ended, trying again: %s", line)
+                _log.warning(
+                    "verdicts not ended, trying again: %s",
+                    line,
+                    extra=named("verdicts_not_ended"),
+                )
             self._try_again([one for one in batch if one.withdrawn])
         try:
             await self._plane.throttle(slow)
         except MachineFault as error:
             # Those flows stay untouched; their next handshake tries again.
             for line in error.lines:
-                _log.warning("verdicts not inserted: %s", line)
+                _log.warning(
+                    "verdicts not inserted: %s",
+                    line,
+                    extra=named("verdicts_not_inserted"),
+                )
             return
         now = time.time()
         for one in batch:

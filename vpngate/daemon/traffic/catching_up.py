@@ -15,6 +15,7 @@ from vpngate.daemon.traffic.judging import share_of
 from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.errors import MachineFault
 from vpngate.kernel.plane import DataPlane
+from vpngate.log_events import named
 from vpngate.policy import Throttle
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
@@ -52,7 +53,11 @@ class CatchingUp:
             self._wanted.clear()
             handed = await self._catch_up()
             if handed:
-                _log.info("%d verdicts on flows that were known before", handed)
+                _log.info(
+                    "%d verdicts on flows that were known before",
+                    handed,
+                    extra=named("caught_up", verdicts=handed),
+                )
 
     async def _catch_up(self) -> int:
         """All that is confirmed now, a few at a time; how many verdicts."""
@@ -73,7 +78,11 @@ class CatchingUp:
         except MachineFault as error:
             # Those flows stay untouched; their next handshake tries again.
             for line in error.lines:
-                _log.warning("verdicts not inserted: %s", line)
+                _log.warning(
+                    "verdicts not inserted: %s",
+                    line,
+                    extra=named("verdicts_not_inserted"),
+                )
             return 0
         return len(few)
 

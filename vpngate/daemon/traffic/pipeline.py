@@ -21,12 +21,16 @@ from vpngate.daemon.traffic.judging import (
 )
 from vpngate.daemon.traffic.observed import Observed
 from vpngate.flows import FlowTable, sighting_of
+from vpngate.log_events import named, place_of
 from vpngate.metrics import Metrics
+from vpngate.packets import FlowKey
 from vpngate.policy import Throttle, Verdict
-from vpngate.recognition import Agree, Heard, Sighting
+from vpngate.recognition import Agree, Heard, Sighting, Tunnel
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import Recogniser
+
+_BETWEEN_LINES = 60.0  # seconds between two lines about packets nobody can read
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +47,9 @@ class Due(NamedTuple):
 class Pipeline:
     """Recognition and decision on the snapshot of the moment.
 
-    `verdicts` counts what was reached since the start, by tunnel; `observed` what would
-    have been slowed while nothing is acted on.
+    `verdicts` counts the flows since the start, by tunnel and what became of them: a
+    verdict, or none until they were forgotten; `observed` what would have been slowed
+    while nothing is acted on.
     """
 
     def __init__(self, snapshot: Snapshot, metrics: Metrics, agree: Agree) -> None:
@@ -53,7 +58,11 @@ class Pipeline:
         handing_over  held from a decision on flows until the kernel has it: what comes
                       later comes behind
         """
-        self.flows = FlowTable(snapshot.config.throttle.max_flows, agree)
+        self.flows = FlowTable(
+            snapshot.config.throttle.max_flows,
+            agree,
+            forgotten=lambda tunnel, key: self._count(tunnel, key, Verdict.NONE),
+        )
         self.verdicts: dict[str, Counter[str]] = {}
         self._metrics = metrics
         self.observed = Observed()
@@ -62,6 +71,7 @@ class Pipeline:
         self._recogniser = Recogniser(snapshot.tunnels)
         self.handing_over = asyncio.Lock()
         self._evidence = 0  # of which generation what is evidence is
+        self._told_unreadable = -_BETWEEN_LINES
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Decide by another snapshot from now on; the flows stay.
@@ -87,14 +97,28 @@ class Pipeline:
             try:
                 sighting = self._sighting(one, elapsed)
                 flows = () if sighting is None else self._judged(sighting, now)
-            except Exception:  # noqa: BLE001 - no packet may end the daemon
-                _log.exception("a packet could not be read, and is left alone")
+            except Exception as error:  # noqa: BLE001 - no packet may end the daemon
+                self._tell_unreadable(error, elapsed)
                 self._metrics.lost("unreadable", 1)
                 continue
             if flows:
                 withdrawn = sighting is not None and sighting.withdrawn
                 due.append(Due(flows, one.timestamp, withdrawn, self._evidence))
         return due
+
+    def _tell_unreadable(self, error: Exception, elapsed: float) -> None:
+        """Log where a packet was not to be read, once in a while: anybody can send one.
+
+        Not what the error says: that may quote the packet.
+        """
+        if elapsed - self._told_unreadable < _BETWEEN_LINES:
+            return
+        self._told_unreadable = elapsed
+        _log.error(
+            "a packet could not be read, and is left alone: %s",
+            place_of(error),
+            extra=named("packet_unreadable"),
+        )
 
     def holds(self, due: Due) -> bool:
         """Whether what was found is evidence still."""
@@ -123,14 +147,17 @@ class Pipeline:
             return all_to_slow(sighting, self._snapshot)
         self._metrics.handshake(sighting.tunnel.name, sighting.evidence)
         decision = decision_on(sighting, self._snapshot, self._snapshot, now)
-        if not sighting.repeated:
-            self._count(sighting, decision.verdict)
-        if decision.verdict is not Verdict.THROTTLE:
+        tunnel, key, verdict = sighting.tunnel, sighting.flow, decision.verdict
+        # What is not confirmed yet may be: it is counted once it is forgotten.
+        first = verdict is not Verdict.NONE and self.flows.judge(tunnel, key)
+        if first:
+            self._count(tunnel, key, verdict)
+        if verdict is not Verdict.THROTTLE:
             return ()
         flows = self._chosen(sighting)
         if self._snapshot.enforcing:
             return flows
-        if flows and not sighting.repeated:
+        if flows and first:
             self.observed.note(sighting, self._snapshot)
         return ()
 
@@ -164,7 +191,6 @@ class Pipeline:
         slowed = decision.verdict is Verdict.THROTTLE
         return self._chosen(sighting) if slowed else ()
 
-    def _count(self, sighting: Sighting, verdict: Verdict) -> None:
-        name = sighting.tunnel.name
-        self.verdicts.setdefault(name, Counter())[verdict.value] += 1
-        self._metrics.flow(name, sighting.flow.family, verdict)
+    def _count(self, tunnel: Tunnel, key: FlowKey, verdict: Verdict) -> None:
+        self.verdicts.setdefault(tunnel.name, Counter())[verdict.value] += 1
+        self._metrics.flow(tunnel.name, key.family, verdict)

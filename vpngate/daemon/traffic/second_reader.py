@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.recognition import Heard, Tunnel
 from vpngate.second_reading import (
@@ -58,7 +59,10 @@ class SecondReaders:
             if tunnel not in self._available:
                 self._available[tunnel] = is_available(tunnel)
         if self._missing and not missing:
-            _log.error("scapy cannot be loaded: no flow is confirmed without it")
+            _log.error(
+                "scapy cannot be loaded: no flow is confirmed without it",
+                extra=named("scapy_missing"),
+            )
 
     @property
     def _missing(self) -> bool:
@@ -108,4 +112,5 @@ class SecondReaders:
             at,
             ", ".join(found.facts),
             shape,
+            extra=named("readings_differ", tunnel=tunnel.name),
         )

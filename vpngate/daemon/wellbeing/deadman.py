@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from vpngate.errors import MachineFault
 from vpngate.kernel.plane import DataPlane
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 
 REARMINGS = 3  # in one dead man's time
@@ -57,12 +58,16 @@ class DeadMan:
         silent = time.monotonic() - self._heard()
         armed = False
         if wanted and silent > deadman / REARMINGS:
-            _log.warning("not armed: nothing heard of the capture for %.0f s", silent)
+            _log.warning(
+                "not armed: nothing heard of the capture for %.0f s",
+                silent,
+                extra=named("not_armed"),
+            )
         elif wanted:
             try:
                 left = self.left()
                 armed = left > 0 and await self._plane.rearm(left)
             except MachineFault as error:
-                _log.warning("not armed: %s", error)
+                _log.warning("not armed: %s", error, extra=named("not_armed"))
         self.armed = armed
         self._metrics.armed(armed)

@@ -16,6 +16,7 @@ from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.wellbeing.deadman import DeadMan
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane
+from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.stance import Cause, in_one_line
 
@@ -47,6 +48,7 @@ class Health:
         self._told: list[str] = []  # why the kernel could not be put right, if so
         self._comparing = asyncio.Lock()
         metrics.in_sync(True)
+        metrics.health(lambda: not self.reasons())
 
     @property
     def in_sync(self) -> bool:
@@ -97,12 +99,17 @@ class Health:
             self._note(in_sync=False)
             if error.lines != self._told:  # it is tried again every 30 s
                 for line in error.lines:
-                    _log.error("the kernel cannot be put right: %s", line)
+                    what = "the kernel cannot be put right: %s"
+                    _log.error(what, line, extra=named("kernel_not_mended"))
             self._told = error.lines
             return ()
         self._told = []
         for what in repaired:
-            _log.warning("put right in the kernel: %s", what)
+            _log.warning(
+                "put right in the kernel: %s",
+                what,
+                extra=named("kernel_mended", what=what),
+            )
             self._metrics.repaired(what)
         self._note(in_sync=True)
         return repaired
@@ -116,7 +123,10 @@ class Health:
             found = await self._plane.compare()
             if not found.equal:
                 self._note(in_sync=False)
-                _log.warning("a full comparison found spared intervals that differ")
+                _log.warning(
+                    "a full comparison found spared intervals that differ",
+                    extra=named("kernel_differs"),
+                )
             return {
                 "equal": found.equal,
                 "compared": found.compared,

@@ -5,6 +5,7 @@ Knows how the state is put into words and numbers; changes nothing. No address a
 no prefix of anyone is in it.
 """
 
+import time
 from typing import Any
 
 from vpngate import __version__
@@ -16,9 +17,9 @@ from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.recognition import Evidence
-from vpngate.registry import Registry
 from vpngate.snapshot import Snapshot
 from vpngate.stance import in_rows
+from vpngate.supply.registry_keys import key_ids
 from vpngate.timekeeping.moments import format_moment
 from vpngate.units import format_rate
 
@@ -41,6 +42,8 @@ class Report:
         self._capture = capture
         self._counters = counters
         self._health = health
+        self._begun = time.monotonic()
+        self._started = format_moment(round(time.time()))
 
     def status(self) -> dict[str, Any]:
         """The state, in words and numbers fit for JSON."""
@@ -51,6 +54,8 @@ class Report:
             "reasons": reasons,
             "warnings": self._warnings(),
             "version": __version__,
+            "started": self._started,
+            "uptime_seconds": round(time.monotonic() - self._begun),
             "mode": snapshot.stance.mode.value,
             "enforced_share": snapshot.stance.share,
             "stance": in_rows(snapshot.stance, snapshot.suspended),
@@ -58,7 +63,7 @@ class Report:
             "interfaces_left_alone": {
                 one.interface: one.reason for one in self._in_force.left_alone
             },
-            "registry": self._registry(snapshot.registry),
+            "registry": self._registry(snapshot),
             "flows": self._flows(),
             "throttled": self._throttled(snapshot),
             "enforcing_would_have": would_have(
@@ -77,7 +82,8 @@ class Report:
         )
         return [line] if spared else []
 
-    def _registry(self, registry: Registry) -> dict[str, Any]:
+    def _registry(self, snapshot: Snapshot) -> dict[str, Any]:
+        registry = snapshot.registry
         moments = {
             "generated": registry.generated,
             "expires": registry.expires,
@@ -86,11 +92,13 @@ class Report:
         return {
             "name": registry.name,
             "serial": registry.serial,
+            "digest": registry.intervals_digest,
             **{
                 name: None if moment is None else format_moment(round(moment))
                 for name, moment in moments.items()
             },
             "prefixes": {f.label: n for f, n in registry.prefixes.items()},
+            "public_keys": list(key_ids(snapshot.config.registry)),
             "last_refusal": self._freshness.failure or None,
             "sources_passed_over": self._freshness.passed_over,
         }
@@ -118,9 +126,12 @@ class Report:
         latest = self._counters.latest
         counted = latest and {
             "flows": latest.throttled_flows,
+            "subscribers": latest.throttled_subscribers,
             "packets": latest.throttled_packets,
             "dropped": latest.dropped_packets,
             "spared": latest.spared_packets,
+            "subscribers_sharing_a_bucket": latest.buckets_shared,
+            "verdicts_refused": latest.verdicts_refused,
         }
         limit = format_rate(snapshot.config.throttle.rate)
         return {"limit": limit, "rate": rates, **(counted or {})}

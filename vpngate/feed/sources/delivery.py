@@ -2,7 +2,7 @@
 """One attempt at one source.
 
 Knows what makes a registry acceptable before a byte of it is parsed: complete,
-signed by the configured key, not signed before the one that stands, not a bomb. Does
+signed by a configured key, not signed before the one that stands, not a bomb. Does
 not know the other sources, nor what is tried again.
 """
 
@@ -12,7 +12,7 @@ from hashlib import sha256
 from vpngate.errors import FeedFault
 from vpngate.feed.answer import Answer, Condition, Fetched, NotModified, Validators
 from vpngate.feed.faults import Reason, fault
-from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify
+from vpngate.feed.minisign import MAX_SIGNATURE_BYTES, PublicKey, verify_by_any
 from vpngate.feed.settings import FeedSettings, HttpsAddress, LocalFile, RegistrySource
 from vpngate.feed.sources import https
 from vpngate.feed.sources.deadline import Deadline
@@ -44,11 +44,10 @@ def deliver(
 
     FeedFault if it has nothing acceptable.
     """
-    key = settings.public_key
-    key_id = key.key_id if key else ""
-    if previous.key_id != key_id:
-        # After a change of keys what stands has to be had anew, with a signature of
-        # the new key.
+    keys = settings.public_keys
+    if previous.key_id not in ({key.key_id for key in keys} or {""}):
+        # What stands was signed by none of these: it has to be had anew, with a
+        # signature that counts.
         previous = Validators()
     if isinstance(source, LocalFile):
         published = _from_file(source, settings)
@@ -59,14 +58,17 @@ def deliver(
         if answer is None:
             return NotModified(str(source), previous)
         published = answer
+    key_id, signed_at = _signed(published, keys, str(source.signature))
     validators = Validators(
         source=source.identity,
         digest=sha256(published.data).hexdigest(),
         key_id=key_id,
-        signed_at=_signed_at(published, key, str(source.signature)),
+        signed_at=signed_at,
         condition=published.condition,
     )
-    if validators.digest == previous.digest:
+    # The same under another key is kept anew: a start has to verify it by that key
+    # once the one before is given up.
+    if (validators.digest, key_id) == (previous.digest, previous.key_id):
         newest = max(validators.signed_at, previous.signed_at)
         return NotModified(str(source), replace(validators, signed_at=newest))
     _check_age(validators, previous, str(source.signature))
@@ -75,7 +77,7 @@ def deliver(
 
 
 def _from_file(source: LocalFile, settings: FeedSettings) -> _Published:
-    signed = settings.public_key is not None
+    signed = bool(settings.public_keys)
     limit = settings.limits.published
     data = read_file(source.path, limit, settle=not signed)
     signature = None
@@ -91,7 +93,7 @@ class _Fetcher:
     def __init__(
         self, settings: FeedSettings, deadline: Deadline, *, fresh: bool
     ) -> None:
-        self._signed = settings.public_key is not None
+        self._signed = bool(settings.public_keys)
         self._limits = settings.limits
         self._deadline = deadline
         self._fresh = fresh
@@ -138,17 +140,23 @@ def _without_signature(failure: FeedFault, where: str) -> FeedFault:
     return fault(Reason.SIGNATURE_MISSING, where, what, remedy)
 
 
-def _signed_at(published: _Published, key: PublicKey | None, where: str) -> int:
-    """Verifies, if there is a key to verify with; seconds since 1970, 0 if unknown."""
-    if key is None:
-        return 0
+def _signed(
+    published: _Published, keys: tuple[PublicKey, ...], where: str
+) -> tuple[str, int]:
+    """Verifies, if there are keys to verify with: by which key, and when.
+
+    In seconds since 1970; 0 if unknown.
+    """
+    if not keys:
+        return "", 0
+    signature = published.signature or b""
     try:
-        signed = verify(published.data, published.signature or b"", key, where)
+        signed = verify_by_any(published.data, signature, keys, where)
     except FeedFault as failure:
         if published.coded and failure.reason == Reason.SIGNATURE_WRONG:
             raise _signed_unpacked(where) from failure
         raise
-    return signed.timestamp or 0
+    return signed.key_id, signed.timestamp or 0
 
 
 def _signed_unpacked(where: str) -> FeedFault:

@@ -23,7 +23,7 @@ from pathlib import Path
 from vpngate.errors import FeedFault
 from vpngate.feed.answer import Validators
 from vpngate.feed.faults import Reason, fault
-from vpngate.feed.minisign import PublicKey, verify
+from vpngate.feed.minisign import PublicKey, verify_by_any
 from vpngate.feed.state.manifest import FileRecord, Manifest, digest
 from vpngate.feed.state.statefolder import StateFolder
 
@@ -53,10 +53,10 @@ class LastGood:
 class Store:
     """A folder that remembers one registry, safe with several processes."""
 
-    def __init__(self, path: Path, public_key: PublicKey | None = None) -> None:
-        """`public_key`, if any, must have signed what is loaded."""
+    def __init__(self, path: Path, *public_keys: PublicKey) -> None:
+        """One of `public_keys`, if there are any, must have signed what is loaded."""
         self._path = path
-        self._key = public_key
+        self._keys = public_keys
 
     def load(self) -> LastGood | None:
         """What was saved last; None if nothing was.
@@ -73,8 +73,8 @@ class Store:
             signature = None
             if manifest.signature:
                 signature = self._content(folder, manifest.signature)
-        if self._key:
-            self._verify(data, signature, self._key)
+        if self._keys:
+            self._verify(data, signature)
         return LastGood(data, signature, manifest.validators, memory)
 
     def set_aside(self) -> None:
@@ -181,12 +181,12 @@ class Store:
             raise self._corrupted(record.name, "is damaged: its digest does not fit")
         return content
 
-    def _verify(self, data: bytes, signature: bytes | None, key: PublicKey) -> None:
+    def _verify(self, data: bytes, signature: bytes | None) -> None:
         where = str(self._path / _MANIFEST)
         if signature is None:
             what = "the last good registry was kept without a signature"
             raise fault(Reason.SIGNATURE_MISSING, where, what, "ignored")
-        verify(data, signature, key, where)
+        verify_by_any(data, signature, self._keys, where)
 
     def _corrupted(self, name: str, what: str) -> FeedFault:
         where = str(self._path / name)

@@ -57,6 +57,16 @@ class Throttled:
         return self._verdicts.live
 
     @property
+    def live_by_tunnel(self) -> dict[Family, dict[str, int]]:
+        """Verdicts in force, by family and name of the tunnel."""
+        return self._verdicts.live_by_tunnel
+
+    @property
+    def subscribers(self) -> int:
+        """Subscribers of whom a verdict is in force."""
+        return self._verdicts.subscribers
+
+    @property
     def shared(self) -> int:
         """Subscribers that share a bucket for want of class ids."""
         return self._verdicts.shared

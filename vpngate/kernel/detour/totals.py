@@ -35,6 +35,8 @@ def total(table: OwnedTable, throttled: Throttled) -> Counters:
         reverse_path_failed=counted[names.REVERSE_PATH_FAILED][0],
         copies_held_back=sum(counted[name][0] for name in names.HELD_BACK),
         throttled_flows={f.label: n for f, n in throttled.live.items()},
+        throttled_by_tunnel={f.label: n for f, n in throttled.live_by_tunnel.items()},
+        throttled_subscribers=throttled.subscribers,
         buckets_shared=throttled.shared,
         verdicts_refused=throttled.refused,
     )

@@ -7,7 +7,7 @@ away, and tells nobody). Does not know netlink; the time comes in as an argument
 seconds of a clock that never jumps.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,7 +63,8 @@ class Verdicts:
         # For each place, its owners, and how many verdicts each of them has.
         self._buckets: dict[int, dict[bytes, int]] = {}
         self._all_places = IfbPlaces() if places is None else places
-        self._live = dict.fromkeys(Family, 0)
+        self._live = {family: Counter[str]() for family in Family}
+        self._slowed: Counter[bytes] = Counter()  # verdicts in force, by bucket
 
     def __len__(self) -> int:
         return len(self._held)
@@ -74,7 +75,17 @@ class Verdicts:
     @property
     def live(self) -> dict[Family, int]:
         """Verdicts in force, by family."""
-        return dict(self._live)
+        return {family: tunnels.total() for family, tunnels in self._live.items()}
+
+    @property
+    def live_by_tunnel(self) -> dict[Family, dict[str, int]]:
+        """The same, by family and name of the tunnel."""
+        return {family: dict(tunnels) for family, tunnels in self._live.items()}
+
+    @property
+    def subscribers(self) -> int:
+        """Subscribers of whom a verdict is in force."""
+        return len(self._slowed)
 
     @property
     def shared(self) -> int:
@@ -122,7 +133,8 @@ class Verdicts:
         owners = self._buckets.setdefault(place, {})
         owners[flow.bucket] = owners.get(flow.bucket, 0) + 1
         self._places[flow.bucket] = place
-        self._live[flow.subscriber.family] += 1
+        self._live[flow.subscriber.family][flow.tunnel] += 1
+        self._slowed[flow.bucket] += 1
         if old is not None:  # only now, lest its bucket empties and moves
             self._leave(old)
         held = HeldVerdict(flow, place)
@@ -138,7 +150,7 @@ class Verdicts:
         held = self._held.get(key)
         if held is not None and not held.ended:
             held.ended = True
-            self._live[held.flow.subscriber.family] -= 1
+            self._no_longer(held.flow)
             self._ask_at(key, now)
 
     def forget(self, key: FlowId) -> None:
@@ -176,10 +188,17 @@ class Verdicts:
     def _ask_at(self, key: FlowId, when: float) -> None:
         self._due[int(when // _SLOT) + 1].append(key)
 
+    def _no_longer(self, flow: Throttle) -> None:
+        """Take a verdict that was in force out of what is counted."""
+        self._live[flow.subscriber.family][flow.tunnel] -= 1
+        self._slowed[flow.bucket] -= 1
+        if not self._slowed[flow.bucket]:
+            del self._slowed[flow.bucket]
+
     def _leave(self, held: HeldVerdict) -> None:
         """Take a verdict out of its bucket, and the bucket away with the last."""
         if not held.ended:
-            self._live[held.flow.subscriber.family] -= 1
+            self._no_longer(held.flow)
         owners = self._buckets[held.place]
         bucket = held.flow.bucket
         owners[bucket] -= 1

@@ -20,6 +20,7 @@ from vpngate.kernel.wire import elements, messages, nft
 from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
 from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
 from vpngate.kernel.wire.elements import Element
+from vpngate.log_events import named
 from vpngate.packets import Family, HookPoint
 from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Flags, Rows
@@ -82,10 +83,8 @@ class OwnedTable:
             if first.number != errno.EEXIST or first.what != f"table {self.name}":
                 self._explain(error)
             self.introduce([messages.delete_table(self.name), *changes])
-            logger.warning(
-                "nftables table netdev %s was there and belonged to nobody: replaced",
-                self.name,
-            )
+            what = "nftables table netdev %s was there and belonged to nobody: replaced"
+            logger.warning(what, self.name, extra=named("table_replaced"))
 
     def destroy(self) -> None:
         """Remove the table."""

@@ -11,6 +11,8 @@ of memory and no objects.
 
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from hashlib import blake2b
 from sys import byteorder
 from typing import NamedTuple
 
@@ -18,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vpngate.packets import Family
-from vpngate.prefixes.intervals import Bounds
-from vpngate.prefixes.prefix import Prefix
+from vpngate.prefixes.intervals import Bounds, merge
+from vpngate.prefixes.prefix import Prefix, host_masks
 from vpngate.prefixes.rows import Flags, Keys, keys
-from vpngate.registry.columns.terms import Terms, TermsTable
+from vpngate.registry.columns.terms import Moments, Terms, TermsTable
 from vpngate.registry.columns.tree import PrefixTree, Tree4, Tree6, column, preorder
 from vpngate.timekeeping.moments import NEVER, Span
 
@@ -71,6 +73,17 @@ class Entries:
     def bounds(self) -> Bounds:
         """The first and the last address of each prefix."""
         return self.tree.bounds
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Of all addresses, merged: the same for prefixes that cover the same.
+
+        A million prefixes take half a second, once.
+        """
+        found = blake2b(digest_size=16)
+        for ends in merge(self.bounds):
+            found.update(ends.tobytes())
+        return found.digest()
 
     @property
     def _numbers(self) -> NDArray[np.uint32]:
@@ -127,6 +140,35 @@ class Entries:
             row = tree.parent(row)
         return in_grace
 
+    def called(self, name: str) -> list[int]:
+        """The rows that bear a name."""
+        wanted = name.encode("ascii")
+        lengths = np.frombuffer(self._name_lengths, np.uint8)
+        rows = np.flatnonzero(lengths == len(wanted))
+        starts = np.frombuffer(self._name_starts, np.uint32)[rows].astype(np.int64)
+        letters = np.frombuffer(self._names, np.uint8)
+        for place, letter in enumerate(wanted):  # most are out after the first few
+            same = letters[starts + place] == letter
+            rows, starts = rows[same], starts[same]
+        found: list[int] = rows.tolist()
+        return found
+
+    def within(self, prefix: Prefix) -> list[int]:
+        """The rows of the prefixes that lie in one, itself not among them."""
+        first, last = self.bounds
+        mask = host_masks(self.family)[prefix.length].tobytes()
+        end = bytes(a | b for a, b in zip(prefix.network, mask, strict=True))
+        inside = (keys(first) >= prefix.network) & (keys(last) <= end)
+        found: list[int] = np.flatnonzero(
+            inside & (self.tree.lengths > prefix.length)
+        ).tolist()
+        return found
+
+    @property
+    def ends(self) -> Moments:
+        """When each row stops being in force."""
+        return self._table.ends[self._numbers]
+
     def standing(self, span: Span, grace: float) -> Flags:
         """For each row whether it is valid anywhere in a span, `grace` added."""
         return self._table.standing(span, grace)[self._numbers]
@@ -140,6 +182,11 @@ class Entries:
     def ending(self, span: Span, within: float) -> int:
         """How many rows are in force now and end in the next `within` seconds."""
         return int(np.count_nonzero(self._table.ending(span, within)[self._numbers]))
+
+    def in_grace(self, span: Span, grace: float) -> int:
+        """How many rows have ended, and stand for their `grace` alone."""
+        flags = self._table.in_grace(span, grace)
+        return int(np.count_nonzero(flags[self._numbers])) if flags.any() else 0
 
     def fingerprints(self) -> Keys:
         """For each row a key that is equal where everything in the row is.

@@ -113,6 +113,11 @@ class TermsTable:
         flags: Flags = began & (self.ends + grace > span.earliest)
         return flags
 
+    def in_grace(self, span: Span, grace: float) -> Flags:
+        """For each whether it has ended, and stands for its `grace` alone."""
+        over: Flags = self.ends <= span.earliest
+        return over & self.standing(span, grace)
+
     def ending(self, span: Span, within: float) -> Flags:
         """For each whether it is in force now and ends in the next `within` seconds."""
         soon = np.frombuffer(self.valid_until) <= span.latest + within

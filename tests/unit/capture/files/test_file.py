@@ -158,11 +158,87 @@ def test_link_types_that_are_not_understood_are_said(
         list(CaptureFile(path, candidates))
 
 
+PLAIN = crafted.pcap(HANDSHAKE)
+NFLOG_FRAME = crafted.nflog(udp(INITIATION), ">")
+RARE = {
+    "a snap length shorter than frames": PLAIN[:16] + b"\x64\0" + PLAIN[18:],
+    "no snap length": PLAIN[:16] + bytes(4) + PLAIN[20:],
+    "version 2.2": PLAIN[:6] + b"\x02" + PLAIN[7:],
+    "version 2.3": PLAIN[:6] + b"\x03" + PLAIN[7:],
+    "patched, for the snap length": (
+        crafted.pcap(HANDSHAKE, patched=True)[:16]
+        + struct.pack("<I", len(HANDSHAKE[0]) - 14)
+        + crafted.pcap(HANDSHAKE, patched=True)[20:]
+    ),
+    "NFLOG of another machine": crafted.pcap([NFLOG_FRAME], crafted.NFLOG, ">"),
+    "interfaces that differ, late": (
+        crafted.pcapng(HANDSHAKE * 3)
+        + interface(NULL)
+        + enhanced(b"\x02\0\0\0" + udp(RESPONSE, back=True), 1)
+        + crafted.pcapng(HANDSHAKE, ">")
+    ),
+    "snap lengths that differ": (
+        section()
+        + interface(snap_length=2000)
+        + interface(snap_length=1000)
+        + enhanced(HANDSHAKE[0])
+        + enhanced(HANDSHAKE[1], 1)
+    ),
+    "a frame that libpcap refuses": (
+        section() + interface(snap_length=99) + b"".join(map(enhanced, HANDSHAKE))
+    ),
+}
+
+
+@pytest.mark.parametrize("content", RARE.values(), ids=RARE)
+def test_a_plain_file_is_read_as_a_compressed_one_is(
+    tmp_path: Path, candidates: CandidateFilter, content: bytes
+) -> None:
+    """The one by libpcap, as far as it can, the other by a walk of our own."""
+    plain, compressed = tmp_path / "plain", tmp_path / "compressed"
+    plain.write_bytes(content)
+    compressed.write_bytes(gzip.compress(content))
+    found = list(CaptureFile(plain, candidates).networks())
+    assert found
+    assert list(CaptureFile(compressed, candidates).networks()) == found
+
+
+@pytest.mark.parametrize(
+    ("header", "what"),
+    [
+        (PLAIN[:4] + struct.pack("<HH", 3, 0) + PLAIN[8:], "savefile version 3.0"),
+        (PLAIN[:4] + struct.pack("<HH", 2, 5) + PLAIN[8:], "savefile version 2.5"),
+        (PLAIN[:22] + b"\x01\0" + PLAIN[24:], "reserved"),
+    ],
+)
+def test_headers_that_libpcap_rejects_are_rejected_compressed(
+    tmp_path: Path, candidates: CandidateFilter, header: bytes, what: str
+) -> None:
+    for name, content in (("plain", header), ("compressed", gzip.compress(header))):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(DamagedCapture, match=what):
+            list(CaptureFile(path, candidates))
+
+
+def test_a_file_that_libpcap_gives_up_is_read_once(
+    tmp_path: Path, candidates: CandidateFilter
+) -> None:
+    """What it gave out by then does not come again, and damage is told."""
+    path = tmp_path / "mixed.pcapng"
+    path.write_bytes(
+        crafted.pcapng(HANDSHAKE * 2) + interface(NULL) + enhanced(b"x", 7)
+    )
+    found: list[Recorded] = []
+    with pytest.raises(DamagedCapture, match="interface 7, which is not described"):
+        found.extend(CaptureFile(path, candidates))
+    assert payloads(found) == PAYLOADS * 2
+
+
 def test_nflog_captures_need_no_filter(
     tmp_path: Path, candidates: CandidateFilter
 ) -> None:
-    network = udp(INITIATION)
-    frame = b"\x02\0\0\x05" + struct.pack("=HH", 4 + len(network), 9) + network
+    frame = crafted.nflog(udp(INITIATION))
     path = tmp_path / "nflog.pcap"
     path.write_bytes(crafted.pcap([frame, b"\x02\0\0\x05"], 239))
     assert payloads(list(CaptureFile(path, candidates))) == [INITIATION]

@@ -10,6 +10,7 @@ import pytest
 
 from vpngate.config import parse_config
 from vpngate.daemon.outside import logs
+from vpngate.log_events import named
 
 LOG = logging.getLogger("vpngate.feed.sources.https")
 
@@ -51,10 +52,19 @@ def test_the_journal_has_its_own_clock(
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     logs.set_up("info", "json", {})
-    LOG.error("a\nb ü")
-    entry = json.loads(capsys.readouterr().err)
-    assert entry.pop("time").endswith("Z")
-    assert entry == {"level": "error", "room": "feed", "message": "a | b ü"}
+    extra = named("source_passed_over", failures=3, what="\x1b[2Jü", halt=None)
+    LOG.error("a\nb ü", extra=extra)
+    LOG.error("of nobody")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first.pop("time").endswith("Z")
+    assert first == {
+        "level": "error",
+        "room": "feed",
+        "event": "source_passed_over",
+        "message": "a | b ü",
+        "fields": {"failures": 3, "what": "\\x1b[2Jü", "halt": None},
+    }
+    assert (second["event"], second["fields"]) == ("library", {})
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

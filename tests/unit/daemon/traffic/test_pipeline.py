@@ -14,6 +14,7 @@ from tests.unit.daemon.gatehouse import (
     handshake,
     snapshot,
 )
+from tests.unit.tunnels.test_l2tp import REPLY, REQUEST
 from vpngate.capture.live.source import Captured
 from vpngate.packets import Endpoint, Packet, Transport, parse_address
 from vpngate.policy import Throttle
@@ -33,10 +34,10 @@ def test_a_handshake_with_a_stranger_is_due_with_the_time_of_its_answer() -> Non
     assert due.flows == (THROTTLED,)
     assert due.seen == NOW - 0.004
     counted = {"tunnel": "wireguard", "family": "ipv4"}
-    assert gatehouse.metric("flows_total", **counted, verdict="none") == 1
+    assert gatehouse.metric("flows_total", **counted, verdict="none") == 0
     assert gatehouse.metric("flows_total", **counted, verdict="throttle") == 1
     assert gatehouse.metric("flows_total", **counted, verdict="allow") == 0
-    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1, "throttle": 1}
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"throttle": 1}
 
 
 def test_the_subscriber_is_found_also_where_the_stranger_initiates() -> None:
@@ -103,7 +104,7 @@ def test_observing_counts_what_would_have_been_throttled() -> None:
 def test_an_initiation_alone_is_not_enough() -> None:
     gatehouse = Gatehouse()
     assert gatehouse.pipeline.take(handshake()[:1], 1.0, NOW) == []
-    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1}
+    assert gatehouse.pipeline.verdicts == {}
 
 
 def test_other_traffic_leaves_no_trace() -> None:
@@ -119,7 +120,7 @@ def test_a_second_handshake_is_due_again_but_not_counted_again() -> None:
     gatehouse.pipeline.take(handshake(index=7), 1.0, NOW)
     (due,) = gatehouse.pipeline.take(handshake(index=8), 121.0, NOW + 120)
     assert due.flows == (THROTTLED,)
-    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1, "throttle": 1}
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"throttle": 1}
     counted = {"tunnel": "wireguard", "evidence": "confirmed"}
     assert gatehouse.metric("handshakes_total", **counted) == 2
 
@@ -130,7 +131,7 @@ def test_another_snapshot_decides_from_its_adoption_on() -> None:
     gatehouse.pipeline.take([initiation], 1.0, NOW)
     gatehouse.pipeline.adopt(snapshot(rows=REGISTRY + "198.51.100.0/24,R-9\n"))
     assert gatehouse.pipeline.take([response], 1.1, NOW) == []
-    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1, "allow": 1}
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"allow": 1}
 
 
 def test_a_packet_that_breaks_a_reader_is_left_alone_and_the_next_one_read(
@@ -148,3 +149,63 @@ def test_a_packet_that_breaks_a_reader_is_left_alone_and_the_next_one_read(
     first, *others = handshake()
     assert len(gatehouse.pipeline.take([first, first, *others], 1.0, NOW)) == 1
     assert gatehouse.metric("capture_lost_packets_total", reason="unreadable") == 1
+
+
+def test_what_stays_unconfirmed_is_counted_once_it_is_forgotten() -> None:
+    gatehouse = Gatehouse()
+    initiation, _ = handshake()
+    for second in range(3):  # asked again, as clients do
+        gatehouse.pipeline.take([initiation], 1.0 + second, NOW)
+    assert gatehouse.pipeline.verdicts == {}
+    gatehouse.pipeline.flows.expire(10_000.0)
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1}
+    counted = {"tunnel": "wireguard", "family": "ipv4", "verdict": "none"}
+    assert gatehouse.metric("flows_total", **counted) == 1
+
+
+def test_what_was_judged_is_not_counted_again_when_it_is_forgotten() -> None:
+    gatehouse = Gatehouse()
+    gatehouse.pipeline.take(handshake(), 1.0, NOW)
+    gatehouse.pipeline.flows.expire(10_000.0)
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"throttle": 1}
+
+
+def test_one_that_comes_back_after_its_time_is_another_flow() -> None:
+    gatehouse = Gatehouse()
+    initiation, response = handshake()
+    gatehouse.pipeline.take([initiation], 1.0, NOW)
+    gatehouse.pipeline.take([initiation, response], 10_000.0, NOW + 9999)
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 1, "throttle": 1}
+
+
+def test_flows_that_make_room_or_are_cleared_stayed_unconfirmed_too() -> None:
+    gatehouse = Gatehouse(snapshot(CONFIG + "[throttle]\nmax_flows = 2\n"))
+    for port in range(4):
+        remote = STRANGER._replace(port=port + 1)
+        gatehouse.pipeline.take(handshake(remote)[:1], 1.0 + port, NOW)
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 2}
+    gatehouse.pipeline.flows.clear()
+    assert gatehouse.pipeline.verdicts["wireguard"] == {"none": 4}
+
+
+def test_what_one_message_was_enough_for_is_one_flow_when_it_is_answered() -> None:
+    text = CONFIG + '[tunnels]\nconfirm = "one-way"\n'
+    gatehouse = Gatehouse(snapshot(text))
+    server = STRANGER._replace(port=1701)
+    ends = (SUBSCRIBER, server), (server, SUBSCRIBER)
+    request, reply = (
+        one._replace(
+            packet=Packet(Transport.UDP, *ends[turn], payload, len(payload)),
+        )
+        for turn, (one, payload) in enumerate(
+            zip(handshake(), (REQUEST, REPLY), strict=True)
+        )
+    )
+    (due,) = gatehouse.pipeline.take([request], 1.0, NOW)
+    assert due.flows
+    assert gatehouse.pipeline.verdicts["l2tp"] == {"throttle": 1}
+    (due,) = gatehouse.pipeline.take([reply], 1.1, NOW)
+    assert due.flows
+    assert gatehouse.pipeline.verdicts["l2tp"] == {"throttle": 1}
+    gatehouse.pipeline.flows.expire(10_000.0)
+    assert gatehouse.pipeline.verdicts["l2tp"] == {"throttle": 1}

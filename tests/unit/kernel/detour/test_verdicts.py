@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import random
+from dataclasses import replace
 
 from vpngate.kernel.detour.verdicts import Verdicts, identity
 from vpngate.kernel.shaping.places import IfbPlaces, ifb_of
@@ -103,3 +104,30 @@ def test_against_a_naive_count() -> None:
     assert len(set(verdicts.places)) == len({one.bucket for one in held.values()})
     verdicts.clear()
     assert len(verdicts) == 0
+
+
+def test_what_is_in_force_is_counted_by_tunnel_and_by_subscriber() -> None:
+    """Against a count by hand, over a random run of all that can happen."""
+    drawn = random.Random(3)
+    verdicts = Verdicts()
+    known: dict[int, tuple[Throttle, bool]] = {}  # and whether it is in force
+    for _ in range(2000):
+        number = drawn.randrange(30)
+        flow_ = replace(flow(number, number % 7), tunnel=drawn.choice("ab"))
+        match drawn.randrange(3):
+            case 0:
+                verdicts.add(flow_, 0.0)
+                known[number] = (flow_, True)
+            case 1 if number in known:
+                verdicts.end(identity(flow_), 0.0)
+                known[number] = (known[number][0], False)
+            case 2 if number in known:
+                verdicts.forget(identity(flow_))
+                del known[number]
+        live = [held for held, in_force in known.values() if in_force]
+        assert verdicts.subscribers == len({held.bucket for held in live})
+        by_tunnel = verdicts.live_by_tunnel[Family.IPV4]
+        for tunnel in "ab":
+            expected = sum(held.tunnel == tunnel for held in live)
+            assert by_tunnel.get(tunnel, 0) == expected
+        assert verdicts.live[Family.IPV4] == len(live)

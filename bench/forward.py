@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the table costs ordinary traffic, beside forwarding it by a bare port.
+
+How it is measured is said in `bench.ports`. `hooked` is vpngate's, with a million
+registered prefixes; `set` is how it would be done with nft alone: both addresses of
+every packet are looked up in an interval set of the same prefixes.
+
+Run as root, with gcc.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from bench.contract import Effort, Figure, Row, condensed, summary
+from bench.kernel import flow, nested, nft_file, ruleset
+from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
+from bench.traffic import KINDS
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
+
+HOOKED, SET = "hooked", "set"
+# What a packet may cost more, as a part of what forwarding a bare one costs.
+OBSERVING_AT_MOST, ENFORCING_AT_MOST = 0.45, 0.75
+_LEFT = "A gateway that does nothing else forwards {:.2f} of the packets it did."
+_AT_ONCE = 5000  # verdicts asked for in one go
+_SUBSCRIBERS = 500
+_DEADMAN = 3600.0  # seconds: nobody re-arms meanwhile
+_IDLE = 600
+
+
+class Hooked:
+    """The data plane at one port of the gateway."""
+
+    def __init__(self, at: Gateway, full: Intervals) -> None:
+        self._at = at
+        self._loop = asyncio.new_event_loop()
+        self._plane = LiveDataPlane()
+        self._rules = replace(
+            ruleset(full), interfaces=(at.device(HOOKED),), deadman=_DEADMAN
+        )
+        self._there = 0
+
+    def observe(self) -> None:
+        """Start, with nothing to ask for but signatures."""
+        self._run(self._plane.start(replace(self._rules, enforce=False)))
+
+    def enforce(self) -> None:
+        """Act on verdicts, of which there are none yet."""
+        self._run(self._plane.replace(self._rules))
+        self._run(self._plane.rearm())
+
+    def have(self, verdicts: int) -> None:
+        """Have so many verdicts, on flows that send nothing."""
+        for start in range(self._there, verdicts, _AT_ONCE):
+            last = min(verdicts, start + _AT_ONCE)
+            self._run(self._plane.throttle([_one(n) for n in range(start, last)]))
+        self._there = max(self._there, verdicts)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._run(self._plane.stop())
+        self._loop.close()
+
+    def _run(self, work: Coroutine[None, None, object]) -> None:
+        self._at.inner.call(lambda: self._loop.run_until_complete(work))
+
+
+def _one(number: int) -> Throttle:
+    return flow(number, _SUBSCRIBERS, _IDLE)
+
+
+def figures(
+    title: str, port: str, found: Slices, most: float | None
+) -> Iterator[Figure]:
+    """A figure for each kind of traffic: what the port adds to forwarding it."""
+    for kind in KINDS:
+        bare = found[kind, BARE]
+        added = condensed((found[kind, port] - bare).tolist())
+        forwarding = condensed((bare - found[kind, DEAF]).tolist())
+        ratio = summary([a / b for a, b in zip(added, forwarding, strict=True)]).median
+        yield Figure(
+            f"{kind}, {title}",
+            "ns a packet",
+            "vpngate adds" if port == HOOKED else "an interval set adds",
+            added,
+            "forwarding by a bare port",
+            forwarding,
+            at_most=most,
+            # Once a table: the others say it by their ratios.
+            note=_LEFT.format(1 / (1 + ratio)) if kind == "udp" else "",
+        )
+
+
+def _both(
+    at: Gateway, measure: Measure, seconds: float, title: str, most: float
+) -> Iterator[Figure]:
+    """As a router, and masquerading."""
+    found = measure.slices(seconds, (HOOKED, BARE))
+    yield from figures(f"{title}, routed", HOOKED, found, most)
+    with at.masquerading():
+        found = measure.slices(seconds, (HOOKED, BARE))
+    yield from figures(f"{title}, masquerading", HOOKED, found, most)
+
+
+def _interval_set(at: Gateway, full: Intervals, folder: Path) -> None:
+    """`set` looks up both addresses of every packet, as `nft` alone would."""
+    file = folder / "set.nft"
+    nft_file(full, file)
+    at.inner.run("nft", "-f", str(file), timeout=600)
+    file.write_text(
+        "table netdev compared { chain ingress {\n"
+        f"type filter hook ingress device {at.device(SET)} priority 0;\n"
+        "ip saddr @spared_ipv4 accept; ip daddr @spared_ipv4 accept\n"
+        "ip6 saddr @spared_ipv6 accept; ip6 daddr @spared_ipv6 accept\n}\n}\n"
+    )
+    at.inner.run("nft", "-f", str(file))
+
+
+def measured(effort: Effort) -> Iterator[Figure]:
+    """Observing, then enforcing with ever more verdicts; then nft alone."""
+    prefixes = effort.pick(whole=1_000_000, quick=100_000, tiny=1000)
+    counts = effort.pick(whole=(0, 3000, 100_000), quick=(0, 100_000), tiny=(0, 100))
+    seconds = effort.pick(whole=8.0, quick=1.5, tiny=0.3)
+    full = nested(prefixes)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        gateway(Path(name), (HOOKED, BARE, SET)) as at,
+    ):
+        measure = Measure(at, Path(name))
+        hooked = Hooked(at, full)
+        try:
+            hooked.observe()
+            yield from _both(at, measure, seconds, "observing", OBSERVING_AT_MOST)
+            hooked.enforce()
+            for count in counts:
+                hooked.have(count)
+                title = f"enforcing, {count:,} verdicts"
+                yield from _both(at, measure, seconds, title, ENFORCING_AT_MOST)
+        finally:
+            hooked.close()
+        _interval_set(at, full, Path(name))
+        found = measure.slices(seconds, (SET, BARE))
+        yield from figures(f"{len(full):,} intervals on every packet", SET, found, None)
+
+
+ROW = Row(
+    "forward",
+    "What forwarding an ordinary packet costs more",
+    measured,
+    seconds=180,
+    root=True,
+    about=f"{HOW} The table has a million registered prefixes; last comes how it would "
+    "be done with nft alone, both ends of every packet looked up in those prefixes.",
+)

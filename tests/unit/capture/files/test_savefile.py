@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""libpcap's reader, called by hand: what passes comes out, and nothing stays behind."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.capture import crafted
+from tests.unit.capture.crafted import HANDSHAKE, START
+from vpngate.capture.files import savefile
+from vpngate.capture.files.record import Damage
+from vpngate.capture.files.savefile import OneByOne, Savefile
+from vpngate.errors import MissingFeature
+
+PORTS = (48, 0, 0, 0)  # ldb [0]: any program that loads
+LONG = [  # frames of 150 bytes and more: of a handshake the first
+    (0x80, 0, 0, 0),
+    (0x35, 0, 1, 150),
+    (0x06, 0, 0, 0xFFFF),
+    (0x06, 0, 0, 0),
+]
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path = tmp_path / "capture.pcap"
+    path.write_bytes(crafted.pcap(HANDSHAKE * 300))
+    return path
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_everything_comes_out_in_order(capture: Path) -> None:
+    with Savefile(capture) as opened:
+        assert opened.link_type == crafted.ETHERNET
+        found = list(opened)
+    assert [frame for _, frame in found] == HANDSHAKE * 300
+    assert [moment for moment, _ in found] == [START + n for n in range(900)]
+
+
+def test_only_what_passes(capture: Path) -> None:
+    with Savefile(capture) as opened:
+        opened.set_filter(LONG)
+        assert [frame for _, frame in opened] == HANDSHAKE[:1] * 300
+
+
+def test_one_by_one_it_is_the_same(capture: Path) -> None:
+    found = []
+    for reader in (OneByOne, Savefile):
+        with reader(capture) as opened:
+            opened.set_filter(LONG)
+            found.append((opened.link_type, list(opened), opened.position()))
+    assert found[0] == found[1]
+
+
+def test_what_stands_before_damage_comes_first(capture: Path) -> None:
+    capture.write_bytes(capture.read_bytes()[:-1])
+    found: list[tuple[float, bytes]] = []
+    with Savefile(capture) as opened, pytest.raises(Damage, match="truncated"):
+        found.extend(opened)
+    assert len(found) == 899
+
+
+def test_nothing_stays_open(capture: Path, tmp_path: Path) -> None:
+    (tmp_path / "no capture").write_bytes(b"no capture at all, whatever it is")
+    before = descriptors()
+    for _ in range(20):
+        with Savefile(capture) as opened:
+            next(iter(opened))
+        with pytest.raises(Damage):
+            Savefile(tmp_path / "no capture")
+    assert descriptors() == before
+
+
+def test_what_is_closed_is_not_asked(capture: Path) -> None:
+    """libpcap would end the process."""
+    with Savefile(capture) as opened:
+        half = iter(opened)
+        next(half)
+    for ask in (opened.position, lambda: opened.set_filter(LONG)):
+        with pytest.raises((OSError, ValueError)):
+            ask()
+    with pytest.raises(ValueError, match="closed"):
+        list(opened)
+    with pytest.raises(ValueError, match="closed"):
+        list(half)
+
+
+def test_how_far_it_is(capture: Path) -> None:
+    with Savefile(capture) as opened:
+        begun = opened.position()
+        list(opened)
+        assert 0 < begun <= opened.position() == capture.stat().st_size
+
+
+def test_a_program_that_is_none(capture: Path) -> None:
+    with Savefile(capture) as opened, pytest.raises(ValueError, match="BPF"):
+        opened.set_filter([PORTS])  # it does not end
+
+
+def test_a_libpcap_without_a_function_is_one_line(
+    capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(savefile, "_LIBPCAP", (("pcap_fly", None),))
+    savefile._libraries.cache_clear()
+    with pytest.raises(MissingFeature, match=r"pcap_fly.*; install"):
+        Savefile(capture)
+    savefile._libraries.cache_clear()

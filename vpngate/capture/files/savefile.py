@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Capture files read and filtered by libpcap alone, a batch of frames at a time.
+
+Knows libpcap's functions for saved files (pcap(3PCAP)) and how they are called; does
+not know what a filter looks for. cypcap opens such files, too, but leaves libpcap with
+the C library's buffer of 4 KiB, and comes back for each frame: both take longer than
+what becomes of an ordinary packet. Here the file is asked for in large pieces, and what
+passes is dumped into memory, as `pcap_dump` does it, with no line of Python between.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from functools import cache
+from itertools import starmap
+from pathlib import Path
+from struct import Struct
+from types import TracebackType
+from typing import Any, Self
+
+import cypcap
+from cypcap import _cypcap
+
+from vpngate.capture.candidates import Program
+from vpngate.capture.files.record import Damage
+from vpngate.errors import MissingFeature
+
+# Our own limits.
+_BUFFER = 256 << 10  # bytes asked for at a time: what a core keeps near it
+_BATCH = 256  # frames
+
+_FULLY_BUFFERED = 0  # _IOFBF
+_ERROR_TEXT = 256  # PCAP_ERRBUF_SIZE
+_INSTRUCTION = Struct("=HBBI")  # struct bpf_insn
+_FILE_HEADER = 24  # bytes that a dump begins with
+_RECORD = Struct("=III4x")  # as they are dumped: seconds, microseconds, bytes
+_MICROSECONDS = 1e6
+
+_POINTER, _TEXT, _INT, _SIZE = (
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_int,
+    ctypes.c_size_t,
+)
+
+
+class _Program(ctypes.Structure):
+    """struct bpf_program."""
+
+    _fields_ = (("length", ctypes.c_uint), ("instructions", _TEXT))
+
+
+_LIBPCAP: tuple[tuple[Any, ...], ...] = (
+    ("pcap_fopen_offline", _POINTER, _POINTER, _TEXT),
+    ("pcap_datalink", _INT, _POINTER),
+    ("pcap_setfilter", _INT, _POINTER, ctypes.POINTER(_Program)),
+    ("pcap_dump_fopen", _POINTER, _POINTER, _POINTER),
+    ("pcap_dispatch", _INT, _POINTER, _INT, _POINTER, _POINTER),
+    ("pcap_dump_flush", _INT, _POINTER),
+    ("pcap_dump_close", None, _POINTER),
+    ("pcap_geterr", _TEXT, _POINTER),
+    ("pcap_close", None, _POINTER),
+)
+_LIBC: tuple[tuple[Any, ...], ...] = (
+    ("fdopen", _POINTER, _INT, _TEXT),
+    ("setvbuf", _INT, _POINTER, _POINTER, _INT, _SIZE),
+    ("open_memstream", _POINTER, _POINTER, _POINTER),
+    ("rewind", None, _POINTER),
+    ("fclose", _INT, _POINTER),
+    ("free", None, _POINTER),
+)
+
+
+@cache
+def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
+    """The libpcap that cypcap is linked to, and the C library."""
+    libraries = ctypes.CDLL(_cypcap.__file__), ctypes.CDLL(None)
+    try:
+        for library, functions in zip(libraries, (_LIBPCAP, _LIBC), strict=True):
+            for name, result, *arguments in functions:
+                function = getattr(library, name)
+                function.restype, function.argtypes = result, arguments
+    except AttributeError as error:
+        raise MissingFeature(
+            f"libpcap: {error}; install the version of cypcap that vpngate asks for"
+        ) from error
+    return libraries
+
+
+class Savefile:
+    """A capture file, opened by libpcap; a context, to be iterated over once in it.
+
+    Iterating gives the frames that pass the filter, with their seconds since the epoch.
+    Raises Damage, in libpcap's words, where it cannot go on, after what it could read.
+    Seconds are kept in 32 bits, which is what pcap files have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """OSError if the file cannot be opened; Damage if its header is rejected."""
+        self._pcap, self._libc = _libraries()
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        stream = self._libc.fdopen(self._descriptor, b"rb")
+        if not stream:
+            os.close(self._descriptor)
+            raise MemoryError
+        # The C library does not take one of another size than it likes, but ours.
+        self._buffer = ctypes.create_string_buffer(_BUFFER)
+        self._libc.setvbuf(stream, self._buffer, _FULLY_BUFFERED, _BUFFER)
+        reason = ctypes.create_string_buffer(_ERROR_TEXT)
+        self._handle: int | None = self._pcap.pcap_fopen_offline(stream, reason)
+        if not self._handle:
+            self._libc.fclose(stream)
+            raise Damage(reason.value.decode(errors="replace"))
+        self.link_type: int = self._pcap.pcap_datalink(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._pcap.pcap_close(handle)
+
+    def position(self) -> int:
+        """How much libpcap has asked for, bytes; OSError once the file is closed.
+
+        May be asked from another thread.
+        """
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+
+    def set_filter(self, program: Program) -> None:
+        """Pass only what a program passes (bpf(4)); ValueError if it is none."""
+        handle = self._opened()
+        packed = b"".join(starmap(_INSTRUCTION.pack, program))
+        filter_ = _Program(len(program), packed)
+        if self._pcap.pcap_setfilter(handle, ctypes.byref(filter_)):
+            raise ValueError(self._error())
+
+    def __iter__(self) -> Iterator[tuple[float, bytes]]:
+        handle = self._opened()
+        start, size = _POINTER(), _SIZE()
+        memory = self._libc.open_memstream(ctypes.byref(start), ctypes.byref(size))
+        dumper = self._pcap.pcap_dump_fopen(handle, memory)
+        if not dumper:
+            self._libc.fclose(memory)
+            self._libc.free(start)
+            raise Damage(self._error())
+        write = ctypes.cast(self._pcap.pcap_dump, _POINTER)
+        at, passed = _FILE_HEADER, 0
+        try:
+            while self._opened() == handle:
+                passed = self._pcap.pcap_dispatch(handle, _BATCH, write, dumper)
+                self._pcap.pcap_dump_flush(dumper)
+                yield from _records(ctypes.string_at(start.value or 0, size.value), at)
+                if passed <= 0:
+                    break
+                self._libc.rewind(memory)
+                at = 0
+        finally:
+            self._pcap.pcap_dump_close(dumper)
+            self._libc.free(start)
+        if passed < 0:
+            raise Damage(self._error())
+
+    def _opened(self) -> int:
+        """What libpcap has to be called with: nothing else, or the process ends."""
+        if self._handle is None:
+            raise ValueError("the file is closed")
+        return self._handle
+
+    def _error(self) -> str:
+        text: bytes = self._pcap.pcap_geterr(self._opened())
+        return text.decode(errors="replace")
+
+
+class OneByOne:
+    """The same, a frame at a time: for times that do not fit into 32 bits."""
+
+    def __init__(self, path: Path) -> None:
+        """Damage if libpcap rejects the header."""
+        # An absolute path, since libpcap takes "-" for the standard input.
+        try:
+            self._reader = cypcap.open_offline(path.absolute())
+        except cypcap.Error as error:
+            raise Damage(error.msg) from error
+        self.link_type = int(self._reader.datalink())
+        self._descriptor = self._reader.get_selectable_fd()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.close()
+
+    def position(self) -> int:
+        """As there."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR)
+
+    def set_filter(self, program: Program) -> None:
+        """As there."""
+        self._reader.setfilter(cypcap.BpfProgram(list(program)))
+
+    def __iter__(self) -> Iterator[tuple[float, bytes]]:
+        try:
+            for header, frame in self._reader:
+                yield header.ts, frame
+        except cypcap.Error as error:
+            raise Damage(error.msg) from error
+
+
+def _records(dumped: bytes, at: int) -> Iterator[tuple[float, bytes]]:
+    """The records of a dump, from a place on."""
+    header = _RECORD.unpack_from
+    while at < len(dumped):
+        seconds, microseconds, size = header(dumped, at)
+        at += _RECORD.size
+        yield seconds + microseconds / _MICROSECONDS, dumped[at : at + size]
+        at += size

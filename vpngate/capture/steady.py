@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running traffic of a tunnel that was found, which nothing new can be learned from.
+
+Knows ESP's header (RFC 4303, section 2: SPI, sequence number) behind an IP header
+without options, and what the flow table says of flows that have settled. A long tunnel
+is millions of packets, each of which only moves a number forward: of those that stand
+in a row the last two of each SPI leave the table as all of them would, so they alone
+are handed on, and only once a packet comes that may matter. What does not fit in every
+detail is such a packet.
+"""
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+
+from vpngate.flows import FlowTable
+from vpngate.flows.running import FASTEST
+from vpngate.packets import FlowKey
+from vpngate.recognition import Heard, Role, Tunnel
+
+_IPV4_PLAIN, _IPV6_VERSION = 0x45, 6
+_IPV4 = Struct(">2xH2xHxB10xII")  # total length, fragment; protocol; SPI, number
+_IPV4_HEADER, _IPV4_IN_PARTS = 20, 0x3FFF
+_IPV4_KEY = slice(12, 24)  # both addresses and the SPI
+_IPV6 = Struct(">4xHB33xII")  # payload length, next header; SPI, number
+_IPV6_KEY = slice(8, 44)
+_ESP = 50
+# Our own limits: shorter packets go the long way, and more streams than this are
+# forgotten. A flow that is to be looked at soon is looked at a second early.
+_LEAST = 64  # bytes from the SPI on, and of what a capture holds of a packet
+_MOST_STREAMS = 10_000
+_EARLY = 1.0  # seconds
+_NUMBERS = 1 << 32
+
+Held = tuple[bytes, float]  # a packet from its IP header on, and when it was seen
+
+
+class _Flow:
+    """What the streams of one flow share: until when it is settled, its last packet."""
+
+    __slots__ = ("last_seen", "streams", "until")
+
+    def __init__(self, last_seen: float, until: float) -> None:
+        self.last_seen = last_seen
+        self.until = until
+        self.streams: list[bytes] = []
+
+
+class _Stream:
+    """One SPI: the highest number that the table knows, and what came after it."""
+
+    __slots__ = ("ahead", "before", "flow", "highest", "last")
+
+    def __init__(self, flow: _Flow, highest: int) -> None:
+        self.flow = flow
+        self.highest = highest
+        self.ahead = 0
+        self.before: tuple[int, Held] | None = None
+        self.last: tuple[int, Held] | None = None
+
+
+class Steady:
+    """Keeps back what a flow table need not see; see above.
+
+    Whoever feeds the table with what `remaining` leaves tells `follow` of each packet.
+    """
+
+    def __init__(self, table: FlowTable) -> None:
+        self._table = table
+        self._streams: dict[bytes, _Stream] = {}
+        self._flows: dict[FlowKey, _Flow] = {}
+        self._holding: dict[_Stream, None] = {}
+        self._count = 0
+        self._pushed_out = 0
+
+    def remaining(self, networks: Iterable[Held]) -> Iterator[Held]:
+        """What the table has to see, in order."""
+        takes = self.takes
+        for held in networks:
+            if not takes(held):
+                yield from self._held_back()
+                yield held
+
+    def takes(self, held: Held) -> bool:
+        """Whether a packet need not be looked at now; then it is kept back."""
+        network, now = held
+        if not self._streams or len(network) < _LEAST:
+            return False
+        key, number = _named(network)
+        stream = self._streams.get(key)
+        if stream is None:
+            return False
+        flow = stream.flow
+        ahead = (number - stream.highest) % _NUMBERS
+        if (
+            not stream.ahead < ahead <= FASTEST
+            or not flow.last_seen <= now < flow.until
+        ):
+            return False
+        flow.last_seen = now
+        stream.ahead = ahead
+        stream.before = stream.last
+        self._count = count = self._count + 1
+        stream.last = count, held
+        self._holding[stream] = None
+        return True
+
+    def _held_back(self) -> Iterator[Held]:
+        """What the table has to see before any other packet, in order."""
+        if not self._holding:
+            return
+        kept = [
+            held
+            for stream in self._holding
+            for held in (stream.before, stream.last)
+            if held is not None
+        ]
+        for stream in self._holding:
+            stream.highest = (stream.highest + stream.ahead) % _NUMBERS
+            stream.ahead = 0
+            stream.before = stream.last = None
+        self._holding.clear()
+        for _, held in sorted(kept, key=lambda one: one[0]):
+            yield held
+
+    def follow(self, tunnel: Tunnel, heard: Heard) -> None:
+        """Take in that the table has seen this."""
+        if self._table.pushed_out != self._pushed_out:
+            self._pushed_out = self._table.pushed_out
+            self._clear()
+        if heard.message.role is not Role.TRAFFIC:
+            return
+        key = heard.packet.flow
+        known = self._flows.pop(key, None)
+        for stream in known.streams if known else ():
+            del self._streams[stream]
+        settled = self._table.settled(tunnel, key)
+        if settled is None or settled.is_ambiguous:
+            return
+        if len(self._streams) > _MOST_STREAMS:
+            self._clear()
+        flow = _Flow(settled.last_seen, settled.until - _EARLY)
+        ends = (key.low.address, key.high.address)
+        for by_low, token, number in settled.streams:
+            addresses = ends if by_low else reversed(ends)
+            name = b"".join((*addresses, token))
+            flow.streams.append(name)
+            self._streams[name] = _Stream(flow, number)
+        self._flows[key] = flow
+
+    def _clear(self) -> None:
+        self._streams.clear()
+        self._flows.clear()
+
+
+def _named(network: bytes) -> tuple[bytes, int]:
+    """Addresses and SPI of a whole, plain packet of ESP, and its number; or nothing."""
+    if network[0] == _IPV4_PLAIN:
+        length, parts, protocol, _, number = _IPV4.unpack_from(network)
+        if protocol == _ESP and length >= _IPV4_HEADER + _LEAST:
+            return (b"" if parts & _IPV4_IN_PARTS else network[_IPV4_KEY]), number
+    elif network[0] >> 4 == _IPV6_VERSION:
+        length, protocol, _, number = _IPV6.unpack_from(network)
+        if protocol == _ESP and length >= _LEAST:
+            return network[_IPV6_KEY], number
+    return b"", 0
