@@ -23,7 +23,7 @@ from vpngate.packets import format_address
 from vpngate.public.address_standing import AddressStanding
 from vpngate.public.caller import caller_of
 from vpngate.public.check_rate import CheckRate
-from vpngate.public.question import Question, about, parse_question
+from vpngate.public.question import AddressRange, about, parse_question
 from vpngate.public.rendering import html
 from vpngate.registry import Registration
 from vpngate.timekeeping.moments import format_moment
@@ -45,7 +45,7 @@ class CheckAnswers(NamedTuple):
     trusted   the proxies of the configuration in force
     """
 
-    standing: Callable[[Question], AddressStanding]
+    standing: Callable[[AddressRange], AddressStanding]
     slowed: Callable[[bytes], Awaitable[bool]]
     trusted: Callable[[], Sequence[IPNetwork]]
 
@@ -103,7 +103,7 @@ class CheckPage:
         return await self._told(question, caller, typed=typed)
 
     async def _told(
-        self, question: Question, caller: bytes | None, *, typed: str
+        self, question: AddressRange, caller: bytes | None, *, typed: str
     ) -> Response:
         standing = await self._standing(question)
         own = question.is_address and question.first == caller
@@ -123,7 +123,7 @@ class CheckPage:
             here=own and ip_address(question.first).is_loopback,
         )
 
-    async def _standing(self, question: Question) -> AddressStanding:
+    async def _standing(self, question: AddressRange) -> AddressStanding:
         if question.is_address:
             return self._answers.standing(question)
         async with asyncio.timeout(PATIENCE), self._turn:
