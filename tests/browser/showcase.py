@@ -17,7 +17,7 @@ from vpngate.http.server import HttpServer
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.check_page import CheckAnswers, CheckPage
 from vpngate.public.check_rate import CheckRate, Refill
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 from vpngate.public.status_page import report_json, status_json, status_page
 
 STANDING = kept(snapshot(CONFIG + PROTECT, ROWS))
@@ -47,7 +47,7 @@ class Showcase:
         """Whether the caller's tunnel is slowed."""
         return self.slowed
 
-    def standing(self, question: Question) -> AddressStanding:
+    def standing(self, question: AddressRange) -> AddressStanding:
         """What the registry says."""
         return standing_of(question, STANDING, NOW, lambda s: s.registry.covered(NOW))
 

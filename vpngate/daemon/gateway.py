@@ -54,8 +54,7 @@ from vpngate.daemon.wellbeing.report import Report
 from vpngate.daemon.wellbeing.self_check import SelfCheck
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import REPAIRS, DataPlane
-from vpngate.kernel.wire.links import Watcher
-from vpngate.kernel.wire.links import changes as link_changes
+from vpngate.kernel.wire import links
 from vpngate.log_events import named
 from vpngate.metrics import Metrics
 from vpngate.supply.keeper import Delivery, Keeper
@@ -156,7 +155,7 @@ class Gateway:
         return logs.told(config)
 
     def _watch_links(self, stack: AsyncExitStack) -> None:
-        self._watcher = Watcher()
+        self._watcher = links.Watcher()
         stack.push_async_callback(asyncio.to_thread, self._watcher.close)
 
     def _make_ready_to_change(self, keeper: Keeper, delivery: Delivery) -> None:
@@ -261,7 +260,7 @@ class Gateway:
         return snapshot.enforcing, snapshot.config.gateway.deadman
 
     async def _follow_links(self) -> None:
-        async for _ in link_changes(self._watcher):
+        async for _ in links.changes(self._watcher):
             self._lookout.soon()
 
     async def _age(self) -> None:

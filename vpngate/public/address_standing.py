@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from vpngate.prefixes.intervals import Intervals
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 from vpngate.registry import Registration
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When, span_of
@@ -59,7 +59,7 @@ _SPARED = frozenset(
 
 
 def standing_of(
-    question: Question,
+    question: AddressRange,
     snapshot: Snapshot,
     now: When,
     spared_by: Callable[[Snapshot], Intervals],

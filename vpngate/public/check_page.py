@@ -2,8 +2,8 @@
 """`/check`: is my address registered, is a tunnel of it slowed, what can I do.
 
 Knows who asks (behind trusted proxies, too), how often he may, and that what is slowed
-is told to an address about itself alone; nothing of a question is kept or logged, not
-even where answering fails. Does not know how anything is looked up.
+is told to an address about itself alone; nothing of a question is kept or logged (of
+what fails, `Routing` tells the place alone). Does not know how anything is looked up.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from vpngate.packets import format_address
 from vpngate.public.address_standing import AddressStanding
 from vpngate.public.caller import caller_of
 from vpngate.public.check_rate import CheckRate
-from vpngate.public.question import Question, about, parse_question
+from vpngate.public.question import AddressRange, about, parse_question
 from vpngate.public.rendering import html
 from vpngate.registry import Registration
 from vpngate.timekeeping.moments import format_moment
@@ -45,13 +45,9 @@ class CheckAnswers(NamedTuple):
     trusted   the proxies of the configuration in force
     """
 
-    standing: Callable[[Question], AddressStanding]
+    standing: Callable[[AddressRange], AddressStanding]
     slowed: Callable[[bytes], Awaitable[bool]]
     trusted: Callable[[], Sequence[IPNetwork]]
-
-
-class CheckFailed(Exception):
-    """Something went wrong, told without what was asked."""
 
 
 class CheckPage:
@@ -73,21 +69,7 @@ class CheckPage:
 
     def routes(self, path: str) -> dict[tuple[str, str], PageHandler]:
         """The handlers, by method and path."""
-        return {("GET", path): self._quietly, ("POST", path): self._quietly}
-
-    async def _quietly(self, request: Request) -> Response:
-        """The answer; what fails is told by its kind and line alone."""
-        try:
-            return await self._answer(request)
-        except TimeoutError:  # the daemon is busy
-            raise
-        except Exception as error:  # noqa: BLE001 - its text may hold an address
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            line = 0 if trace is None else trace.tb_lineno
-            what = f"{type(error).__name__} at line {line}"
-        raise CheckFailed(what)
+        return {("GET", path): self._answer, ("POST", path): self._answer}
 
     async def _answer(self, request: Request) -> Response:
         trusted = self._answers.trusted()
@@ -121,7 +103,7 @@ class CheckPage:
         return await self._told(question, caller, typed=typed)
 
     async def _told(
-        self, question: Question, caller: bytes | None, *, typed: str
+        self, question: AddressRange, caller: bytes | None, *, typed: str
     ) -> Response:
         standing = await self._standing(question)
         own = question.is_address and question.first == caller
@@ -141,7 +123,7 @@ class CheckPage:
             here=own and ip_address(question.first).is_loopback,
         )
 
-    async def _standing(self, question: Question) -> AddressStanding:
+    async def _standing(self, question: AddressRange) -> AddressStanding:
         if question.is_address:
             return self._answers.standing(question)
         async with asyncio.timeout(PATIENCE), self._turn:

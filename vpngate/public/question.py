@@ -18,7 +18,7 @@ _PORT = re.compile(r"\[[^\]]*\](:\d*)?|[\d.]+:\d+", re.ASCII)
 _EXAMPLES = "an IPv4 or IPv6 address, or a prefix, like 203.0.113.7 or 2001:db8:a::/48"
 
 
-class Question(NamedTuple):
+class AddressRange(NamedTuple):
     """A range of addresses: the first one, and the length of its prefix in bits."""
 
     first: bytes
@@ -53,15 +53,15 @@ class Question(NamedTuple):
         return format_address(self.first) if self.is_address else self.prefix
 
 
-def about(address: bytes) -> Question:
+def about(address: bytes) -> AddressRange:
     """The question about one address; one that is IPv4 in disguise is that."""
     found = ip_address(address)
     if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
         address = found.ipv4_mapped.packed
-    return Question(address, 8 * len(address))
+    return AddressRange(address, 8 * len(address))
 
 
-def parse_question(text: str) -> Question:
+def parse_question(text: str) -> AddressRange:
     """Returns what is asked about; ValueError says in a line what to type instead.
 
     Bits behind the prefix are left out: a prefix is meant.
@@ -86,8 +86,8 @@ def parse_question(text: str) -> Question:
     return _of(network)
 
 
-def _of(network: IPv4Network | IPv6Network) -> Question:
+def _of(network: IPv4Network | IPv6Network) -> AddressRange:
     first, length = network.network_address.packed, network.prefixlen
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        return Question(first[12:], length - _MAPPED.prefixlen)
-    return Question(first, length)
+        return AddressRange(first[12:], length - _MAPPED.prefixlen)
+    return AddressRange(first, length)

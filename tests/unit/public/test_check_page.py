@@ -23,7 +23,7 @@ from vpngate.public import check_page
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.check_page import CheckAnswers, CheckPage
 from vpngate.public.check_rate import CheckRate, Refill
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 
 FORM = "application/x-www-form-urlencoded"
 PROXY, SLOWED, QUIET, MEMBER = "192.0.2.1", "100.64.1.2", "100.64.2.2", "203.0.113.7"
@@ -49,7 +49,7 @@ class Gateway:
         page = CheckPage(answers, self.told, self.rate, lambda: self.now)
         self.routing = Routing(page.routes("/check"), anything)
 
-    def standing(self, question: Question) -> AddressStanding:
+    def standing(self, question: AddressRange) -> AddressStanding:
         if self.failing:
             raise ValueError(self.failing)
         return standing_of(question, STANDING, NOW, lambda s: s.registry.covered(NOW))
@@ -328,7 +328,7 @@ def test_nothing_of_a_question_is_logged_even_where_it_fails(
     assert [r for r in caplog.records if r.name.startswith("vpngate")] == []
     gateway.failing = f"cannot look {MEMBER} up"
     assert gateway.post(QUIET, MEMBER).status == 500
-    assert "ValueError at line" in caplog.text
+    assert "page /check failed: ValueError" in caplog.text
     for address in (MEMBER, QUIET, SLOWED):
         assert address not in caplog.text
 
@@ -368,7 +368,7 @@ def test_prefixes_are_looked_up_one_at_a_time(
     under_way, most = 0, 0
     look_up = gateway.standing
 
-    def slow(question: Question) -> AddressStanding:
+    def slow(question: AddressRange) -> AddressStanding:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)

@@ -20,7 +20,7 @@ from vpngate.http.server import HttpServer
 from vpngate.http.shared_work import SharedWork
 from vpngate.public.address_standing import AddressStanding
 from vpngate.public.check_page import CheckAnswers, CheckPage
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 from vpngate.public.status_page import report_json, status_json, status_page
 
 STATE_PATIENCE = 5.0  # seconds; after that the page says that the daemon is busy
@@ -35,7 +35,7 @@ class Checks(Protocol):
     def trusted(self) -> Sequence[IPNetwork]:
         """The proxies in force; from any thread."""
 
-    def standing(self, question: Question) -> AddressStanding:
+    def standing(self, question: AddressRange) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
 
     async def slowed(self, address: bytes) -> bool:

@@ -18,7 +18,7 @@ from vpngate.packets import Endpoint
 from vpngate.policy import network_of
 from vpngate.prefixes.intervals import Intervals
 from vpngate.public.address_standing import AddressStanding, standing_of
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 from vpngate.registry import Registry
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
@@ -53,7 +53,7 @@ class SelfCheck:
         """The proxies of the configuration in force; from any thread."""
         return self._in_force.snapshot.config.http.trusted_proxies
 
-    def standing(self, question: Question) -> AddressStanding:
+    def standing(self, question: AddressRange) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
         snapshot = self._in_force.snapshot
         return standing_of(question, snapshot, self._clock(), self._spared)

@@ -20,7 +20,7 @@ from vpngate.daemon.outside import served_pages
 from vpngate.http import HttpServer
 from vpngate.packets import format_address
 from vpngate.public.address_standing import AddressStanding, standing_of
-from vpngate.public.question import Question
+from vpngate.public.question import AddressRange
 from vpngate.public.transparency import transparency
 
 PATHS = ("/", "/status.json", "/report.json", "/check", "/healthz", "/metrics")
@@ -56,7 +56,7 @@ class Daemon:
     def trusted(self) -> Sequence[IPNetwork]:
         return self.settings.trusted_proxies
 
-    def standing(self, question: Question) -> AddressStanding:
+    def standing(self, question: AddressRange) -> AddressStanding:
         assert threading.current_thread() is not self.thread
         return standing_of(question, snapshot(), NOW, lambda s: s.registry.covered(NOW))
 
