@@ -114,7 +114,7 @@ def test_what_is_in_it(bare: Machine) -> None:
         "/usr/share/man/man5/vpngate-registry.5.gz",
         "/usr/share/bash-completion/completions/vpngate",
         "/usr/share/zsh/vendor-completions/_vpngate",
-        "/usr/share/vpngate/alerts.yml",
+        "/usr/share/vpngate/prometheus",
         "/usr/share/doc/vpngate/copyright",
         _CONFIG,
     ):

@@ -111,7 +111,7 @@ def test_a_wheel_carries_configuration_and_units(tmp_path: Path) -> None:
     }
     assert {
         "share/vpngate/vpngate.toml",
-        "share/vpngate/alerts.yml",
+        "share/vpngate/ansible/gateways.yml",
         "share/vpngate/systemd/vpngate.service",
     } <= names
 
