@@ -14,7 +14,7 @@ from struct import Struct
 
 from vpngate.flows import FlowTable
 from vpngate.flows.running import FASTEST
-from vpngate.packets import FlowKey
+from vpngate.packets import FlowKey, Transport
 from vpngate.recognition import Heard, Role, Tunnel
 
 _IPV4_PLAIN, _IPV6_VERSION = 0x45, 6
@@ -24,9 +24,11 @@ _IPV4_KEY = slice(12, 24)  # both addresses and the SPI
 _IPV6 = Struct(">4xHB33xII")  # payload length, next header; SPI, number
 _IPV6_KEY = slice(8, 44)
 _ESP = 50
-# Our own limits: shorter packets go the long way, and more streams than this are
-# forgotten. A flow that is to be looked at soon is looked at a second early.
+# Our own limits: shorter packets go the long way, and longer ones (what offloads have
+# joined: too much to keep of each stream); more streams than this are forgotten. A flow
+# that is to be looked at soon is looked at a second early.
 _LEAST = 64  # bytes from the SPI on, and of what a capture holds of a packet
+_MOST = 2048  # bytes from the IP header on
 _MOST_STREAMS = 10_000
 _EARLY = 1.0  # seconds
 _NUMBERS = 1 << 32
@@ -83,7 +85,7 @@ class Steady:
     def takes(self, held: Held) -> bool:
         """Whether a packet need not be looked at now; then it is kept back."""
         network, now = held
-        if not self._streams or len(network) < _LEAST:
+        if not self._streams or not _LEAST <= len(network) <= _MOST:
             return False
         key, number = _named(network)
         stream = self._streams.get(key)
@@ -127,9 +129,9 @@ class Steady:
         if self._table.pushed_out != self._pushed_out:
             self._pushed_out = self._table.pushed_out
             self._clear()
-        if heard.message.role is not Role.TRAFFIC:
-            return
         key = heard.packet.flow
+        if heard.message.role is not Role.TRAFFIC or key.transport is not Transport.ESP:
+            return
         known = self._flows.pop(key, None)
         for stream in known.streams if known else ():
             del self._streams[stream]

@@ -17,8 +17,10 @@ from vpngate.flows import FlowTable
 from vpngate.recognition import Heard, Sighting, Tunnel
 from vpngate.tunnels import all_tunnels
 
-# Room for one flow and no more: two push each other out.
-REPLAY = Replay(all_tunnels(), max_bytes=5000)
+# With the least there is room for one flow and no more: two push each other out. With
+# more a flow keeps several SPIs.
+ROOMS = (5000, 9000, 14_000, 200_000)  # bytes
+REPLAYS = {most: Replay(all_tunnels(), max_bytes=most) for most in ROOMS}
 START = 1_700_000_000.0
 Network = tuple[bytes, float]
 # Sender, SPI, what its number does, and how much later it comes.
@@ -62,7 +64,11 @@ def packets_of(events: Iterable[Event], *, ipv6: bool) -> list[Network]:
 
 
 def outcome(
-    packets: Iterable[Network], monkeypatch: pytest.MonkeyPatch, *, one_by_one: bool
+    packets: Iterable[Network],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    one_by_one: bool,
+    room: int = ROOMS[0],
 ) -> tuple[list[Replayed], list[Sighting], int]:
     """Flows, everything that was sighted on the way, and how often the table looked."""
     sighted: list[Sighting] = []
@@ -86,11 +92,17 @@ def outcome(
         if one_by_one:
             patched.setattr(Steady, "takes", lambda *_: False)
         capture = cast("CaptureFile", Recorded(packets))
-        return list(REPLAY.flows(capture)), sighted, looked
+        return list(REPLAYS[room].flows(capture)), sighted, looked
 
 
 # Nearly always a step forward, soon after the one before; now and then anything else.
-ENDS = st.sampled_from([(0, 0), (1, 2)] * 12 + [(0, 4), (0, 1), (1, 3), (1, 0)])
+OTHERS = [
+    (0, 1),
+    (1, 3),
+    (1, 0),
+    *((end, 2 * n) for n in range(2, 8) for end in (0, 1)),
+]
+ENDS = st.sampled_from([(0, 0), (1, 2)] * 24 + OTHERS)
 STEPS = st.sampled_from([1] * 60 + [2, 5, 0, -1, -3, -70, 1 << 19, 1 << 20, 1 << 30])
 LATER = st.sampled_from([0.0, 0.01] * 20 + [0.5, 9.0, 29.5, 31.0, 31.0, 601.0, -1.0])
 EVENTS = st.lists(
@@ -101,14 +113,18 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(events=EVENTS, ipv6=st.booleans())
-def test_what_is_sighted_is_the_same(events: list[Event], *, ipv6: bool) -> None:
+@given(events=EVENTS, room=st.sampled_from(ROOMS), ipv6=st.booleans())
+def test_what_is_sighted_is_the_same(
+    events: list[Event], room: int, *, ipv6: bool
+) -> None:
     monkeypatch = pytest.MonkeyPatch()
     # Both ends with an SPI each, so that most flows are confirmed at once.
     begun = [(end, 2 * end, 1, 0.01) for _ in range(4) for end in (0, 1)]
     packets = packets_of([*begun, *events], ipv6=ipv6)
-    flows, sighted, _ = outcome(packets, monkeypatch, one_by_one=False)
-    control, all_sighted, looked = outcome(packets, monkeypatch, one_by_one=True)
+    flows, sighted, _ = outcome(packets, monkeypatch, one_by_one=False, room=room)
+    control, all_sighted, looked = outcome(
+        packets, monkeypatch, one_by_one=True, room=room
+    )
     assert flows == control
     assert sighted == all_sighted
     assert looked == len(packets)

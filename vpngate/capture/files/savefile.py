@@ -27,12 +27,13 @@ from vpngate.errors import MissingFeature
 
 # Our own limits.
 _BUFFER = 256 << 10  # bytes asked for at a time: what a core keeps near it
-_BATCH = 256  # frames
+_BATCH = 64  # frames, which may be as long as the file says
 
 _FULLY_BUFFERED = 0  # _IOFBF
 _ERROR_TEXT = 256  # PCAP_ERRBUF_SIZE
 _INSTRUCTION = Struct("=HBBI")  # struct bpf_insn
 _FILE_HEADER = 24  # bytes that a dump begins with
+_ANY_LINK_TYPE, _ANY_LENGTH = 1, 65535  # of a dump that nobody else reads
 _RECORD = Struct("=III4x")  # as they are dumped: seconds, microseconds, bytes
 _MICROSECONDS = 1e6
 
@@ -54,6 +55,7 @@ _LIBPCAP: tuple[tuple[Any, ...], ...] = (
     ("pcap_fopen_offline", _POINTER, _POINTER, _TEXT),
     ("pcap_datalink", _INT, _POINTER),
     ("pcap_setfilter", _INT, _POINTER, ctypes.POINTER(_Program)),
+    ("pcap_open_dead", _POINTER, _INT, _INT),
     ("pcap_dump_fopen", _POINTER, _POINTER, _POINTER),
     ("pcap_dispatch", _INT, _POINTER, _INT, _POINTER, _POINTER),
     ("pcap_dump_flush", _INT, _POINTER),
@@ -145,11 +147,11 @@ class Savefile:
         handle = self._opened()
         start, size = _POINTER(), _SIZE()
         memory = self._libc.open_memstream(ctypes.byref(start), ctypes.byref(size))
-        dumper = self._pcap.pcap_dump_fopen(handle, memory)
+        # The file's own may be of a link type that libpcap reads, but does not write.
+        shape = self._pcap.pcap_open_dead(_ANY_LINK_TYPE, _ANY_LENGTH)
+        dumper = memory and shape and self._pcap.pcap_dump_fopen(shape, memory)
         if not dumper:
-            self._libc.fclose(memory)
-            self._libc.free(start)
-            raise Damage(self._error())
+            raise MemoryError
         write = ctypes.cast(self._pcap.pcap_dump, _POINTER)
         at, passed = _FILE_HEADER, 0
         try:
@@ -160,9 +162,10 @@ class Savefile:
                 if passed <= 0:
                     break
                 self._libc.rewind(memory)
-                at = 0
+                at = size.value = 0
         finally:
             self._pcap.pcap_dump_close(dumper)
+            self._pcap.pcap_close(shape)
             self._libc.free(start)
         if passed < 0:
             raise Damage(self._error())

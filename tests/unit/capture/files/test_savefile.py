@@ -11,6 +11,7 @@ from vpngate.capture.files import savefile
 from vpngate.capture.files.record import Damage
 from vpngate.capture.files.savefile import OneByOne, Savefile
 from vpngate.errors import MissingFeature
+from vpngate.link_layers import LAYOUTS, LinkType
 
 PORTS = (48, 0, 0, 0)  # ldb [0]: any program that loads
 LONG = [  # frames of 150 bytes and more: of a handshake the first
@@ -46,7 +47,11 @@ def test_only_what_passes(capture: Path) -> None:
         assert [frame for _, frame in opened] == HANDSHAKE[:1] * 300
 
 
-def test_one_by_one_it_is_the_same(capture: Path) -> None:
+@pytest.mark.parametrize("link_type", sorted({*LAYOUTS, LinkType.NFLOG}))
+def test_one_by_one_it_is_the_same(tmp_path: Path, link_type: int) -> None:
+    """Of each link type, also where libpcap writes no files of it."""
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(crafted.pcap(HANDSHAKE * 300, link_type))
     found = []
     for reader in (OneByOne, Savefile):
         with reader(capture) as opened:
