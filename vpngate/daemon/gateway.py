@@ -275,7 +275,7 @@ class Gateway:
     async def _tidy(self) -> None:
         # A new address comes without an announcement about its link.
         self._lookout.soon()
-        self._pipeline.flows.expire(time.monotonic())
+        await self._pipeline.forget_idle(time.monotonic())
         await self._counters.refresh()
         self._public.note()
 

@@ -11,6 +11,7 @@ longest goes, and one that nobody has answered before one that is confirmed: a f
 of initiations pushes out its own.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -106,12 +107,20 @@ class FlowTable:
             one_way=is_new and message.one_way and _comes_in(gate),
         )
 
-    def expire(self, now: float) -> int:
-        """Forget the flows idle for longer than their tunnel says; returns how many."""
+    def expire(self, now: float, most: int = sys.maxsize) -> int:
+        """Forget flows idle for longer than their tunnel says; returns how many.
+
+        `most` is how many at the most: others have their turn before the rest goes.
+        """
+        least = self._entries - most
         before = self._entries
         for tunnels in self._flows.values():
             for tunnel, flows in tunnels.items():
-                while flows and _is_idle(next(iter(flows.values())), tunnel, now):
+                while (
+                    self._entries > least
+                    and flows
+                    and _is_idle(next(iter(flows.values())), tunnel, now)
+                ):
                     self._drop(tunnel, flows)
         return before - self._entries
 

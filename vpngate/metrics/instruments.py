@@ -133,6 +133,7 @@ class Metrics:
         self._handshakes = self._counter(
             "handshakes", "Evidence that appeared or grew", "tunnel", "evidence"
         )
+        self._flow_counters: dict[tuple[str, Family, Verdict], Counter] = {}
         self._flows = self._counter(
             "flows",
             "Flows by their verdict; none: stayed unconfirmed until forgotten",
@@ -215,7 +216,11 @@ class Metrics:
 
     def flow(self, tunnel: str, family: Family, verdict: Verdict) -> None:
         """A verdict was reached for a flow, or it was forgotten without one."""
-        self._flows.labels(tunnel, family.label, verdict).inc()
+        key = tunnel, family, verdict
+        if (counter := self._flow_counters.get(key)) is None:  # labels() is dear
+            counter = self._flows.labels(tunnel, family.label, verdict)
+            self._flow_counters[key] = counter
+        counter.inc()
 
     def second_reading(self, tunnel: str, outcome: Outcome) -> None:
         """The packets that confirmed a flow were read a second time, or were not."""

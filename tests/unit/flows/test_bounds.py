@@ -63,6 +63,17 @@ def test_each_tunnel_has_its_own_age() -> None:
     assert table.bytes_used == 0
 
 
+def test_no_more_go_at_once_than_asked() -> None:
+    """Else whoever fills the table holds up all others when it is idle."""
+    table = FlowTable(10, agree)
+    for number in range(5):
+        initiate(table, number, 0.0)
+    assert table.expire(200.0, most=2) == 2
+    assert known(table) == {2, 3, 4}
+    assert table.expire(200.0, most=2) == 2
+    assert table.expire(200.0, most=2) == 1
+
+
 def test_messages_keep_a_flow_alive() -> None:
     table = FlowTable(10, agree)
     initiate(table, 1, 0.0)

@@ -30,6 +30,7 @@ from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 from vpngate.tunnels import Recogniser
 
+_FORGOTTEN_AT_ONCE = 1000  # flows: some 10 ms of the loop
 _BETWEEN_LINES = 60.0  # seconds between two lines about packets nobody can read
 
 _log = logging.getLogger(__name__)
@@ -87,6 +88,16 @@ class Pipeline:
         if before.tunnels != snapshot.tunnels:
             # Some 50 ms of the loop, which what is urgent would have to wait for.
             self._recogniser = Recogniser(snapshot.tunnels)
+
+    async def forget_idle(self, now: float) -> None:
+        """Forget the flows that have been idle for long, a few at a time.
+
+        Whoever fills the table lets all of it become idle at once.
+        """
+        forgotten = most = _FORGOTTEN_AT_ONCE
+        while forgotten == most:
+            forgotten = self.flows.expire(now, most)
+            await asyncio.sleep(0)
 
     def take(
         self, captured: Iterable[Captured], elapsed: float, now: When
