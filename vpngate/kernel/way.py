@@ -46,6 +46,8 @@ class Way:
         """
         self._missing.clear()
         self.to_vacate, self._to_remove = False, True
+        for number in self._shaper.there():
+            self._throttled.classes.leave(number)
         self._shaper.remove_all()
         self._to_remove = False
 
