@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
 # Test files side by side (tests/streams.py): those with most tests first, live ones in
 # the order of their streams. Live tests wait most of the time.
 JOBS ?= $(shell nproc)
-LIVE_JOBS ?= 6
+LIVE_JOBS ?= 4
 SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
 
 # Kept bytecode: without it each worker rewrites the tests anew (15 s of a processor instead

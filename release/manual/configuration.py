@@ -136,8 +136,7 @@ def _facts(key: Key) -> str:
 
 
 def _told(key: Key) -> list[str]:
-    summary = _capital(key.summary.rstrip("."))
-    return [f"{summary}.", *([key.more] if key.more else [])]
+    return [f"{_capital(key.summary)}.", *([key.more] if key.more else [])]
 
 
 def _capital(text: str) -> str:

@@ -189,9 +189,11 @@ KEYS = {
     "http.registration_url": Description("where people register a tunnel"),
     "http.contact": Description("where people complain"),
     "http.trusted_proxies": Description(
-        "whose X-Forwarded-For is believed; no page asks yet",
+        "who is believed on whose behalf he asks (docs/page.md)",
+        "A proxy in front of the pages belongs here; else all who come through it are"
+        " taken for the proxy itself.",
     ),
-    "log.level": Description("the least severe that is logged: debug, info, ..."),
+    "log.level": Description("the least severe that is logged; debug is all"),
     "log.format": Description(
         '"json" is for programs',
         "One event a line. No line holds a subscriber's address.",
