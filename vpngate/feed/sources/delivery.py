@@ -53,7 +53,9 @@ def deliver(
         published = _from_file(source, settings)
     else:
         fetcher = _Fetcher(settings, deadline, fresh=fresh)
-        same = previous.source == source.identity
+        # A server's word is about the registry alone. Where another key may sign,
+        # the signature may be another for the same registry, and is to be had.
+        same = previous.source == source.identity and len(keys) <= 1
         answer = fetcher.fetch(source, previous.condition if same else Condition())
         if answer is None:
             return NotModified(str(source), previous)
