@@ -17,7 +17,15 @@ from tests.documents import ON_A_MACHINE, RUN_BY, blocks
 from tests.house import ROOT
 from tests.lab.systemd import Machine
 from tests.lab.topology import Lab
-from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, PLACE, Desk, make_newer
+from tests.systemd.desk import (
+    INSTALLING,
+    NEWER,
+    NEWER_FILE,
+    PACKAGE,
+    PLACE,
+    Desk,
+    make_newer,
+)
 from tests.systemd.service import UNIT
 
 pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
@@ -117,7 +125,7 @@ def rolled_out(desk: Desk, _: Path) -> Iterator[None]:
 def upgraded(desk: Desk, scratch: Path) -> Iterator[None]:
     desk.observe()
     make_newer(desk.machine, scratch)
-    desk.put(NEWER)
+    desk.put(NEWER, NEWER_FILE)
     yield
     assert "-99~" in desk.machine.run("dpkg-query", "-W", "vpngate")
 
@@ -129,6 +137,7 @@ def gone_back(desk: Desk, scratch: Path) -> Iterator[None]:
     desk.service.control("start")
     yield
     desk.put()
+    desk.put(NEWER, NEWER_FILE)
     yield
     assert "-99~" not in desk.machine.run("dpkg-query", "-W", "vpngate")
     yield
