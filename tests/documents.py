@@ -24,6 +24,8 @@ RUN_BY = {
     ("README.md", "Five minutes"): ON_A_MACHINE,
     ("README.md", "Why a flow was judged as it was"): IN_A_REPOSITORY,
     ("docs/fleet.md", "Publish"): AS_A_PUBLISHER,
+    ("docs/fleet.md", "A registry in two steps"): AS_A_PUBLISHER,
+    ("docs/fleet.md", "All of them, at once"): AS_A_PUBLISHER,
     (
         "docs/high-availability.md",
         "The same subscribers on every gateway",

@@ -3,6 +3,7 @@
 they stand there, each in its turn.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -56,6 +57,9 @@ def test_what_the_fleet_shows_is_signed_for_it(tmp_path: Path) -> None:
     signed = path.with_name(f"{path.name}.minisig").read_bytes()
     public = PublicKey.parse((tmp_path / "vpngate.pub").read_text())
     verify(path.read_bytes(), signed, public, path.name)
+    # What only one gateway asks for is suspended with the rest.
+    first = json.loads((tmp_path / "www" / "first.json").read_text())
+    assert (first["serial"], first["suspend"]) == (45, "why")
 
 
 @needs_minisign

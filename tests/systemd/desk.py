@@ -27,7 +27,10 @@ PACKAGE = "/srv/vpngate.deb"
 NEWER = "/srv/newer.deb"
 NEWER_REVISION = "-99"
 INSTALLING = 900.0  # seconds, of which a third is compiling
-_FILE = "vpngate_0.1.0.deb"  # as a document's pattern finds it
+# As documents name it, for the older of the two releases.
+FILE = "vpngate_0.1.0-1~deb12_amd64.deb"
+NEWER_FILE = "vpngate_0.1.0-99~deb12_amd64.deb"
+_DEB = re.compile(r"~deb\d+")
 _STANCE = "/var/lib/vpngate/stance.json"
 _NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 _SEEN = r'vpngate_flows_total\{[^}]*tunnel="wireguard",verdict="throttle"\} [1-9]'
@@ -65,10 +68,19 @@ class Desk:
         if not bare:
             self.service.reset()
 
-    def put(self, package: str = PACKAGE) -> None:
-        """A package's file where the lines are typed."""
-        target = self.machine.path(f"{PLACE}/{_FILE}")
-        shutil.copy(self.machine.path(package), target)
+    def put(self, package: str = PACKAGE, name: str = FILE) -> None:
+        """A package's file where the lines are typed, and beside it another release's.
+
+        That one cannot be installed: whoever takes both fails.
+        """
+        place = self.machine.path(PLACE)
+        shutil.copy(self.machine.path(package), place / self._here(name))
+        (place / _DEB.sub("~deb99", name)).write_text("of another release\n")
+
+    def _here(self, text: str) -> str:
+        """The same for the machine's own release of Debian, as a reader of it would."""
+        version = self.machine.path("/etc/debian_version").read_text()
+        return _DEB.sub(f"~deb{version.partition('.')[0].strip()}", text)
 
     def capture(self, scratch: Path) -> None:
         """A capture of a handshake where the lines are typed."""
@@ -123,7 +135,7 @@ class Desk:
                     do()
             done = self.machine.attempt(
                 *(() if typed.as_root else _NOBODY),
-                *("sh", "-c", f"cd {PLACE} && {typed.line}"),
+                *("sh", "-c", f"cd {PLACE} && {self._here(typed.line)}"),
                 timeout=INSTALLING,
             )
             said = f"{typed.line}\n{done.stdout}{done.stderr}"

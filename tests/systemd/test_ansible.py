@@ -19,13 +19,14 @@ pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
 
 _ROLE = "/srv/config/ansible"
 _ARCHIVES = "/srv/ansible"
+_REGISTRY = "/srv/registry.csv"
 _CONFIG = "/etc/vpngate/vpngate.toml"
 _KEY = "0123456789abcdef0123456789abcdef"
 _SETTINGS = {
     "gateway": {"interfaces": ["lan*"], "share_key": "/etc/vpngate/share.key"},
     "registry": {"min_prefix_length": {"ipv4": 9, "ipv6": 20}, "allow_special": False},
     "throttle": {"rate": "6mbit"},
-    "http": {"contact": 'write to "us"'},
+    "http": {"contact": 'write to "us" \N{E-MAIL SYMBOL}'},
 }
 
 
@@ -38,7 +39,7 @@ def controller(bare: Machine) -> Machine:
     # apt knows an order; nothing is fetched.
     line = f"apt-get -qq --yes install {_ARCHIVES}/*.deb"
     machine.run("sh", "-c", line, timeout=INSTALLING)
-    machine.path("/srv/registry.csv").write_text(
+    machine.path(_REGISTRY).write_text(
         "prefix,registration\n203.0.113.0/24,R-1\n198.51.100.0/24,R-2\n"
     )
     machine.path("/srv/inventory").write_text(
@@ -48,10 +49,15 @@ def controller(bare: Machine) -> Machine:
     return machine
 
 
-def play(machine: Machine, *options: str, settings: object = _SETTINGS) -> Done:
+def play(
+    machine: Machine,
+    *options: str,
+    settings: object = _SETTINGS,
+    package: str = PACKAGE,
+) -> Done:
     variables = {
-        "vpngate_package": PACKAGE,
-        "vpngate_registry": "/srv/registry.csv",
+        "vpngate_package": package,
+        "vpngate_registry": _REGISTRY,
         "vpngate_share_key": _KEY,
         "vpngate_settings": settings,
     }
@@ -92,12 +98,19 @@ def test_twice_and_the_second_changes_nothing(controller: Machine) -> None:
         counted = recap(again)
         assert (counted["changed"], counted["failed"]) == (0, 0), again.stdout
 
+    # What an upgrade would change can be asked before its file is there.
+    machine.run("cp", PACKAGE, "/srv/later.deb")
+    before = play(machine, "--check", "--diff", package="/srv/later.deb")
+    assert before.status == 0, before.stdout
+
     # A setting that may change live is reloaded; the daemon goes on.
     other = _SETTINGS | {"throttle": {"rate": "7mbit"}}
     assert recap(play(machine, settings=other))["changed"] == 2
     assert machine.show(UNIT, "MainPID") == process
 
     # One with which nothing would start does not get there.
+    with machine.path(_REGISTRY).open("a") as file:
+        file.write("192.0.2.0/25,R-3\n")
     wrong = _SETTINGS | {"throttle": {"rate": "1kbit"}}
     refused = play(machine, settings=wrong)
     assert refused.status != 0
@@ -105,3 +118,9 @@ def test_twice_and_the_second_changes_nothing(controller: Machine) -> None:
     assert "7mbit" in machine.path(_CONFIG).read_text()
     assert machine.show(UNIT, "ActiveState") == "active"
     assert _KEY not in first.stdout + refused.stdout
+
+    # What came along with it is loaded once that is mended.
+    mended = play(machine, settings=other)
+    assert mended.status == 0, mended.stdout
+    status = json.loads(machine.run("vpngate", "status", "--format", "json"))
+    assert status["registry"]["prefixes"] == {"ipv4": 3, "ipv6": 0}

@@ -17,12 +17,22 @@ from tests.documents import ON_A_MACHINE, RUN_BY, blocks
 from tests.house import ROOT
 from tests.lab.systemd import Machine
 from tests.lab.topology import Lab
-from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, PLACE, Desk, make_newer
+from tests.systemd.desk import (
+    INSTALLING,
+    NEWER,
+    NEWER_FILE,
+    PACKAGE,
+    PLACE,
+    Desk,
+    make_newer,
+)
 from tests.systemd.service import UNIT
 
 pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
 
 _REGISTRY = "/etc/vpngate/registry.csv"
+_CARRIER = "198.51.100.77"  # somebody's Wi-Fi calling
+_FAR_END = "198.51.100.10"  # as the document has it; the lab's stranger
 _HOST = f"""\
 vpngate_package: {PACKAGE}
 vpngate_settings:
@@ -58,11 +68,21 @@ def enforcing(desk: Desk, _: Path) -> Iterator[None]:
 
 
 def a_slow_vpn(desk: Desk, _: Path) -> Iterator[None]:
+    """Somebody is protected already, and stays so; the far end is added to the list."""
+    desk.service.settings.change(protect={"prefixes": [f"{_CARRIER}/32"]})
     desk.enforce()
     yield
     yield
+    config = desk.machine.path("/etc/vpngate/vpngate.toml")
+    standing = f'"{_CARRIER}/32"'
+    before = config.read_text()
+    assert before.count(standing) == 1
+    config.write_text(before.replace(standing, f'{standing}, "{_FAR_END}/32"'))
     yield
     assert desk.service.throttled() == 0
+    for address in (_CARRIER, _FAR_END):
+        said = desk.machine.attempt("vpngate", "lookup", address).stdout
+        assert "no, protected" in said, said
 
 
 def a_feed_that_failed(desk: Desk, _: Path) -> Iterator[None]:
@@ -105,7 +125,7 @@ def rolled_out(desk: Desk, _: Path) -> Iterator[None]:
 def upgraded(desk: Desk, scratch: Path) -> Iterator[None]:
     desk.observe()
     make_newer(desk.machine, scratch)
-    desk.put(NEWER)
+    desk.put(NEWER, NEWER_FILE)
     yield
     assert "-99~" in desk.machine.run("dpkg-query", "-W", "vpngate")
 
@@ -117,6 +137,7 @@ def gone_back(desk: Desk, scratch: Path) -> Iterator[None]:
     desk.service.control("start")
     yield
     desk.put()
+    desk.put(NEWER, NEWER_FILE)
     yield
     assert "-99~" not in desk.machine.run("dpkg-query", "-W", "vpngate")
     yield

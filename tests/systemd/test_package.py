@@ -20,6 +20,7 @@ from tests.systemd.service import COMMAND, DROP_INS, UNIT
 pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
 
 _CONFIG = "/etc/vpngate/vpngate.toml"
+_POSTINST = "/var/lib/dpkg/info/vpngate.postinst"
 _MARK = "# set by the operator\n"
 # As unattended upgrades are run: a file that the operator has changed is his.
 _UPGRADE = ("dpkg", "--force-confdef", "--force-confold", "-i")
@@ -96,6 +97,25 @@ def test_an_upgrade_under_a_configuration_that_is_wrong(
     assert done.status == 0
     assert "is left alone" in done.stderr
     assert main_process(machine) == before
+    assert is_up(machine)
+
+    # Sound, but not for the service's user to read; and another unit stands before.
+    machine.shell(f"cp {_CONFIG}.dpkg-dist {_CONFIG} && chmod 600 {_CONFIG}")
+    other = f"/etc/systemd/system/{UNIT}"
+    machine.run("cp", f"/usr/lib/systemd/system/{UNIT}", other)
+    again = machine.attempt(_POSTINST, "configure", timeout=INSTALLING)
+    machine.run("rm", other)
+    assert again.status == 0
+    assert "is left alone" in again.stderr
+    assert f"{other} stands before" in again.stderr
+    assert main_process(machine) == before
+
+    # To read for him it is restarted, though nobody has enabled it.
+    machine.run("chmod", "644", _CONFIG)
+    last = machine.attempt(_POSTINST, "configure", timeout=INSTALLING)
+    assert last.status == 0
+    assert "is left alone" not in last.stderr
+    assert main_process(machine) != before
     assert is_up(machine)
     machine.run("dpkg", "-P", "vpngate")
     assert not is_up(machine)

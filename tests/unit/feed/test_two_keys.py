@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.asking import ask
+from tests.faults.certificates import Authority
+from tests.faults.registry_server import RegistryServer
 from tests.faults.signing import Signer
 from vpngate.errors import FeedFault
 from vpngate.feed import (
+    Answer,
     Feed,
     FeedSettings,
     Fetched,
@@ -18,6 +21,7 @@ from vpngate.feed import (
     NotModified,
     Reason,
     Store,
+    Validators,
 )
 
 ROWS = b"prefix,registration\n203.0.113.0/24,R-1\n"
@@ -103,3 +107,36 @@ def test_what_was_signed_by_a_key_that_went_is_had_anew(tmp_path: Path) -> None:
     assert isinstance(answer, Fetched)
     before = replace(answer.validators, key_id="0")
     assert isinstance(ask(Feed(trusting(path, new, old)), before), Fetched)
+
+
+def test_a_server_that_knows_of_the_registry_alone_does_not_hide_another_signature(
+    tmp_path: Path,
+) -> None:
+    """Its word is about the registry: signed anew, it answers 304 as before."""
+    old, new = Signer(), Signer()
+    authority, path = Authority(tmp_path), "/registry.csv"
+    with RegistryServer(authority.context("localhost", "127.0.0.1")) as server:
+
+        def answer(*keys: Signer, previous: Validators | None = None) -> Answer:
+            public = [key.public for key in keys]
+            url = server.url(path)
+            return ask(
+                Feed(FeedSettings.parse([url], public, ca_file=authority.path)),
+                previous,
+            )
+
+        server.publish(path, ROWS, ETag='"1"')
+        server.publish(f"{path}.minisig", old.sign(ROWS, LATER))
+        first = answer(old)
+        assert isinstance(first, Fetched)
+        assert isinstance(answer(old, previous=first.validators), NotModified)
+        assert "if-none-match" in server.requests[-1].headers, "with one key it asks so"
+
+        server.publish(f"{path}.minisig", new.sign(ROWS, LATER))
+        second = answer(old, new, previous=first.validators)
+        assert isinstance(second, Fetched)
+        kept(tmp_path / "state", second)
+        assert isinstance(answer(old, new, previous=second.validators), NotModified)
+        assert isinstance(answer(new, previous=second.validators), NotModified)
+    public_keys = FeedSettings.parse([path], new.public).public_keys
+    assert Store(tmp_path / "state", *public_keys).load() is not None

@@ -89,6 +89,18 @@ def test_its_scripts_are_read_by_a_plain_shell(path: Path) -> None:
     assert "set -e" in path.read_text()
 
 
+# A word that is a command: the first, behind an operator, or what another runs.
+_OWN_COMMAND = re.compile(r"(?m)(?:^|[;&|!({]|\bif|--)[ \t]*((?:/\S*)?vpngate)(?= )")
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_its_scripts_run_the_packages_own_command(path: Path) -> None:
+    """Another in /usr/local comes first where only the name is given."""
+    called = set(_OWN_COMMAND.findall(path.read_text()))
+    assert called <= {"/usr/bin/vpngate"}
+    assert called or path.name != "postinst"
+
+
 def test_the_licence_of_each_companion_is_told() -> None:
     packages = Path(sys.modules["pydantic"].__file__ or "").parents[1]
     page = copyright_page(packages, "usr/lib/vpngate/lib")

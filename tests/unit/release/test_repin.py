@@ -7,13 +7,21 @@ import pytest
 
 from release import hashes, repin
 from release.behind import behind
+from release.pins import pins
+from release.repin import objections
 
-CONSTRAINTS = "h11==0.16.0\npydantic_core==2.50.4\nurllib3==2.8.0\n"
+CONSTRAINTS = """\
+h11==0.16.0
+prometheus_client==0.26.0
+pydantic==2.14.3
+pydantic_core==2.50.4
+urllib3==2.8.0
+"""
 PAGE = """\
 # What vpngate runs with.
 h11==0.16.0 \\
     --hash=sha256:aa
-pydantic-core==2.50.4 \\
+prometheus-client==0.26.0 \\
     --hash=sha256:bb \\
     --hash=sha256:cc
 urllib3==2.8.0 \\
@@ -40,11 +48,11 @@ def run(monkeypatch: pytest.MonkeyPatch, page: Path, pin: str, written: str) -> 
 
 
 def test_one_pin_is_moved(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = PAGE.replace("2.50.4", "2.50.5").replace("bb", "ee")
-    run(monkeypatch, page, "pydantic-core==2.50.5", later)
+    later = PAGE.replace("0.26.0", "0.26.1").replace("bb", "ee")
+    run(monkeypatch, page, "prometheus-client==0.26.1", later)
     assert page.read_text() == later
     assert (page.parents[1] / "constraints.txt").read_text() == CONSTRAINTS.replace(
-        "2.50.4", "2.50.5"
+        "0.26.0", "0.26.1"
     )
 
 
@@ -58,6 +66,28 @@ def test_what_would_move_with_it_is_told_and_all_is_as_before(
         PAGE,
         CONSTRAINTS,
     )
+
+
+@pytest.mark.parametrize(
+    ("pin", "why"),
+    [
+        ("urllib3==3.0.0", r"pyproject.toml \(run\) requires urllib3<3,>=2.8"),
+        ("pydantic_core==2.50.5", r"pydantic requires pydantic-core==2"),
+        ("pydantic==2.14.4", r"pydantic and pydantic-core go together"),
+    ],
+)
+def test_what_somebody_does_not_take_is_refused_before_the_index_is_asked(
+    page: Path, monkeypatch: pytest.MonkeyPatch, pin: str, why: str
+) -> None:
+    with pytest.raises(SystemExit, match=why):
+        run(monkeypatch, page, pin, "asked")
+    assert page.read_text() == PAGE
+    assert (page.parents[1] / "constraints.txt").read_text() == CONSTRAINTS
+
+
+def test_nobody_objects_to_what_is_pinned() -> None:
+    against = {name for name, at in pins().items() if [*objections(f"{name}=={at}")]}
+    assert against == {"pydantic"}
 
 
 @pytest.mark.parametrize("pin", ["urllib3", "elsewhere==1", "urllib3=2"])

@@ -53,8 +53,7 @@ def deliver(
         published = _from_file(source, settings)
     else:
         fetcher = _Fetcher(settings, deadline, fresh=fresh)
-        same = previous.source == source.identity
-        answer = fetcher.fetch(source, previous.condition if same else Condition())
+        answer = fetcher.fetch(source, _condition(source, previous, len(keys)))
         if answer is None:
             return NotModified(str(source), previous)
         published = answer
@@ -74,6 +73,16 @@ def deliver(
     _check_age(validators, previous, str(source.signature))
     check_expansion(published.data, settings.limits.expanded, str(source), deadline)
     return Fetched(published.data, str(source), published.signature, validators)
+
+
+def _condition(source: HttpsAddress, previous: Validators, keys: int) -> Condition:
+    """The server's word for what stands; empty where all is to be had again.
+
+    It is about the registry alone. Where one of several keys may have signed, the
+    signature may be another for the same registry.
+    """
+    same = previous.source == source.identity and keys <= 1
+    return previous.condition if same else Condition()
 
 
 def _from_file(source: LocalFile, settings: FeedSettings) -> _Published:
