@@ -189,7 +189,11 @@ KEYS = {
     "http.registration_url": Description("where people register a tunnel"),
     "http.contact": Description("where people complain"),
     "http.trusted_proxies": Description(
-        "whose X-Forwarded-For is believed; no page asks yet",
+        "whose word counts on who asks; at most a /24, of IPv6 a /64",
+        "Who has such an address may pass for anybody: give proxies addresses that"
+        " nobody else can use. Through one on the gateway itself (loopback, or the"
+        " address of the page) nothing is told of tunnels, since every user of the"
+        " machine could be it.",
     ),
     "log.level": Description("the least severe that is logged: debug, info, ..."),
     "log.format": Description(

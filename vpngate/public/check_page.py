@@ -2,7 +2,8 @@
 """`/check`: is my address registered, is a tunnel of it slowed, what can I do.
 
 Knows who asks (behind trusted proxies, too), how often he may, and that what is slowed
-is told to an address about itself alone; nothing of a question is kept or logged (of
+is told to an address about itself alone, and not where any user of this machine could
+ask in its name; nothing of a question is kept or logged (of
 what fails, `Routing` tells the place alone). Does not know how anything is looked up.
 """
 
@@ -21,7 +22,7 @@ from vpngate.http.routing import PageHandler
 from vpngate.http.slots import peer_of
 from vpngate.packets import format_address
 from vpngate.public.address_standing import AddressStanding
-from vpngate.public.caller import caller_of
+from vpngate.public.caller import caller_of, could_be_anybody
 from vpngate.public.check_rate import CheckRate
 from vpngate.public.question import AddressRange, about, parse_question
 from vpngate.public.rendering import html
@@ -48,6 +49,13 @@ class CheckAnswers(NamedTuple):
     standing: Callable[[AddressRange], AddressStanding]
     slowed: Callable[[bytes], Awaitable[bool]]
     trusted: Callable[[], Sequence[IPNetwork]]
+
+
+class _Asker(NamedTuple):
+    """Who asks, None where that cannot be told; whether nobody else can be that."""
+
+    address: bytes | None
+    is_sure: bool
 
 
 class CheckPage:
@@ -81,34 +89,37 @@ class CheckPage:
                 "Too many questions at once. Try again in a minute.",
                 Retry_After="60",
             )
+        asker = _Asker(caller, _is_sure(request, caller))
         if request.method != "POST":
-            return await self._of_caller(caller)
+            return await self._of_caller(asker)
         kind = request.headers.get("content-type", "").partition(";")[0]
         if kind.strip().lower() != _FORM:
             status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
             return Response.text(status, f"send the form as {_FORM}")
-        return await self._of_typed(caller, _typed(request.body))
+        return await self._of_typed(asker, _typed(request.body))
 
-    async def _of_caller(self, caller: bytes | None) -> Response:
-        if caller is None:
+    async def _of_caller(self, asker: _Asker) -> Response:
+        if asker.address is None:
             return await self._page(HTTPStatus.OK, own=False, typed="")
-        return await self._told(about(caller), caller, typed="")
+        return await self._told(about(asker.address), asker, typed="")
 
-    async def _of_typed(self, caller: bytes | None, typed: str) -> Response:
+    async def _of_typed(self, asker: _Asker, typed: str) -> Response:
         try:
             question = parse_question(typed)
         except ValueError as wrong:
             status = HTTPStatus.BAD_REQUEST
             return await self._page(status, own=False, typed=typed, wrong=str(wrong))
-        return await self._told(question, caller, typed=typed)
+        return await self._told(question, asker, typed=typed)
 
     async def _told(
-        self, question: AddressRange, caller: bytes | None, *, typed: str
+        self, question: AddressRange, asker: _Asker, *, typed: str
     ) -> Response:
         standing = await self._standing(question)
-        own = question.is_address and question.first == caller
+        own = question.is_address and question.first == asker.address
         slowed = None
-        if own:  # and never of another address
+        if own and not asker.is_sure:
+            slowed = "untold"
+        elif own:  # and never of another address
             slowed = await self._slowed(question.first, standing)
         found = standing.registration
         return await self._page(
@@ -147,6 +158,13 @@ class CheckPage:
 _SHOWN = (
     *("wrong", "question", "kind", "is_spared", "slowed", "registration", "here"),
 )
+
+
+def _is_sure(request: Request, caller: bytes | None) -> bool:
+    """Whether a caller is the one that he is taken for, and no user of this machine."""
+    if not could_be_anybody(request.peer, request.local):
+        return True
+    return caller is not None and caller == caller_of(request.peer, {}, ())
 
 
 def _typed(body: bytes) -> str:

@@ -27,6 +27,7 @@ from vpngate.public.question import AddressRange
 
 FORM = "application/x-www-form-urlencoded"
 PROXY, SLOWED, QUIET, MEMBER = "192.0.2.1", "100.64.1.2", "100.64.2.2", "203.0.113.7"
+TRUSTED = [IPNetwork(each) for each in ("192.0.2.0/28", "127.0.0.0/8", "::1")]
 STANDING = kept(snapshot(CONFIG + PROTECT, ROWS))
 
 
@@ -38,14 +39,13 @@ class Gateway:
     asked: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=sample.enforcing)
     rate: CheckRate = field(default_factory=CheckRate)
+    trusted: list[IPNetwork] = field(default_factory=lambda: TRUSTED)
     failing: str = ""
     hanging: bool = False
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        answers = CheckAnswers(
-            self.standing, self.is_slowed, lambda: [IPNetwork("192.0.2.0/28")]
-        )
+        answers = CheckAnswers(self.standing, self.is_slowed, lambda: self.trusted)
         page = CheckPage(answers, self.told, self.rate, lambda: self.now)
         self.routing = Routing(page.routes("/check"), anything)
 
@@ -184,6 +184,41 @@ def test_behind_a_trusted_proxy_the_forwarded_address_counts(gateway: Gateway) -
     # What the caller himself wrote stands before what the proxy added.
     said = words(gateway.get(PROXY, x_forwarded_for=f"{SLOWED}, {QUIET}"))
     assert f"Your address {QUIET}" in said
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.2", "192.0.2.10"),
+        ("::1", "::1"),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
+        (PROXY, PROXY),
+        (PROXY, f"::ffff:{PROXY}"),
+    ],
+)
+@pytest.mark.parametrize("typed", [None, SLOWED])
+def test_no_user_of_the_machine_learns_of_tunnels_as_its_proxy(
+    gateway: Gateway, peer: str, local: str, typed: str | None
+) -> None:
+    """Every account on it can connect from there, and write any header."""
+    named = {"x-forwarded-for": SLOWED, "content-type": FORM}
+    body = b"" if typed is None else urlencode({"address": typed}).encode()
+    method = "GET" if typed is None else "POST"
+    request = Request(method, "/check", "", named, body, peer=peer, local=local)
+    answers = [asyncio.run(gateway.routing.respond(request))]
+    gateway.slowed.clear()
+    answers.append(asyncio.run(gateway.routing.respond(request)))
+    assert answers[0].body == answers[1].body
+    assert f"Your address {SLOWED} is not registered" in words(answers[0])
+    assert "is not told here" in words(answers[0])
+    assert gateway.asked == []
+
+
+def test_who_asks_for_himself_on_the_machine_is_answered() -> None:
+    gateway = Gateway(slowed={"192.0.2.99"})
+    request = Request("GET", "/check", "", {}, peer="192.0.2.99", local="192.0.2.99")
+    assert YES in words(asyncio.run(gateway.routing.respond(request)))
 
 
 @pytest.mark.parametrize("headers", [{}, {"x_forwarded_for": "unknown"}])
@@ -358,7 +393,8 @@ def test_its_page_is_as_sound_as_the_other(gateway: Gateway, peer: str) -> None:
 
 
 def test_the_machine_itself_is_told_why() -> None:
-    assert "you are on it, or behind a proxy" in words(Gateway().get("127.0.0.1"))
+    gateway = Gateway(trusted=[])
+    assert "you are on it, or behind a proxy" in words(gateway.get("127.0.0.1"))
 
 
 def test_prefixes_are_looked_up_one_at_a_time(

@@ -198,7 +198,10 @@ def test_a_caller_is_told_of_his_own_tunnel_and_nobody_of_anothers() -> None:
             page = (
                 await daemon.ask("/check", source="127.0.0.8", X_Forwarded_For=SLOWED)
             )[1]
-            assert "A VPN tunnel of your address is slowed now" in page
+            # A proxy on the machine is believed, but for what is the caller's alone.
+            assert f"Your address {SLOWED}" in page
+            assert "is not told here" in page
+            assert daemon.slowed_of == [SLOWED] * 2
             page = (
                 await daemon.ask("/check", source="127.0.0.9", X_Forwarded_For=SLOWED)
             )[1]
