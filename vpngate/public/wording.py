@@ -25,10 +25,11 @@ CLASSES: Mapping[str, str] = {
     "slowed, never blocked.",
     "none": "Only the first half of a handshake was seen. It is left alone.",
 }
-# What each class is called where flows of it are counted.
+# What each class is called where flows of it are counted: whether they were slowed is
+# another matter, of what was acted on at that time, and on whom.
 CLASS_NAMES: Mapping[str, str] = {
     "allow": "Left alone",
-    "throttle": "Slowed",
+    "throttle": "Unregistered",
     "none": "Not confirmed",
 }
 # By the reasons of a halt, as metrics name them.

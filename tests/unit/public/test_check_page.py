@@ -24,6 +24,7 @@ from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.check_page import CheckAnswers, CheckPage
 from vpngate.public.check_rate import CheckRate, Refill
 from vpngate.public.question import AddressRange
+from vpngate.public.transparency import transparency
 
 FORM = "application/x-www-form-urlencoded"
 PROXY, SLOWED, QUIET, MEMBER = "192.0.2.1", "100.64.1.2", "100.64.2.2", "203.0.113.7"
@@ -376,6 +377,9 @@ def test_what_it_would_slow_depends_on_whether_it_acts() -> None:
         watching.get(QUIET)
     )
     assert "only observes" in words(watching.get(QUIET))
+    tenth = sample.facts(stance=sample.stance(share=10))
+    some = words(Gateway(report=transparency(sample.state(), tenth)).get(QUIET))
+    assert "it may be slowed to 5 Mbit/s unless its other end is" in some
 
 
 @pytest.mark.parametrize("peer", [MEMBER, SLOWED, PROXY, "127.0.0.1"])
