@@ -19,11 +19,10 @@ from netaddr import IPNetwork
 
 from vpngate.http.request_response import Request, Response
 from vpngate.http.routing import PageHandler
-from vpngate.http.slots import peer_of
 from vpngate.packets import format_address
 from vpngate.public.address_standing import AddressStanding
 from vpngate.public.caller import caller_of, could_be_anybody
-from vpngate.public.check_rate import CheckRate
+from vpngate.public.check_rate import CheckRate, share_of
 from vpngate.public.question import AddressRange, about, parse_question
 from vpngate.public.rendering import html
 from vpngate.registry import Registration
@@ -33,6 +32,11 @@ FIELD = "address"
 PATIENCE = 2.0  # seconds for an answer of the daemon or of a large registry
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 4
+_TOO_MANY = Response.text(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many questions at once. Try again in a minute.",
+    Retry_After="60",
+)
 
 _Report = Callable[[], Awaitable[Mapping[str, Any]]]
 
@@ -82,13 +86,9 @@ class CheckPage:
     async def _answer(self, request: Request) -> Response:
         trusted = self._answers.trusted()
         caller = caller_of(request.peer, request.headers, trusted)
-        whose = peer_of(request.peer if caller is None else format_address(caller))
+        whose = share_of(request.peer if caller is None else format_address(caller))
         if not self._rate.take(whose, self._clock()):
-            return Response.text(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "Too many questions at once. Try again in a minute.",
-                Retry_After="60",
-            )
+            return _TOO_MANY
         asker = _Asker(caller, _is_sure(request, caller))
         if request.method != "POST":
             return await self._of_caller(asker)
@@ -109,6 +109,8 @@ class CheckPage:
         except ValueError as wrong:
             status = HTTPStatus.BAD_REQUEST
             return await self._page(status, own=False, typed=typed, wrong=str(wrong))
+        if not question.is_address and not self._rate.take_dear(self._clock()):
+            return _TOO_MANY
         return await self._told(question, asker, typed=typed)
 
     async def _told(

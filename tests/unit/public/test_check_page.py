@@ -326,9 +326,27 @@ def test_a_proxy_is_not_limited_as_if_it_were_one_caller() -> None:
         field = f"100.64.3.{number}"
         assert gateway.get(PROXY, x_forwarded_for=field).status == 200
     assert gateway.get(PROXY, x_forwarded_for="100.64.3.1").status == 429
-    # Of IPv6 a /64 is one caller.
+    # Of IPv6 a /48 is one caller: homes get a /56, and no more than that.
     assert gateway.get("2001:db8:64::1").status == 200
-    assert gateway.get("2001:db8:64::2").status == 429
+    assert gateway.get("2001:db8:64:ff::2").status == 429
+    assert gateway.get("2001:db8:65::1").status == 200
+
+
+def test_one_subscriber_does_not_close_it_for_everybody() -> None:
+    """As many /64s as a home has, and as fast as can be."""
+    gateway = Gateway()
+    asked = [gateway.post(f"2001:db8:64:{n:x}::1", "0.0.0.0/0") for n in range(256)]
+    assert [answer.status for answer in asked].count(200) == 30
+    assert gateway.post(QUIET, "203.0.112.0/23").status == 200
+
+
+def test_prefixes_that_many_ask_about_do_not_close_it_for_addresses() -> None:
+    gateway = Gateway(rate=CheckRate(Refill(5, 1), Refill(10, 1)))
+    several = [gateway.post(f"100.64.3.{n}", "0.0.0.0/0").status for n in range(20)]
+    assert several == [200] * 10 + [429] * 10
+    assert gateway.post(QUIET, "203.0.112.0/23").status == 429
+    assert gateway.get(QUIET).status == 200
+    assert gateway.post(QUIET, MEMBER).status == 200
 
 
 def test_no_answer_is_kept_by_a_browser_or_a_proxy(gateway: Gateway) -> None:
