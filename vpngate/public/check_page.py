@@ -139,8 +139,19 @@ class CheckPage:
     async def _standing(self, question: AddressRange) -> AddressStanding:
         if question.is_address:
             return self._answers.standing(question)
-        async with asyncio.timeout(PATIENCE), self._turn:
-            return await asyncio.to_thread(self._answers.standing, question)
+        async with asyncio.timeout(PATIENCE):
+            await self._turn.acquire()
+            # Nobody may wait for it any more, and the thread still be at it.
+            looking = asyncio.ensure_future(
+                asyncio.to_thread(self._answers.standing, question)
+            )
+            looking.add_done_callback(self._next)
+            return await asyncio.shield(looking)
+
+    def _next(self, looked: asyncio.Future[AddressStanding]) -> None:
+        self._turn.release()
+        if not looked.cancelled():
+            looked.exception()  # told to whoever waits, and never by asyncio
 
     async def _slowed(self, own: bytes, standing: AddressStanding) -> str:
         if standing.is_spared:

@@ -5,9 +5,10 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from netaddr import IPNetwork
 
 from tests.unit.daemon.gatehouse import CONFIG, NOW, registry, snapshot
-from vpngate.packets import parse_address
+from vpngate.packets import Family, parse_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.question import about, parse_question
@@ -96,6 +97,32 @@ def test_each_case(
     found = ask(standing, text)
     named = found.registration and found.registration.id
     assert (found.kind.name.lower(), named) == (kind, registration)
+
+
+def test_a_prefix_is_looked_up_without_merging_the_registry(
+    standing: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million registrations each such question would take a second."""
+    merged, held = [], spared_by(standing)
+    assert standing.protected
+    monkeypatch.setattr(Intervals, "union", lambda *sets: merged.append(sets))
+    for text in ("198.51.100.0/24", "203.0.112.0/23", "0.0.0.0/0", "2001:db8:b::/48"):
+        standing_of(parse_question(text), standing, NOW, lambda _: held)
+    assert merged == []
+
+
+def test_whole_prefixes_agree_with_a_merged_set(standing: Snapshot) -> None:
+    random = Random(7)
+    networks = ["203.0.113.", "198.51.100.", "192.0.2.", "198.19.0.", "198.18.0."]
+    merged = spared_by(standing).union(standing.protected)
+    for _ in range(300):
+        length = random.randrange(16, 32)
+        start = IPNetwork(f"{random.choice(networks)}{random.randrange(256)}/{length}")
+        found = ask(standing, str(start.cidr))
+        asked = Intervals.of_prefixes([str(start.cidr)])
+        assert found.is_spared == merged.covers(asked)
+        some = merged.meets_each(asked.of(Family.IPV4)).any()
+        assert (found.is_spared or found.kind.name == "PARTLY") == some
 
 
 def test_what_time_changes(standing: Snapshot) -> None:

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -417,6 +418,41 @@ def test_its_page_is_as_sound_as_the_other(gateway: Gateway, peer: str) -> None:
 def test_the_machine_itself_is_told_why() -> None:
     gateway = Gateway(trusted=[])
     assert "you are on it, or behind a proxy" in words(gateway.get("127.0.0.1"))
+
+
+def test_one_that_nobody_waits_for_any_more_is_still_one(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on: the next one waits, and is told that there is no room."""
+    monkeypatch.setattr(check_page, "PATIENCE", 0.05)
+    free, begun = threading.Event(), []
+    look_up = gateway.standing
+
+    def slow(question: AddressRange) -> AddressStanding:
+        begun.append(question)
+        free.wait(60)
+        return look_up(question)
+
+    monkeypatch.setattr(gateway, "standing", slow)
+    gateway.__post_init__()
+    body = urlencode({"address": "203.0.112.0/23"}).encode()
+    request = Request("POST", "/check", "", {"content-type": FORM}, body, peer=QUIET)
+
+    async def several() -> list[Response]:
+        try:
+            return [await gateway.routing.respond(request) for _ in "123"]
+        finally:
+            free.set()
+
+    async def and_later() -> tuple[list[Response], Response]:
+        late = await several()
+        monkeypatch.setattr(check_page, "PATIENCE", 60)
+        return late, await gateway.routing.respond(request)
+
+    late, last = asyncio.run(and_later())
+    assert [answer.status for answer in late] == [503] * 3
+    assert last.status == 200
+    assert len(begun) == 2
 
 
 def test_prefixes_are_looked_up_one_at_a_time(
