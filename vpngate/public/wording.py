@@ -79,10 +79,13 @@ def amount(octets: float) -> str:
 
 
 def _scaled(quantity: float, units: tuple[tuple[int, str], ...], smallest: str) -> str:
+    rounded = float(f"{quantity:.3g}")  # first, or 999,600 would be 1e+03 of a unit
     for factor, unit in units:
-        if quantity >= factor:
-            scaled = quantity / factor
-            return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"  # noqa: PLR2004
+        if rounded >= factor:
+            scaled = rounded / factor
+            if scaled < 1000:  # noqa: PLR2004
+                return f"{scaled:.3g} {unit}"
+            return f"{quantity / factor:,.0f} {unit}"
     return f"{quantity:.0f} {smallest}"
 
 
