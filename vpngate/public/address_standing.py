@@ -5,6 +5,7 @@ Knows what a snapshot says of it; does not know who asks, and has no way of tell
 whether anybody uses a tunnel.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
@@ -116,9 +117,13 @@ def _standing(around: list[Registration], now: When) -> Iterator[Registration]:
             yield each
 
 
-def _best(one: Registration) -> tuple[bool, int]:
-    """The longest prefix that needs no grace comes first."""
-    return one.in_grace, -one.length
+def _best(one: Registration) -> tuple[bool, float, int]:
+    """What needs no grace and stands longest comes first; of equals the longest prefix.
+
+    Whoever has one without end need not renew another.
+    """
+    ends = one.stands_until
+    return one.in_grace, -math.inf if ends is None else -ends, -one.length
 
 
 def _begins(one: Registration) -> float:

@@ -25,7 +25,8 @@ def day(number: float) -> str:
 
 ROWS = f"""prefix,registration,tunnels,valid_from,valid_until
 203.0.113.0/24,R-1,,,
-203.0.113.64/26,R-64,,,{day(30)}
+203.0.113.64/26,R-64,,,{day(3)}
+203.0.113.128/26,R-128,,,
 198.51.100.0/25,R-SOON,,,{day(3)}
 198.51.100.128/25,R-PAST,,,{day(-2)}
 192.0.2.0/25,R-LATER,,{day(5)},
@@ -60,9 +61,12 @@ def ask(standing: Snapshot, text: str, now: When = NOW) -> AddressStanding:
     ("text", "kind", "registration"),
     [
         ("203.0.113.7", "registered", "R-1"),
-        ("203.0.113.70", "registered", "R-64"),
+        # One that ends inside one that does not.
+        ("203.0.113.70", "registered", "R-1"),
+        ("203.0.113.130", "registered", "R-128"),
         ("203.0.113.0/24", "registered", "R-1"),
-        ("203.0.113.64/27", "registered", "R-64"),
+        ("203.0.113.64/27", "registered", "R-1"),
+        ("203.0.113.128/26", "registered", "R-128"),
         ("203.0.113.0/25", "registered", "R-1"),
         ("::ffff:203.0.113.7", "registered", "R-1"),
         ("2001:db8:a::1", "registered", "R-6"),
