@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from netaddr import IPNetwork
 
+from vpngate.errors import VpngateError
 from vpngate.http.request_response import Request, Response
 from vpngate.http.routing import PageHandler
 from vpngate.packets import format_address
@@ -159,7 +160,7 @@ class CheckPage:
         try:
             async with asyncio.timeout(PATIENCE):
                 return "yes" if await self._answers.slowed(own) else "no"
-        except TimeoutError:
+        except (TimeoutError, VpngateError):
             return "unknown"
 
     async def _page(self, status: HTTPStatus, **shown: Any) -> Response:

@@ -16,6 +16,7 @@ from tests.unit.daemon.gatehouse import CONFIG, NOW, snapshot
 from tests.unit.public import sample
 from tests.unit.public.test_address_standing import PROTECT, ROWS, kept
 from tests.unit.public.test_status_page import Page, flat
+from vpngate.errors import KernelRefused
 from vpngate.http import Request, Response
 from vpngate.http.hosts import anything
 from vpngate.http.routing import Routing
@@ -44,6 +45,7 @@ class Gateway:
     trusted: list[IPNetwork] = field(default_factory=lambda: TRUSTED)
     failing: str = ""
     hanging: bool = False
+    refusing: bool = False
     now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -60,6 +62,8 @@ class Gateway:
         self.asked.append(format_address(address))
         if self.hanging:
             await asyncio.sleep(60)
+        if self.refusing:
+            raise KernelRefused("the table is gone")
         return format_address(address) in self.slowed
 
     async def told(self) -> dict[str, Any]:
@@ -368,6 +372,13 @@ def test_a_daemon_that_does_not_answer_is_said(
     gateway.hanging = True
     said = words(gateway.get(SLOWED))
     assert "cannot be told at this moment" in said
+
+
+def test_so_is_a_kernel_that_does_not(gateway: Gateway) -> None:
+    gateway.refusing = True
+    answer = gateway.get(SLOWED)
+    assert answer.status == 200
+    assert "cannot be told at this moment" in words(answer)
 
 
 def test_nothing_of_a_question_is_logged_even_where_it_fails(
