@@ -33,6 +33,7 @@ FIELD = "address"
 PATIENCE = 2.0  # seconds for an answer of the daemon or of a large registry
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 4
+_SELDOM = 1.0  # seconds between two looks at who is to be forgotten
 _TOO_MANY = Response.text(
     HTTPStatus.TOO_MANY_REQUESTS,
     "Too many questions at once. Try again in a minute.",
@@ -79,6 +80,7 @@ class CheckPage:
         self._rate = CheckRate() if rate is None else rate
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._forgetting: asyncio.TimerHandle | None = None
 
     def routes(self, path: str) -> dict[tuple[str, str], PageHandler]:
         """The handlers, by method and path."""
@@ -88,7 +90,10 @@ class CheckPage:
         trusted = self._answers.trusted()
         caller = caller_of(request.peer, request.headers, trusted)
         whose = share_of(request.peer if caller is None else format_address(caller))
-        if not self._rate.take(whose, self._clock()):
+        answered = self._rate.take(whose, self._clock())
+        if self._forgetting is None:
+            self._forget_in_time()
+        if not answered:
             return _TOO_MANY
         asker = _Asker(caller, _is_sure(request, caller))
         if request.method != "POST":
@@ -98,6 +103,15 @@ class CheckPage:
             status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
             return Response.text(status, f"send the form as {_FORM}")
         return await self._of_typed(asker, _typed(request.body))
+
+    def _forget_in_time(self) -> None:
+        """Have nobody remembered for longer than is said, also if nobody else asks."""
+        left = self._rate.forget(self._clock())
+        if left is None:
+            self._forgetting = None
+        else:
+            loop = asyncio.get_running_loop()
+            self._forgetting = loop.call_later(max(left, _SELDOM), self._forget_in_time)
 
     async def _of_caller(self, asker: _Asker) -> Response:
         if asker.address is None:

@@ -74,7 +74,7 @@ class CheckRate:
 
         No other caller can use that up.
         """
-        self._forget(now)
+        self.forget(now)
         mine = self._callers.pop(caller, None) or _Bucket(self._each, now)
         mine.fill(self._each, now)
         self._callers[caller] = mine
@@ -90,11 +90,16 @@ class CheckRate:
         self._all.fill(self._together, now)
         return self._all.spend()
 
-    def _forget(self, now: float) -> None:
-        """Let go of those whose share is whole again, and of the oldest beyond room."""
+    def forget(self, now: float) -> float | None:
+        """Let go of those whose share is whole again, and of the oldest beyond room.
+
+        Returns in how many seconds there will be another; None if nobody is left.
+        """
         full = self._each.burst / self._each.per_second
         while self._callers:
             caller, bucket = next(iter(self._callers.items()))
-            if now - bucket.since < full and len(self._callers) < self._most:
-                break
+            left = full - (now - bucket.since)
+            if left > 0 and len(self._callers) < self._most:
+                return left
             del self._callers[caller]
+        return None

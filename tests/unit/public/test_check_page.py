@@ -50,6 +50,7 @@ class Gateway:
 
     def __post_init__(self) -> None:
         answers = CheckAnswers(self.standing, self.is_slowed, lambda: self.trusted)
+        self.answers = answers
         page = CheckPage(answers, self.told, self.rate, lambda: self.now)
         self.routing = Routing(page.routes("/check"), anything)
 
@@ -352,6 +353,30 @@ def test_prefixes_that_many_ask_about_do_not_close_it_for_addresses() -> None:
     assert gateway.post(QUIET, "203.0.112.0/23").status == 429
     assert gateway.get(QUIET).status == 200
     assert gateway.post(QUIET, MEMBER).status == 200
+
+
+def test_who_asked_is_forgotten_also_if_nobody_else_asks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check_page, "_SELDOM", 0.01)
+    rate = CheckRate(Refill(1, 20), Refill(100, 1))
+    page = CheckPage(Gateway().answers, Gateway().told, rate)
+    routing = Routing(page.routes("/check"), anything)
+
+    async def asked_and_waited() -> None:
+        for _ in "12":  # the second time all was forgotten
+            for number in range(3):
+                peer = f"100.64.3.{number}"
+                request = Request("GET", "/check", "", {}, peer=peer)
+                assert (await routing.respond(request)).status == 200
+            assert len(rate)
+            for _ in range(3000):  # a minute at most
+                if not len(rate):
+                    break
+                await asyncio.sleep(0.02)
+            assert len(rate) == 0
+
+    asyncio.run(asked_and_waited())
 
 
 def test_no_answer_is_kept_by_a_browser_or_a_proxy(gateway: Gateway) -> None:

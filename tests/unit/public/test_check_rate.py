@@ -56,6 +56,16 @@ def test_little_is_remembered_and_not_for_long() -> None:
     assert len(some) == 1
 
 
+def test_whom_it_forgets_and_when_the_next() -> None:
+    some = rate()
+    assert some.forget(0.0) is None
+    some.take("a", 0.0)
+    some.take("b", 1.0)
+    assert (some.forget(2.0), len(some)) == (1.0, 2)
+    assert (some.forget(3.0), len(some)) == (1.0, 1)
+    assert (some.forget(4.0), len(some)) == (None, 0)
+
+
 def test_a_clock_that_goes_back_gives_nothing() -> None:
     some = rate()
     assert [some.take("a", 5.0) for _ in range(3)] == [True] * 3
