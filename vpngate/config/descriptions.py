@@ -191,8 +191,8 @@ KEYS = {
     "http.trusted_proxies": Description(
         "whose word counts on who asks; at most a /24, of IPv6 a /64",
         "Who has such an address may pass for anybody: give proxies addresses that"
-        " nobody else can use. Through one on the gateway itself (loopback, or the"
-        " address of the page) nothing is told of tunnels, since every user of the"
+        " nobody else can use. Through one on the gateway itself (loopback, or an"
+        " address of its own) nothing is told of tunnels, since every user of the"
         " machine could be it.",
     ),
     "log.level": Description("the least severe that is logged: debug, info, ..."),

@@ -7,7 +7,7 @@ could pass for another would learn what is that other's alone.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
 from netaddr import IPAddress, IPNetwork
@@ -44,15 +44,18 @@ def caller_of(
     return told[0] if told and told.count(told[0]) == len(told) else None
 
 
-def could_be_anybody(peer: str, local: str) -> bool:
+def could_be_anybody(peer: str, local: str, is_own: Callable[[bytes], bool]) -> bool:
     """Whether any user of this machine may be who connects from `peer` to `local`.
 
     A proxy there cannot be told from them: what it says of others, they could say.
+    `is_own` knows the machine's addresses, those of loopback perhaps not.
     """
     address = _address(peer)
     if address is None:
         return True
-    return ip_address(address).is_loopback or address == _address(local)
+    if ip_address(address).is_loopback or address == _address(local):
+        return True
+    return is_own(address)
 
 
 def _first_stranger(

@@ -50,11 +50,13 @@ class CheckAnswers(NamedTuple):
               asked for in a thread, one question at a time
     slowed    whether a tunnel of an address is slowed now
     trusted   the proxies of the configuration in force
+    is_own    whether an address is one of this machine's
     """
 
     standing: Callable[[AddressRange], AddressStanding]
     slowed: Callable[[bytes], Awaitable[bool]]
     trusted: Callable[[], Sequence[IPNetwork]]
+    is_own: Callable[[bytes], bool]
 
 
 class _Asker(NamedTuple):
@@ -95,7 +97,7 @@ class CheckPage:
             self._forget_in_time()
         if not answered:
             return _TOO_MANY
-        asker = _Asker(caller, _is_sure(request, caller))
+        asker = _Asker(caller, self._is_sure(request, caller))
         if request.method != "POST":
             return await self._of_caller(asker)
         kind = request.headers.get("content-type", "").partition(";")[0]
@@ -103,6 +105,13 @@ class CheckPage:
             status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
             return Response.text(status, f"send the form as {_FORM}")
         return await self._of_typed(asker, _typed(request.body))
+
+    def _is_sure(self, request: Request, caller: bytes | None) -> bool:
+        """Whether a caller is whom he is taken for, and no user of this machine."""
+        is_own = self._answers.is_own
+        if not could_be_anybody(request.peer, request.local, is_own):
+            return True
+        return caller is not None and caller == caller_of(request.peer, {}, ())
 
     def _forget_in_time(self) -> None:
         """Have nobody remembered for longer than is said, also if nobody else asks."""
@@ -186,13 +195,6 @@ class CheckPage:
 _SHOWN = (
     *("wrong", "question", "kind", "is_spared", "slowed", "registration", "here"),
 )
-
-
-def _is_sure(request: Request, caller: bytes | None) -> bool:
-    """Whether a caller is the one that he is taken for, and no user of this machine."""
-    if not could_be_anybody(request.peer, request.local):
-        return True
-    return caller is not None and caller == caller_of(request.peer, {}, ())
 
 
 def _typed(body: bytes) -> str:

@@ -4,7 +4,7 @@
 import pytest
 from netaddr import IPNetwork
 
-from vpngate.packets import format_address
+from vpngate.packets import format_address, parse_address
 from vpngate.public.caller import caller_of, could_be_anybody
 
 TRUSTED = [IPNetwork("192.0.2.0/28"), IPNetwork("2001:db8:f::/64"), IPNetwork("::1")]
@@ -126,6 +126,8 @@ def test_two_headers_that_agree_are_believed() -> None:
         ("::ffff:192.0.2.10", "192.0.2.10", True),
         ("fe80::1%lan0", "fe80::1%lan0", True),
         ("nonsense", "192.0.2.10", True),
+        ("192.0.2.11", "192.0.2.10", True),
+        ("::ffff:192.0.2.11", "192.0.2.10", True),
         (PROXY, "192.0.2.10", False),
         (CLIENT, "", False),
         ("2001:db8::7", "2001:db8::8", False),
@@ -134,4 +136,5 @@ def test_two_headers_that_agree_are_believed() -> None:
 def test_whoever_comes_from_the_machine_itself_could_be_anybody_on_it(
     peer: str, local: str, *, could: bool
 ) -> None:
-    assert could_be_anybody(peer, local) is could
+    own = parse_address("192.0.2.11")
+    assert could_be_anybody(peer, local, own.__eq__) is could

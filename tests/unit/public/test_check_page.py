@@ -20,7 +20,7 @@ from vpngate.errors import KernelRefused
 from vpngate.http import Request, Response
 from vpngate.http.hosts import anything
 from vpngate.http.routing import Routing
-from vpngate.packets import format_address
+from vpngate.packets import format_address, parse_address
 from vpngate.public import check_page
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.check_page import CheckAnswers, CheckPage
@@ -31,6 +31,7 @@ from vpngate.public.transparency import transparency
 FORM = "application/x-www-form-urlencoded"
 PROXY, SLOWED, QUIET, MEMBER = "192.0.2.1", "100.64.1.2", "100.64.2.2", "203.0.113.7"
 TRUSTED = [IPNetwork(each) for each in ("192.0.2.0/28", "127.0.0.0/8", "::1")]
+OWN = parse_address("192.0.2.11")
 STANDING = kept(snapshot(CONFIG + PROTECT, ROWS))
 
 
@@ -49,7 +50,9 @@ class Gateway:
     now: float = 0.0
 
     def __post_init__(self) -> None:
-        answers = CheckAnswers(self.standing, self.is_slowed, lambda: self.trusted)
+        answers = CheckAnswers(
+            self.standing, self.is_slowed, lambda: self.trusted, OWN.__eq__
+        )
         self.answers = answers
         page = CheckPage(answers, self.told, self.rate, lambda: self.now)
         self.routing = Routing(page.routes("/check"), anything)
@@ -202,6 +205,7 @@ def test_behind_a_trusted_proxy_the_forwarded_address_counts(gateway: Gateway) -
         ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
         (PROXY, PROXY),
         (PROXY, f"::ffff:{PROXY}"),
+        ("192.0.2.11", "192.0.2.10"),
     ],
 )
 @pytest.mark.parametrize("typed", [None, SLOWED])

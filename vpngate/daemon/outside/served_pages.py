@@ -35,6 +35,9 @@ class Checks(Protocol):
     def trusted(self) -> Sequence[IPNetwork]:
         """The proxies in force; from any thread."""
 
+    def is_own(self, address: bytes) -> bool:
+        """Whether an address is the gateway's own; from any thread."""
+
     def standing(self, question: AddressRange) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
 
@@ -63,7 +66,8 @@ def servers(  # noqa: PLR0913 - all that the pages show
     """
     told = SharedWork(_here(state), patience=STATE_PATIENCE)
     reported = SharedWork(_here(report), patience=STATE_PATIENCE)
-    answers = CheckAnswers(check.standing, _here(check.slowed), check.trusted)
+    slowed = _here(check.slowed)
+    answers = CheckAnswers(check.standing, slowed, check.trusted, check.is_own)
     for_people = {
         **_got({"/": status_page(reported), "/status.json": status_json(told)}),
         **_got({"/report.json": report_json(reported)}),

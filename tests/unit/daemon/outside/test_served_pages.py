@@ -56,6 +56,9 @@ class Daemon:
     def trusted(self) -> Sequence[IPNetwork]:
         return self.settings.trusted_proxies
 
+    def is_own(self, address: bytes) -> bool:
+        return address in snapshot().machine.addresses
+
     def standing(self, question: AddressRange) -> AddressStanding:
         assert threading.current_thread() is not self.thread
         return standing_of(question, snapshot(), NOW, lambda s: s.registry.covered(NOW))
