@@ -45,6 +45,11 @@ class Checks(Protocol):
         """Whether a tunnel of an address is slowed; in the daemon's loop."""
 
 
+def _answers(check: Checks) -> CheckAnswers:
+    slowed = _here(check.slowed)
+    return CheckAnswers(check.standing, slowed, check.trusted, check.is_own)
+
+
 def servers(  # noqa: PLR0913 - all that the pages show
     settings: Callable[[], HttpSection],
     *,
@@ -66,8 +71,7 @@ def servers(  # noqa: PLR0913 - all that the pages show
     """
     told = SharedWork(_here(state), patience=STATE_PATIENCE)
     reported = SharedWork(_here(report), patience=STATE_PATIENCE)
-    slowed = _here(check.slowed)
-    answers = CheckAnswers(check.standing, slowed, check.trusted, check.is_own)
+    answers = _answers(check)
     for_people = {
         **_got({"/": status_page(reported), "/status.json": status_json(told)}),
         **_got({"/report.json": report_json(reported)}),
