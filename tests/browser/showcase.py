@@ -56,7 +56,7 @@ class Showcase:
 def showcase() -> Iterator[Showcase]:
     """The pages on loopback, for the length of a with block."""
     shown = Showcase()
-    answers = CheckAnswers(shown.standing, shown.is_slowed, tuple)
+    answers = CheckAnswers(shown.standing, shown.is_slowed, tuple, lambda _: False)
     often = CheckRate(Refill(10_000, 1000), Refill(10_000, 1000))
     routes = {
         ("GET", "/"): status_page(shown.told),

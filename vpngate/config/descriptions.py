@@ -189,9 +189,11 @@ KEYS = {
     "http.registration_url": Description("where people register a tunnel"),
     "http.contact": Description("where people complain"),
     "http.trusted_proxies": Description(
-        "who is believed on whose behalf he asks (docs/page.md)",
-        "A proxy in front of the pages belongs here; else all who come through it are"
-        " taken for the proxy itself.",
+        "whose word counts on who asks; at most a /24, of IPv6 a /64",
+        "Who has such an address may pass for anybody: give proxies addresses that"
+        " nobody else can use. Through one on the gateway itself (loopback, or an"
+        " address of its own) nothing is told of tunnels, since every user of the"
+        " machine could be it.",
     ),
     "log.level": Description("the least severe that is logged; debug is all"),
     "log.format": Description(

@@ -7,6 +7,7 @@ value is checked (`sections.py`) or how a problem is reported (`parsing.py`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from vpngate.config.sections import (
     CaptureSource,
@@ -21,7 +22,7 @@ from vpngate.errors import Problem
 
 @dataclass(frozen=True)
 class KeyRule:
-    """Two or more keys that contradict each other.
+    """Keys that contradict each other, or one that says too much.
 
     `keys` are what it reads (checked only while each of them is sound by itself);
     the first one is where the problem is reported.
@@ -36,6 +37,15 @@ class KeyRule:
 def _unsigned_https(config: Config) -> bool:
     remote = any(source.startswith("https://") for source in config.registry.sources)
     return remote and not (config.registry.public_key or config.registry.allow_unsigned)
+
+
+# The shortest prefix of proxies, by version: who is one of them may pass for anybody.
+_WIDEST = MappingProxyType({4: 24, 6: 64})
+
+
+def _trusts_strangers(config: Config) -> bool:
+    proxies = config.http.trusted_proxies
+    return any(each.prefixlen < _WIDEST[each.version] for each in proxies)
 
 
 RULES = (
@@ -76,6 +86,12 @@ RULES = (
         lambda c: c.http.metrics_listen == c.http.listen,
         "is where the pages for everybody are, too",
         "choose another port, or leave it empty for the same",
+    ),
+    KeyRule(
+        ("http.trusted_proxies",),
+        _trusts_strangers,
+        "trusts more than proxies: each of them may pass for anybody",
+        "name single addresses, or nothing wider than a /24 (IPv6: a /64)",
     ),
     KeyRule(
         ("registry.public_key", "registry.sources", "registry.allow_unsigned"),

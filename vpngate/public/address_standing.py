@@ -5,10 +5,12 @@ Knows what a snapshot says of it; does not know who asks, and has no way of tell
 whether anybody uses a tunnel.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
+from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.public.question import AddressRange
 from vpngate.registry import Registration
@@ -78,16 +80,32 @@ def standing_of(
     if standing is not None:
         return AddressStanding(_kind_of(standing, now), standing)
     if not question.is_address:
-        spared = spared_by(snapshot).union(snapshot.protected)
-        if spared.covers(asked):
-            return AddressStanding(AddressKind.TOGETHER)
-        if spared.meets_each(asked.of(question.family)).any():
-            return AddressStanding(AddressKind.PARTLY)
+        together = _together(asked, spared_by(snapshot), snapshot.protected)
+        if together is not None:
+            return AddressStanding(together)
     latest = span_of(now).latest
     later = [each for each in around if (each.valid_from or 0.0) > latest]
     if later:
         return AddressStanding(AddressKind.LATER, min(later, key=_begins))
     return AddressStanding(AddressKind.NOT, max(around, key=_ended, default=None))
+
+
+def _together(
+    asked: Intervals, spared: Intervals, protected: Intervals
+) -> AddressKind | None:
+    """TOGETHER, PARTLY, or None for no part.
+
+    Whom the registry spares may be a million intervals, to be looked up in and not to
+    be merged with others; what is protected is a few.
+    """
+    if spared.covers(asked.difference(protected)):
+        return AddressKind.TOGETHER
+    some = _meet(spared, asked) or _meet(protected, asked)
+    return AddressKind.PARTLY if some else None
+
+
+def _meet(one: Intervals, other: Intervals) -> bool:
+    return any(one.meets_each(other.of(family)).any() for family in Family)
 
 
 def _standing(around: list[Registration], now: When) -> Iterator[Registration]:
@@ -99,9 +117,13 @@ def _standing(around: list[Registration], now: When) -> Iterator[Registration]:
             yield each
 
 
-def _best(one: Registration) -> tuple[bool, int]:
-    """The longest prefix that needs no grace comes first."""
-    return one.in_grace, -one.length
+def _best(one: Registration) -> tuple[bool, float, int]:
+    """What needs no grace and stands longest comes first; of equals the longest prefix.
+
+    Whoever has one without end need not renew another.
+    """
+    ends = one.stands_until
+    return one.in_grace, -math.inf if ends is None else -ends, -one.length
 
 
 def _begins(one: Registration) -> float:

@@ -7,7 +7,7 @@ could pass for another would learn what is that other's alone.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
 from netaddr import IPAddress, IPNetwork
@@ -29,7 +29,8 @@ def caller_of(
     """The address that a request came from; None where that cannot be told.
 
     `peer` is who has connected. One that is trusted is asked on whose behalf; of those
-    that the headers name, the last one counts that is not trusted as well.
+    that the headers name, the last one counts that is not trusted as well. Where there
+    is none, the first is whatever the caller wrote: nobody is meant.
     """
     address = _address(peer)
     if address is None or not _is_trusted(address, trusted):
@@ -43,16 +44,29 @@ def caller_of(
     return told[0] if told and told.count(told[0]) == len(told) else None
 
 
+def could_be_anybody(peer: str, local: str, is_own: Callable[[bytes], bool]) -> bool:
+    """Whether any user of this machine may be who connects from `peer` to `local`.
+
+    A proxy there cannot be told from them: what it says of others, they could say.
+    `is_own` knows the machine's addresses, those of loopback perhaps not.
+    """
+    address = _address(peer)
+    if address is None:
+        return True
+    if ip_address(address).is_loopback or address == _address(local):
+        return True
+    return is_own(address)
+
+
 def _first_stranger(
     nodes: Sequence[str | None], trusted: Sequence[IPNetwork]
 ) -> bytes | None:
-    """The first, from the end, that is not a trusted proxy; all are: the first one."""
-    address = None
+    """The first, from the end, that is not a trusted proxy; None where all are."""
     for node in reversed(nodes):
         address = None if node is None else _address(node)
         if address is None or not _is_trusted(address, trusted):
             return address
-    return address
+    return None
 
 
 def _is_trusted(address: bytes, trusted: Sequence[IPNetwork]) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How often the self-check is answered: to one caller, and at all.
+"""How often the self-check is answered: to one caller, and what is dear at all.
 
 Knows token buckets, in a table of bounded size; does not know what is asked. Times are
 of a clock that never jumps, in seconds.
@@ -7,6 +7,7 @@ of a clock that never jumps, in seconds.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 
 MOST_CALLERS = 4096  # that are remembered; a forgotten one begins anew
 
@@ -19,8 +20,19 @@ class Refill:
     per_second: float
 
 
-EACH = Refill(30, 1)  # of a caller: an address, of IPv6 a /64
-ALL = Refill(200, 20)
+EACH = Refill(30, 1)  # of a caller
+ALL = Refill(200, 20)  # of all, of what is dear
+_SITE = 48  # bits: no subscriber has more of IPv6 (RFC 6177)
+
+
+def share_of(address: str) -> str:
+    """Whose share an address counts against: an address, of IPv6 a /48."""
+    parsed = ip_address(address.partition("%")[0])
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return f"{int(parsed) >> 128 - _SITE:x}/{_SITE}"
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
 
 
 class _Bucket:
@@ -35,6 +47,13 @@ class _Bucket:
         earned = (now - self.since) * refill.per_second
         self.left = min(refill.burst, self.left + max(0.0, earned))
         self.since = now
+
+    def spend(self) -> bool:
+        """Take one, if there is one."""
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 class CheckRate:
@@ -51,28 +70,36 @@ class CheckRate:
         return len(self._callers)
 
     def take(self, caller: str, now: float) -> bool:
-        """Count one question; whether it is to be answered.
+        """Count one question; whether it is within its caller's own share.
 
-        What a caller asks beyond his own share takes nothing of what all have together.
+        No other caller can use that up.
         """
-        self._forget(now)
+        self.forget(now)
         mine = self._callers.pop(caller, None) or _Bucket(self._each, now)
         mine.fill(self._each, now)
         self._callers[caller] = mine
+        return mine.spend()
+
+    def take_dear(self, now: float) -> bool:
+        """Count one, taken by its caller, that is dear; whether it is to be answered.
+
+        What a caller asks beyond his own share takes nothing of what all have together.
+        """
         if self._all is None:
             self._all = _Bucket(self._together, now)
         self._all.fill(self._together, now)
-        if mine.left < 1 or self._all.left < 1:
-            return False
-        mine.left -= 1
-        self._all.left -= 1
-        return True
+        return self._all.spend()
 
-    def _forget(self, now: float) -> None:
-        """Let go of those whose share is whole again, and of the oldest beyond room."""
+    def forget(self, now: float) -> float | None:
+        """Let go of those whose share is whole again, and of the oldest beyond room.
+
+        Returns in how many seconds there will be another; None if nobody is left.
+        """
         full = self._each.burst / self._each.per_second
         while self._callers:
             caller, bucket = next(iter(self._callers.items()))
-            if now - bucket.since < full and len(self._callers) < self._most:
-                break
+            left = full - (now - bucket.since)
+            if left > 0 and len(self._callers) < self._most:
+                return left
             del self._callers[caller]
+        return None

@@ -25,10 +25,11 @@ CLASSES: Mapping[str, str] = {
     "slowed, never blocked.",
     "none": "Only the first half of a handshake was seen. It is left alone.",
 }
-# What each class is called where flows of it are counted.
+# What each class is called where flows of it are counted: whether they were slowed is
+# another matter, of what was acted on at that time, and on whom.
 CLASS_NAMES: Mapping[str, str] = {
     "allow": "Left alone",
-    "throttle": "Slowed",
+    "throttle": "Unregistered",
     "none": "Not confirmed",
 }
 # By the reasons of a halt, as metrics name them.
@@ -78,10 +79,13 @@ def amount(octets: float) -> str:
 
 
 def _scaled(quantity: float, units: tuple[tuple[int, str], ...], smallest: str) -> str:
+    rounded = float(f"{quantity:.3g}")  # first, or 999,600 would be 1e+03 of a unit
     for factor, unit in units:
-        if quantity >= factor:
-            scaled = quantity / factor
-            return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"  # noqa: PLR2004
+        if rounded >= factor:
+            scaled = rounded / factor
+            if scaled < 1000:  # noqa: PLR2004
+                return f"{scaled:.3g} {unit}"
+            return f"{quantity / factor:,.0f} {unit}"
     return f"{quantity:.0f} {smallest}"
 
 

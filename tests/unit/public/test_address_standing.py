@@ -5,9 +5,10 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+from netaddr import IPNetwork
 
 from tests.unit.daemon.gatehouse import CONFIG, NOW, registry, snapshot
-from vpngate.packets import parse_address
+from vpngate.packets import Family, parse_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.public.address_standing import AddressStanding, standing_of
 from vpngate.public.question import about, parse_question
@@ -24,7 +25,8 @@ def day(number: float) -> str:
 
 ROWS = f"""prefix,registration,tunnels,valid_from,valid_until
 203.0.113.0/24,R-1,,,
-203.0.113.64/26,R-64,,,{day(30)}
+203.0.113.64/26,R-64,,,{day(3)}
+203.0.113.128/26,R-128,,,
 198.51.100.0/25,R-SOON,,,{day(3)}
 198.51.100.128/25,R-PAST,,,{day(-2)}
 192.0.2.0/25,R-LATER,,{day(5)},
@@ -59,9 +61,12 @@ def ask(standing: Snapshot, text: str, now: When = NOW) -> AddressStanding:
     ("text", "kind", "registration"),
     [
         ("203.0.113.7", "registered", "R-1"),
-        ("203.0.113.70", "registered", "R-64"),
+        # One that ends inside one that does not.
+        ("203.0.113.70", "registered", "R-1"),
+        ("203.0.113.130", "registered", "R-128"),
         ("203.0.113.0/24", "registered", "R-1"),
-        ("203.0.113.64/27", "registered", "R-64"),
+        ("203.0.113.64/27", "registered", "R-1"),
+        ("203.0.113.128/26", "registered", "R-128"),
         ("203.0.113.0/25", "registered", "R-1"),
         ("::ffff:203.0.113.7", "registered", "R-1"),
         ("2001:db8:a::1", "registered", "R-6"),
@@ -96,6 +101,32 @@ def test_each_case(
     found = ask(standing, text)
     named = found.registration and found.registration.id
     assert (found.kind.name.lower(), named) == (kind, registration)
+
+
+def test_a_prefix_is_looked_up_without_merging_the_registry(
+    standing: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million registrations each such question would take a second."""
+    merged, held = [], spared_by(standing)
+    assert standing.protected
+    monkeypatch.setattr(Intervals, "union", lambda *sets: merged.append(sets))
+    for text in ("198.51.100.0/24", "203.0.112.0/23", "0.0.0.0/0", "2001:db8:b::/48"):
+        standing_of(parse_question(text), standing, NOW, lambda _: held)
+    assert merged == []
+
+
+def test_whole_prefixes_agree_with_a_merged_set(standing: Snapshot) -> None:
+    random = Random(7)
+    networks = ["203.0.113.", "198.51.100.", "192.0.2.", "198.19.0.", "198.18.0."]
+    merged = spared_by(standing).union(standing.protected)
+    for _ in range(300):
+        length = random.randrange(16, 32)
+        start = IPNetwork(f"{random.choice(networks)}{random.randrange(256)}/{length}")
+        found = ask(standing, str(start.cidr))
+        asked = Intervals.of_prefixes([str(start.cidr)])
+        assert found.is_spared == merged.covers(asked)
+        some = merged.meets_each(asked.of(Family.IPV4)).any()
+        assert (found.is_spared or found.kind.name == "PARTLY") == some
 
 
 def test_what_time_changes(standing: Snapshot) -> None:

@@ -4,8 +4,8 @@
 import pytest
 from netaddr import IPNetwork
 
-from vpngate.packets import format_address
-from vpngate.public.caller import caller_of
+from vpngate.packets import format_address, parse_address
+from vpngate.public.caller import caller_of, could_be_anybody
 
 TRUSTED = [IPNetwork("192.0.2.0/28"), IPNetwork("2001:db8:f::/64"), IPNetwork("::1")]
 PROXY, OTHER = "192.0.2.1", "192.0.2.9"
@@ -52,10 +52,6 @@ def test_what_a_stranger_forges_is_not_looked_at(peer: str) -> None:
         (f"203.0.113.10, {CLIENT}", CLIENT),
         (f"203.0.113.10, {CLIENT}, {OTHER}", CLIENT),
         (f"{OTHER}, {CLIENT}", CLIENT),
-        # A proxy that asks on its own behalf.
-        (f"{OTHER}, {OTHER}", OTHER),
-        (OTHER, OTHER),
-        ("::ffff:192.0.2.9, ::1", OTHER),
     ],
 )
 def test_a_trusted_proxy_says_on_whose_behalf(field: str, address: str) -> None:
@@ -91,6 +87,11 @@ def test_so_does_one_that_speaks_rfc_7239(field: str, address: str) -> None:
         {"x_forwarded_for": f"{CLIENT}, _hidden, {OTHER}"},
         {"x_forwarded_for": "client.example.net"},
         {"x_forwarded_for": "203.0.113.1.2"},
+        # All are proxies: the first is whatever one of them wrote as a caller.
+        {"x_forwarded_for": OTHER},
+        {"x_forwarded_for": f"192.0.2.3, {OTHER}"},
+        {"x_forwarded_for": "::ffff:192.0.2.9, ::1"},
+        {"forwarded": f"for=192.0.2.3, for={OTHER}"},
         {"forwarded": ""},
         {"forwarded": "for=unknown"},
         {"forwarded": f"for={CLIENT}, for=_secret"},
@@ -112,3 +113,28 @@ def test_where_it_cannot_be_told_nobody_is_meant(headers: dict[str, str]) -> Non
 def test_two_headers_that_agree_are_believed() -> None:
     said = caller(PROXY, x_forwarded_for=CLIENT, forwarded=f"for={CLIENT}")
     assert said == CLIENT
+
+
+@pytest.mark.parametrize(
+    ("peer", "local", "could"),
+    [
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.9", "192.0.2.10", True),
+        ("::1", "::1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True),
+        ("192.0.2.10", "192.0.2.10", True),
+        ("::ffff:192.0.2.10", "192.0.2.10", True),
+        ("fe80::1%lan0", "fe80::1%lan0", True),
+        ("nonsense", "192.0.2.10", True),
+        ("192.0.2.11", "192.0.2.10", True),
+        ("::ffff:192.0.2.11", "192.0.2.10", True),
+        (PROXY, "192.0.2.10", False),
+        (CLIENT, "", False),
+        ("2001:db8::7", "2001:db8::8", False),
+    ],
+)
+def test_whoever_comes_from_the_machine_itself_could_be_anybody_on_it(
+    peer: str, local: str, *, could: bool
+) -> None:
+    own = parse_address("192.0.2.11")
+    assert could_be_anybody(peer, local, own.__eq__) is could

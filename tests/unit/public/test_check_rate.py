@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How often the self-check is answered, and how much of that is remembered."""
 
-from vpngate.public.check_rate import CheckRate, Refill
+import pytest
+
+from vpngate.public.check_rate import CheckRate, Refill, share_of
 
 
 def rate(most: int = 100) -> CheckRate:
@@ -16,17 +18,33 @@ def test_a_caller_has_a_share_that_comes_back() -> None:
     assert [some.take("a", 100.0) for _ in range(4)] == [True] * 3 + [False]
 
 
-def test_all_together_have_one_too() -> None:
+def test_all_together_have_one_too_of_what_is_dear() -> None:
     some = rate()
-    assert sum(some.take(f"caller {n}", 0.0) for n in range(50)) == 10
-    assert sum(some.take(f"caller {n}", 1.0) for n in range(50)) == 2
+    assert sum(some.take_dear(0.0) for _ in range(50)) == 10
+    assert sum(some.take_dear(1.0) for _ in range(50)) == 2
 
 
-def test_who_asks_beyond_his_share_takes_nothing_of_the_others() -> None:
+def test_no_caller_can_use_up_the_share_of_another() -> None:
     some = rate()
-    for _ in range(1000):
-        some.take("greedy", 0.0)
-    assert sum(some.take(f"caller {n}", 0.0) for n in range(7)) == 7
+    for number in range(1000):
+        some.take(f"greedy {number % 20}", 0.0)
+        some.take_dear(0.0)
+    assert [some.take(f"caller {n}", 0.0) for n in range(50)] == [True] * 50
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "alike"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8:1::1", "2001:db8:1:ffff::1", True),
+        ("2001:db8:1::1", "2001:db8:2::1", False),
+        ("fe80::1%lan0", "fe80::2%lan1", True),
+    ],
+)
+def test_whose_share_it_is(address: str, other: str, *, alike: bool) -> None:
+    assert (share_of(address) == share_of(other)) is alike
 
 
 def test_little_is_remembered_and_not_for_long() -> None:
@@ -36,6 +54,16 @@ def test_little_is_remembered_and_not_for_long() -> None:
         assert len(some) <= 8
     some.take("later", 10.0)
     assert len(some) == 1
+
+
+def test_whom_it_forgets_and_when_the_next() -> None:
+    some = rate()
+    assert some.forget(0.0) is None
+    some.take("a", 0.0)
+    some.take("b", 1.0)
+    assert (some.forget(2.0), len(some)) == (1.0, 2)
+    assert (some.forget(3.0), len(some)) == (1.0, 1)
+    assert (some.forget(4.0), len(some)) == (None, 0)
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:

@@ -192,11 +192,19 @@ def test_it_says_what_is_acted_on(name: str, said: str) -> None:
 def test_it_counts_each_class_and_tells_what_it_means() -> None:
     words = flat(shown(sample.enforcing()))
     assert "Left alone One end of the tunnel is registered or protected." in words
-    assert "always. 34,000 Slowed An unregistered tunnel" in words
+    assert "always. 34,000 Unregistered An unregistered tunnel" in words
     assert "slowed, never blocked. 1,300 Not confirmed Only the first half" in words
     assert "It is left alone. 35 " in words
     assert "65 connections are in the slower class now" in words
-    assert "always. 34,000 Would be slowed An un" in flat(shown(sample.watching()))
+
+
+@pytest.mark.parametrize("name", sample.ALL)
+def test_what_was_judged_is_not_called_slowed(name: str) -> None:
+    """It counts while nothing is acted on, and of subscribers that are not chosen."""
+    page = shown(sample.ALL[name]())
+    headings = re.findall(r"<th scope=.[^>]*>([^<]*)</th>", page)
+    assert headings.count("Unregistered") == 3
+    assert [one for one in headings if "slow" in one.lower()] == ["Slower class"]
 
 
 def test_it_says_until_when_and_how_many() -> None:

@@ -11,7 +11,12 @@ from vpngate.timekeeping.moments import format_moment
     ("bits", "said"),
     [
         (0, "0 bit/s"),
-        (999.6, "1000 bit/s"),
+        (999.4, "999 bit/s"),
+        (999.6, "1 kbit/s"),
+        (999_400, "999 kbit/s"),
+        (999_600, "1 Mbit/s"),
+        (999_999_999, "1 Gbit/s"),
+        (999.6e9, "1,000 Gbit/s"),
         (512_000, "512 kbit/s"),
         (5_000_000, "5 Mbit/s"),
         (9_876_543, "9.88 Mbit/s"),

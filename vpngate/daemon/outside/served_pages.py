@@ -35,11 +35,19 @@ class Checks(Protocol):
     def trusted(self) -> Sequence[IPNetwork]:
         """The proxies in force; from any thread."""
 
+    def is_own(self, address: bytes) -> bool:
+        """Whether an address is the gateway's own; from any thread."""
+
     def standing(self, question: AddressRange) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
 
     async def slowed(self, address: bytes) -> bool:
         """Whether a tunnel of an address is slowed; in the daemon's loop."""
+
+
+def _answers(check: Checks) -> CheckAnswers:
+    slowed = _here(check.slowed)
+    return CheckAnswers(check.standing, slowed, check.trusted, check.is_own)
 
 
 def servers(  # noqa: PLR0913 - all that the pages show
@@ -63,7 +71,7 @@ def servers(  # noqa: PLR0913 - all that the pages show
     """
     told = SharedWork(_here(state), patience=STATE_PATIENCE)
     reported = SharedWork(_here(report), patience=STATE_PATIENCE)
-    answers = CheckAnswers(check.standing, _here(check.slowed), check.trusted)
+    answers = _answers(check)
     for_people = {
         **_got({"/": status_page(reported), "/status.json": status_json(told)}),
         **_got({"/report.json": report_json(reported)}),

@@ -53,6 +53,10 @@ class SelfCheck:
         """The proxies of the configuration in force; from any thread."""
         return self._in_force.snapshot.config.http.trusted_proxies
 
+    def is_own(self, address: bytes) -> bool:
+        """Whether an address is the gateway's own; from any thread."""
+        return address in self._in_force.snapshot.machine.addresses
+
     def standing(self, question: AddressRange) -> AddressStanding:
         """Whether a range is registered or protected; from any thread."""
         snapshot = self._in_force.snapshot

@@ -76,8 +76,8 @@ class Throttled:
         return list(self._verdicts)
 
     def perhaps_of(self, bucket: bytes) -> list[HeldVerdict]:
-        """Verdicts among which all of a bucket are, if it has any: cheap to ask."""
-        return [] if self._verdicts.place_of(bucket) is None else self.verdicts()
+        """Verdicts of a bucket, ended or not; costs no more than these."""
+        return self._verdicts.of_bucket(bucket)
 
     def throttle(self, flows: Sequence[Throttle], now: float) -> int:
         """Hand verdicts to the kernel; those that it has start their time anew.

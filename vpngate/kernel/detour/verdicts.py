@@ -60,8 +60,8 @@ class Verdicts:
         self._held: dict[FlowId, HeldVerdict] = {}
         self._due: dict[int, list[FlowId]] = defaultdict(list)
         self._places: dict[bytes, int] = {}
-        # For each place, its owners, and how many verdicts each of them has.
-        self._buckets: dict[int, dict[bytes, int]] = {}
+        # For each place, its owners, and the verdicts that each of them has.
+        self._buckets: dict[int, dict[bytes, set[FlowId]]] = {}
         self._all_places = IfbPlaces() if places is None else places
         self._live = {family: Counter[str]() for family in Family}
         self._slowed: Counter[bytes] = Counter()  # verdicts in force, by bucket
@@ -101,6 +101,12 @@ class Verdicts:
         """Where a bucket is; None while nothing of it is slowed."""
         return self._places.get(bucket)
 
+    def of_bucket(self, bucket: bytes) -> list[HeldVerdict]:
+        """The verdicts of a bucket, ended or not."""
+        place = self._places.get(bucket)
+        keys = () if place is None else self._buckets[place][bucket]
+        return [self._held[key] for key in keys]
+
     @property
     def places(self) -> Iterator[int]:
         """The places that verdicts lead to."""
@@ -131,12 +137,12 @@ class Verdicts:
         if place is None:
             place = self._all_places.take(flow.bucket)
         owners = self._buckets.setdefault(place, {})
-        owners[flow.bucket] = owners.get(flow.bucket, 0) + 1
+        owners.setdefault(flow.bucket, set()).add(key)
         self._places[flow.bucket] = place
         self._live[flow.subscriber.family][flow.tunnel] += 1
         self._slowed[flow.bucket] += 1
-        if old is not None:  # only now, lest its bucket empties and moves
-            self._leave(old)
+        if old is not None:
+            self._replaced(old, flow.bucket)
         held = HeldVerdict(flow, place)
         self._held[key] = held
         self._ask_at(key, now + flow.idle)
@@ -195,13 +201,20 @@ class Verdicts:
         if not self._slowed[flow.bucket]:
             del self._slowed[flow.bucket]
 
+    def _replaced(self, old: HeldVerdict, bucket: bytes) -> None:
+        """Take out a verdict whose flow has another one now, in `bucket`."""
+        if old.flow.bucket != bucket:
+            self._leave(old)
+        elif not old.ended:
+            self._no_longer(old.flow)
+
     def _leave(self, held: HeldVerdict) -> None:
         """Take a verdict out of its bucket, and the bucket away with the last."""
         if not held.ended:
             self._no_longer(held.flow)
         owners = self._buckets[held.place]
         bucket = held.flow.bucket
-        owners[bucket] -= 1
+        owners[bucket].discard(identity(held.flow))
         if not owners[bucket]:
             del owners[bucket], self._places[bucket]
             if not owners:

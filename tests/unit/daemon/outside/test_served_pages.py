@@ -56,6 +56,9 @@ class Daemon:
     def trusted(self) -> Sequence[IPNetwork]:
         return self.settings.trusted_proxies
 
+    def is_own(self, address: bytes) -> bool:
+        return address in snapshot().machine.addresses
+
     def standing(self, question: AddressRange) -> AddressStanding:
         assert threading.current_thread() is not self.thread
         return standing_of(question, snapshot(), NOW, lambda s: s.registry.covered(NOW))
@@ -198,7 +201,10 @@ def test_a_caller_is_told_of_his_own_tunnel_and_nobody_of_anothers() -> None:
             page = (
                 await daemon.ask("/check", source="127.0.0.8", X_Forwarded_For=SLOWED)
             )[1]
-            assert "A VPN tunnel of your address is slowed now" in page
+            # A proxy on the machine is believed, but for what is the caller's alone.
+            assert f"Your address {SLOWED}" in page
+            assert "is not told here" in page
+            assert daemon.slowed_of == [SLOWED] * 2
             page = (
                 await daemon.ask("/check", source="127.0.0.9", X_Forwarded_For=SLOWED)
             )[1]

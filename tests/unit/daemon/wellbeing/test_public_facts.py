@@ -191,6 +191,10 @@ def test_a_self_check_tells_of_the_address_alone() -> None:
         assert not await house.check.slowed(own)
         assert house.check.standing(parse_question("203.0.113.1")).is_spared
         assert house.check.trusted() == ()
+        gateways = house.current.snapshot.machine.addresses
+        assert gateways
+        assert all(map(house.check.is_own, gateways))
+        assert not house.check.is_own(own)
 
     lived(life)
 

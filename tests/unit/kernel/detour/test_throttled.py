@@ -299,3 +299,17 @@ def test_whether_an_address_is_slowed_is_asked_by_its_bucket() -> None:
     assert any_of(own, throttled.perhaps_of(FLOW.bucket))
     throttled.withdraw([OTHER], 2.0)
     assert not any_of(own, throttled.perhaps_of(FLOW.bucket))
+
+
+def test_who_asks_about_a_bucket_walks_no_other() -> None:
+    _, throttled = stage()
+    others = [
+        replace(FLOW, subscriber=Endpoint(owner, 1), bucket=owner)
+        for owner in (b"\x64\x40\1" + bytes([n]) for n in range(5))
+    ]
+    more = [FLOW, *others, OTHER]
+    while more:  # a few classes at once
+        del more[: throttled.throttle(more, 0.0)]
+    assert [held.flow for held in throttled.perhaps_of(others[3].bucket)] == [others[3]]
+    found = throttled.perhaps_of(FLOW.bucket)
+    assert {held.flow.remote for held in found} == {FLOW.remote, OTHER.remote}

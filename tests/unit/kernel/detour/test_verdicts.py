@@ -35,6 +35,19 @@ def test_flows_of_a_bucket_share_its_place_and_others_do_not() -> None:
     assert verdicts.shared == 0
 
 
+def test_a_flow_may_come_back_in_another_bucket() -> None:
+    """After a reload that changes how long a subscriber's prefix is."""
+    verdicts = Verdicts()
+    old, new = flow(1, 9), replace(flow(1, 9), bucket=b"wide")
+    for one, other in ((old, new), (new, old)):
+        verdicts.add(one, 0.0)
+        assert [held.flow for held in verdicts.of_bucket(one.bucket)] == [one]
+        assert verdicts.of_bucket(other.bucket) == []
+        assert (verdicts.subscribers, verdicts.buckets) == (1, 1)
+    verdicts.forget(identity(old))
+    assert (verdicts.subscribers, verdicts.buckets) == (0, 0)
+
+
 def test_an_ended_verdict_stays_until_the_kernel_agrees() -> None:
     verdicts = Verdicts()
     verdicts.add(flow(1), 0.0)
@@ -102,6 +115,11 @@ def test_against_a_naive_count() -> None:
             del held[identity(one)]
     assert verdicts.live[Family.IPV4] == len(held)
     assert len(set(verdicts.places)) == len({one.bucket for one in held.values()})
+    for bucket in (number.to_bytes(4, "big") for number in range(20)):
+        asked = [one.flow for one in verdicts.of_bucket(bucket)]
+        mine = {key: one for key, one in held.items() if one.bucket == bucket}
+        assert {identity(one): one for one in asked} == mine
+        assert len(asked) == len(mine)
     verdicts.clear()
     assert len(verdicts) == 0
 
@@ -131,3 +149,6 @@ def test_what_is_in_force_is_counted_by_tunnel_and_by_subscriber() -> None:
             expected = sum(held.tunnel == tunnel for held in live)
             assert by_tunnel.get(tunnel, 0) == expected
         assert verdicts.live[Family.IPV4] == len(live)
+        for bucket in {held.bucket for held, _ in known.values()}:
+            asked = {(held.flow, not held.ended) for held in verdicts.of_bucket(bucket)}
+            assert asked == {one for one in known.values() if one[0].bucket == bucket}
