@@ -28,7 +28,7 @@ def test_what_was_not_thought_of_is_told_by_its_place(
 ) -> None:
     """Its text may be a flow."""
     try:
-        {}[bytes([203, 0, 113, 7])]
+        dict[object, object]()[bytes([203, 0, 113, 7])]
     except KeyError as error:
         tell("cannot look", error)
     assert caplog.messages[0].startswith("cannot look: KeyError at ")

@@ -109,7 +109,7 @@ def test_no_error_is_quoted(capsys: pytest.CaptureFixture[str], level: str) -> N
     logs.set_up(level, "text", {})
     try:
         try:
-            {}[flow]
+            dict[object, object]()[flow]
         except KeyError as inner:
             members = [ValueError(f"no {flow}"), ZeroDivisionError(flow)]
             raise ExceptionGroup(f"{flow}", members) from inner
