@@ -13,11 +13,13 @@ from vpngate.cli import complain, options
 from vpngate.cli.printing.tables import show_table
 from vpngate.cli.whose_registry import add_sources, of_daemon, of_files, whose_daemon
 from vpngate.errors import Problem, WrongUse
-from vpngate.registry import answer, questions
+from vpngate.registry import MOST, RegistryQuestion, answer, questions
 
 if TYPE_CHECKING:
     from vpngate.cli import Subparsers
 
+# At once, by a daemon: `daemon/answers/questions_asked.py`.
+_MOST_ASKED, _MOST_TOLD = 100, 2000
 _HEADING = ("ASKED", "REGISTERED", "REGISTRATION", "PREFIX", "TUNNELS", "UNTIL")
 
 
@@ -35,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         asked = list(questions(args.asked))
     except ValueError as error:
         raise WrongUse(Problem("lookup", str(error))) from None
-    found = of_daemon(args, "lookup", {"asked": args.asked})
+    found = _of_daemon(args, asked)
     if found is not None:
-        suspend, answers = found["suspend"], found["answers"]
+        suspend, answers = found
         whose = whose_daemon(args)
     else:
         files = of_files(args)
@@ -54,6 +56,38 @@ def run(args: argparse.Namespace) -> int:
         if args.config is None and args.registry is None:
             options.show("table", None, lambda: [f"answered by {whose}"])
     return 0 if all(each["registered"] for each in answers) else 1
+
+
+def _of_daemon(
+    args: argparse.Namespace, asked: Sequence[RegistryQuestion]
+) -> tuple[str, list[dict[str, Any]]] | None:
+    """Why it observes, if its registry says so, and its answers; None as `of_daemon`.
+
+    It is asked in portions: so much that it tells everything that files would.
+    """
+    suspend, answers = "", []
+    for portion in _portions(args.asked, asked):
+        found = of_daemon(args, "lookup", {"asked": portion})
+        if found is None:
+            return None
+        suspend = found["suspend"]
+        answers += found["answers"]
+    return suspend, answers
+
+
+def _portions(
+    texts: Sequence[str], asked: Sequence[RegistryQuestion]
+) -> Iterator[list[str]]:
+    portion: list[str] = []
+    rows = 0
+    for text, each in zip(texts, asked, strict=True):
+        more = 1 if each.address is not None else MOST
+        if len(portion) == _MOST_ASKED or rows + more > _MOST_TOLD:
+            yield portion
+            portion, rows = [], 0
+        portion.append(text)
+        rows += more
+    yield portion
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[Sequence[str]]:

@@ -13,7 +13,7 @@ from vpngate.daemon.threads import in_thread
 from vpngate.daemon.wall_clock import WallClock
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.errors import VpngateError
-from vpngate.feed import NoSourceAnswered, given_up, reason_of
+from vpngate.feed import NoSourceAnswered, for_messages, given_up, reason_of
 from vpngate.metrics import Metrics
 from vpngate.registry import Accept, Registry
 from vpngate.supply.keeper import Delivery, Keeper
@@ -30,7 +30,8 @@ class Fetches:
         self.keeper = keeper
         self.freshness = Freshness(clock, delivery.succeeded)
         self._standing = keeper.validators  # of what is in force
-        self.source = delivery.source  # that had what is in force, or said it stands
+        # That had what is in force, or said it stands; fit for a message.
+        self.source = delivery.source
         self._brought_by = keeper
         self._metrics = metrics
         self._clock = clock
@@ -97,7 +98,7 @@ class Fetches:
         """A source has what is in force: that is a success, new or not."""
         self._standing = self._brought_by.validators
         if self._standing is not None:
-            self.source = self._standing.source
+            self.source = for_messages(self._standing.source)
         self.freshness.succeeded()
 
     def keep(self, delivery: Delivery) -> None:

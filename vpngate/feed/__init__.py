@@ -24,7 +24,7 @@ from vpngate.feed.faults import (
 from vpngate.feed.feed import Answers, Feed
 from vpngate.feed.minisign import PublicKey
 from vpngate.feed.schedule import next_fetch
-from vpngate.feed.settings import FeedSettings, FetchLimits
+from vpngate.feed.settings import FeedSettings, FetchLimits, for_messages
 from vpngate.feed.state.store import LastGood, Store
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Reason",
     "Store",
     "Validators",
+    "for_messages",
     "given_up",
     "next_fetch",
     "reason_of",

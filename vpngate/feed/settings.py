@@ -60,6 +60,11 @@ class HttpsAddress:
 RegistrySource = LocalFile | HttpsAddress
 
 
+def for_messages(identity: str) -> str:
+    """A source's `identity` as its text is: without a query, which may be secret."""
+    return identity.partition("?")[0] if "://" in identity else identity
+
+
 def parse_source(text: str) -> RegistrySource:
     """A source as written in the configuration; ValueError if it may not be used."""
     if "://" not in text:

@@ -14,7 +14,7 @@ from vpngate.errors import VpngateError
 from vpngate.kernel.lanes import Lanes
 from vpngate.kernel.steps import Steps
 from vpngate.kernel.table.readback import after_change
-from vpngate.log_events import named
+from vpngate.log_events import named, place_of
 from vpngate.plan import Plan
 from vpngate.prefixes.intervals import Delta, Intervals
 
@@ -147,13 +147,15 @@ class Sparing:
 
 
 def tell(what: str, error: Exception) -> None:
-    """Log it: in one line if it is of a kind that was thought of."""
-    unforeseen = not isinstance(error, VpngateError)
+    """Log it: an error of a kind that was not thought of by its place.
+
+    The text of such a one may quote a flow.
+    """
+    foreseen = isinstance(error, VpngateError)
     logger.error(
         "%s: %s",
         what,
-        error,
-        exc_info=error if unforeseen else None,
+        error if foreseen else place_of(error),
         extra=named("kernel_work_failed"),
     )
 

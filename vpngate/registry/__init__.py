@@ -28,12 +28,19 @@ from vpngate.registry.guard import (
     guard,
     objections,
 )
-from vpngate.registry.questions import answer, question, questions
+from vpngate.registry.questions import (
+    MOST,
+    RegistryQuestion,
+    answer,
+    question,
+    questions,
+)
 from vpngate.registry.reading.loading import Limits, Loaded, load
 from vpngate.registry.registration import Registration
 from vpngate.registry.registry import Registry, empty_registry
 
 __all__ = [
+    "MOST",
     "Accept",
     "Difference",
     "GuardSettings",
@@ -45,6 +52,7 @@ __all__ = [
     "Registration",
     "RegistrationChange",
     "Registry",
+    "RegistryQuestion",
     "SuspendChange",
     "answer",
     "by_day",

@@ -8,14 +8,13 @@ here could tell whether an address has a tunnel.
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any, NamedTuple
 
 from vpngate.packets import format_address, parse_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix, parse_prefix
 from vpngate.registry.registration import Registration
-from vpngate.registry.registry import Registry
+from vpngate.registry.registry import Found, Registry
 from vpngate.timekeeping.moments import When, format_moment, span_of
 
 MOST = 1000  # registrations in an answer
@@ -55,23 +54,18 @@ def answer(
     asked: RegistryQuestion,
     now: When,
     protected: Intervals | None = None,
+    most: int = MOST,
 ) -> dict[str, Any]:
-    """What a registry says of it at a moment.
+    """What a registry says of it at a moment; at most so many registrations by name.
 
     `protected` is whom the configuration never slows, None where there is none to ask.
     """
     if asked.address is not None:
         return _of_address(registry, asked.address, now, protected)
     if asked.prefix is not None:
-        return _of_prefix(registry, asked.prefix, now, protected)
-    found = registry.called(asked.id or "", now)
-    told = [_listed(each, now) for each in islice(found, MOST)]
-    return {
-        "id": asked.id,
-        "registered": any(_stands(each, now) for each in found),
-        "registrations": told,
-        "more": len(found) - len(told),
-    }
+        return _of_prefix(registry, asked.prefix, now, protected, most)
+    found = registry.called(asked.id or "", now, most)
+    return {"id": asked.id, "registered": found.stands, **_told(found, now)}
 
 
 def _of_address(
@@ -93,19 +87,29 @@ def _of_address(
 
 
 def _of_prefix(
-    registry: Registry, prefix: Prefix, now: When, protected: Intervals | None
+    registry: Registry,
+    prefix: Prefix,
+    now: When,
+    protected: Intervals | None,
+    most: int,
 ) -> dict[str, Any]:
-    found = registry.touching(prefix, now)
-    standing = (each.prefix for each in found if _stands(each, now))
-    extent = _extent(prefix, Intervals.of_prefixes(standing))
-    told = [_listed(each, now) for each in islice(found, MOST)]
+    extent = "all"
+    around = registry.matches(prefix.network, now)
+    if not any(e.length <= prefix.length and _stands(e, now) for e in around):
+        extent = _extent(prefix, registry.covered_within(prefix, now))
     return {
         "prefix": str(prefix),
         "registered": extent == "all",
         "covered": extent,
         "protected": None if protected is None else _extent(prefix, protected),
-        "registrations": told,
-        "more": len(found) - len(told),
+        **_told(registry.touching(prefix, now, most), now),
+    }
+
+
+def _told(found: Found, now: When) -> dict[str, Any]:
+    return {
+        "registrations": [_listed(each, now) for each in found.first],
+        "more": found.total - len(found.first),
     }
 
 

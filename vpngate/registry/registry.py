@@ -6,14 +6,18 @@ stand, and the envelope around them; does not know how it was read, whether it m
 be used (`guard.py`), or what came before it (`grace`).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
 
 from vpngate.packets import Family
-from vpngate.prefixes.intervals import Intervals
+from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.prefix import Prefix
-from vpngate.registry.columns.entries import Roll, draw_up
+from vpngate.registry.columns.entries import Entries, Roll, draw_up
 from vpngate.registry.registration import Registration, point_at
 from vpngate.timekeeping.moments import EVER, NEVER, Span, When, span_of
 
@@ -40,6 +44,14 @@ class Unread:
                 and not self.prefixes.isdisjoint(prefix.enclosing())
             )
         )
+
+
+class Found(NamedTuple):
+    """What was asked for: the first registrations, how many, and if any counts."""
+
+    first: tuple[Registration, ...]
+    total: int
+    stands: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,26 +138,49 @@ class Registry:
                 row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
 
-    def touching(self, prefix: Prefix, now: When = EVER) -> tuple[Registration, ...]:
-        """Returns every registration around a prefix or in it, the longest first."""
-        around = self.matches(prefix.network, now)
-        found = [each for each in around if each.length <= prefix.length]
-        start = span_of(now).earliest
+    def touching(self, prefix: Prefix, now: When, most: int) -> Found:
+        """Returns the registrations around a prefix or in it, the longest first.
+
+        What stands of a million is told without a million objects.
+        """
+        span = span_of(now)
+        rolls = [roll.of(prefix.family) for roll in (self.current, self.kept)]
+        inside = [(entries, entries.within(prefix)) for entries in rolls]
+        found = [
+            Registration(entries, row, self.grace, span.earliest)
+            for entries, row in _longest(inside, most)
+        ]
+        matches = self.matches(prefix.network, now)
+        around = [each for each in matches if each.length <= prefix.length]
+        count = sum(rows.stop - rows.start for _, rows in inside) + len(around)
+        return Found((*found, *around)[:most], count)
+
+    def covered_within(self, prefix: Prefix, now: When) -> Intervals:
+        """The addresses of the registrations that stand and lie in a prefix."""
+        parts = []
         for roll in (self.current, self.kept):
             entries = roll.of(prefix.family)
             rows = entries.within(prefix)
-            found += [Registration(entries, row, self.grace, start) for row in rows]
-        return tuple(sorted(found, key=lambda each: -each.length))
+            stand = entries.standing(span_of(now), self.grace, rows)
+            if stand.any():
+                first, last = entries.bounds
+                bounds = Bounds(first[rows][stand], last[rows][stand])
+                parts.append(Intervals.of_bounds({prefix.family: bounds}))
+        return Intervals.empty().union(*parts)
 
-    def called(self, name: str, now: When = EVER) -> tuple[Registration, ...]:
-        """Returns every registration with this id, in the order of their prefixes."""
-        start = span_of(now).earliest
-        return tuple(
-            Registration(entries, row, self.grace, start)
-            for roll in (self.current, self.kept)
-            for entries in roll
-            for row in entries.called(name)
-        )
+    def called(self, name: str, now: When, most: int) -> Found:
+        """Returns the registrations with an id, in the order of their prefixes."""
+        span, count, stands = span_of(now), 0, False
+        found: list[Registration] = []
+        for entries in (*self.current, *self.kept):
+            rows = entries.called(name)
+            count += len(rows)
+            stands = stands or bool(entries.standing(span, self.grace, rows).any())
+            found += [
+                Registration(entries, row, self.grace, span.earliest)
+                for row in rows[: most - len(found)].tolist()
+            ]
+        return Found(tuple(found), count, stands)
 
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""
@@ -197,6 +232,19 @@ class Registry:
         ]
         soonest = min(changes)
         return None if soonest == NEVER else soonest
+
+
+def _longest(
+    inside: Sequence[tuple[Entries, slice]], most: int
+) -> Iterator[tuple[Entries, int]]:
+    """The first rows of some, the longest prefix first."""
+    lengths = [entries.tree.lengths[rows] for entries, rows in inside]
+    order = np.argsort(~np.concatenate(lengths), kind="stable")[:most]
+    starts = np.cumsum([0, *map(len, lengths)])
+    parts = np.searchsorted(starts, order, side="right") - 1
+    for part, place in zip(parts.tolist(), order.tolist(), strict=True):
+        entries, rows = inside[part]
+        yield entries, rows.start + place - int(starts[part])
 
 
 def _intervals(roll: Roll, span: Span, grace: float) -> Intervals:

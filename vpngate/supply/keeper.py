@@ -13,7 +13,14 @@ from typing import Protocol
 
 from vpngate.config.sections import RegistrySection
 from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
-from vpngate.feed import LastGood, NoSourceAnswered, NotModified, Reason, Validators
+from vpngate.feed import (
+    LastGood,
+    NoSourceAnswered,
+    NotModified,
+    Reason,
+    Validators,
+    for_messages,
+)
 from vpngate.feed.answer import Condition
 from vpngate.log_events import named
 from vpngate.registry import Accept, Registry, remember_departed
@@ -32,6 +39,7 @@ _log = logging.getLogger(__name__)
 class Delivery:
     """A registry that may be put in force: where from, and how many bad rows.
 
+    source     fit for a message: without what may be secret in an address
     last_good  what to keep on disk once it is in force; None if it comes from there
     refusal    what the sources said, if it comes from the disk because of that
     succeeded  when a source last had it, in seconds since 1970, if it comes from the
@@ -236,7 +244,7 @@ class Keeper:
         self.validators, self._unasked = validators, memory.unasked
         return Delivery(
             registry,
-            validators.source,
+            for_messages(validators.source),
             kept.loaded.rejected,
             succeeded=memory.succeeded,
         )

@@ -12,10 +12,12 @@ import pytest
 from tests.unit.cli.conftest import Run
 from tests.unit.daemon.gatehouse import CONFIG, snapshot
 from vpngate.cli import options
+from vpngate.daemon.answers import questions_asked
 from vpngate.daemon.answers.questions_asked import Questions
 from vpngate.daemon.outside.client import request
 from vpngate.daemon.outside.control import ControlServer, VerbHandler
 from vpngate.errors import WrongUse
+from vpngate.registry import endings
 from vpngate.snapshot import Snapshot
 
 ROWS = """\
@@ -43,8 +45,8 @@ def _no_metrics() -> tuple[bytes, str]:
     return b"", ""
 
 
-def verbs() -> dict[str, VerbHandler]:
-    in_force = InForceNow(snapshot(PROTECT, ROWS))
+def verbs(rows: str = ROWS) -> dict[str, VerbHandler]:
+    in_force = InForceNow(snapshot(PROTECT, rows))
     told = Questions(in_force, lambda: NOW, _state, dict, _no_metrics)  # type: ignore[arg-type]
     return told.handlers
 
@@ -158,6 +160,59 @@ def test_expiring_of_the_daemon(run: Run, daemon: Path) -> None:
         "2100-01-01",
         "2100-01-02",
     ]
+
+
+def test_many_questions_are_asked_in_portions(run: Run, tmp_path: Path) -> None:
+    """As files do, a daemon answers them all, and each whole."""
+    rows = "".join(f"10.{n >> 8}.{n & 255}.0/24,R-1,,,\n" for n in range(1100))
+    handlers = verbs(ROWS + rows)
+    asked = [*("203.0.113.7" for _ in range(150)), *("10.0.0.0/8", "R-1") * 2]
+    for path in serving(tmp_path / "control.sock", handlers):
+        status, out, err = run("lookup", *asked, "--format", "json", "--socket", path)
+        assert (status, err) == (1, [])
+        answers = [json.loads(line) for line in out.splitlines()]
+        assert [each.get("registration") for each in answers[:150]] == ["R-1"] * 150
+        told = [(len(each["registrations"]), each["more"]) for each in answers[150:]]
+        assert told[0] == told[2] == (1000, 100)
+        assert told[1] == told[3] == (1000, 101)
+        # Asked at once by somebody else, an answer has a bound as a whole.
+        whole = request(path, "lookup", {"asked": ["10.0.0.0/8", "R-1"] * 50})
+        told = [(len(each["registrations"]), each["more"]) for each in whole["answers"]]
+        assert told[:4] == [(1000, 100), (1000, 101), (0, 1100), (0, 1101)]
+
+
+def test_one_question_at_a_time_also_after_its_caller_has_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside, most, begun, go_on = 0, 0, threading.Event(), threading.Event()
+
+    def slow(*arguments: object) -> object:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        begun.set()
+        assert go_on.wait(60)
+        inside -= 1
+        return endings(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(questions_asked, "endings", slow)
+    expiring = verbs()["expiring"]
+
+    async def scenario() -> None:
+        first = asyncio.ensure_future(expiring({"within": 1.0}))
+        assert await asyncio.to_thread(begun.wait, 60)
+        first.cancel()
+        await asyncio.wait({first})
+        assert first.cancelled()
+        begun.clear()
+        others = [asyncio.ensure_future(expiring({"within": 1.0})) for _ in range(3)]
+        # What would begin at once would be seen here, and is counted in any case.
+        assert not await asyncio.to_thread(begun.wait, 0.2)
+        go_on.set()
+        await asyncio.gather(*others)
+
+    asyncio.run(scenario())
+    assert most == 1
 
 
 @pytest.mark.parametrize("within", ["x", "0s", "40000d", "-1d"])

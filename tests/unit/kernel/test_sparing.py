@@ -4,7 +4,7 @@
 import pytest
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.sparing import Complaint
+from vpngate.kernel.sparing import Complaint, tell
 
 
 def test_a_failure_is_told_once_until_it_is_another_or_over(
@@ -21,3 +21,17 @@ def test_a_failure_is_told_once_until_it_is_another_or_over(
         f"cannot look: {what}"
         for what in ("no room", "no answer", "no room", "no room")
     ]
+
+
+def test_what_was_not_thought_of_is_told_by_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its text may be a flow."""
+    try:
+        dict[object, object]()[bytes([203, 0, 113, 7])]
+    except KeyError as error:
+        tell("cannot look", error)
+    assert caplog.messages[0].startswith("cannot look: KeyError at ")
+    assert "test_sparing.py:" in caplog.messages[0]
+    assert caplog.records[0].exc_info is None
+    assert "\\x" not in caplog.text

@@ -19,7 +19,7 @@ def registry(*ends: float | None, grace: float = 0.0) -> Registry:
 
 
 def turns(known: Registry, within: float) -> list[tuple[float, Turn, int]]:
-    found = endings(known, NOW, within)
+    found = endings(known, NOW, within).first(100)
     return [((each.at - NOW) / DAY, each.turn, each.row) for each in found]
 
 

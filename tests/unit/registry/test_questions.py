@@ -8,8 +8,9 @@ from netaddr import IPNetwork, IPSet
 
 from tests.unit.registry.standing import stands_at
 from vpngate.prefixes.intervals import Intervals
-from vpngate.prefixes.prefix import parse_prefix
+from vpngate.prefixes.prefix import Prefix, parse_prefix
 from vpngate.registry import Limits, Registry, answer, carry_over, load, question
+from vpngate.registry.columns.entries import Entries
 from vpngate.timekeeping.moments import format_moment
 
 NOW = 1_800_000_000.0
@@ -139,8 +140,8 @@ def test_against_netaddr(seed: int) -> None:
         own = {each for each, whose in rows.items() if whose == name}
         assert {each["prefix"] for each in found["registrations"]} == own, seed
         assert found["registered"] == bool(own & standing)
-        called = known.called(name, NOW)
-        assert any(stands_at(each, NOW) for each in called) == found["registered"]
+        called = known.called(name, NOW, 100)
+        assert any(stands_at(each, NOW) for each in called.first) == found["registered"]
 
 
 def _four(random: Random) -> str:
@@ -151,3 +152,28 @@ def _four(random: Random) -> str:
 def _six(random: Random) -> str:
     group, length = random.randrange(4), random.randrange(33, 66)
     return str(IPNetwork(f"2001:db8:{group:x}::/{length}").cidr)
+
+
+def test_a_wide_question_makes_no_object_a_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thousand are told: of the others there is a count, not an object."""
+    rows = [f"10.{n >> 8}.{n & 255}.0/24,R-1" for n in range(5000)]
+    known = registry(*rows, "10.0.0.0/30,R-2", "10.0.0.0/8,R-3,,,2001-01-01")
+    made = 0
+    prefix_of = Entries.prefix
+
+    def counted(entries: Entries, row: int) -> Prefix:
+        nonlocal made
+        made += 1
+        return prefix_of(entries, row)
+
+    monkeypatch.setattr(Entries, "prefix", counted)
+    for asked, more in (("0.0.0.0/0", 4002), ("10.0.0.0/9", 4002), ("R-1", 4000)):
+        found = answer(known, question(asked), NOW)
+        assert found["more"] == more
+        assert made <= 1000
+        made = 0
+    found = answer(known, question("10.0.0.0/9"), NOW, most=2)
+    told = [each["registration"] for each in found["registrations"]]
+    assert (told, found["more"], found["covered"]) == (["R-2", "R-1"], 5000, "part")

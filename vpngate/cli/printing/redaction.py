@@ -8,7 +8,9 @@ that all others may be a secret or tell who somebody is; does not know what is t
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from vpngate.cli.printing.letters import Letters
 from vpngate.config import own_words
@@ -72,11 +74,23 @@ class Redaction:
             case str():
                 return self(value)
             case Mapping():
-                return {self(str(k)): self.everywhere(v) for k, v in value.items()}
+                return self._everywhere_in(value)
             case list() | tuple():
                 return [self.everywhere(each) for each in value]
             case _:
                 return value
+
+    def _everywhere_in(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+        """Nothing is lost where one text stands for several: they are numbered."""
+        told: dict[str, Any] = {}
+        for key, each in value.items():
+            name = first = self(str(key))
+            number = 1
+            while name in told:
+                number += 1
+                name = f"{first} ({number})"
+            told[name] = self.everywhere(each)
+        return told
 
 
 def instead_of(
@@ -144,3 +158,12 @@ def _parts(text: str) -> Iterator[str]:
     parts = _PARTS.split(text)
     if "://" in text or "@" in text:
         yield from (p for p in parts if len(p) >= _SHORTEST_PART and p != "https:")
+        yield from _host(text)
+
+
+def _host(url: str) -> Iterator[str]:
+    """The host of a URL without its port, which a message of TLS has by itself."""
+    with suppress(ValueError):
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        if host := re.sub(r":\d*$", "", host, flags=re.ASCII):
+            yield from {host, host.lower()}

@@ -9,8 +9,10 @@ Colours follow NO_COLOR (no-color.org), as rich does.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO
 
@@ -88,11 +90,28 @@ def redraw(views: Iterable[Sequence["RenderableType"]]) -> None:
     """Show one view after the other in the same place, on a screen of its own.
 
     What does not fit below is cut. The terminal is as it was afterwards, also where an
-    exception ends it.
+    exception ends it, or SIGTERM.
     """
     from rich.console import Group
     from rich.live import Live
 
-    with Live(console=console(), screen=True, auto_refresh=False) as live:
+    with (
+        _left_in_order(),
+        Live(console=console(), screen=True, auto_refresh=False) as live,
+    ):
         for view in views:
             live.update(Group(*view), refresh=True)
+
+
+@contextmanager
+def _left_in_order() -> Iterator[None]:
+    """Have SIGTERM end the program by an exception, so that what is open is left."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -6,6 +6,7 @@ may be asked at once; does not know flows or verdicts, so that nobody can be tol
 them whether an address has a tunnel. Nothing of a question is logged.
 """
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,11 +15,20 @@ from vpngate.daemon.in_force import InForce
 from vpngate.daemon.outside.control import VerbHandler
 from vpngate.daemon.threads import in_thread
 from vpngate.errors import Problem, WrongUse
-from vpngate.registry import answer, by_day, endings, questions
+from vpngate.registry import (
+    MOST,
+    RegistryQuestion,
+    answer,
+    by_day,
+    endings,
+    questions,
+)
 from vpngate.snapshot import Snapshot
 from vpngate.timekeeping.moments import When
 
 MOST_ASKED = 100
+# Registrations in a whole answer: the event loop writes it, a few milliseconds long.
+MOST_TOLD = 2000
 LONGEST = 100 * 366 * 86400.0  # seconds
 
 
@@ -41,6 +51,7 @@ class Questions:
         self._state = state
         self._refreshes = refreshes
         self._exposition = exposition
+        self._turn = asyncio.Lock()
 
     @property
     def handlers(self) -> dict[str, VerbHandler]:
@@ -61,35 +72,59 @@ class Questions:
         return self._exposition()[0].decode()
 
     async def _lookup(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        asked = _texts(arguments)
-        snapshot = self._in_force.snapshot
-        return await in_thread(_looked_up, snapshot, asked, self._now())
+        asked = _questions(arguments)
+
+        def look(snapshot: Snapshot, now: When) -> dict[str, Any]:
+            return _looked_up(snapshot, asked, now)
+
+        return await self._alone(look)
 
     async def _expiring(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        within, now = _within(arguments), self._now()
-        registry = self._in_force.snapshot.registry
-        return await in_thread(
-            lambda: by_day(endings(registry, now, within), now, within)
+        within = _within(arguments)
+
+        def look(snapshot: Snapshot, now: When) -> dict[str, Any]:
+            return by_day(endings(snapshot.registry, now, within), now, within)
+
+        return await self._alone(look)
+
+    async def _alone(
+        self, look: Callable[[Snapshot, When], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Look beside the event loop, one question at a time, in what is in force.
+
+        Who goes away leaves the thread at work: the next waits until it has ended.
+        """
+        await self._turn.acquire()
+        looking = asyncio.ensure_future(
+            in_thread(look, self._in_force.snapshot, self._now())
         )
+        looking.add_done_callback(lambda _: self._turn.release())
+        return await asyncio.shield(looking)
 
 
-def _looked_up(snapshot: Snapshot, asked: list[str], now: When) -> dict[str, Any]:
+def _looked_up(
+    snapshot: Snapshot, asked: list[RegistryQuestion], now: When
+) -> dict[str, Any]:
     registry, protected = snapshot.registry, snapshot.protected
-    try:
-        answers = [answer(registry, each, now, protected) for each in questions(asked)]
-    except ValueError as error:
-        raise WrongUse(Problem("lookup", str(error))) from None
+    answers, left = [], MOST_TOLD
+    for each in asked:
+        found = answer(registry, each, now, protected, min(MOST, left))
+        left -= len(found.get("registrations", ()))
+        answers.append(found)
     return {"suspend": registry.suspend, "answers": answers}
 
 
-def _texts(arguments: Mapping[str, Any]) -> list[str]:
+def _questions(arguments: Mapping[str, Any]) -> list[RegistryQuestion]:
     asked: Any = arguments.get("asked")
     is_list = isinstance(asked, list) and all(isinstance(each, str) for each in asked)
     if not is_list or arguments.keys() != {"asked"}:
         raise WrongUse(Problem("lookup", "takes a list of texts, `asked`"))
     if len(asked) > MOST_ASKED:
         raise WrongUse(Problem("lookup", f"takes {MOST_ASKED} at once"))
-    return list(asked)
+    try:
+        return list(questions(asked))
+    except ValueError as error:
+        raise WrongUse(Problem("lookup", str(error))) from None
 
 
 def _within(arguments: Mapping[str, Any]) -> float:

@@ -10,12 +10,13 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from vpngate.config import Config
-from vpngate.log_events import event_of, named
+from vpngate.log_events import event_of, named, place_of
 from vpngate.plaintext import plain
 
 _OF_A_LIBRARY = "library"  # the event of a line that Python's asyncio logs
@@ -52,7 +53,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, whatever the message holds."""
-        text = f"{_room(record)}: {_message(self, record)}"
+        text = f"{_room(record)}: {_message(record)}"
         if self._journal:
             return f"<{_PRIORITIES.get(record.levelno, 5)}>{text}"
         return f"{_time(record)} {record.levelname.lower()} {text}"
@@ -69,7 +70,7 @@ class JsonFormatter(logging.Formatter):
                 "level": record.levelname.lower(),
                 "room": _room(record),
                 "event": _event(record),
-                "message": _message(self, record),
+                "message": _message(record),
                 "fields": _fields(record),
             },
             ensure_ascii=False,
@@ -119,19 +120,35 @@ def _fit(value: object) -> object:
     )
 
 
-def _message(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+def _message(record: logging.LogRecord) -> str:
     """What is said, on one line, whoever wrote it."""
-    return _one_line(_said(formatter, record))
+    return _one_line(_said(record))
 
 
-def _said(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    text = record.getMessage()
-    if record.exc_info:
-        # A traceback is for those who look for it.
-        if logging.getLogger("vpngate").isEnabledFor(logging.DEBUG):
-            return f"{text}: {formatter.formatException(record.exc_info)}"
-        return f"{text}: {record.exc_info[1]!r}"
-    return text
+def _said(record: logging.LogRecord) -> str:
+    text, error = record.getMessage(), record.exc_info and record.exc_info[1]
+    if not error:
+        return text
+    # All frames are for those who look for them. What the error says is for nobody: it
+    # may quote a flow.
+    everything = logging.getLogger("vpngate").isEnabledFor(logging.DEBUG)
+    return f"{text}: {_frames(error) if everything else place_of(error)}"
+
+
+def _frames(error: BaseException) -> str:
+    """Of an error, those that led to it and those in it: their kinds and frames."""
+    told: dict[int, str] = {}  # by identity: they may go round in a circle
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop(0)
+        if each is None or id(each) in told:
+            continue
+        frames = "".join(traceback.format_tb(each.__traceback__))
+        told[id(each)] = f"Traceback of {type(each).__name__}\n{frames}"
+        waiting += [each.__cause__, each.__context__]
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
+    return "".join(told.values())
 
 
 def _one_line(text: str) -> str:

@@ -7,6 +7,7 @@ not dumpable has no image for anybody (core(5)), and only root may look into it 
 runs (ptrace(2)).
 """
 
+import contextlib
 import ctypes
 import resource
 
@@ -15,6 +16,7 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 def forbid() -> None:
     """For this process, from now on. Where the kernel refuses, the limit is left."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -254,7 +254,8 @@ class Channel:
 def in_one_line(wish: str) -> Iterator[None]:
     """Turn errors of sockets and pyroute2 into KernelRefused; `wish` names the task.
 
-    A LookupError means that an object went away between two questions about it.
+    A LookupError means that an object went away between two questions about it. Its
+    key is not told: it may be a flow.
     """
     try:
         yield
@@ -265,7 +266,8 @@ def in_one_line(wish: str) -> Iterator[None]:
     except NetlinkError as error:
         raise _unfulfilled(wish, error.args[-1]) from error
     except LookupError as error:
-        raise _unfulfilled(wish, f"something is gone ({error!r})") from error
+        reason = f"something is gone ({type(error).__name__})"
+        raise _unfulfilled(wish, reason) from error
 
 
 def _unfulfilled(wish: str, reason: object) -> KernelRefused:

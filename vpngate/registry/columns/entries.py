@@ -10,6 +10,7 @@ of memory and no objects.
 """
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import blake2b
@@ -24,10 +25,18 @@ from vpngate.prefixes.intervals import Bounds, merge
 from vpngate.prefixes.prefix import Prefix, host_masks
 from vpngate.prefixes.rows import Flags, Keys, keys
 from vpngate.registry.columns.terms import Moments, Terms, TermsTable
-from vpngate.registry.columns.tree import PrefixTree, Tree4, Tree6, column, preorder
+from vpngate.registry.columns.tree import (
+    Places,
+    PrefixTree,
+    Tree4,
+    Tree6,
+    column,
+    preorder,
+)
 from vpngate.timekeeping.moments import NEVER, Span
 
 _NUMBER = array("I").itemsize  # bytes in the number of a registration's terms
+_ALL = slice(None)
 _NAME_LENGTHS = [bytes([length]) for length in range(256)]
 
 
@@ -140,7 +149,7 @@ class Entries:
             row = tree.parent(row)
         return in_grace
 
-    def called(self, name: str) -> list[int]:
+    def called(self, name: str) -> Places:
         """The rows that bear a name."""
         wanted = name.encode("ascii")
         lengths = np.frombuffer(self._name_lengths, np.uint8)
@@ -150,28 +159,27 @@ class Entries:
         for place, letter in enumerate(wanted):  # most are out after the first few
             same = letters[starts + place] == letter
             rows, starts = rows[same], starts[same]
-        found: list[int] = rows.tolist()
-        return found
+        return rows
 
-    def within(self, prefix: Prefix) -> list[int]:
+    def within(self, prefix: Prefix) -> slice:
         """The rows of the prefixes that lie in one, itself not among them."""
-        first, last = self.bounds
+        # They stand together, behind the prefix itself, wherever that would be.
         mask = host_masks(self.family)[prefix.length].tobytes()
         end = bytes(a | b for a, b in zip(prefix.network, mask, strict=True))
-        inside = (keys(first) >= prefix.network) & (keys(last) <= end)
-        found: list[int] = np.flatnonzero(
-            inside & (self.tree.lengths > prefix.length)
-        ).tolist()
-        return found
+        rows, tree = range(len(self)), self.tree
+        start = bisect_right(
+            rows, tuple(prefix), key=lambda row: (tree.network(row), tree.length(row))
+        )
+        return slice(start, bisect_right(rows, end, start, key=tree.network))
 
     @property
     def ends(self) -> Moments:
         """When each row stops being in force."""
         return self._table.ends[self._numbers]
 
-    def standing(self, span: Span, grace: float) -> Flags:
+    def standing(self, span: Span, grace: float, rows: slice | Places = _ALL) -> Flags:
         """For each row whether it is valid anywhere in a span, `grace` added."""
-        return self._table.standing(span, grace)[self._numbers]
+        return self._table.standing(span, grace)[self._numbers[rows]]
 
     def next_change(self, span: Span, grace: float) -> float:
         """The first moment after a span at which a row begins, or stops, to count."""

@@ -10,7 +10,9 @@ import pytest
 
 from vpngate.config import parse_config
 from vpngate.daemon.outside import logs
+from vpngate.kernel.detour.verdicts import FlowId
 from vpngate.log_events import named
+from vpngate.packets import Endpoint, Transport
 
 LOG = logging.getLogger("vpngate.feed.sources.https")
 
@@ -92,9 +94,32 @@ def test_a_traceback_is_for_those_who_look_for_it(
         except ZeroDivisionError:
             LOG.exception("it failed")
     plain, full = capsys.readouterr().err.splitlines()
-    assert plain.endswith("feed: it failed: ZeroDivisionError('by nought')")
-    assert "Traceback" in full
-    assert "def" not in plain
+    where = r"ZeroDivisionError at \S*test_logs\.py:\d+ < \S*test_logs\.py:\d+"
+    assert re.search(rf"feed: it failed: {where}$", plain)
+    assert "feed: it failed: Traceback of ZeroDivisionError | File" in full
+    assert "in fail" in full
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_no_error_is_quoted(capsys: pytest.CaptureFixture[str], level: str) -> None:
+    """Its text may be a flow: nor that of one that led to it, or is in it."""
+    flow = FlowId(
+        Transport.UDP, *(Endpoint(bytes([203, 0, 113, n]), 9) for n in (7, 8))
+    )
+    logs.set_up(level, "text", {})
+    try:
+        try:
+            dict[object, object]()[flow]
+        except KeyError as inner:
+            members = [ValueError(f"no {flow}"), ZeroDivisionError(flow)]
+            raise ExceptionGroup(f"{flow}", members) from inner
+    except ExceptionGroup:
+        LOG.exception("it failed")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "ExceptionGroup" in line
+    assert ("KeyError" in line, "ZeroDivisionError" in line) == (level == "debug",) * 2
+    assert "Endpoint" not in line
+    assert r"\x" not in line
 
 
 def test_the_latest_set_up_counts(capsys: pytest.CaptureFixture[str]) -> None:

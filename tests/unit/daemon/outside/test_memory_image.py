@@ -50,3 +50,15 @@ def test_it_would_have_been(tmp_path: Path) -> None:
     """The control: the same program where it is not forbidden."""
     if not dumps(_UNLIMITED + _DIE, tmp_path):
         pytest.skip("this machine writes no images")
+
+
+def test_a_limit_that_cannot_be_set_ends_nothing() -> None:
+    """Where a sandbox forbids setrlimit(2) the daemon runs all the same."""
+    program = (
+        "import resource\n"
+        "def refused(*_): raise OSError(1, 'Operation not permitted')\n"
+        f"resource.setrlimit = refused\n{_FORBID}\n{_TELL}"
+    )
+    command = [sys.executable, "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert told.stdout.split()[0] == "0"

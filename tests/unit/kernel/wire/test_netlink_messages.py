@@ -8,9 +8,11 @@ import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingPrivilege
+from vpngate.kernel.detour.verdicts import FlowId
 from vpngate.kernel.wire.attributes import HEADER, attribute, each_message
 from vpngate.kernel.wire.channel import in_one_line
 from vpngate.kernel.wire.links import Announcement, Link, What, read_announcements
+from vpngate.packets import Endpoint, Transport
 
 
 def message(kind: int, body: bytes, *, length: int | None = None) -> bytes:
@@ -60,6 +62,18 @@ def test_what_pyroute2_raises_becomes_one_line(error: Exception, reason: str) ->
     with pytest.raises(KernelRefused, match=reason) as caught, in_one_line("repair"):
         raise error
     assert len(caught.value.lines) == 1
+
+
+def test_the_key_of_what_is_gone_is_not_told() -> None:
+    """It may be a flow."""
+    flow = FlowId(
+        Transport.UDP, *(Endpoint(bytes([203, 0, 113, n]), 9) for n in (7, 8))
+    )
+    with pytest.raises(KernelRefused) as caught, in_one_line("repair"):
+        raise KeyError(flow)
+    assert caught.value.lines == [
+        "netlink socket: cannot repair: something is gone (KeyError)"
+    ]
 
 
 def test_a_socket_that_forbids_misses_the_privilege() -> None:
