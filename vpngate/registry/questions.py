@@ -14,7 +14,7 @@ from vpngate.packets import format_address, parse_address
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.prefix import Prefix, parse_prefix
 from vpngate.registry.registration import Registration
-from vpngate.registry.registry import Found, Registry
+from vpngate.registry.registry import FirstFound, Registry
 from vpngate.timekeeping.moments import When, format_moment, span_of
 
 MOST = 1000  # registrations in an answer
@@ -106,7 +106,7 @@ def _of_prefix(
     }
 
 
-def _told(found: Found, now: When) -> dict[str, Any]:
+def _told(found: FirstFound, now: When) -> dict[str, Any]:
     return {
         "registrations": [_listed(each, now) for each in found.first],
         "more": found.total - len(found.first),

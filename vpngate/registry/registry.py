@@ -46,7 +46,7 @@ class Unread:
         )
 
 
-class Found(NamedTuple):
+class FirstFound(NamedTuple):
     """What was asked for: the first registrations, how many, and if any counts."""
 
     first: tuple[Registration, ...]
@@ -138,7 +138,7 @@ class Registry:
                 row = entries.tree.parent(row)
         return tuple(sorted(found, key=lambda each: -each.length))
 
-    def touching(self, prefix: Prefix, now: When, most: int) -> Found:
+    def touching(self, prefix: Prefix, now: When, most: int) -> FirstFound:
         """Returns the registrations around a prefix or in it, the longest first.
 
         What stands of a million is told without a million objects.
@@ -153,7 +153,7 @@ class Registry:
         matches = self.matches(prefix.network, now)
         around = [each for each in matches if each.length <= prefix.length]
         count = sum(rows.stop - rows.start for _, rows in inside) + len(around)
-        return Found((*found, *around)[:most], count)
+        return FirstFound((*found, *around)[:most], count)
 
     def covered_within(self, prefix: Prefix, now: When) -> Intervals:
         """The addresses of the registrations that stand and lie in a prefix."""
@@ -168,7 +168,7 @@ class Registry:
                 parts.append(Intervals.of_bounds({prefix.family: bounds}))
         return Intervals.empty().union(*parts)
 
-    def called(self, name: str, now: When, most: int) -> Found:
+    def called(self, name: str, now: When, most: int) -> FirstFound:
         """Returns the registrations with an id, in the order of their prefixes."""
         span, count, stands = span_of(now), 0, False
         found: list[Registration] = []
@@ -180,7 +180,7 @@ class Registry:
                 Registration(entries, row, self.grace, span.earliest)
                 for row in rows[: most - len(found)].tolist()
             ]
-        return Found(tuple(found), count, stands)
+        return FirstFound(tuple(found), count, stands)
 
     def covered(self, now: When) -> Intervals:
         """The addresses of all registrations that stand."""

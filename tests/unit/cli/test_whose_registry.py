@@ -5,6 +5,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,12 @@ def serving(path: Path, handlers: Mapping[str, VerbHandler]) -> Iterator[Path]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     assert started.wait(60)
-    yield path
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    try:
+        yield path
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
 
 
 @pytest.fixture
@@ -167,7 +170,7 @@ def test_many_questions_are_asked_in_portions(run: Run, tmp_path: Path) -> None:
     rows = "".join(f"10.{n >> 8}.{n & 255}.0/24,R-1,,,\n" for n in range(1100))
     handlers = verbs(ROWS + rows)
     asked = [*("203.0.113.7" for _ in range(150)), *("10.0.0.0/8", "R-1") * 2]
-    for path in serving(tmp_path / "control.sock", handlers):
+    with contextmanager(serving)(tmp_path / "control.sock", handlers) as path:
         status, out, err = run("lookup", *asked, "--format", "json", "--socket", path)
         assert (status, err) == (1, [])
         answers = [json.loads(line) for line in out.splitlines()]
