@@ -192,7 +192,7 @@ kernels: setup .kernels/.done
 	  -r requirements/bench.txt && touch $@ || echo 'make bench: without peers that have to be built'
 
 # What takes turns on one machine is compared; figures depend on the machine. Whole: some
-# 45 minutes, and a machine with nothing else to do. Only then it writes the page.
+# 50 minutes, and a machine with nothing else to do. Only then it writes the page.
 BENCH = $(if $(QUICK),--quick) $(if $(ROWS),--only $(ROWS)) $(if $(QUICK)$(ROWS),,--write-docs)
 bench: setup .venv/.bench-done
 	@[ "$$(id -u)" -eq 0 ] || { echo 'make bench: it needs root' >&2; exit 1; }

@@ -8,6 +8,7 @@ import ast
 import logging
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def rows() -> list[tuple[str, str]]:
     return re.findall(row, PAGE.read_text(), re.MULTILINE)
 
 
+@cache
 def in_code() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in sources():

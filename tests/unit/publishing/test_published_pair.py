@@ -133,16 +133,21 @@ def test_each_version_has_another_second(path: Path) -> None:
 
 
 def test_what_a_killed_one_left_is_removed(path: Path) -> None:
+    """By who replaces the file, and by nobody who only looks."""
     publish(path, b"1", b"s1")
-    before = everything(path)
     versions = path.parent / f".{NAME}.versions"
     (versions / "99").mkdir()
     (versions / "99" / NAME).write_bytes(b"half")
     (versions / "new").symlink_to("99")
     (path.parent / f".{NAME}.new").write_bytes(b"half")
-    with PublishedPair.locked(path, 0.0):
-        assert everything(path) == before
-        assert shown(path) == (b"1", b"s1")
+    left = everything(path)
+    with PublishedPair.locked(path, 0.0) as pair:
+        assert everything(path) == left
+        pair.replace(b"2", b"s2")
+    assert shown(path) == (b"2", b"s2")
+    gone = {f".{NAME}.new", f".{NAME}.versions/new", f".{NAME}.versions/99"}
+    assert gone <= set(left)
+    assert not gone & set(everything(path))
 
 
 def test_names_that_are_taken(path: Path, tmp_path: Path) -> None:
