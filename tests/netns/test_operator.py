@@ -6,13 +6,14 @@ Each for throttled packets too: they come back from the shaper to where they lef
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.lab import load, operators, rates, wireguard
 from tests.lab.daemon import Daemon
-from tests.lab.namespaces import Namespace
+from tests.lab.namespaces import Namespace, wait_until
 from tests.lab.topology import Lab, Place
 from tests.lab.wireguard import WireGuard
 
@@ -136,6 +137,15 @@ _MARKS = {
 }
 
 
+def _wait_for_rest(sender: Place, receiver: Place) -> None:
+    """Until nothing of what was offered beyond the rate is on its way any more."""
+    wait_until(
+        lambda: load.run_stream(sender, receiver, rate=1e6, seconds=0.5).lost == 0,
+        "a way that is free",
+    )
+    time.sleep(1.0)
+
+
 @pytest.mark.parametrize("direction", ["upload", "download"])
 @pytest.mark.parametrize("setting", _MARKS)
 def test_own_marks_are_seen_unchanged_and_lead_nobody_to_the_shaper(
@@ -152,6 +162,7 @@ def test_own_marks_are_seen_unchanged_and_lead_nobody_to_the_shaper(
     """
     sender, receiver = _ends(tunnel, direction)
     source, sink = _plain(lab, direction)
+    _wait_for_rest(sender, receiver)
     with operators.table(lab.gateway, _seen(tunnel.port, setting, _MARKS[setting])):
         before = _passed_ifb(lab.gateway)
         inside = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
