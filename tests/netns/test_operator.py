@@ -138,7 +138,12 @@ _MARKS = {
 
 
 def _wait_for_rest(sender: Place, receiver: Place) -> None:
-    """Until nothing of what was offered beyond the rate is on its way any more."""
+    """Until the sender's own queue is empty.
+
+    In one kernel a packet counts against its socket until it has left the shaper, so
+    that the tunnel in user space is held back, not dropped: it keeps for seconds what
+    was offered beyond the rate.
+    """
     wait_until(
         lambda: load.run_stream(sender, receiver, rate=1e6, seconds=0.5).lost == 0,
         "a way that is free",
