@@ -74,7 +74,7 @@ def test_the_first_row_comes_first(folder: Path) -> None:
 
 @pytest.mark.parametrize("steps", [("endless",), ("met", "--", "endless")])
 def test_whoever_ends_it_ends_what_runs(folder: Path, steps: tuple[str, ...]) -> None:
-    command = [folder / "tests" / "run-steps", *steps]
+    command = [str(folder / "tests" / "run-steps"), *steps]
     # As a terminal does it: a process group, which the signal goes to.
     with subprocess.Popen(command, process_group=0) as running:
         pid = int((folder / "begun").read_text())
