@@ -37,7 +37,7 @@ from vpngate.cli import COMMANDS
 
 FILE_LINES = 300
 LEVEL_FILES = 12
-TEST_LINES = 450  # tables of cases are long
+TEST_LINES = 400  # tables of cases are long
 FUNCTION_LINES = 45
 LICENCE = "# SPDX-License-Identifier: GPL-2.0-or-later"
 
