@@ -5,11 +5,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
-# Test files side by side (tests/streams.py): those with most tests first, live ones in
-# the order of their streams. Live tests wait most of the time.
+# Test files side by side, in the order of their streams (tests/streams.py): the longest
+# first. Live tests wait most of the time.
 JOBS ?= $(shell nproc)
-LIVE_JOBS ?= 4
-SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
+LIVE_JOBS ?= 6
+SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --numprocesses
 
 # Kept bytecode: without it each worker rewrites the tests anew (15 s of a processor instead
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
@@ -126,7 +126,7 @@ faults: setup
 
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
-	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
+	@$(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
 # A Debian package for each release, and the wheel, below dist/. pip asks its index for
 # wheels that are not there yet; their hashes are in requirements/. REVISION=2: the same

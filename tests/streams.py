@@ -3,7 +3,7 @@
 
 Knows which files take long and which measure rates; does not know what they test.
 A stream is run by one worker, in order: mostly one file, so that what a module's
-fixtures set up is set up once. The files that measure rates make two streams and no
+fixtures set up is set up once. The files that measure rates make three streams and no
 more. Streams start longest first, so that no long one is left over at the end.
 """
 
@@ -12,11 +12,29 @@ from collections.abc import Iterable
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-RATE_STREAMS = 2
+RATE_STREAMS = 3
 
 # Seconds on two cores with nothing else to do; in multiples of ten, since only the
 # order matters. A file that is not here takes less than the last.
 SECONDS = {
+    "tests/faults/test_appetite.py": 70,
+    "tests/faults/test_publish_killed.py": 20,
+    "tests/faults/test_publish_minisign.py": 20,
+    "tests/faults/test_feed_store_disk.py": 10,
+    "tests/unit/metrics/test_alerts.py": 20,
+    "tests/unit/metrics/test_alert_cases.py": 20,
+    "tests/unit/cli/test_streams.py": 30,
+    "tests/unit/capture/test_summaries.py": 20,
+    "tests/unit/signatures/test_decision.py": 20,
+    "tests/unit/second_reading/test_agreement.py": 10,
+    "tests/unit/cli/test_explain.py": 10,
+    "tests/unit/cli/test_bundle.py": 10,
+    "tests/unit/cli/test_terminal.py": 10,
+    "tests/unit/cli/test_side_by_side.py": 10,
+    "tests/unit/bench/test_runner.py": 10,
+    "tests/unit/ruleset/test_promise.py": 10,
+    "tests/unit/ruleset/test_mutations.py": 10,
+    "tests/unit/registry/test_oracle.py": 10,
     "tests/netns/test_peers.py": 420,
     "tests/netns/test_sides.py": 220,
     "tests/netns/test_doctor.py": 190,
