@@ -46,8 +46,6 @@ def pytest_collection_modifyitems(
         # Others cover the same, and being covered takes two and a half times as long.
         if item.get_closest_marker("slow") or not house.is_covered(item.path):
             item.add_marker("no_cover")
-    for item in streams.repetitions(items):
-        item.add_marker("no_cover")
     if hasattr(config, "workerinput"):  # one of several workers
         items[:] = streams.longest_first(items)
 

@@ -4,7 +4,7 @@
     python -m tests.coverage_floors coverage.json
 
 Knows the floors and how coverage.py writes its JSON; measures nothing. What is measured
-is what these floors' own tests cover: that doubles the time of a test.
+is what the tests of rooms below the roof cover: that doubles the time of a test.
 """
 
 import json

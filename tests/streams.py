@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How test files are dealt out to workers that run side by side, and who is measured.
+"""How test files are dealt out to workers that run side by side.
 
 Knows which files take long and which measure rates; does not know what they test.
 A stream is run by one worker, in order: mostly one file, so that what a module's
@@ -7,14 +7,12 @@ fixtures set up is set up once. The files that measure rates make three streams 
 more. Streams start longest first, so that no long one is left over at the end.
 """
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 RATE_STREAMS = 3
-FEW = 12  # cases of a test whose coverage is measured
 
 # Seconds on two cores with nothing else to do; in multiples of ten, since only the
 # order matters. A file that is not here takes less than the last.
@@ -124,20 +122,6 @@ def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
         return _RATE_SECONDS.get(stream, SECONDS.get(stream, 0))
 
     return sorted(items, key=lambda item: -seconds(item))
-
-
-def repetitions(items: Iterable[pytest.Item]) -> Iterator[pytest.Item]:
-    """The cases of tests that have many, but for a few that are spread over them.
-
-    They cover what these few do.
-    """
-    cases: dict[tuple[Path, str], list[pytest.Item]] = {}
-    for item in items:
-        name = item.nodeid.partition("::")[2].partition("[")[0]
-        cases.setdefault((item.path, name), []).append(item)
-    for each in cases.values():
-        few = {len(each) * number // FEW for number in range(FEW)}
-        yield from (item for at, item in enumerate(each) if at not in few)
 
 
 class StreamScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped

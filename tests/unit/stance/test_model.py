@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Any sequence of events, crashes, reboots and clocks that are set: what must hold."""
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -176,4 +175,4 @@ class Operator(RuleBasedStateMachine):
 
 
 Operator.TestCase.settings = settings(stateful_step_count=30, deadline=None)
-TestOperator = pytest.mark.slow(Operator.TestCase)
+TestOperator = Operator.TestCase
