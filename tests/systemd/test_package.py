@@ -181,7 +181,6 @@ def test_an_upgrade_under_a_configuration_that_is_wrong(
     assert main_process(machine) != before
     assert is_up(machine)
     machine.run("dpkg", "-P", "vpngate")
-    assert not is_up(machine)
 
 
 def test_what_is_in_it(bare: Machine) -> None:

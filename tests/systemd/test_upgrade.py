@@ -14,7 +14,7 @@ from tests.lab.namespaces import wait_until
 from tests.lab.systemd import Machine, eventually
 from tests.lab.topology import UNREGISTERED, Lab
 from tests.systemd.desk import INSTALLING, NEWER, PACKAGE, UPGRADE, make_newer
-from tests.systemd.service import Service
+from tests.systemd.service import UNIT, Service
 
 pytestmark = pytest.mark.timeout(1800)  # seconds, on a busy machine
 
@@ -114,7 +114,7 @@ def test_the_daemon_needs_none_of_its_files(lab: Lab, service: Service) -> None:
         assert service.show("MainPID") == process
     finally:
         machine.run("mv", _AWAY, _FILES)
-    said = machine.journal("vpngate.service", journal)
+    said = machine.journal(UNIT, journal)
     assert "No module" not in said, said
     assert "Traceback" not in said, said
 
@@ -171,3 +171,22 @@ def test_back_to_the_older_one(service: Service) -> None:
     assert service.settings.config.read_text() == kept
     status = service.daemon.ask("status")
     assert (status["mode"], status["enforced_share"]) == ("enforce", 5)
+
+
+def test_a_service_that_failed_has_another_chance(service: Service) -> None:
+    """Where it is enabled; one that somebody has stopped stays so."""
+    machine, config = service.machine, service.settings.config
+    postinst = ("/var/lib/dpkg/info/vpngate.postinst", "configure")
+    machine.run("systemctl", "enable", UNIT)
+    sound = config.read_text()
+    config.write_text("[gateway]\ninterfaces = 7\n")
+    assert service.try_to("start").status != 0
+    machine.run(*postinst, timeout=INSTALLING)
+    assert service.show("ActiveState") == "failed"
+    config.write_text(sound)
+    machine.run(*postinst, timeout=INSTALLING)
+    assert service.is_up()
+    service.control("stop")
+    machine.run(*postinst, timeout=INSTALLING)
+    assert not service.is_up()
+    service.control("disable")
