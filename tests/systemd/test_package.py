@@ -32,11 +32,11 @@ _OF_OTHERS = (
 _IMAGE = """\
 mount --make-rprivate /
 mount -t tmpfs tmpfs /mnt
-mkdir /mnt/upper /mnt/work /mnt/root
+mkdir /mnt/upper /mnt/work /mnt/tree
 cd "$1"
-mount -t overlay overlay -o lowerdir=.,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
-cp "$2" /mnt/root/srv/vpngate.deb
-cd /mnt/root
+mount -t overlay overlay -o lowerdir=.,upperdir=/mnt/upper,workdir=/mnt/work /mnt/tree
+cp "$2" /mnt/tree/srv/vpngate.deb
+cd /mnt/tree
 mount -t proc proc proc
 for each in null zero urandom; do
     touch dev/$each
