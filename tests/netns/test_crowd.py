@@ -26,17 +26,34 @@ from tests.lab.topology import Lab
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.crowd")
 _HOST, _PORT = "127.0.0.1", 9753
-_MOST_SECONDS = 180  # of a crowd; it is sent away when the honest have asked
+_MOST_SECONDS = 300  # of a crowd; it is sent away when the honest have asked
 _ROUNDS = 20
 _ENOUGH_SECONDS = 40  # of asking: where each answer takes long, in fewer rounds
 _PATHS = ("/", "/metrics", "/healthz")
-_DEADMAN = 10.0  # seconds; set again every 3.3
+_DEADMAN = 30.0  # seconds, as shipped; set again every 10
+# A machine that is slower than the crowd has requests overdue, and whoever asks for a
+# page asks again.
+_CHANCES = 3
+_AGAIN = 1.0  # seconds until the next one
+
+_OK = "served"
 
 Record = Callable[[str, object], None]
 
 
+def _served(lab: Lab, path: str) -> list[str]:
+    """What each request for a page came to, until one was served."""
+    came_to = []
+    for _ in range(_CHANCES):
+        came_to.append(lab.gateway.call(partial(_ask, path)))
+        if came_to[-1] == _OK:
+            break
+        time.sleep(_AGAIN)
+    return came_to
+
+
 def _ask(path: str) -> str:
-    """Status and path of one request, which gets one chance, and what was wrong."""
+    """What one request came to: `_OK`, or what was wrong."""
     connection = http.client.HTTPConnection(_HOST, _PORT, timeout=PATIENCE)
     try:
         connection.request("GET", path)
@@ -46,8 +63,7 @@ def _ask(path: str) -> str:
         return f"no answer {path} {error!r}"
     finally:
         connection.close()
-    said = f"{answer.status} {path}"
-    return said if answer.status == HTTPStatus.OK else f"{said} {body!r}"
+    return _OK if answer.status == HTTPStatus.OK else f"{answer.status} {path} {body!r}"
 
 
 def _left(gateway: Namespace) -> float:
@@ -91,15 +107,16 @@ def test_every_honest_request_is_served(
         for _ in range(_ROUNDS):
             for path in _PATHS:
                 begin = time.monotonic()
-                answers.append(lab.gateway.call(partial(_ask, path)))
+                answers.append(_served(lab, path))
                 took.append(time.monotonic() - begin)
             left.append(_left(lab.gateway))
             if time.monotonic() > enough:
                 break
         still_there = callers.exit_status is None
         callers.stop()
-    unserved = [one for one in answers if not one.startswith("200 ")]
+    unserved = [one for one in answers if one[-1] != _OK]
     record_property("served", f"{len(answers) - len(unserved)} of {len(answers)}")
+    record_property("at_first", [one for one in answers if len(one) > 1])
     record_property("longest_wait_seconds", round(max(took), 3))
     record_property("least_left_of_deadman_seconds", min(left))
     record_property("crowd", callers.tail(1))
