@@ -145,10 +145,11 @@ wheel: manual
 # tests/systemd/releases.txt: installed, booted, hung, upgraded, removed. Restarts come at
 # the unit's own pace. No part of `make test`. TRANSCRIPT=1 shows all that was typed, and
 # the answers.
+PACKAGE_TESTS = tests/systemd/test_package.py tests/systemd/test_upgrade.py
 systemd package-test: setup .foreign/systemd/.done package
 	@echo '== the package and its service under systemd (some minutes)'
 	@$(PYTEST) --log-level=INFO $(if $(TRANSCRIPT),-rP) \
-	  tests/systemd$(if $(filter package-test,$@),/test_package.py)
+	  $(if $(filter package-test,$@),$(PACKAGE_TESTS),tests/systemd)
 
 # A part of `make unit` and of `make netns`, by itself: half a minute.
 privacy: setup

@@ -39,14 +39,19 @@ def releases() -> list[str]:
 
 def lacking(release: str) -> str:
     """Why it cannot be booted here; empty if it can."""
-    if not (_ROOTS / release).is_dir():
+    if not root(release).is_dir():
         return f"needs {release} below .foreign/systemd: make systemd"
     return "" if packages(release) else "needs a package below dist: make package"
 
 
+def root(release: str) -> Path:
+    """The folder of its files, to read only."""
+    return _ROOTS / release
+
+
 def packages(release: str) -> list[Path]:
     """The packages of vpngate for a release, the newest last."""
-    version = (_ROOTS / release / "etc" / "debian_version").read_text()
+    version = (root(release) / "etc" / "debian_version").read_text()
     number = version.partition(".")[0].strip()
     found = (_HERE / "dist").glob(f"vpngate_*~deb{number}_*.deb")
     return sorted(found, key=lambda path: path.stat().st_mtime)
@@ -76,7 +81,7 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 class Machine:
     """A machine that has booted; `init` is its PID 1 as seen from outside.
 
-    All that is run in it is logged, with what it said.
+    All that is run in it is logged, with what it said and the seconds it took.
     """
 
     def __init__(self, gateway: Namespace, process: Process, init: int) -> None:
@@ -91,6 +96,7 @@ class Machine:
 
     def attempt(self, *argv: str, timeout: float = PATIENCE) -> Done:
         """Run a command as the machine's root, to the end."""
+        begin = time.monotonic()
         done = subprocess.run(
             [
                 *("nsenter", "--target", str(self._init)),
@@ -108,7 +114,9 @@ class Machine:
         said = "".join(
             f"\n{text.rstrip()}" for text in (done.stdout, done.stderr) if text
         )
-        _log.info("# %s (%d)%s", shlex.join(argv), done.returncode, said)
+        took = time.monotonic() - begin
+        what = shlex.join(argv)
+        _log.info("# %s (%d, %.1f s)%s", what, done.returncode, took, said)
         return Done(done.returncode, done.stdout, done.stderr)
 
     def run(self, *argv: str, timeout: float = PATIENCE) -> str:
@@ -182,7 +190,7 @@ def _child_of(process: Process) -> int | None:
 def boot(release: str, gateway: Namespace) -> Iterator[Machine]:
     """A release's systemd, up, for the length of a with block."""
     with _cgroup(release) as group:
-        process = gateway.start(str(_BOOT), str(_ROOTS / release), group.name)
+        process = gateway.start(str(_BOOT), str(root(release)), group.name)
         try:
             yield _booted(gateway, process)
         finally:

@@ -43,8 +43,11 @@ def _source(name: str) -> str:
 
 _STYLE = Markup(_source("style.css"))  # noqa: S704 - our own file, in <style>
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_TEMPLATES = {
-    name: _ENVIRONMENT.get_template(f"{name}.html") for name in ("status", "check")
+# Those that others extend and import, too: an upgrade puts other files in their place
+# while this program goes on.
+_LOADED = {
+    name.removesuffix(".html"): _ENVIRONMENT.get_template(name)
+    for name in _ENVIRONMENT.list_templates(extensions=["html"])
 }
 # CSP 3: nothing is loaded and nothing runs; this one style, and forms of our own.
 HEADERS = {
@@ -60,6 +63,6 @@ def html(
     **shown: Any,
 ) -> Response:
     """The page of a template (`status`, `check`) as an answer."""
-    text = _TEMPLATES[template].render(style=_STYLE, **shown)
+    text = _LOADED[template].render(style=_STYLE, **shown)
     kind = "text/html; charset=utf-8"
     return Response(status, text.encode(), kind, {**HEADERS, **(headers or {})})
