@@ -16,6 +16,7 @@ from tests.campaign.catalogue import BY_NAME, FAULTS
 from tests.campaign.schedule import schedule
 from tests.campaign.world import built
 from tests.lab.namespaces import LabError
+from vpngate.errors import VpngateError
 
 _ROOT = Path(__file__).parents[2]
 
@@ -65,7 +66,7 @@ def main() -> int:
     stuck = ""
     try:
         _run(args, file, outcomes)
-    except LabError as error:
+    except (LabError, VpngateError) as error:
         stuck = str(error)
     except KeyboardInterrupt:
         stuck = "interrupted"

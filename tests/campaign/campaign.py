@@ -60,7 +60,7 @@ class Campaign:
         world.found.clear()
         world.noted.clear()
         started = time.monotonic()
-        world.begin(enforcing=planned.enforcing)
+        self._begin(planned)
         begin = world.watch.mark()
         self._befall(planned)
         ended, recovery = self._recover(planned)
@@ -76,13 +76,22 @@ class Campaign:
         noted = tuple(world.noted)
         return Outcome(planned, suffered, noted, recovery, took, ended, pairs, size)
 
+    def _begin(self, planned: Planned) -> None:
+        """A state to begin from; by a start of the daemon if there is no other way."""
+        try:
+            self._world.begin(enforcing=planned.enforcing)
+        except (LabError, VpngateError) as error:
+            self._world.found.append(f"no beginning: {_in_a_line(error)}")
+            if self._world.subject.is_up:
+                self._world.subject.kill()
+            self._world.begin(enforcing=planned.enforcing)
+
     def _befall(self, planned: Planned) -> None:
         try:
             with planned.fault.befall(self._world, planned.parameters):
                 time.sleep(planned.seconds)
         except (LabError, VpngateError, OSError) as error:
-            told = " / ".join(str(error).splitlines()) or repr(error)
-            self._world.found.append(f"the fault itself: {told}")
+            self._world.found.append(f"the fault itself: {_in_a_line(error)}")
 
     def _recover(self, planned: Planned) -> tuple[bool, float]:
         """Whether the daemon had given up, and how long until it was well."""
@@ -92,7 +101,9 @@ class Campaign:
         if ended:
             world.found += self._gave_up(planned)
             subject.start()
-        world.wait(world.is_well, f"well again: {self._complaint()}", _WELL_AGAIN)
+        halts = planned.fault.may_halt
+        what = f"well again: {self._complaint()}"
+        world.wait(lambda: world.is_well(halts), what, _WELL_AGAIN)
         status = subject.status()
         if status is not None:
             self._allow_halt(planned, status["stance"]["why"])
@@ -129,3 +140,7 @@ class Campaign:
         of_this = watch.counted(begin, end)
         self._counted_to = end
         return {**since, Kind.UNREGISTERED: of_this[Kind.UNREGISTERED]}
+
+
+def _in_a_line(error: Exception) -> str:
+    return " / ".join(str(error).splitlines()) or repr(error)

@@ -102,6 +102,7 @@ _NEVER_SAID = (
     "was never retrieved",
     "was never awaited",
     "Exception ignored in",
+    "Exception in thread",
     "Fatal Python error",
 )
 

@@ -82,7 +82,9 @@ class Subject:
         """Everything but the daemon; at the end of the block none is left."""
         settings = _settings(folder)
         mounts = f"mount -t tmpfs -o size={_STATE_BYTES} tmpfs {folder / 'state'}"
-        with namespace.running("sleep", "infinity", mounts=mounts) as keeper:
+        keep = ("sh", "-c", "echo mounted; exec sleep infinity")
+        with namespace.running(*keep, mounts=mounts) as keeper:
+            keeper.expect("mounted")
             made = cls(namespace, settings, keeper)
             try:
                 yield made

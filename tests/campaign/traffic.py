@@ -208,15 +208,14 @@ class _StreamReceiver:
             return
         self._next = now + _AGAIN
         made = socket.socket()
+        made.setblocking(False)
         try:
-            made.settimeout(_AGAIN)
             made.bind((self._end.own[0], 0))
             made.connect(tuple(self._end.other))
+        except BlockingIOError:
+            self._connection = made  # it is on its way
         except OSError:
             made.close()
-            return
-        made.setblocking(False)
-        self._connection = made
 
 
 def _made(end: End) -> _Sender | _Receiver | _StreamSender | _StreamReceiver:

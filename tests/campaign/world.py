@@ -8,7 +8,7 @@ not know faults, nor what is held against a daemon.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from vpngate.config import Mode
 from vpngate.errors import VpngateError
 from vpngate.packets import Direction
 from vpngate.ruleset import names
-from vpngate.stance import Enforce, Observe
+from vpngate.stance import Enforce, HaltReason, Observe
 
 CONTROL = topology.Wire(5, "control", "ctl0", "100.64.9", "2001:db8:64:9:", "2")
 LINKS = ("lan0", CONTROL.port)  # of the flows and of their controls
+_ATTEMPTS = 20  # a change that cuts nft short is over in milliseconds
 _HANDSHAKE = 5.0  # seconds until another, where one was not seen
 
 
@@ -35,9 +36,8 @@ _HANDSHAKE = 5.0  # seconds until another, where one was not seen
 class World:
     """What faults befall.
 
-    found    what a fault itself has found wrong, in words
-    noted    what it has to say besides
-    silence  seconds that this fault may have an unregistered tunnel silent for
+    found  what a fault itself has found wrong, in words
+    noted  what it has to say besides
     """
 
     lab: Lab
@@ -70,11 +70,17 @@ class World:
 
     def listed(self, *what: str) -> list[dict[str, Any]]:
         """What nft lists of the table; nothing where there is none."""
-        answer = self.gateway.run("nft", "-j", "list", *what, check=False)
-        found: list[dict[str, Any]] = json.loads(answer or '{"nftables": []}')[
-            "nftables"
-        ]
-        return found
+        for _ in range(_ATTEMPTS):
+            try:
+                answer = self.gateway.run("nft", "-j", "list", *what)
+            except LabError as error:
+                if "No such file" in str(error):
+                    return []
+                last = error  # a change has cut it short
+            else:
+                found: list[dict[str, Any]] = json.loads(answer)["nftables"]
+                return found
+        raise last
 
     def has_table(self) -> bool:
         return "vpngate" in self.gateway.run("nft", "list", "tables", "netdev")
@@ -138,11 +144,17 @@ class World:
                 return True
         return False
 
-    def is_well(self) -> bool:
-        """Whether the daemon says so, and the kernel is armed as it should be."""
+    def is_well(self, may_halt: Collection[HaltReason] = ()) -> bool:
+        """Whether the daemon says so, and the kernel is armed as it should be.
+
+        Or has halted for one of these reasons, and armed nothing.
+        """
         status = self.subject.status()
         if status is None:
             return False
+        why = status["stance"]["why"]
+        if any(why.startswith(f"halted ({reason})") for reason in may_halt):
+            return not status["kernel"]["armed"]
         armed = status["kernel"]["armed"] is (status["mode"] == "enforce")
         return bool(status["healthy"] and armed and status["interfaces"])
 

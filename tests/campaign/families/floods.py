@@ -34,7 +34,7 @@ def _barrage(world: World, parameters: Parameters) -> Iterator[None]:
     host = getattr(world.lab, parameters["by"])
     source = parameters["source"].format(client=world.lab.client.ipv4)
     argv = (
-        *(*PYTHON, "-m", "tests.lab.barrage", parameters["how"], "eth0"),
+        *(*PYTHON, "-m", "tests.lab.barrage", "steady", "eth0"),
         *(host.mac, host.next_hop, source, _TARGET),
         *(str(parameters["kind"]), "20"),
     )
@@ -82,7 +82,6 @@ FAULTS = (
         "barrage",
         _barrage,
         lambda random: {
-            "how": random.choice(["steady", "steady", "fast"]),
             "by": random.choice(["neighbour", "stranger"]),
             "source": random.choice(["100.64.2.0/24", "203.0.113.0/24", "{client}"]),
             "kind": random.choice([1, 2]),
