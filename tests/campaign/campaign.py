@@ -20,6 +20,7 @@ from tests.lab.namespaces import LabError
 from vpngate.errors import VpngateError
 from vpngate.stance import Halt, HaltReason
 
+_LONG = 5.0  # seconds until it is well again: why, one may ask
 _WELL_AGAIN = 90.0  # seconds, also on a machine that is busy with other things
 _HEADERS = 90  # bytes around a datagram in a tunnel: IP, UDP, WireGuard, IP, UDP
 # Datagrams a second that the slow class passes of an unregistered tunnel.
@@ -35,6 +36,7 @@ class Outcome:
     recovery  seconds from its end until the daemon was well
     seconds   in all
     ended     the daemon has given up, and was started again
+    log       what the daemon said meanwhile, where there is something to find out
     """
 
     planned: Planned
@@ -45,6 +47,7 @@ class Outcome:
     ended: bool
     pairs: Mapping[Kind, Pair]
     size: Size | None
+    log: str = ""
 
 
 class Campaign:
@@ -66,15 +69,19 @@ class Campaign:
         ended, recovery = self._recover(planned)
         pairs = self._pairs(begin)
         size = world.subject.size() if world.subject.is_up else None
+        said = world.subject.said()
         suffered = [
             *world.found,
             *judge.in_all(planned.fault.cost, pairs, FLOOR, planned.fault.silence),
-            *judge.unseemly(world.subject.said()),
+            *judge.unseemly(said),
             *(judge.bounded(world.subject.first, size) if size else ()),
         ]
         took = time.monotonic() - started
         noted = tuple(world.noted)
-        return Outcome(planned, suffered, noted, recovery, took, ended, pairs, size)
+        log = said if suffered or ended or recovery > _LONG else ""
+        return Outcome(
+            planned, suffered, noted, recovery, took, ended, pairs, size, log
+        )
 
     def _begin(self, planned: Planned) -> None:
         """A state to begin from; by a start of the daemon if there is no other way."""

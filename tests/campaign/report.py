@@ -31,6 +31,7 @@ def as_json(outcome: Outcome) -> str:
             "ended": outcome.ended,
             "seconds": round(outcome.seconds, 2),
             "recovery": round(outcome.recovery, 2),
+            "log": outcome.log.splitlines(),
             "size": outcome.size and asdict(outcome.size),
             "flows": {
                 kind.value: {name: asdict(one) for name, one in pair._asdict().items()}

@@ -29,6 +29,7 @@ from vpngate.stance import (
     next_stance,
     passed,
 )
+from vpngate.timekeeping.clock import Reading
 
 DEADMAN = 10.0  # seconds, the shortest there is
 RATE = 512e3  # bit/s, the lowest there is
@@ -175,9 +176,9 @@ class Subject:
         """The answer to a verb, however long it takes; raises what the client does."""
         return request(self.settings.socket, verb, arguments, timeout=PATIENCE)
 
-    def follows(self, event: StanceEvent) -> None:
-        """Something was done that its stance has to follow."""
-        following = next_stance(self.stance, event, read_machine())
+    def follows(self, event: StanceEvent, at: Reading | None = None) -> None:
+        """Something was done that its stance has to follow, now or at an instant."""
+        following = next_stance(self.stance, event, at or read_machine())
         if not isinstance(following, Denied):
             self.stance = following
 

@@ -103,16 +103,21 @@ def _resized(world: World, parameters: Parameters) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _filtered(world: World, parameters: Parameters) -> Iterator[None]:
-    """Somebody else's filter at egress: such an interface is left alone."""
+    """Somebody else's filter at egress: such an interface is left alone.
+
+    The kernel stops a device's queue for as long as it hangs clsact in.
+    """
     filter_ = "protocol ip u32 match ip dst 192.0.2.99/32 action ok"
     tc = world.gateway.run
-    tc("tc", "qdisc", "replace", "dev", "lan0", "clsact")
-    where = ("dev", "lan0", parameters["hook"])
-    tc("tc", "filter", "add", *where, *filter_.split(), check=False)
+    for name in LINKS:
+        tc("tc", "qdisc", "replace", "dev", name, "clsact")
+        where = ("dev", name, parameters["hook"])
+        tc("tc", "filter", "add", *where, *filter_.split(), check=False)
     try:
         yield
     finally:
-        tc("tc", "qdisc", "del", "dev", "lan0", "clsact", check=False)
+        for name in LINKS:
+            tc("tc", "qdisc", "del", "dev", name, "clsact", check=False)
 
 
 @contextlib.contextmanager
@@ -188,13 +193,14 @@ FAULTS = (
         "foreign filter",
         _filtered,
         lambda random: {"hook": random.choice(["egress", "ingress"])},
+        cost=Cost.LINK,
         weight=1.5,
     ),
     Fault(
         "foreign queue",
         _queued,
         lambda random: {"kind": random.choice(["pfifo", "pfifo_fast", "htb"])},
-        cost=Cost.LOAD,  # what waits in a queue that is replaced is gone
+        cost=Cost.LINK,  # the same
         weight=1,
     ),
     Fault(

@@ -12,7 +12,8 @@ from random import Random
 from tests.campaign.fault import Fault, Parameters
 from tests.campaign.world import World
 from vpngate.config import Mode
-from vpngate.errors import VpngateError
+from vpngate.daemon.wall_clock import read_machine
+from vpngate.errors import Refused, VpngateError
 from vpngate.stance import (
     Cause,
     Confirmation,
@@ -69,9 +70,10 @@ def _unconfirmed(world: World, parameters: Parameters) -> Iterator[None]:
     """An enforce that nobody confirms goes back, also while the daemon is killed."""
     subject = world.subject
     seconds = parameters["within"]
-    subject.order("enforce", share=100, confirm_within=seconds)
-    subject.follows(Enforce(100, confirm_within=seconds))
-    begin = time.monotonic()
+    begin, at = time.monotonic(), read_machine()
+    with contextlib.suppress(Refused):  # it is over before it is in force
+        subject.order("enforce", share=100, confirm_within=seconds)
+    subject.follows(Enforce(100, confirm_within=seconds), at)
     if parameters["killed"]:
         subject.kill()
         time.sleep(max(0.0, begin + seconds - time.monotonic()))
@@ -143,9 +145,10 @@ def _for_a_time(world: World, parameters: Parameters) -> Iterator[None]:
     """A time box ends by itself."""
     subject = world.subject
     seconds = parameters["seconds"]
-    subject.order("enforce", share=100, **{"for": seconds})
-    subject.follows(Enforce(100, for_seconds=seconds))
-    begin = time.monotonic()
+    begin, at = time.monotonic(), read_machine()
+    with contextlib.suppress(Refused):  # it is over before it is in force
+        subject.order("enforce", share=100, **{"for": seconds})
+    subject.follows(Enforce(100, for_seconds=seconds), at)
     time.sleep(max(0.0, begin + seconds + 1.0 - time.monotonic()))
     _obeyed(world)
     world.hold(subject.stance.mode is Mode.OBSERVE, "the time box never ends")
