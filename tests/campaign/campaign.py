@@ -86,12 +86,12 @@ class Campaign:
     def _begin(self, planned: Planned) -> None:
         """A state to begin from; by a start of the daemon if there is no other way."""
         try:
-            self._world.begin(enforcing=planned.enforcing)
+            self._world.begin(enforcing=planned.enforcing, clock=planned.fault.clock)
         except (LabError, VpngateError) as error:
             self._world.found.append(f"no beginning: {_in_a_line(error)}")
             if self._world.subject.is_up:
                 self._world.subject.kill()
-            self._world.begin(enforcing=planned.enforcing)
+            self._world.begin(enforcing=planned.enforcing, clock=planned.fault.clock)
 
     def _befall(self, planned: Planned) -> None:
         try:

@@ -43,6 +43,7 @@ class Fault:
     enforcing   it only makes sense where verdicts are acted on
     silence     seconds that an unregistered tunnel may be silent for longer than the
                 control
+    clock       the daemon's clock has to be one that can be moved
     may_end     the daemon may give up, in one line; it is started again then
     may_halt    reasons for which it may halt of itself
     """
@@ -54,5 +55,6 @@ class Fault:
     weight: float = 1.0
     enforcing: bool = False
     silence: float = 1.0
+    clock: bool = False
     may_end: bool = False
     may_halt: frozenset[HaltReason] = frozenset()

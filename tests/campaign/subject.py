@@ -73,6 +73,7 @@ class Subject:
         self.stance = first_stance(Mode.ENFORCE, 100)
         self.daemon: Daemon | None = None
         self.starts = 0
+        self.with_clock = False  # of the next start; it can be moved then
         self._keeper = keeper
         self._heard = 0  # bytes of the log that have been read
         self._unread = ""  # of daemons before this one
@@ -97,9 +98,10 @@ class Subject:
         return Path(f"/proc/{self._keeper.pid}/root{self.settings.folder / 'state'}")
 
     def _program(self) -> tuple[str, ...]:
-        """With a clock of its own, and the keeper's mounts."""
+        """With the keeper's mounts, and a clock of its own where that is to be had."""
         clock: tuple[str, ...] = ()
-        if libraries := sorted(map(str, Path("/").glob(_LIBRARIES))):
+        libraries = sorted(map(str, Path("/").glob(_LIBRARIES)))
+        if libraries and self.with_clock:
             clock = (
                 f"LD_PRELOAD={libraries[0]}",
                 f"FAKETIME_TIMESTAMP_FILE={self.shift}",

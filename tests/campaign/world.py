@@ -104,8 +104,15 @@ class World:
 
     # A state to begin from, and well again.
 
-    def begin(self, *, enforcing: bool) -> None:
-        """The daemon is up, of that stance, and slows whom it should. LabError else."""
+    def begin(self, *, enforcing: bool, clock: bool = False) -> None:
+        """The daemon is up, of that stance, and slows whom it should. LabError else.
+
+        With a clock that can be moved, or without: what moves it is a library, which
+        knows no better than to fail where descriptors are short.
+        """
+        if self.subject.with_clock is not clock:
+            self.subject.with_clock = clock
+            self.subject.end()
         if not self.subject.is_up:
             self.subject.start()
         self._stand(enforcing=enforcing)

@@ -46,5 +46,6 @@ FAULTS = (
             "reload": random.random() < 0.5,
         },
         weight=3,
+        clock=True,
     ),
 )
