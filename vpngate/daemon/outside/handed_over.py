@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 from vpngate.daemon.outside.closing import close_soon
 from vpngate.errors import Problem, WrongUse
+from vpngate.http.listener import PatientListener
 
 if TYPE_CHECKING:
     from asyncio import StreamWriter
@@ -112,7 +113,7 @@ class CallersLine(socket.socket):
             close_soon([self.detach()])
 
 
-class CallersListener(socket.socket):
+class CallersListener(PatientListener):
     """A listening socket whose connections keep what is handed over."""
 
     def __init__(self) -> None:
