@@ -23,6 +23,7 @@ IN_A_REPOSITORY = "tests/unit/cli/test_readme.py"
 RUN_BY = {
     ("README.md", "Five minutes"): ON_A_MACHINE,
     ("README.md", "Why a flow was judged as it was"): IN_A_REPOSITORY,
+    ("docs/explain.md", "Why a flow was judged as it was"): IN_A_REPOSITORY,
     ("docs/fleet.md", "Publish"): AS_A_PUBLISHER,
     ("docs/fleet.md", "A registry in two steps"): AS_A_PUBLISHER,
     ("docs/fleet.md", "All of them, at once"): AS_A_PUBLISHER,

@@ -24,7 +24,7 @@ _MODULES = ("tun",)
 _CORE = (
     "tests/kernels/test_links.py",
     "tests/netns/test_trial.py",
-    "tests/netns/test_smoke.py",
+    "tests/kernels/test_life.py",
 )
 
 

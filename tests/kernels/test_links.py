@@ -124,6 +124,18 @@ def running(site: Site) -> Iterator[Daemon]:
         yield started
 
 
+def test_the_lower_ones_are_left_alone_and_named(site: Site) -> None:
+    """A VLAN's parent and a bond's port carry the packets of the upper one.
+
+    The first test: the daemon of the others reads the same group of NFLOG.
+    """
+    settings = enforcing_settings(site, "lower")
+    settings.change(gateway={"interfaces": ["lan*", "bond*"]})
+    with daemon(site.gateway, settings) as started:
+        alone = started.ask("status")["interfaces_left_alone"]
+        assert alone.keys() == {"lan7", "lan8"}
+
+
 def _leaves(gateway: Namespace) -> set[str]:
     """The kinds of queues in which throttled packets wait."""
     devices = load.ifb_devices(gateway)
@@ -193,12 +205,3 @@ def test_forged_halves_are_no_evidence(site: Site, running: Daemon, name: str) -
         "two forgeries that are counted",
     )
     assert victims.verdicts(running) == before
-
-
-def test_the_lower_ones_are_left_alone_and_named(site: Site) -> None:
-    """A VLAN's parent and a bond's port carry the packets of the upper one."""
-    settings = enforcing_settings(site, "lower")
-    settings.change(gateway={"interfaces": ["lan*", "bond*"], "table": "lower"})
-    with daemon(site.gateway, settings) as started:
-        alone = started.ask("status")["interfaces_left_alone"]
-        assert alone.keys() == {"lan7", "lan8"}

@@ -99,8 +99,9 @@ def test_plain_traffic_of_the_same_hosts_is_untouched(
 def test_each_subscriber_has_a_bucket(scene: Scene) -> None:
     """Two subscribers at once get the rate each, not half of it."""
     own, other = scene.unregistered[4], scene.neighbour
-    with load.stream(other.client, other.server, rate=3 * rates.RATE):
+    with load.stream(other.client, other.server, rate=3 * rates.RATE) as beside:
         measured = rates.class_rates(scene.lab, own.client, own.server)
+        beside.stop()  # when its queue is empty: it is not the next one's
     assert measured == [pytest.approx(rates.RATE, rel=rates.TOLERANCE)] * 2
 
 

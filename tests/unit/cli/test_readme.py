@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What README shows of `classify --explain --no-addresses` is what it prints.
+"""What the documents show of `classify --explain --no-addresses` is what it prints.
 
-The captures are made here. VPNGATE_WRITE_README=1 puts what it prints into README.
+The captures are made here. VPNGATE_WRITE_README=1 puts what it prints into README and
+into docs/explain.md, which has all tunnels.
 """
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from random import Random
 from struct import pack
@@ -28,15 +30,15 @@ from vpngate.tunnels.messages import openvpn_layers as wire
 
 __all__ = ["classify"]
 
-README = ROOT / "README.md"
 COMMAND = "$ vpngate classify --explain --no-addresses captures/\n"
+ALL = ("ipsec", "l2tp", "openvpn", "pptp", "unanswered", "wireguard")
+SHOWN = {"README.md": ("unanswered", "wireguard"), "docs/explain.md": ALL}
 UDP, TCP = Transport.UDP, Transport.TCP
-noise = Random(51820).randbytes
 
 
-def captures(classify: Classify) -> Path:
+def captures(classify: Classify, wanted: Collection[str] = ALL) -> Path:
     """A folder with a capture of each tunnel, and one of an answer to somebody else."""
-    made = classify.folder
+    made, noise = classify.folder, Random(51820).randbytes
     client = openvpn.plain(wire.CLIENT_RESET_V2, session_id=openvpn.CLIENT_ID)
     server = openvpn.plain(wire.SERVER_RESET_V2, **openvpn.ANSWER)
     others = openvpn.plain(
@@ -74,18 +76,25 @@ def captures(classify: Classify) -> Path:
             ],
         ),
     ):
-        classify.capture(*of, [(question, False), (answer, True)], name=f"{name}.pcap")
+        if name in wanted:
+            said = [(question, False), (answer, True)]
+            classify.capture(*of, said, name=f"{name}.pcap")
     return made
 
 
-def test_the_readme_shows_what_classify_prints(classify: Classify) -> None:
-    printed = classify.text("--explain", "--no-addresses", captures(classify))
-    text = README.read_text()
+@pytest.mark.parametrize("document", SHOWN)
+def test_the_documents_show_what_classify_prints(
+    classify: Classify, document: str
+) -> None:
+    folder = captures(classify, SHOWN[document])
+    printed = classify.text("--explain", "--no-addresses", folder)
+    page = ROOT / document
+    text = page.read_text()
     block = f"```console\n{COMMAND}{printed}```"
     if os.environ.get("VPNGATE_WRITE_README"):
         pattern = re.escape(f"```console\n{COMMAND}") + ".*?```"
         text = re.sub(pattern, lambda _: block, text, count=1, flags=re.DOTALL)
-        README.write_text(text)
+        page.write_text(text)
         pytest.skip("written")
     assert block in text
 

@@ -17,7 +17,7 @@ from vpngate.daemon.traffic.pipeline import Pipeline
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
 from vpngate.daemon.wellbeing.last_hour import MINUTES, LastHour, Name
 from vpngate.metrics import Metrics
-from vpngate.packets import Direction, Family
+from vpngate.packets import Direction
 from vpngate.policy import Verdict
 from vpngate.public.transparency import Hour, PublicFacts, transparency
 from vpngate.recognition import Evidence
@@ -146,17 +146,4 @@ class PublicView:
 
 def _all_in_grace(registry: Registry, now: When) -> dict[str, int]:
     """A million registrations take a while."""
-    return {family.label: in_grace(registry, family, now) for family in Family}
-
-
-def in_grace(registry: Registry, family: Family, now: When) -> int:
-    """How many registrations stand by their grace alone."""
-    span = span_of(now)
-    return sum(
-        int(
-            (
-                entries.standing(span, registry.grace) & ~entries.standing(span, 0.0)
-            ).sum()
-        )
-        for entries in (registry.current.of(family), registry.kept.of(family))
-    )
+    return {family.label: n for family, n in registry.in_grace(now).items()}

@@ -26,7 +26,7 @@ from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.daemon.wellbeing.freshness import Freshness
 from vpngate.daemon.wellbeing.health import Health
 from vpngate.daemon.wellbeing.kernel_counters import KernelCounters
-from vpngate.daemon.wellbeing.public_facts import PublicView, in_grace
+from vpngate.daemon.wellbeing.public_facts import PublicView
 from vpngate.daemon.wellbeing.report import Report
 from vpngate.daemon.wellbeing.self_check import SelfCheck
 from vpngate.packets import Endpoint, Family, parse_address
@@ -169,9 +169,8 @@ def test_who_stands_by_grace_alone_is_counted() -> None:
         3 * 86400.0,
         NOW,
     )
-    assert in_grace(held, Family.IPV4, NOW) == 1
-    assert in_grace(held, Family.IPV6, NOW) == 1
-    assert in_grace(held, Family.IPV6, NOW + 4 * 86400) == 0
+    assert held.in_grace(NOW) == {Family.IPV4: 1, Family.IPV6: 1}
+    assert held.in_grace(NOW + 4 * 86400)[Family.IPV6] == 0
 
 
 def test_a_self_check_tells_of_the_address_alone() -> None:
