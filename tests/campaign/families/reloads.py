@@ -13,7 +13,6 @@ from tests.campaign.world import World
 
 _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "rate": {"throttle": {"rate": "768kbit"}},
-    "subscriber": {"throttle": {"subscriber_prefix": {"ipv4": 24, "ipv6": 56}}},
     "tunnels": {"tunnels": {"enabled": ["wireguard", "ipsec"]}},
     "one-way": {"tunnels": {"confirm": "one-way"}},
     "protect": {"protect": {"prefixes": ["192.0.2.0/24", "2001:db8:ffff::/48"]}},
@@ -21,8 +20,12 @@ _CHANGES: dict[str, dict[str, dict[str, Any]]] = {
     "copies": {"capture": {"packets_per_second": 5000}},
     "deadman": {"gateway": {"deadman": "15s"}},
     "log": {"log": {"level": "debug"}},
-    "priority": {"gateway": {"hook_priority": 600}},
     "interfaces": {"gateway": {"interfaces": ["lan0"]}},
+}
+# What no running daemon takes over.
+_COLD: dict[str, dict[str, dict[str, Any]]] = {
+    "subscriber": {"throttle": {"subscriber_prefix": {"ipv4": 24, "ipv6": 56}}},
+    "priority": {"gateway": {"hook_priority": 600}},
 }
 _BROKEN: dict[str, str] = {
     "no TOML": "interfaces: [lan0]\n",
@@ -80,14 +83,18 @@ def _changed(world: World, parameters: Parameters) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _broken(world: World, parameters: Parameters) -> Iterator[None]:
-    """A configuration that is none: it is refused, and all stays as it was."""
+    """One that is none, or none for a running daemon: all stays as it was."""
     settings = world.subject.settings
     before = settings.config.read_text()
-    settings.config.write_text(_BROKEN[parameters["how"]])
+    how = parameters["how"]
+    if how in _COLD:
+        settings.change(**_COLD[how])
+    else:
+        settings.config.write_text(_BROKEN[how])
     try:
-        world.hold(bool(world.reload()), "a broken configuration is taken")
+        world.hold(bool(world.reload()), f"a configuration is taken: {how}")
         status = world.subject.status()
-        world.hold(status is not None, "a broken configuration silences it")
+        world.hold(status is not None, f"a configuration silences it: {how}")
         yield
     finally:
         settings.restore(before)
@@ -112,7 +119,7 @@ FAULTS = (
     Fault(
         "broken configuration",
         _broken,
-        lambda random: {"how": random.choice(sorted(_BROKEN))},
+        lambda random: {"how": random.choice(sorted(_BROKEN | _COLD))},
         weight=3,
     ),
 )
