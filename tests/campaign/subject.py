@@ -174,9 +174,9 @@ class Subject:
             return None
         return answer
 
-    def order(self, verb: str, **arguments: Any) -> Any:
-        """The answer to a verb, however long it takes; raises what the client does."""
-        return request(self.settings.socket, verb, arguments, timeout=PATIENCE)
+    def order(self, verb: str, *, within: float = PATIENCE, **arguments: Any) -> Any:
+        """The answer to a verb, within seconds; raises what the client does."""
+        return request(self.settings.socket, verb, arguments, timeout=within)
 
     def follows(self, event: StanceEvent, at: Reading | None = None) -> None:
         """Something was done that its stance has to follow, now or at an instant."""

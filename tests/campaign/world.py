@@ -165,10 +165,10 @@ class World:
         armed = status["kernel"]["armed"] is (status["mode"] == "enforce")
         return bool(status["healthy"] and armed and status["interfaces"])
 
-    def reload(self) -> str:
+    def reload(self, *, within: float = PATIENCE) -> str:
         """Have it reload; what it said against that, empty if nothing."""
         try:
-            self.subject.order("reload")
+            self.subject.order("reload", within=within)
         except VpngateError as error:
             return "; ".join(error.lines)
         return ""

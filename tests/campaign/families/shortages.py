@@ -25,6 +25,8 @@ _PIDFD_OPEN, _PIDFD_GETFD = 434, 438  # of asm-generic/unistd.h
 _SO_RCVBUFFORCE = 33
 _NETLINK = "/net/netlink"
 _ROWS = 40_000
+# Seconds for an answer: there may be nothing to give it with.
+_SHORT, _LONG = 2.0, 30.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -88,7 +90,7 @@ def _no_descriptors(world: World, parameters: Parameters) -> Iterator[None]:
         if parameters["reload"]:
             subject.publisher.publish()
             with contextlib.suppress(VpngateError):
-                subject.order("reload")
+                subject.order("reload", within=_SHORT)
         world.tunnel.shake_hands()
         yield
     subject.publisher.publish()
@@ -116,9 +118,9 @@ def _no_memory(world: World, parameters: Parameters) -> Iterator[None]:
     subject.publisher.serial += 1
     subject.publisher.put(_many(world))
     with _limited(world, resource.RLIMIT_AS, has + (parameters["more"] << 20)):
-        world.noted.append(world.reload()[:120])
+        world.noted.append(world.reload(within=_LONG)[:120])
         with contextlib.suppress(VpngateError):
-            subject.order("preview")
+            subject.order("preview", within=_SHORT)
         yield
     subject.publisher.publish()
     if subject.is_up:
