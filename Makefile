@@ -5,11 +5,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -q --tb=short --durations=10
-# Test files side by side (tests/streams.py): those with most tests first, live ones in
-# the order of their streams. Live tests wait most of the time.
+# Test files side by side, in the order of their streams (tests/streams.py): the longest
+# first. Live tests wait most of the time.
 JOBS ?= $(shell nproc)
-LIVE_JOBS ?= 4
-SIDE_BY_SIDE := --dist=loadfile --max-worker-restart=2 --numprocesses
+LIVE_JOBS ?= 6
+SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --numprocesses
 
 # Kept bytecode: without it each worker rewrites the tests anew (15 s of a processor instead
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
@@ -72,10 +72,12 @@ setup: .apt-done .venv/.done
 demo: setup
 	@$(BIN)/python -m tests.lab.demo
 
-# Lint and types fail at once; the tests all run, and what failed is told in the end.
+# Lint and types fail at once; the tests all run, and what failed is told in the end. Live
+# tests wait most of the time, and hold on a busy machine (`make busy`): the others run
+# beside them, with what they leave of the processors.
 test: setup
 	@$(MAKE) --no-print-directory lint types
-	@tests/run-steps unit faults netns fuzz-slice corpus-if-there
+	@tests/run-steps netns -- unit faults fuzz-slice corpus-if-there
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 
@@ -126,7 +128,7 @@ faults: setup
 
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
-	@$(PYTEST) tests/netns --no-loadscope-reorder $(SIDE_BY_SIDE) $(LIVE_JOBS)
+	@$(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
 
 # A Debian package for each release, and the wheel, below dist/. pip asks its index for
 # wheels that are not there yet; their hashes are in requirements/. REVISION=2: the same
@@ -233,7 +235,9 @@ soak: setup
 long: setup
 	@echo '== agreement, selectivity, bounds'
 	@VPNGATE_AGREEMENT=100000 VPNGATE_RANDOM_PAYLOADS=2000000 VPNGATE_FLOOD=1000000 \
+	  VPNGATE_EVERY_VALUE=1 \
 	  $(PYTEST) tests/unit/signatures/test_agreement.py \
+	  tests/unit/second_reading/test_agreement.py \
 	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \

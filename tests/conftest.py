@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     for item in items:
-        # Others cover the same, and being covered doubles the time.
+        # Others cover the same, and being covered takes two and a half times as long.
         if item.get_closest_marker("slow") or not house.is_covered(item.path):
             item.add_marker("no_cover")
     if hasattr(config, "workerinput"):  # one of several workers

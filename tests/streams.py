@@ -3,7 +3,7 @@
 
 Knows which files take long and which measure rates; does not know what they test.
 A stream is run by one worker, in order: mostly one file, so that what a module's
-fixtures set up is set up once. The files that measure rates make two streams and no
+fixtures set up is set up once. The files that measure rates make three streams and no
 more. Streams start longest first, so that no long one is left over at the end.
 """
 
@@ -12,16 +12,36 @@ from collections.abc import Iterable
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-RATE_STREAMS = 2
+RATE_STREAMS = 3
 
 # Seconds on two cores with nothing else to do; in multiples of ten, since only the
 # order matters. A file that is not here takes less than the last.
 SECONDS = {
-    "tests/netns/test_peers.py": 420,
+    "tests/faults/test_appetite.py": 70,
+    "tests/faults/test_publish_killed.py": 20,
+    "tests/faults/test_publish_minisign.py": 20,
+    "tests/faults/test_feed_store_disk.py": 10,
+    "tests/unit/metrics/test_alerts.py": 20,
+    "tests/unit/metrics/test_alert_cases.py": 20,
+    "tests/unit/cli/test_streams.py": 30,
+    "tests/unit/capture/test_summaries.py": 20,
+    "tests/unit/signatures/test_decision.py": 20,
+    "tests/unit/second_reading/test_agreement.py": 10,
+    "tests/unit/cli/test_explain.py": 10,
+    "tests/unit/cli/test_bundle.py": 10,
+    "tests/unit/cli/test_terminal.py": 10,
+    "tests/unit/cli/test_side_by_side.py": 10,
+    "tests/unit/bench/test_runner.py": 10,
+    "tests/unit/ruleset/test_promise.py": 10,
+    "tests/unit/ruleset/test_mutations.py": 10,
+    "tests/unit/registry/test_oracle.py": 10,
+    "tests/netns/test_peers.py": 300,
     "tests/netns/test_sides.py": 220,
-    "tests/netns/test_doctor.py": 190,
-    "tests/netns/test_fleet.py": 180,
+    "tests/netns/test_doctor.py": 70,
+    "tests/netns/test_fleet.py": 80,
     "tests/netns/test_failures.py": 170,
+    "tests/netns/test_doctor_conflicts.py": 80,
+    "tests/netns/test_dispatch_live.py": 50,
     "tests/netns/test_throttling.py": 150,
     "tests/netns/test_openvpn_live.py": 110,
     "tests/netns/test_registry_faults.py": 150,
@@ -29,12 +49,12 @@ SECONDS = {
     "tests/netns/test_bridge.py": 120,
     "tests/netns/test_forged.py": 120,
     "tests/netns/test_verdict_life.py": 80,
-    "tests/netns/test_reload_storm.py": 80,
+    "tests/netns/test_reload_storm.py": 40,
     "tests/netns/test_reload.py": 70,
     "tests/netns/test_operator.py": 70,
-    "tests/netns/test_halts.py": 200,
+    "tests/netns/test_halts.py": 110,
     "tests/netns/test_barrage.py": 60,
-    "tests/netns/test_fleet_watched.py": 50,
+    "tests/netns/test_fleet_watched.py": 40,
     "tests/netns/test_counting.py": 60,
     "tests/netns/test_uplink.py": 60,
     "tests/netns/test_openvpn_variants.py": 50,
@@ -42,7 +62,7 @@ SECONDS = {
     "tests/netns/test_coverage_of_verdicts.py": 60,
     "tests/netns/test_urgent_reload.py": 60,
     "tests/netns/test_ipsec_natt.py": 60,
-    "tests/netns/test_stance.py": 60,
+    "tests/netns/test_stance.py": 100,
     "tests/netns/test_comparison.py": 50,
     "tests/netns/test_demo.py": 50,
     "tests/netns/test_kernel_table.py": 40,

@@ -2,8 +2,6 @@
 """Sources over time: order, retries, what is asked again and what is remembered."""
 
 import gzip
-import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -14,7 +12,7 @@ from tests.faults.asking import ask
 from tests.faults.certificates import Authority
 from tests.faults.registry_server import Connection, RegistryServer, closed_port
 from tests.faults.signing import Signer
-from vpngate.errors import FeedFault, Problem, RegistryRefused
+from vpngate.errors import Problem, RegistryRefused
 from vpngate.feed import (
     Answer,
     Feed,
@@ -370,70 +368,3 @@ def test_unreadable_ca_file(
         with pytest.raises(NoSourceAnswered, match="read as certificates") as caught:
             ask(Feed(broken))
         assert caught.value.reason == Reason.CERTIFICATE
-
-
-def test_cancel_ends_a_transfer(
-    authority: Authority, signer: Signer, server: RegistryServer, mirror: RegistryServer
-) -> None:
-    """The daemon stops while a server drips: no waiting, and no next source."""
-    begun = threading.Event()
-
-    def route(connection: Connection) -> None:
-        connection.head(Content_Type="text/csv", Content_Length="100000")
-        while True:
-            connection.send(b"#")
-            begun.set()
-            server.pause(0.05)
-
-    server.routes[PATH] = route
-    publish(mirror, signer, GOOD)
-    client = feed(authority, signer, server.url(PATH), mirror.url(PATH))
-    caught: list[FeedFault] = []
-
-    def run() -> None:
-        try:
-            ask(client)
-        except FeedFault as fault:
-            caught.append(fault)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert begun.wait(60)
-    begin = time.monotonic()
-    client.cancel()
-    thread.join(60)
-    assert time.monotonic() - begin < LIMITS.deadline / 2
-    assert [fault.reason for fault in caught] == [Reason.CANCELLED]
-    assert not mirror.requests
-    with pytest.raises(FeedFault, match="asked to stop"):
-        ask(client)
-
-
-def test_cancel_before_the_first_fetch(
-    authority: Authority, signer: Signer, server: RegistryServer
-) -> None:
-    publish(server, signer, GOOD)
-    client = feed(authority, signer, server.url(PATH))
-    client.cancel()
-    with pytest.raises(FeedFault) as caught:
-        ask(client)
-    assert caught.value.reason == Reason.CANCELLED
-    assert not server.requests
-
-
-def test_cancel_ends_a_pause(authority: Authority, signer: Signer) -> None:
-    settings = FeedSettings.parse(
-        [f"https://localhost:{closed_port()}/"],
-        signer.public,
-        ca_file=authority.path,
-        limits=replace(LIMITS, pause=8.0, deadline=30.0),
-    )
-    client = Feed(settings, Random(1))
-    timer = threading.Timer(0.3, client.cancel)
-    timer.start()
-    begin = time.monotonic()
-    with pytest.raises(FeedFault) as caught:
-        ask(client)
-    timer.join()
-    assert caught.value.reason == Reason.CANCELLED
-    assert time.monotonic() - begin < 6  # of the pause of 8

@@ -10,7 +10,7 @@ from tests.fuzz.mutations import mutated
 from tests.unit.flows.listing import sightings
 from tests.unit.signatures.traffic import ETHERNET, frames, payload_of
 from tests.unit.tunnels import (
-    test_conversations,
+    conversations,
     test_l2tp,
     test_openvpn,
     test_pptp,
@@ -32,7 +32,7 @@ SECOND = {tunnel: tunnel.second() for tunnel in TUNNELS}
 _SAID = {
     transport: [
         payload
-        for conversation in test_conversations.CONVERSATIONS
+        for conversation in conversations.CONVERSATIONS
         if conversation.transport is transport
         for _, payload in conversation.said
     ]

@@ -12,6 +12,9 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     verify               the comparison with the kernel that else comes every 30 s
     changing             whether a change of the kernel's rules or sets is under way
     verbs, paths         what the daemon answers to, these verbs aside
+
+And with options for what takes minutes otherwise: --verify-every so many seconds,
+--share-over so many, of the traffic that `halt.throttled_share` is a share of.
 """
 
 import argparse
@@ -21,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
 from vpngate.daemon import gateway as life
 from vpngate.daemon.gateway import Gateway
@@ -153,8 +157,11 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--socket", required=True)
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
+    parser.add_argument("--share-over", type=float, default=throttled_share._OVER)
     args = parser.parse_args()
     life.VERIFY_EVERY = args.verify_every
+    throttled_share._LEAST *= args.share_over / throttled_share._OVER
+    throttled_share._OVER = args.share_over
     paths = _noting_paths()
 
     async def run() -> None:

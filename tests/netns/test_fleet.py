@@ -14,7 +14,6 @@ registered is still spared.
 import contextlib
 import json
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -25,8 +24,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.certificates import Authority
+from tests.lab import fleet as lab
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.namespaces import LabError, Namespace, Process, wait_until
+from tests.lab.fleet import spared
+from tests.lab.namespaces import Namespace, settle
+from tests.lab.served import Mirror, minisign
 
 pytestmark = [
     pytest.mark.skipif(
@@ -36,7 +38,6 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-SERVER = "192.0.2.1"
 # Three sources with three attempts each, one second and two between them: what a
 # gateway needs for one round when nothing answers, three times over.
 PATIENCE = 180.0  # seconds
@@ -49,26 +50,6 @@ PREFIXES = (
     "2001:db8:c::/48",
 )
 
-_NGINX = """
-daemon off; master_process off; user root; pid {folder}/pid; error_log stderr;
-events {{}}
-http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/tmp; proxy_temp_path {folder}/tmp;
-    fastcgi_temp_path {folder}/tmp; uwsgi_temp_path {folder}/tmp;
-    scgi_temp_path {folder}/tmp;
-    server {{
-        listen {address}:{port} ssl;
-        ssl_certificate {certificate}; ssl_certificate_key {key};
-        location / {{
-            root {folder}/www;
-            types {{ application/json json; }}
-            default_type application/octet-stream;
-        }}
-    }}
-}}
-"""
-
 
 @dataclass
 class Publisher:
@@ -78,20 +59,11 @@ class Publisher:
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
-        self._minisign("-G", "-W", "-p", self._key("pub"), "-s", self._key("sec"))
+        minisign("-G", "-W", "-p", self._key("pub"), "-s", self._key("sec"))
         self.public_key = Path(self._key("pub")).read_text().splitlines()[1]
 
     def _key(self, kind: str) -> str:
         return str(self.folder / f"key.{kind}")
-
-    @staticmethod
-    def _minisign(*arguments: str) -> None:
-        subprocess.run(
-            ["minisign", *arguments],
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
 
     def registry(self, serial: int) -> Path:
         """A folder with registry number `serial`, which has `serial` + 1 prefixes."""
@@ -108,61 +80,7 @@ class Publisher:
 
     def sign(self, folder: Path) -> None:
         path = str(folder / "registry.json")
-        self._minisign("-S", "-s", self._key("sec"), "-m", path)
-
-
-@dataclass
-class Mirror:
-    """One nginx with a folder of its own."""
-
-    namespace: Namespace
-    folder: Path
-    port: int
-    authority: Authority
-    _process: Process | None = None
-
-    def __post_init__(self) -> None:
-        (self.folder / "www").mkdir(parents=True)
-        certificate, key = self.authority.files(SERVER)
-        (self.folder / "nginx.conf").write_text(
-            _NGINX.format(
-                folder=self.folder,
-                address=SERVER,
-                port=self.port,
-                certificate=certificate,
-                key=key,
-            )
-        )
-
-    @property
-    def url(self) -> str:
-        return f"https://{SERVER}:{self.port}/registry.json"
-
-    def serve(self, publication: Path, *, cut: int = 0) -> None:
-        """Puts registry and signature into place; `cut` bytes short."""
-        for name in ("registry.json.minisig", "registry.json"):
-            content = (publication / name).read_bytes()
-            if name == "registry.json" and cut:
-                content = content[:-cut]
-            new = self.folder / "new"
-            new.write_bytes(content)
-            new.rename(self.folder / "www" / name)
-
-    def start(self) -> None:
-        conf = str(self.folder / "nginx.conf")
-        self._process = self.namespace.start(
-            "nginx", "-c", conf, "-p", str(self.folder)
-        )
-        listening = f"{SERVER}:{self.port}"
-        wait_until(
-            lambda: listening in self.namespace.run("ss", "-Hltn"),
-            f"nginx: {listening}",
-        )
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
+        minisign("-S", "-s", self._key("sec"), "-m", path)
 
 
 @dataclass
@@ -195,23 +113,6 @@ class Watcher:
             thread.join()
 
 
-def spared(gateway: Daemon, address: str) -> bool:
-    """Whether the kernel's set of spared addresses holds this one, now."""
-    family = "ipv6" if ":" in address else "ipv4"
-    tables = json.loads(gateway.namespace.run("nft", "-j", "list", "sets", "netdev"))
-    names = [
-        entry["set"]["name"]
-        for entry in tables["nftables"]
-        if entry.get("set", {}).get("name", "").startswith(f"spared_{family}_")
-    ]
-    found = []
-    for name in names:
-        with contextlib.suppress(LabError):
-            where = f"get element netdev vpngate {name} {{ {address} }}"
-            found.append(gateway.namespace.run("nft", where))
-    return bool(found)
-
-
 @dataclass
 class Fleet:
     publisher: Publisher
@@ -241,33 +142,20 @@ def fleet() -> Iterator[Fleet]:
         (folder / "authority").mkdir()
         authority = Authority(folder / "authority")
         publisher = Publisher(folder / "publisher")
-        hub = Namespace("hub", folder)
-        stack.callback(hub.close)
-        hub.ip(
-            "link set lo up",
-            "link add hub type bridge",
-            f"addr add {SERVER}/24 dev hub",
-            "link set hub up",
-        )
+        hub = lab.hub(folder, stack)
         primary, mirror, archive = mirrors = [
             Mirror(hub, folder / f"nginx-{port}", port, authority)
             for port in (8441, 8442, 8443)
         ]
         namespaces, settings = [], []
         for number in range(2):
-            gateway = Namespace(f"gateway{number}", folder)
-            stack.callback(gateway.close)
+            gateway = lab.gateway(number, hub, folder, stack)
             gateway.ip(
-                "link set lo up",
-                f"link add wan0 type veth peer name port{number} netns {hub.path}",
-                f"addr add 192.0.2.{11 + number}/24 dev wan0",
-                "link set wan0 up",
                 "link add lan0 type veth peer name subscriber",
                 "addr add 100.64.0.1/24 dev lan0",
                 "link set lan0 up",
                 "link set subscriber up",
             )
-            hub.ip(f"link set port{number} master hub up")
             files = Settings(folder / f"daemon{number}")
             files.change(
                 gateway={"mode": "enforce", "interfaces": ["lan0"]},
@@ -279,6 +167,7 @@ def fleet() -> Iterator[Fleet]:
             )
             namespaces.append(gateway)
             settings.append(files)
+        settle(hub, *namespaces)
         for each in mirrors:
             stack.callback(each.stop)
         yield Fleet(

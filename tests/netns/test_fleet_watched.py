@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Three gateways of one registry, watched by a real Prometheus while much happens.
 
-    subscriber ── lan0 ┐ gateway 1 ┐
-                       │ gateway 2 ├ one bridge ── a host: nginx, Prometheus, and the
-                       │ gateway 3 ┘               far end of the subscriber's tunnels
-
-The registry is what `vpngate publish` writes, signed by a key of the real minisign. The
-rules are those shipped, but for how long an alert has to wait; the questions are those
-of the dashboards.
+`tests/lab/watched_fleet.py` draws them. The registry is what `vpngate publish` writes,
+signed by a key of the real minisign. The rules are those shipped, but for how long an
+alert has to wait; the questions are those of the dashboards.
 """
 
 import contextlib
 import json
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.faults.certificates import Authority
-from tests.lab.daemon import HARNESS, Daemon, Settings
+from tests.lab.daemon import Daemon
 from tests.lab.dashboards import FILES, asked, only, panels
 from tests.lab.handshakes import wireguard
-from tests.lab.namespaces import LabError, Namespace, settle, wait_until
-from tests.lab.prometheus import Prometheus, prometheus
-from tests.netns.test_fleet import SERVER, Mirror
-from tests.netns.test_publish_live import Portal
+from tests.lab.namespaces import LabError, wait_until
+from tests.lab.watched_fleet import (
+    FORGED,
+    MEMBER,
+    MEMBERS,
+    STRANGER,
+    SUBSCRIBER,
+    Fleet,
+    watched_fleet,
+)
 from tests.unit.metrics.test_metrics import PINNED
 from vpngate.timekeeping.moments import format_moment
 
@@ -43,9 +41,6 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-STRANGER, MEMBER = "198.51.100.1", "203.0.113.5"
-MEMBERS = "203.0.113.0/24"
-SUBSCRIBER, FORGED = "100.64.1.2", "100.64.9.9"
 BEHIND = 2  # the gateway that falls behind
 ENDS_AFTER = 30.0  # seconds: a registration that ends meanwhile
 # What keeps a gateway from asking.
@@ -69,128 +64,10 @@ CONSTANT = {
 }
 
 
-@dataclass
-class Fleet:
-    hub: Namespace
-    subscriber: Namespace
-    portal: Portal
-    nginx: Mirror
-    gateways: list[Daemon]
-    eyes: Prometheus
-    begun: float = field(default_factory=time.time)
-
-    @property
-    def names(self) -> list[str]:
-        return [f"{address(number)}:9753" for number in range(3)]
-
-    def publish(self, key: str, *options: str) -> None:
-        self.portal.publish(key, *options)
-
-    def wait_for_serial(self, serial: int, *numbers: int) -> None:
-        """These gateways have it, by what Prometheus sees."""
-        for number in numbers or range(3):
-            name = self.names[number]
-            self.eyes.wait_until(
-                f'vpngate_registry_serial{{instance="{name}"}}', serial
-            )
-
-
-def address(number: int) -> str:
-    return f"192.0.2.{11 + number}"
-
-
-def built(
-    number: int, hub: Namespace, folder: Path, stack: contextlib.ExitStack
-) -> Namespace:
-    """A gateway's namespace, on the bridge; what its lan0 leads to is not there yet."""
-    gateway = Namespace(f"gateway{number}", folder)
-    stack.callback(gateway.close)
-    gateway.sysctl("net.ipv6.conf.default.accept_dad", 0)
-    gateway.sysctl("net.ipv4.ip_forward", 1)
-    gateway.ip(
-        "link set lo up",
-        f"link add wan0 type veth peer name port{number} netns {hub.path}",
-        f"addr add {address(number)}/24 dev wan0",
-        "link set wan0 up",
-        f"route add {STRANGER} via {SERVER}",
-        f"route add {MEMBERS} via {SERVER}",
-    )
-    hub.ip(f"link set port{number} master hub up")
-    return gateway
-
-
-def plugged(gateway: Namespace, near: Namespace) -> None:
-    """lan0, and a subscriber behind it."""
-    gateway.ip(
-        f"link add lan0 type veth peer name eth0 netns {near.path}",
-        "addr add 100.64.1.1/24 dev lan0",
-        "link set lan0 up",
-    )
-    near.ip(
-        "link set lo up",
-        f"addr add {SUBSCRIBER}/24 dev eth0",
-        f"addr add {FORGED}/32 dev lo",
-        "link set eth0 up",
-        "route add default via 100.64.1.1",
-    )
-
-
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
-    with contextlib.ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="vpngate-"))
-        )
-        (folder / "authority").mkdir()
-        authority = Authority(folder / "authority")
-        hub = Namespace("hub", folder)
-        stack.callback(hub.close)
-        hub.sysctl("net.ipv6.conf.default.accept_dad", 0)
-        hub.ip(
-            "link set lo up",
-            "link add hub type bridge",
-            f"addr add {SERVER}/24 dev hub",
-            f"addr add {STRANGER}/32 dev lo",
-            f"addr add {MEMBER}/32 dev lo",
-            "link set hub up",
-            f"route add 100.64.1.0/24 via {address(0)}",
-        )
-        nginx = Mirror(hub, folder / "nginx", 8441, authority)
-        portal = Portal(folder, folder / "nginx" / "www")
-        key = portal.new_key("first")
-        places = [built(number, hub, folder, stack) for number in range(3)]
-        nears = [Namespace(f"near{number}", folder) for number in range(3)]
-        for gateway, near in zip(places, nears, strict=True):
-            stack.callback(near.close)
-            plugged(gateway, near)
-        settle(hub, *places)
-        portal.publish("first")
-        stack.callback(nginx.stop)
-        nginx.start()
-        daemons = [started(place, nginx, key, stack) for place in places]
-        for one in daemons:
-            one.wait_until_ready()
-        targets = [f"{address(number)}:9753" for number in range(3)]
-        eyes = stack.enter_context(prometheus(hub, folder / "prometheus", targets))
-        yield Fleet(hub, nears[0], portal, nginx, daemons, eyes)
-
-
-def started(
-    place: Namespace, nginx: Mirror, key: str, stack: contextlib.ExitStack
-) -> Daemon:
-    """A daemon that is about to answer."""
-    settings = Settings(place.folder / f"daemon-{place.name}")
-    settings.change(
-        gateway={"mode": "enforce", "interfaces": ["lan*"]},
-        registry={"sources": [nginx.url], "public_key": key, "refresh": "1s"},
-        http={"listen": "0.0.0.0:9753"},
-    )
-    program = ("env", f"SSL_CERT_FILE={nginx.authority.path}", *HARNESS)
-    command = (*program, "--verify-every", "3600", "--config", str(settings.config))
-    process = stack.enter_context(
-        place.running(*command, "--socket", str(settings.socket))
-    )
-    return Daemon(place, settings, process)
+    with watched_fleet() as made:
+        yield made
 
 
 def exposed(gateway: Daemon) -> dict[str, tuple[str, set[str]]]:

@@ -9,7 +9,6 @@ another key without a moment in which no source has a registry for it.
 
 import contextlib
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ import pytest
 
 from tests.faults.certificates import Authority
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
+from tests.lab.fleet import spared
 from tests.lab.namespaces import PATIENCE, Namespace
-from tests.netns.test_fleet import SERVER, Mirror, spared
+from tests.lab.served import SERVER, Mirror, Portal
 
 pytestmark = [
     pytest.mark.skipif(
@@ -30,39 +30,8 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-ROWS = "prefix,registration\n203.0.113.0/24,R-1\n2001:db8:a::/48,R-2\n"
 MORE = "198.51.100.0/24,R-3\n"
 STORM = 8
-
-
-class Portal:
-    """Publishes where an nginx serves it."""
-
-    def __init__(self, folder: Path, www: Path) -> None:
-        self._folder, self._www = folder, www
-        self.rows = folder / "registry.csv"
-        self.rows.write_text(ROWS)
-
-    def new_key(self, name: str) -> str:
-        """The public half of a key that minisign makes."""
-        public, secret = (str(self._folder / f"{name}.{end}") for end in ("pub", "sec"))
-        subprocess.run(
-            ["minisign", "-G", "-W", "-p", public, "-s", secret],
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
-        return Path(public).read_text().splitlines()[1]
-
-    def publish(self, key: str, *options: str, file: str = "registry.json") -> None:
-        wish = ["--name", "portal", "--expires", "7d", *options]
-        wish += ["--sign-with", str(self._folder / f"{key}.sec")]
-        wish += ["-o", str(self._www / file)]
-        subprocess.run(
-            [VPNGATE, "publish", str(self.rows), *wish],
-            check=True,
-            capture_output=True,
-        )
 
 
 @dataclass
@@ -123,7 +92,7 @@ def refusals(gateway: Daemon) -> float:
 def test_a_gateway_follows_what_is_published(site: Site) -> None:
     portal, gateway = site.portal, site.gateway
     assert serial(gateway) == 1
-    portal.rows.write_text(ROWS + MORE)
+    portal.rows.write_text(portal.rows.read_text() + MORE)
     seen = [serial(gateway)]
     for _ in range(STORM):
         portal.publish("first")

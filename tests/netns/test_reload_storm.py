@@ -28,7 +28,7 @@ from tests.lab.probes import Interval, Probe
 from tests.lab.topology import Lab
 from vpngate.daemon.outside.client import request
 
-RELOADS = int(os.environ.get("VPNGATE_RELOADS", "40"))
+RELOADS = int(os.environ.get("VPNGATE_RELOADS", "10"))
 SEED = int(os.environ.get("VPNGATE_SEED", "1"))
 
 

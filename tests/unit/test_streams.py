@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every test file is run by one worker, those of rates by two; and who is covered."""
+"""Every test file is run by one worker, those of rates by three; and who is covered."""
 
 import pytest
 

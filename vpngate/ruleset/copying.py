@@ -7,6 +7,7 @@ many copies (`sharing.py`), or what a signature means.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, count
 
 from vpngate.expressions import (
@@ -138,7 +139,12 @@ def _candidates(point: HookPoint, signatures: Sequence[Signature]) -> Iterator[C
         ours = [s for s in signatures if s.transport is transport]
         ours.sort(key=lambda signature: signature.sampled)
         name = names.transport_candidates(point, transport)
-        yield from _tree(point, name, decision(ours))
+        yield from _tree(point, name, _decision(tuple(ours)))
+
+
+@lru_cache(maxsize=32)  # of each hook and each table that is composed it is the same
+def _decision(signatures: tuple[Signature, ...]) -> tuple[Branch, ...]:
+    return decision(signatures)
 
 
 def _tree(

@@ -7,6 +7,7 @@ builds the table makes one of each branch that leads to branches. The order of t
 signatures is kept, but those that ask for a port come last.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,15 @@ class Branch:
     condition: Rule
     then: "tuple[Branch, ...] | Signature"
     asks: str
+    _hash: int = dataclasses.field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        own = hash((self.condition, self.then, self.asks))
+        object.__setattr__(self, "_hash", own)
+
+    def __hash__(self) -> int:
+        """As it was when it was made: a whole tree is behind it."""
+        return self._hash
 
 
 def decision(signatures: Sequence[Signature]) -> tuple[Branch, ...]:

@@ -6,7 +6,7 @@ protocol. To add one, write a module here that defines `TUNNEL`, and its test.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -51,7 +51,7 @@ class Recogniser:
 
     def __init__(self, tunnels: Sequence[Tunnel]) -> None:
         self._readers = {
-            transport: tuple(_readers(tunnels, transport, first) for first in _BYTES)
+            transport: _readers(tunnels, transport)
             for transport in {s.transport for t in tunnels for s in t.signatures}
         }
 
@@ -74,28 +74,51 @@ class Recogniser:
 
 
 def _readers(
-    tunnels: Sequence[Tunnel], transport: Transport, first: int
-) -> tuple[tuple[Tunnel, frozenset[int]], ...]:
-    """The tunnels that may start a payload with this byte, and on which ports."""
-    found = []
-    for tunnel in tunnels:
-        ports = [
-            signature.ports
-            for signature in tunnel.signatures
-            if signature.transport is transport
-            and any(_may_start_with(first, shape) for shape in signature.shapes)
-        ]
-        if ports:
-            any_port = not all(ports)
-            found.append(
-                (tunnel, frozenset() if any_port else frozenset().union(*ports))
-            )
-    return tuple(found)
+    tunnels: Sequence[Tunnel], transport: Transport
+) -> tuple[tuple[tuple[Tunnel, frozenset[int]], ...], ...]:
+    """The tunnels that may start a payload with each byte, and on which ports."""
+    allowed = [(tunnel, _ports_by_first_byte(tunnel, transport)) for tunnel in tunnels]
+    return tuple(
+        tuple((tunnel, ports[first]) for tunnel, ports in allowed if first in ports)
+        for first in _BYTES
+    )
 
 
-def _may_start_with(first: int, shape: Shape) -> bool:
-    return all(
-        (first & (field.mask or b"\xff")[0] == field.value[0]) is not field.differs
-        for field in shape.fields
-        if field.offset == 0 and (len(field.value) == 1 or not field.differs)
+@lru_cache(maxsize=64)  # a tunnel never changes, and every reload asks again
+def _ports_by_first_byte(
+    tunnel: Tunnel, transport: Transport
+) -> dict[int, frozenset[int]]:
+    """The ports on which a tunnel may start a payload with a byte; empty means any."""
+    found: dict[int, list[frozenset[int]]] = {}
+    for signature in tunnel.signatures:
+        if signature.transport is transport:
+            for first in frozenset().union(*map(_first_bytes, signature.shapes)):
+                found.setdefault(first, []).append(signature.ports)
+    return {
+        first: frozenset().union(*ports) if all(ports) else frozenset()
+        for first, ports in found.items()
+    }
+
+
+def _first_bytes(shape: Shape) -> frozenset[int]:
+    """What a payload of this shape may start with."""
+    return _bytes_that_meet(
+        frozenset(
+            ((field.mask or b"\xff")[0], field.value[0], field.differs)
+            for field in shape.fields
+            if field.offset == 0 and (len(field.value) == 1 or not field.differs)
+        )
+    )
+
+
+@lru_cache(maxsize=256)  # a tunnel's many shapes start in the same few ways
+def _bytes_that_meet(comparisons: frozenset[tuple[int, int, bool]]) -> frozenset[int]:
+    """The bytes that are what each (mask, value, whether it differs) asks for."""
+    return frozenset(
+        byte
+        for byte in _BYTES
+        if all(
+            (byte & mask == value) is not differs
+            for mask, value, differs in comparisons
+        )
     )

@@ -98,14 +98,15 @@ def sample(value: float, labels: Labels) -> dict[str, object]:
 
 
 def objections(
-    folder: Path,
-    rules: Path,
-    runs: Iterable[Run],
+    folder: Path, rules: Path, runs: Iterable[Run], *, every: int = 1
 ) -> str:
-    """What promtool has to say of some runs, nothing if all is as expected."""
+    """What promtool has to say of some runs, nothing if all is as expected.
+
+    `every` so many minutes it evaluates all rules, which is what takes its time.
+    """
     page = {
         "rule_files": [str(rules)],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{every}m",
         "tests": [
             {
                 "interval": "1m",
@@ -135,3 +136,19 @@ def objections(
 def named(kind: str, rules: Path) -> list[str]:
     """The names of all alerts, or of all recorded series (`record`), of a file."""
     return re.findall(rf"^ *- {kind}: (\S+)$", rules.read_text(), re.MULTILINE)
+
+
+def alone(*alerts: str) -> str:
+    """The shipped file of alerts with no others in it."""
+    kept = []
+    keep = True
+    for line in ALERTS.read_text().splitlines(keepends=True):
+        if found := re.match(r"( *- alert: (\S+)|\S|  - name:)", line):
+            keep = found[2] is None or found[2] in alerts
+        if keep:
+            kept.append(line)
+    text = "".join(kept)
+    assert re.findall(r"- alert: (\S+)", text) == [
+        name for name in named("alert", ALERTS) if name in alerts
+    ]
+    return text

@@ -85,6 +85,7 @@ def addresses(rng: random.Random, rows: list[Naive], family: Family) -> list[int
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(REGISTRIES))
 def test_lookup_and_coverage_equal_a_naive_scan(seed: int) -> None:
     rng = random.Random(seed)

@@ -4,6 +4,7 @@
 import json
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def read(data: bytes) -> Loaded:
     return load(data, limits=Limits(), now=0.0)
 
 
+@pytest.mark.slow
 @given(ROWS, ENVELOPES)
 def test_what_is_written_is_read_again(rows: list[Row], envelope: Envelope) -> None:
     loaded = read(written(rows, envelope))
@@ -77,6 +79,7 @@ def test_what_is_written_is_read_again(rows: list[Row], envelope: Envelope) -> N
     assert registry.suspend == envelope.suspend
 
 
+@pytest.mark.slow
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_does_not_matter(rows: list[Row], random: Random) -> None:
     shuffled = [*rows, *rows[:3]]

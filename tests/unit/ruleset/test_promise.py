@@ -13,6 +13,7 @@ from tests.unit.ruleset.walk import Walk
 from vpngate.ruleset.composition import compose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subscriber_side", "in_parts"), [(True, False), (True, True), (False, False)]
 )

@@ -86,7 +86,6 @@ class Pipeline:
         if before.config.tunnels != snapshot.config.tunnels:
             self._evidence += 1
         if before.tunnels != snapshot.tunnels:
-            # Some 50 ms of the loop, which what is urgent would have to wait for.
             self._recogniser = Recogniser(snapshot.tunnels)
 
     async def forget_idle(self, now: float) -> None:

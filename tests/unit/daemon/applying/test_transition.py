@@ -2,11 +2,8 @@
 """What follows from an event, by examples and over random sequences of them."""
 
 from dataclasses import replace
-from functools import cache
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.unit.daemon.gatehouse import (
     CONFIG,
@@ -19,9 +16,8 @@ from tests.unit.daemon.gatehouse import (
     registry,
 )
 from vpngate.attachment.machine import Machine
-from vpngate.config import Config, Mode
+from vpngate.config import Mode
 from vpngate.daemon.applying.events import (
-    ConfigRead,
     ConfigUnreadable,
     Declined,
     Event,
@@ -333,75 +329,3 @@ def test_the_configured_stance_can_be_asked_for_like_any_other() -> None:
     there = after(start, Configured(Mode.ENFORCE, 7)).snapshot
     assert (there.enforcing, there.stance.share) == (True, 7)
     assert there.config.gateway.enforce_share == 7
-
-
-TEXTS = st.builds(
-    "".join,
-    st.tuples(
-        st.sampled_from([CONFIG, OBSERVING]),
-        st.sampled_from(["", "enforce_share = 5\n", 'table = "other"\n']),
-        st.sampled_from(["", GUARDED, GUARDED.replace("198", "197")]),
-        st.sampled_from(["", RATE, '[tunnels]\nenabled = ["openvpn"]\n']),
-    ),
-)
-MACHINES = st.sampled_from([MACHINE, MORE, FORGEABLE, Machine(("lan0", "lan7"))])
-EVENTS = st.one_of(
-    st.builds(ConfigRead, st.just("f.toml"), st.builds(cache(config), TEXTS), MACHINES),
-    st.builds(MachineSeen, st.builds(cache(config), TEXTS), MACHINES),
-    st.sampled_from([fetched(REGISTRY), fetched(WITH_STRANGER)]),
-    st.sampled_from([RegistryFetched(None), MISSING, MinutePassed()]),
-    st.just(ConfigUnreadable(UnreadableInput("no such file"))),
-    st.sampled_from([SUSPENDING, Enforce(5), Enforce(50, None, 60.0), Observe()]),
-    st.sampled_from(
-        [Confirmation(), Tick(), Halt(HaltReason.WITNESS), Enforce(7, 60.0)]
-    ),
-)
-
-
-def slows_no_more(one: Snapshot, than: Snapshot) -> None:
-    assert than.enforcing or not one.enforcing
-    assert one.protected.covers(than.protected)
-    assert one.stance.share <= than.stance.share or not one.enforcing
-
-
-def acted_on(settings: Config) -> int:
-    """Percent of the subscribers, by what the file says."""
-    gateway = settings.gateway
-    return gateway.enforce_share if gateway.mode is Mode.ENFORCE else 0
-
-
-@given(st.lists(EVENTS, max_size=6), EVENTS)
-def test_what_is_urgent_or_left_slows_nobody_more_and_changes_nothing_else(
-    before: list[Event], event: Event
-) -> None:
-    start = situation()
-    for each in before:
-        following = next_situation(start, each, AT)
-        start = start if isinstance(following, Declined) else following
-    for now in (urgent(start, event, AT), left_of(start, event, AT)):
-        slows_no_more(now.snapshot, start.snapshot)
-        assert now.snapshot.registry is start.snapshot.registry
-        assert now.snapshot.tunnels == start.snapshot.tunnels
-        assert now.snapshot.machine.interfaces == start.snapshot.machine.interfaces
-        assert now.snapshot.config.throttle == start.snapshot.config.throttle
-        # Nor will it, once a registry has come.
-        assert acted_on(now.wanted) <= acted_on(start.wanted)
-    again = urgent(start, event, AT)
-    assert urgent(again, event, AT) is again
-
-
-@given(st.lists(EVENTS, max_size=6), EVENTS)
-def test_an_event_that_comes_twice_is_one(before: list[Event], event: Event) -> None:
-    start = situation()
-    for each in before:
-        following = next_situation(start, each, AT)
-        start = start if isinstance(following, Declined) else following
-    once = next_situation(start, event, AT)
-    if isinstance(once, Situation):
-        twice = next_situation(once, event, AT)
-        assert isinstance(twice, Situation)
-        assert twice.snapshot.config == once.snapshot.config
-        assert twice.snapshot.machine == once.snapshot.machine
-        registries = once.snapshot.registry, twice.snapshot.registry
-        assert len({(each.digest, each.grace) for each in registries}) == 1
-        assert twice.wanted == once.wanted

@@ -198,6 +198,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*WHOLE, "x"]), JSON_VALUES), st.data())
 def test_whatever_json_comes_is_read_or_refused(
     content: dict[str, Any], data: st.DataObject
