@@ -13,10 +13,10 @@ import socket
 import threading
 from collections.abc import Mapping
 
+from vpngate.accepting import PatientListener
 from vpngate.errors import MachineFault, Problem
 from vpngate.http.connection import Connection
 from vpngate.http.hosts import Hosts, anything
-from vpngate.http.listener import PatientListener
 from vpngate.http.routing import PageHandler, Routing
 from vpngate.http.slots import Admission
 

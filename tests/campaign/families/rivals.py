@@ -23,19 +23,23 @@ _RULES = {
     "forward": """table inet operator {
         chain forward { type filter hook forward priority filter
             ct state established accept
-            counter }
+            counter
+        }
     }""",
     "netdev": """table netdev operator {
         chain in { type filter hook ingress device "lan0" priority -100
-            ip saddr 192.0.2.1 counter }
+            ip saddr 192.0.2.1 counter
+        }
     }""",
     "later": """table netdev operator {
         chain in { type filter hook ingress device "lan0" priority 700
-            ip saddr 192.0.2.1 counter }
+            ip saddr 192.0.2.1 counter
+        }
     }""",
     "marks": """table inet operator {
         chain mangle { type filter hook prerouting priority mangle
-            meta mark set 0x5170 }
+            meta mark set 0x5170
+        }
     }""",
 }
 _REFUSED = 1  # exit status

@@ -18,9 +18,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from vpngate.accepting import PatientListener
 from vpngate.daemon.outside.closing import close_soon
 from vpngate.errors import Problem, WrongUse
-from vpngate.http.listener import PatientListener
 
 if TYPE_CHECKING:
     from asyncio import StreamWriter
