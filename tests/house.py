@@ -23,6 +23,7 @@ FLOORS = (
     ("first", ("config", "registry", "tunnels", "flows", "second_reading")),
     ("second", ("policy", "ruleset", "stance")),
     ("second", ("plan",)),
+    ("third", ("accepting",)),
     ("third", ("kernel", "capture", "feed", "metrics", "http")),
     ("third", ("attachment", "supply")),
     ("third", ("publishing", "snapshot")),

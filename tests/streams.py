@@ -71,6 +71,7 @@ SECONDS = {
     "tests/netns/test_many_interfaces.py": 30,
     "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
+    "tests/netns/test_campaign.py": 30,
     "tests/netns/test_clear.py": 30,
     "tests/netns/test_preview.py": 30,
     "tests/netns/test_privacy.py": 30,

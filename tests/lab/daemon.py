@@ -27,8 +27,10 @@ from vpngate.errors import DaemonUnreachable
 VPNGATE = str(Path(sys.executable).with_name("vpngate"))
 _ROOT = Path(__file__).parents[2]
 SHIPPED = _ROOT / "config"
+# Runs a module of these tests as a program.
+PYTHON = ("env", f"PYTHONPATH={_ROOT}", sys.executable)
 # The daemon with more verbs (`harness.py`).
-HARNESS = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.harness")
+HARNESS = (*PYTHON, "-m", "tests.lab.harness")
 _LISTEN = "127.0.0.1:9753"
 
 Sections = Mapping[str, Mapping[str, Any]]
@@ -82,6 +84,11 @@ class Settings:
         for name, keys in sections.items():
             self._sections.setdefault(name, {}).update(keys)
         self.config.write_text(toml(self._sections))
+
+    def restore(self, text: str) -> None:
+        """The file as it was once, with all that has been changed since forgotten."""
+        self._sections = tomllib.loads(text)
+        self.config.write_text(text)
 
     def register(self, *prefixes: str, registration: str = "R-2001") -> None:
         """Add registrations to the file; the daemon sees them when it reloads."""

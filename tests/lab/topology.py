@@ -99,7 +99,7 @@ class Lab:
     stranger: Host
 
 
-class _Wire(NamedTuple):
+class Wire(NamedTuple):
     number: int
     host: str
     port: str  # the gateway's interface
@@ -116,11 +116,11 @@ class _Wire(NamedTuple):
         return f"02:00:00:00:01:{self.number:02x}"
 
 
-_WIRES = (
-    _Wire(1, "client", "lan0", "100.64.1", "2001:db8:64:1:", "2"),
-    _Wire(2, "neighbour", "lan1", "100.64.2", "2001:db8:64:2:", "2"),
-    _Wire(3, "member", "wan0", "203.0.113", "2001:db8:a:", "10"),
-    _Wire(4, "stranger", "wan1", "198.51.100", "2001:db8:b:", "10"),
+WIRES = (
+    Wire(1, "client", "lan0", "100.64.1", "2001:db8:64:1:", "2"),
+    Wire(2, "neighbour", "lan1", "100.64.2", "2001:db8:64:2:", "2"),
+    Wire(3, "member", "wan0", "203.0.113", "2001:db8:a:", "10"),
+    Wire(4, "stranger", "wan1", "198.51.100", "2001:db8:b:", "10"),
 )
 
 
@@ -158,7 +158,7 @@ def lay_wire(
         namespace.ip(f"link set {end} txqueuelen 10000 up")
 
 
-def _lay(wire: _Wire, host: Namespace, gateway: Namespace) -> None:
+def lay(wire: Wire, host: Namespace, gateway: Namespace) -> None:
     """A wire with its addresses, and neighbours that need no discovery.
 
     (Discovery on a fresh link loses its first question, and a second with it.)
@@ -190,7 +190,7 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
             stack.enter_context(tempfile.TemporaryDirectory(prefix="vpngate-"))
         )
         made: dict[str, Namespace] = {}
-        for name in ("gateway", *(wire.host for wire in _WIRES)):
+        for name in ("gateway", *(wire.host for wire in WIRES)):
             made[name] = Namespace(name, folder)
             stack.callback(made[name].close)
             quiet(made[name])
@@ -198,8 +198,8 @@ def build(*, masquerade: bool = False) -> Iterator[Lab]:
         gateway.sysctl("net.ipv4.ip_forward", 1)
         gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
         hosts: dict[str, Host] = {}
-        for wire in _WIRES:
-            _lay(wire, made[wire.host], gateway)
+        for wire in WIRES:
+            lay(wire, made[wire.host], gateway)
             hosts[wire.host] = Host(
                 made[wire.host],
                 f"{wire.ipv4}.{wire.last}",

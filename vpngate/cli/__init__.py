@@ -102,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return WRONG_USE
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        cause = _innermost(error)
         complain(
-            f"this should not have happened: {type(error).__name__}: {error}"
+            f"this should not have happened: {type(cause).__name__}: {cause}"
             f"; set {DEBUG_VARIABLE}=1 to see where, and report it"
         )
         return NO
@@ -158,6 +159,13 @@ def _open_streams() -> bool:
 def _insist_on_output(*, closed: bool) -> None:
     if closed:
         raise UnwritableOutput(Problem("stdout", "is closed", "redirect it somewhere"))
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What a group of errors is about: the first in it, which may be a group itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _drop_output() -> None:

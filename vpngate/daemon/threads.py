@@ -6,14 +6,18 @@ be waited for at the end of the program, however long its name server takes: the
 left to themselves as soon as nobody wants their result any more.
 """
 
+import _thread
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from vpngate.errors import VpngateError
+from vpngate.errors import MachineFault, Problem, VpngateError
+
+# Seconds in which a thread begins on any machine; one that has no memory for it ends
+# before that, and nobody is told.
+BEGUN_WITHIN = 30.0
 
 _R = TypeVar("_R")
 
@@ -45,19 +49,27 @@ async def unless(
 
 
 async def in_thread(work: Callable[..., _R], *arguments: Any, **options: Any) -> _R:
-    """What `work` returns or raises, in a thread that nothing waits for but this."""
+    """What `work` returns or raises, in a thread that nothing waits for but this.
+
+    Raises MachineFault where no thread is to be had.
+    """
     return await _begun(partial(work, *arguments, **options))
 
 
 def _begun(work: Callable[[], _R]) -> asyncio.Future[_R]:
     loop = asyncio.get_running_loop()
     result: asyncio.Future[_R] = loop.create_future()
+    turn = [None]  # who takes it has its way: the thread, or who gives it up
 
     def tell(how: Callable[[Any], None], what: object) -> None:
         if not result.done():  # else nobody waits any more
             how(what)
 
     def run() -> None:
+        try:
+            turn.pop()
+        except IndexError:  # it was given up before it began
+            return
         try:
             how, what = result.set_result, work()
         except VpngateError as error:
@@ -69,8 +81,30 @@ def _begun(work: Callable[[], _R]) -> asyncio.Future[_R]:
         with suppress(RuntimeError):  # the loop is gone, and so is whoever asked
             loop.call_soon_threadsafe(tell, how, what)
 
-    threading.Thread(target=run, name="in_thread", daemon=True).start()
+    def give_up() -> None:
+        with suppress(IndexError):
+            turn.pop()
+            tell(result.set_exception, _no_thread())
+
+    try:
+        # `Thread.start` waits for word of the thread, in the event loop and for ever
+        # where that has no memory to give it.
+        _thread.start_new_thread(run, ())
+    except (RuntimeError, MemoryError):
+        raise _no_thread() from None
+    giving_up = loop.call_later(BEGUN_WITHIN, give_up)
+    result.add_done_callback(lambda _: giving_up.cancel())
     return result
+
+
+def _no_thread() -> MachineFault:
+    return MachineFault(
+        Problem(
+            "threads",
+            "no other can be begun",
+            "give the daemon more memory, or more tasks (MemoryMax, TasksMax)",
+        )
+    )
 
 
 def first_of(errors: BaseExceptionGroup[VpngateError]) -> VpngateError:

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Mapping
 
+from vpngate.accepting import PatientListener
 from vpngate.errors import MachineFault, Problem
 from vpngate.http.connection import Connection
 from vpngate.http.hosts import Hosts, anything
@@ -69,7 +70,7 @@ class HttpServer:
         host, port = self._address
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            listener = socket.create_server((host, port), family=family)
+            made = socket.create_server((host, port), family=family)
         except OSError as error:
             raise MachineFault(
                 Problem(
@@ -78,6 +79,7 @@ class HttpServer:
                     "choose another address, or stop what listens there",
                 )
             ) from None
+        listener = PatientListener(fileno=made.detach())
         _allow_files()
         self._address = (host, listener.getsockname()[1])
         self._loop = asyncio.new_event_loop()
@@ -142,8 +144,8 @@ class HttpServer:
 def _allow_files() -> None:
     """Have the process open as many files as it may, up to `FILES`.
 
-    Where that is less than the connections need, asyncio waits a second with the next
-    one until some are closed.
+    Where that is less than the connections need, the next one waits a second, or until
+    some are closed.
     """
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if now != resource.RLIM_INFINITY and now < FILES:

@@ -87,6 +87,17 @@ def test_the_unexpected_is_one_line_and_no_traceback(
     )
 
 
+def test_of_what_the_daemon_did_at_once_the_first_error_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    inner = ExceptionGroup("tasks", [MemoryError("no room"), OSError("beside it")])
+    command(monkeypatch, ExceptionGroup("tasks", [inner]))
+    assert main(["status"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "this should not have happened: MemoryError: no room;" in line
+
+
 def test_its_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
     command(monkeypatch, ZeroDivisionError("by nought"))

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from vpngate.accepting import PatientListener
 from vpngate.daemon.outside.closing import close_soon
 from vpngate.errors import Problem, WrongUse
 
@@ -112,7 +113,7 @@ class CallersLine(socket.socket):
             close_soon([self.detach()])
 
 
-class CallersListener(socket.socket):
+class CallersListener(PatientListener):
     """A listening socket whose connections keep what is handed over."""
 
     def __init__(self) -> None:
