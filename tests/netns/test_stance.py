@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -90,20 +90,28 @@ def enforce(running: Daemon, *argv: str) -> float:
     return asked
 
 
-def enforce_for_a_while(running: Daemon, *argv: str) -> tuple[float, float]:
-    """When it was asked for, and the seconds in which it has to be confirmed.
+class Ending(NamedTuple):
+    """When a time is over that the daemon counts from some moment of a command on."""
 
-    Few of them, unless this machine takes longer to have it in force.
+    earliest: float  # time.monotonic()
+    latest: float
+
+
+def enforce_for_a_while(running: Daemon, *argv: str) -> Ending:
+    """When it goes back, unless it is confirmed.
+
+    A few seconds, unless this machine takes longer to have it in force.
     """
     for seconds in (4.0, 20.0, 60.0):
         asked = time.monotonic()
         within = ("--confirm-within", f"{seconds:g}s")
         status, line = command(running, "enforce", *within, *argv)
-        if status == 0 and time.monotonic() < asked + seconds / 2:
+        answered = time.monotonic()
+        if status == 0 and answered < asked + seconds / 2:
             break
         running.wait_until(lambda: stance(running)["confirm_by"] is None, "gone back")
     assert status == 0, line
-    return asked, seconds
+    return Ending(asked + seconds, answered + seconds)
 
 
 def gone_back(running: Daemon, why: str = "not confirmed") -> None:
@@ -121,14 +129,14 @@ def test_a_stopped_daemon_leaves_nobody_slowed_beyond_the_time(
 ) -> None:
     with daemon(gateway, settings) as running:
         assert not armed(gateway)
-        asked, seconds = enforce_for_a_while(running)
-        while not (on := armed(gateway)) and time.monotonic() < asked + seconds:
+        end = enforce_for_a_while(running).latest
+        while not (on := armed(gateway)) and time.monotonic() < end:
             time.sleep(0.05)
         assert on
         running.process.send(signal.SIGSTOP)
         try:
-            time.sleep(max(0.0, asked + seconds + 0.5 - time.monotonic()))
-            beyond = time.monotonic() - asked - seconds
+            time.sleep(max(0.0, end + 0.5 - time.monotonic()))
+            beyond = time.monotonic() - end
             # The control: a switch armed as ever would be on for most of its time.
             assert not armed(gateway) or beyond > _DEADMAN / 2
         finally:
@@ -149,10 +157,10 @@ def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
         assert (told["mode"], told["share"]) == ("enforce", 5)
         assert told["confirm_by"] is not None
         assert command(running, "confirm")[0] == 0
-        asked, seconds = enforce_for_a_while(running, "--share", "50")
+        end = enforce_for_a_while(running, "--share", "50").latest
         running.process.send(signal.SIGKILL)
         running.process.wait()
-    time.sleep(max(0.0, asked + seconds - time.monotonic()))
+    time.sleep(max(0.0, end - time.monotonic()))
     with daemon(gateway, settings) as running:
         told = stance(running)
         assert (told["mode"], told["share"]) == ("enforce", 5), "as it was confirmed"
@@ -182,12 +190,12 @@ def test_a_clock_that_is_set_neither_ends_nor_prolongs_it(
     )
     with daemon(gateway, settings, (*preload, VPNGATE, "run")) as running:
         for days in (1, -1):
-            asked, seconds = enforce_for_a_while(running)
+            end = enforce_for_a_while(running).earliest
             shift.write_text(f"{days:+}d\n")
             running.wait_until(
                 lambda: stance(running)["mode"] == "observe", "observing"
             )
-            assert time.monotonic() - asked >= seconds
+            assert time.monotonic() >= end
             gone_back(running)
             # The control: its clock was a day off when that happened.
             since = parse_moment(stance(running)["since"])
