@@ -72,12 +72,10 @@ setup: .apt-done .venv/.done
 demo: setup
 	@$(BIN)/python -m tests.lab.demo
 
-# Lint and types fail at once; the tests all run, and what failed is told in the end. Live
-# tests wait most of the time, and hold on a busy machine (`make busy`): the others run
-# beside them, with what they leave of the processors.
+# Lint and types fail at once; the tests all run, and what failed is told in the end.
 test: setup
 	@$(MAKE) --no-print-directory lint types
-	@tests/run-steps netns -- unit faults fuzz-slice corpus-if-there
+	@tests/run-steps unit faults netns fuzz-slice corpus-if-there
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+_PATIENCE = 300.0  # seconds, of a machine that is busy
+
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Path:
@@ -27,7 +29,7 @@ def shell(line: str, *arguments: object, **environment: str) -> tuple[int, str, 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=_PATIENCE,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -126,5 +128,5 @@ def test_an_interrupt_ends_a_command_quietly(tmp_path: Path) -> None:
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=_PATIENCE)
     assert (process.returncode, out, err) == (130, b"", b"")

@@ -36,6 +36,8 @@ class Recording(DryRunDataPlane):
         self.sizes: list[int] = []
         self.refusals = refusals
         self.first = asyncio.Event()
+        self.goes_on = asyncio.Event()  # after the first
+        self.goes_on.set()
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:
         self.sizes.append(len(flows))
@@ -45,6 +47,7 @@ class Recording(DryRunDataPlane):
         await asyncio.sleep(0)
         await super().throttle(flows)
         self.first.set()
+        await self.goes_on.wait()
 
 
 async def _begun(plane: Recording, text: str = OBSERVE) -> Gatehouse:
@@ -91,6 +94,7 @@ def test_all_that_is_confirmed_and_unregistered_is_slowed_at_once() -> None:
 def test_what_is_taken_back_meanwhile_is_left_alone() -> None:
     async def scenario() -> None:
         plane = Recording()
+        plane.goes_on.clear()
         gatehouse = await _begun(plane)
         await _enforced(gatehouse)
         await plane.first.wait()
@@ -99,6 +103,7 @@ def test_what_is_taken_back_meanwhile_is_left_alone() -> None:
         for number, near in enumerate(SUBSCRIBERS):
             if near not in before:
                 _contradict(gatehouse, near, 1000 + number)
+        plane.goes_on.set()
         await _settled()
         assert {flow.subscriber for flow in plane.flows} - before <= _at_work(plane)
 
