@@ -2,6 +2,7 @@
 """The stance on disk: private, whole or not at all, and no permission if damaged."""
 
 import asyncio
+import gc
 import logging
 import stat
 import threading
@@ -96,6 +97,8 @@ def test_a_registry_that_suspends_does_so_from_the_start(tmp_path: Path) -> None
 def test_what_cannot_be_read_allows_nothing_whatever_the_file_says(
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Else what other tests left may be cleared away deep in a recursion, and fail.
+    gc.collect()
     keep(tmp_path, enforced(Enforce(5)))
     path = tmp_path / NAME
     if content is None:
