@@ -27,7 +27,7 @@ EVERY = 1.0  # seconds
 
 _WITNESS = "a packet of a spared address was sent where throttled packets wait"
 _SAMPLE = "a registered or protected address was found where throttled packets wait"
-_NEXT = {
+NEXT = {
     HaltReason.SPARED_PACKETS: (
         "verdicts cover spared addresses and were not ended: see the log, and"
         " `vpngate doctor --kernel`"
@@ -119,7 +119,7 @@ class Halts:
     async def _stopped(self, reason: HaltReason, detail: str) -> None:
         try:
             self._metrics.halted(reason)
-            await self._halt(Halt(reason, f"{detail}; {_NEXT[reason]}"))
+            await self._halt(Halt(reason, f"{detail}; {NEXT[reason]}"))
         except VpngateError as error:
             for line in error.lines:
                 _log.error("not halted: %s", line, extra=named("halt_failed"))
