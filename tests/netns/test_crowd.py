@@ -122,6 +122,9 @@ def test_every_honest_request_is_served(
     record_property("crowd", callers.tail(1))
     assert still_there, "the crowd had gone before the honest had asked"
     assert not unserved, serving.process.tail(40)
+    # Who has kept up with the crowd has served each at the first time of asking.
+    if "left_out" not in callers.tail(1):
+        assert [one for one in answers if len(one) > 1] == []
     # Missing one turn leaves less than two thirds of its time.
     assert min(left) > _DEADMAN / 3
     assert serving.ask("status")["healthy"]
