@@ -67,6 +67,7 @@ SECONDS = {
     "tests/netns/test_demo.py": 50,
     "tests/netns/test_kernel_table.py": 40,
     "tests/netns/test_smoke.py": 40,
+    "tests/netns/test_restart.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_many_interfaces.py": 30,
     "tests/netns/test_what_waits.py": 30,
