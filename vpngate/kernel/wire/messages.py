@@ -30,10 +30,11 @@ from vpngate.kernel.wire.declarations import (
     nft_obj_msg,
     nft_set_msg,
     nft_table_msg,
+    packed,
+    packed_rule,
     rule_msg,
 )
 from vpngate.kernel.wire.encoding import encode_rule, nested
-from vpngate.kernel.wire.packing import packed, packed_rule
 from vpngate.ruleset.table import Chain, DataType, Line, Nature, Set
 
 _HOST_ORDER, _NETWORK_ORDER = struct.pack("=I", 1), struct.pack("=I", 2)

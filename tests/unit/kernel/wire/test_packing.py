@@ -10,9 +10,14 @@ from tests import rulesets
 from vpngate.expressions import Compare, CompareOp
 from vpngate.kernel.wire import messages, nft
 from vpngate.kernel.wire.attributes import HEADER
-from vpngate.kernel.wire.declarations import nft_chain_msg, nft_set_msg, rule_msg
+from vpngate.kernel.wire.declarations import (
+    nft_chain_msg,
+    nft_set_msg,
+    packed,
+    packed_rule,
+    rule_msg,
+)
 from vpngate.kernel.wire.encoding import Attributes, encode_rule, nested
-from vpngate.kernel.wire.packing import packed, packed_rule
 from vpngate.ruleset import composition
 
 
