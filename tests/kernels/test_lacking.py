@@ -22,15 +22,19 @@ _HELPER = Path("/proc/sys/kernel/modprobe")
 _INITIAL = Path("/proc/1/root")
 _PICKY = "/sbin/picky"
 _SHAPING = "*ifb*|*htb*|*tbf*"
-_REFUSED = 2
+_REFUSED = 1  # exit status: something that vpngate needs is not there
 
 
 @pytest.fixture
 def lacking(request: pytest.FixtureRequest) -> Iterator[None]:
-    """No module is found whose name has a part like the parameter's."""
+    """No module is found whose name has a part like the parameter's.
+
+    But veth, by which the doctor tries all others: without it nothing is tried.
+    """
     place = _INITIAL / _PICKY.lstrip("/")
     loads = 'exec /sbin/modprobe "$@"'
-    script = f'#!/bin/sh\ncase "$*" in {request.param}) exit 1 ;; esac\n{loads}\n'
+    refused = f"*veth*) ;; {request.param}) exit 1 ;;"
+    script = f'#!/bin/sh\ncase "$*" in {refused} esac\n{loads}\n'
     place.write_text(script)
     place.chmod(0o755)
     before = _HELPER.read_text()
@@ -63,6 +67,12 @@ def told(gateway: Namespace, *words: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def skip_if_loaded(module: str) -> None:
+    loaded = Path("/proc/modules").read_text().splitlines()
+    if any(line.startswith(f"{module} ") for line in loaded):
+        pytest.skip("some test before has had the kernel load what is to be lacking")
+
+
 def missing(gateway: Namespace, settings: Settings) -> str:
     """What the doctor finds missing."""
     config = f"--config={settings.config}"
@@ -76,8 +86,7 @@ def missing(gateway: Namespace, settings: Settings) -> str:
 @pytest.mark.usefixtures("lacking")
 def test_without_any_module(gateway: Namespace, settings: Settings) -> None:
     """Nothing can start, which is told in a line; what needs no kernel goes on."""
-    if "nf_tables " in Path("/proc/modules").read_text():
-        pytest.skip("some test before has had the kernel load what is to be lacking")
+    skip_if_loaded("nf_tables")
     config = f"--config={settings.config}"
     assert told(gateway, "check", config).returncode == 0
     assert "nf_tables" in missing(gateway, settings)
@@ -91,7 +100,9 @@ def test_without_any_module(gateway: Namespace, settings: Settings) -> None:
 @pytest.mark.usefixtures("lacking")
 def test_without_those_that_slow(gateway: Namespace, settings: Settings) -> None:
     """It observes; to enforce is refused, and it goes on to observe."""
-    assert "ifb" in missing(gateway, settings)
+    skip_if_loaded("sch_htb")
+    # The doctor does not try ifb where its module is there: it makes interfaces.
+    assert "sch_htb" in missing(gateway, settings)
     with daemon(gateway, settings) as running:
         refused = told(gateway, "enforce", f"--socket={settings.socket}")
         assert refused.returncode == 1

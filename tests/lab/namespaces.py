@@ -33,9 +33,9 @@ _SELDOMER = 1.25
 
 # A program sees /sys of its own namespace, as `ip netns exec` arranges it.
 _MOUNTS = "mount -t sysfs sysfs /sys"
-# These ask the kernel by netlink alone, are over at once, and are called the most: they
-# are run from a thread in the namespace, without the four programs that arrange /sys.
-_BY_NETLINK = frozenset({"ethtool", "ip", "nft", "tc"})
+# These look at nothing in /sys, are over at once, and are called the most: they are run
+# from a thread in the namespace, without the four programs that arrange it.
+_WITHOUT_SYS = frozenset({"ethtool", "ip", "nft", "tc", "wg"})
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _Result = TypeVar("_Result")
@@ -191,7 +191,7 @@ class Namespace:
         mounts: str = "",
     ) -> str:
         """Run to the end, return stdout; LabError with its stderr if it fails."""
-        plain = argv[0] in _BY_NETLINK and not mounts
+        plain = argv[0] in _WITHOUT_SYS and not mounts
 
         def run() -> subprocess.CompletedProcess[str]:
             return subprocess.run(

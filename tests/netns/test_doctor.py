@@ -125,11 +125,15 @@ def test_a_running_daemon_is_no_conflict_with_itself(lab: Lab) -> None:
 
 def _settled_table(lab: Lab) -> str:
     """The table once the gateway's own addresses, which come by and by, are in it."""
-    listings = [""]
+
+    def listing() -> str:
+        return lab.gateway.run("nft", "list", "table", "netdev", "vpngate")
+
+    listings = [listing()]
 
     def stands() -> bool:
-        listings.append(lab.gateway.run("nft", "list", "table", "netdev", "vpngate"))
         time.sleep(_LOOKED_AGAIN)
+        listings.append(listing())
         return _timeless(listings[-2]) == _timeless(listings[-1])
 
     wait_until(stands, "a table that stands still", PATIENCE)

@@ -4,10 +4,8 @@
 subscriber ── lan0 gateway: the daemon, and sources that drip on its loopback
 """
 
-import contextlib
 import json
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.lab.daemon import HARNESS, VPNGATE, Daemon, Settings, daemon
+from tests.lab.dripping import Dripping
 from tests.lab.namespaces import PATIENCE, Namespace, settle
 from vpngate.daemon.outside.client import request
 from vpngate.ruleset import names
@@ -26,8 +25,6 @@ from vpngate.timekeeping.moments import parse_moment
 DAY = 86400.0
 _LIBRARIES = "/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1"
 _PREFIXES = 100_000  # the kernel takes seconds for them
-# A TLS handshake record that never ends (RFC 8446, 5.1).
-_RECORD = b"\x16\x03\x03\x40\x00"
 _DEADMAN = 30.0  # seconds, as shipped: what a stopped daemon would leave armed
 
 
@@ -200,46 +197,6 @@ def test_a_clock_that_is_set_neither_ends_nor_prolongs_it(
             # The control: its clock was a day off when that happened.
             since = parse_moment(stance(running)["since"])
             assert abs(since - time.time() - days * DAY) < DAY / 2
-
-
-class Dripping:
-    """A source that begins to answer, and sends a byte now and then."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self.asked = threading.Event()
-        self.open = 0
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._drip, args=(connection,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _drip(self, connection: socket.socket) -> None:
-        self.open += 1
-        with connection, contextlib.suppress(OSError):
-            connection.sendall(_RECORD)
-            self.asked.set()
-            while not self._stop.wait(0.2):
-                connection.sendall(b"\2")
-        self.open -= 1
-
-    def close(self) -> None:
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.fixture

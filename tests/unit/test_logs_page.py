@@ -23,12 +23,23 @@ NAME = re.compile(r"[a-z]+(_[a-z]+)*")
 OF_LIBRARIES = "library"
 
 
+CALL = re.compile(rf"\.\s*({'|'.join(METHODS)})\s*\(")
+
+
+@cache
+def that_may_log() -> list[Path]:
+    """The sources with a call of such a name: the others need not be parsed."""
+    return [path for path in sources() if CALL.search(path.read_text())]
+
+
 def loggers(tree: ast.Module) -> set[str]:
     """The names that a module has for loggers."""
     return {
         target.id
         for node in tree.body
-        if isinstance(node, ast.Assign) and "getLogger" in ast.unparse(node.value)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)  # no table: to write it out takes its time
+        and "getLogger" in ast.unparse(node.value)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
@@ -38,11 +49,13 @@ def calls(tree: ast.Module) -> Iterator[ast.Call]:
     """Whatever is logged in a module, also without a name for the logger."""
     known = loggers(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            whose = ast.unparse(node.func.value)
-            logs = whose in known or whose == "logging" or "getLogger" in whose
-            if logs and node.func.attr in METHODS:
-                yield node
+        match node:
+            case ast.Call(func=ast.Attribute(value=value, attr=attr)) if (
+                attr in METHODS  # asked first: to write out whose it is takes its time
+            ):
+                whose = ast.unparse(value)
+                if whose in known or whose == "logging" or "getLogger" in whose:
+                    yield node
 
 
 def name_of(call: ast.Call) -> str | None:
@@ -68,7 +81,7 @@ def rows() -> list[tuple[str, str]]:
 @cache
 def in_code() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for path in sources():
+    for path in that_may_log():
         for call in calls(parsed(path)):
             if name := name_of(call):
                 assert isinstance(call.func, ast.Attribute)
@@ -84,7 +97,7 @@ def where(path: Path, call: ast.Call) -> str:
 def test_every_call_names_its_event() -> None:
     without = [
         where(path, call)
-        for path in sources()
+        for path in that_may_log()
         for call in calls(parsed(path))
         if NAME.fullmatch(name_of(call) or "") is None
     ]

@@ -27,29 +27,19 @@ def add_parser(commands: "Subparsers") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove it and say what; 1 if a daemon runs, or something is not ours."""
+    from vpngate.cli import inputs
+    from vpngate.config import DEFAULT_TABLE, table_of
     from vpngate.kernel.clearing import clear
 
-    found = clear(_table(args.config))
+    # A daemon may have been killed behind a change that was never taken, and what is
+    # wrong has been told by what was to start: here nothing but the name is read.
+    table = table_of(inputs.read_text(args.config))
+    found = clear(table or DEFAULT_TABLE)
+    if table is None:
+        print(f"table {DEFAULT_TABLE}, since {args.config} does not tell which")
     for each in found.removed:
         print(f"removed  {each}")
     if not found.removed:
         print("nothing was left behind")
     complain(*(f"{problem}; left alone" for problem in found.foreign))
     return 1 if found.foreign else 0
-
-
-def _table(path: str) -> str:
-    """The table that a configuration names, also where it is wrong elsewhere.
-
-    A daemon may have been killed behind a change that was never taken.
-    """
-    from vpngate.cli import inputs
-    from vpngate.config import examine_config
-    from vpngate.errors import InvalidConfig
-
-    found = examine_config(
-        inputs.read_text(path), where=path, known_tunnels=inputs.known_tunnels()
-    )
-    if found.config is None or "gateway" in found.faulty:
-        raise InvalidConfig(found.problems)
-    return found.config.gateway.table

@@ -7,9 +7,10 @@ while the daemon runs; does not know files, the clock, or what the keys do.
 
 from vpngate.config.changes import Changes, Reload, changes, with_less, without_more
 from vpngate.config.for_strangers import own_words, without_names
-from vpngate.config.parsing import Examined, examine_config, parse_config
+from vpngate.config.parsing import Examined, examine_config, parse_config, table_of
 from vpngate.config.rules import objections
 from vpngate.config.sections import (
+    DEFAULT_TABLE,
     CaptureSource,
     Config,
     Confirm,
@@ -26,6 +27,7 @@ DEFAULT_PATH = "/etc/vpngate/vpngate.toml"
 
 __all__ = [
     "DEFAULT_PATH",
+    "DEFAULT_TABLE",
     "CaptureSource",
     "Changes",
     "Config",
@@ -44,6 +46,7 @@ __all__ = [
     "objections",
     "own_words",
     "parse_config",
+    "table_of",
     "with_less",
     "without_more",
     "without_names",

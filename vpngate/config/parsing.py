@@ -13,13 +13,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from vpngate.config.rules import RULES
-from vpngate.config.sections import Config
+from vpngate.config.sections import DEFAULT_TABLE, Config
+from vpngate.config.values import TableValue
 from vpngate.errors import InvalidConfig, Problem
 
+# Beside its own error: numbers of thousands of digits, lists in lists.
+_NOT_TOML = (ValueError, RecursionError)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # TOML 1.0.0, "Keys"
 
 # Faults that the library words for programmers; the others start with "Input ".
@@ -65,8 +68,7 @@ def examine_config(
     """The same as data, for those who go on with what is sound (`vpngate check`)."""
     try:
         document = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        # Beside its own error: numbers of thousands of digits, lists in lists.
+    except _NOT_TOML as error:
         return Examined(None, (Problem(where, f"not TOML: {error}"),))
     tables = {name: {} for name in Config.model_fields} | document
     if isinstance(tables["tunnels"], dict):
@@ -83,6 +85,21 @@ def examine_config(
     ]
     faulty = frozenset(str(fault["loc"][0]) for fault in faults)
     return Examined(config, tuple(problems), faulty)
+
+
+def table_of(text: str) -> str | None:
+    """The nftables table that `text` names, whatever else is wrong with it.
+
+    The default's name where it names none; None where it names what is no name of a
+    table, or is not TOML.
+    """
+    try:
+        gateway = tomllib.loads(text).get("gateway", {})
+        return TypeAdapter(TableValue).validate_python(
+            gateway.get("table", DEFAULT_TABLE), strict=True
+        )
+    except (*_NOT_TOML, AttributeError):  # a section that is none has no keys
+        return None
 
 
 def _validate(

@@ -15,6 +15,8 @@ from vpngate.config import values
 from vpngate.config.values import Listen
 from vpngate.packets import Family
 
+DEFAULT_TABLE = "vpngate"
+
 
 class Mode(StrEnum):
     """Whether verdicts are acted on."""
@@ -109,7 +111,7 @@ class GatewaySection(Section):
     mode: Mode = Mode.OBSERVE
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
     share_key: values.KeyFileValue = ""  # empty: made once, in the state folder
-    table: values.TableValue = "vpngate"
+    table: values.TableValue = DEFAULT_TABLE
     deadman: Annotated[float, values.duration(least=10, most=600)] = 30.0  # seconds
     reverse_path: ReversePath = ReversePath.STRICT
     hook_priority: Annotated[StrictInt, Field(ge=-(2**31), lt=2**31)] = 500

@@ -42,8 +42,10 @@ class SharedWork(Generic[_R]):
         async with self._turn:
             await asyncio.sleep(max(0.0, self._earliest - loop.time()))
             self._next = None
-            self._earliest = loop.time() + self._pace
-            return await asyncio.wait_for(self._work(), self._patience)
+            # In this very task: one of its own would begin when others have had a turn.
+            async with asyncio.timeout(self._patience):
+                self._earliest = loop.time() + self._pace
+                return await self._work()
 
 
 def _looked_at(task: asyncio.Task[_R]) -> None:

@@ -5,7 +5,6 @@ Knows that it is refused, told in a line, and that the next good one is taken.
 """
 
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,9 +13,7 @@ from random import Random
 from tests.campaign.fault import Fault, Parameters
 from tests.campaign.publisher import SPOILT
 from tests.campaign.world import World
-
-# A TLS handshake record that never ends (RFC 8446, 5.1).
-_RECORD = b"\x16\x03\x03\x40\x00"
+from tests.lab.dripping import Dripping
 
 
 @contextlib.contextmanager
@@ -35,42 +32,6 @@ def _swapped(world: World, parameters: Parameters) -> Iterator[None]:
         world.hold(not refusal, f"the next good one is refused: {refusal}")
 
 
-class _Dripping:
-    """A source that begins to answer, and sends a byte now and then."""
-
-    def __init__(self, every: float) -> None:
-        self._every = every
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            thread = threading.Thread(target=self._drip, args=(connection,))
-            self._threads.append(thread)
-            thread.start()
-
-    def _drip(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.sendall(_RECORD)
-            while not self._stop.wait(self._every):
-                connection.sendall(b"\2")
-
-    def close(self) -> None:
-        self._stop.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join()
-
-
 def _drips(random: Random) -> Parameters:
     return {
         "every": round(random.uniform(0.01, 0.5), 3),
@@ -85,7 +46,7 @@ def _dripping(world: World, parameters: Parameters) -> Iterator[None]:
     subject = world.subject
     before = subject.settings.config.read_text()
     made = [
-        world.gateway.call(lambda: _Dripping(parameters["every"]))
+        world.gateway.call(lambda: Dripping(parameters["every"]))
         for _ in range(parameters["sources"])
     ]
     urls = [f"https://127.0.0.1:{one.port}/registry.json" for one in made]

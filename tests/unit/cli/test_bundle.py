@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.house import ROOT
+from tests.unit.cli.answering import serving
 from tests.unit.cli.conftest import Run
-from tests.unit.cli.test_whose_registry import serving
 from vpngate.cli.printing.redaction import Redaction, instead_of
 from vpngate.config import examine_config, own_words
 from vpngate.tunnels import all_tunnels

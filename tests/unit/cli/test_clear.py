@@ -37,27 +37,54 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "vpngate.toml"
 
 
-@pytest.mark.parametrize(
-    "wrong", ["", '[registry]\nsources = 5\n[colour]\nof = "it"\n']
-)
+WRONG = [
+    "",
+    '[registry]\nsources = 5\n[colour]\nof = "it"\n',
+    'mode = "perhaps"\n',
+    "interfaces = 7\n",
+    "[[registry]]\n",
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_only_the_table_matters(
     run: Run, asked: list[str], config: Path, wrong: str
 ) -> None:
-    config.write_text(GOOD + wrong)
+    config.write_text(f'[gateway]\ntable = "mine"\n{wrong}')
     assert run("clear", "--config", config) == (0, "removed  interface ifb-x\n", [])
     assert asked == ["mine"]
 
 
-@pytest.mark.parametrize(
-    "text", ["[gateway", GOOD.replace('"mine"', "5"), "[capture]\n"]
-)
-def test_a_configuration_that_does_not_tell_is_refused(
+@pytest.mark.parametrize("text", ["", "[capture]\n", "[gateway]\ninterfaces = 7\n"])
+def test_where_none_is_named_it_is_the_default(
     run: Run, asked: list[str], config: Path, text: str
 ) -> None:
     config.write_text(text)
+    assert run("clear", "--config", config) == (0, "removed  interface ifb-x\n", [])
+    assert asked == ["vpngate"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[gateway",
+        GOOD.replace('"mine"', "5"),
+        GOOD.replace("mine", "no table"),
+        "gateway = 5\n",
+        f"x = {'[' * 5000}",
+        f"x = 1{'0' * 5000}",
+    ],
+)
+def test_a_configuration_that_does_not_tell_hinders_nobody(
+    run: Run, asked: list[str], config: Path, text: str
+) -> None:
+    """What is wrong was told by what was to start; which table it is, is said."""
+    config.write_text(text)
     status, out, err = run("clear", "--config", config)
-    assert (status, out, asked) == (1, "", [])
-    assert len(err) == 1
+    assert (status, err, asked) == (0, [], ["vpngate"])
+    assert out == (
+        f"table vpngate, since {config} does not tell which\nremoved  interface ifb-x\n"
+    )
 
 
 def test_none_at_all_is_another_status(run: Run, config: Path) -> None:

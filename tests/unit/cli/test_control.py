@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """status and reload: what they print, and how they end."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.cli.answering import serving
 from tests.unit.cli.conftest import Run
-from vpngate.daemon.outside.control import ControlServer
 from vpngate.errors import Problem, RegistryRefused
 
 
@@ -29,23 +27,8 @@ def daemon(tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             raise RegistryRefused("empty", Problem("r.csv", "is empty", "look at it"))
         return {"registry": "taken", "changed": ["throttle.rate"]}
 
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        server = ControlServer(path, {"status": status, "reload": reload})
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(10)
-    yield path, state
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    for _ in serving(path, {"status": status, "reload": reload}):
+        yield path, state
 
 
 def test_status(run: Run, daemon: tuple[Path, dict[str, Any]]) -> None:

@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """preview: what is handed to the daemon, and how its answer is printed."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.cli.answering import serving
 from tests.unit.cli.conftest import REGISTRY, Run
-from vpngate.daemon.outside.control import ControlServer
 from vpngate.daemon.outside.handed_over import FILES, content_of
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.packed import unpack
@@ -60,23 +58,8 @@ def daemon(tmp_path: Path) -> Iterator[tuple[Path, list[Any]]]:
         asked.append({**arguments, "files": files})
         return ABOUT if files else EXACT
 
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        server = ControlServer(path, {"preview": preview})
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(10)
-    yield path, asked
-    loop.call_soon_threadsafe(stop.set)
-    thread.join()
-    loop.close()
+    for _ in serving(path, {"preview": preview}):
+        yield path, asked
 
 
 def test_what_is_in_force(run: Run, daemon: tuple[Path, list[Any]]) -> None:

@@ -21,8 +21,8 @@ import pytest
 
 from tests.lab.namespaces import wait_until
 from tests.lab.screen import Screen, screen
+from tests.unit.cli.answering import serving
 from tests.unit.cli.conftest import REGISTRY
-from tests.unit.cli.test_whose_registry import serving
 from vpngate.cli.printing.overview import lasting
 
 pytestmark = [

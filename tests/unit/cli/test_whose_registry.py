@@ -4,19 +4,20 @@
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.unit.cli.answering import serving
 from tests.unit.cli.conftest import Run
 from tests.unit.daemon.gatehouse import CONFIG, snapshot
 from vpngate.cli import options
 from vpngate.daemon.answers import questions_asked
 from vpngate.daemon.answers.questions_asked import Questions
 from vpngate.daemon.outside.client import request
-from vpngate.daemon.outside.control import ControlServer, VerbHandler
+from vpngate.daemon.outside.control import VerbHandler
 from vpngate.errors import WrongUse
 from vpngate.registry import endings
 from vpngate.snapshot import Snapshot
@@ -50,28 +51,6 @@ def verbs(rows: str = ROWS) -> dict[str, VerbHandler]:
     in_force = InForceNow(snapshot(PROTECT, rows))
     told = Questions(in_force, lambda: NOW, _state, dict, _no_metrics)  # type: ignore[arg-type]
     return told.handlers
-
-
-def serving(path: Path, handlers: Mapping[str, VerbHandler]) -> Iterator[Path]:
-    started, stop = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def serve() -> None:
-        server = ControlServer(path, handlers)
-        await server.start()
-        started.set()
-        await stop.wait()
-        await server.stop()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(60)
-    try:
-        yield path
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
 
 
 @pytest.fixture

@@ -21,8 +21,6 @@ from vpngate.kernel.wire.attributes import (
     CREATE,
     DUMP,
     EXCLUSIVE,
-    HEADER,
-    REQUEST,
     attribute,
     message,
 )
@@ -32,6 +30,8 @@ from vpngate.kernel.wire.declarations import (
     nft_obj_msg,
     nft_set_msg,
     nft_table_msg,
+    packed,
+    packed_rule,
     rule_msg,
 )
 from vpngate.kernel.wire.encoding import encode_rule, nested
@@ -175,11 +175,7 @@ def get_chains() -> bytes:
 
 @lru_cache(maxsize=2048)  # rules are built anew at each change, and few differ
 def new_rule(table: str, chain: str, line: Line) -> Change:
-    """A rule, behind those that the chain has.
-
-    Its expressions are packed one by one and put together here: pyroute2 takes some
-    three seconds for a whole table of rules, which are made of the same few hundred.
-    """
+    """A rule, behind those that the chain has."""
     comment = line.comment.encode() + b"\0"
     body = (
         nft.FAMILY_HEADER.pack(nft.NETDEV, 0, 0)
@@ -195,13 +191,7 @@ def new_rule(table: str, chain: str, line: Line) -> Change:
 @lru_cache(maxsize=4096)
 def _expression(expression: Expression) -> bytes:
     """An element of a rule's list of expressions."""
-    whole = _encoded(
-        rule_msg,
-        nft.NEW_RULE,
-        [("NFTA_RULE_EXPRESSIONS", encode_rule((expression,)))],
-        0,
-    )
-    return bytes(nft.parts(whole[HEADER.size :])[nft.RULE_EXPRESSIONS])
+    return packed_rule(rule_msg.nft_expr, encode_rule((expression,)))
 
 
 @lru_cache(maxsize=2048)
@@ -237,10 +227,5 @@ def _change(
 def _encoded(
     declared: type[Any], kind: int, attributes: list[tuple[str, Any]], flags: int
 ) -> bytes:
-    encoded = declared()
-    encoded["attrs"] = attributes
-    encoded["nfgen_family"] = nft.NETDEV
-    encoded["header"]["type"] = nft.SUBSYSTEM | kind
-    encoded["header"]["flags"] = REQUEST | flags
-    encoded.encode()
-    return bytes(encoded.data)
+    body = nft.FAMILY_HEADER.pack(nft.NETDEV, 0, 0) + packed(declared, attributes)
+    return message(nft.SUBSYSTEM | kind, flags, body)
