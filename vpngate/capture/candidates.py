@@ -92,8 +92,8 @@ class CandidateFilter:
     about IP packets (`ip`, `ip6` and what is in them) and name neither link layers nor
     the frame's length. Several short ones compile much faster than one long one, since
     libpcap's optimiser takes its time, so `portions` may say the same as `expressions`
-    in more and shorter ones; what runs out of bytes in one is not looked at by those
-    behind it. Raises MissingFeature if libpcap rejects one.
+    in more and shorter ones, several behind each look; what runs out of bytes in one is
+    not looked at by those behind it. Raises MissingFeature if libpcap rejects one.
     """
 
     def __init__(
@@ -101,10 +101,17 @@ class CandidateFilter:
         expressions: Iterable[str],
         looks: Iterable[str] | None = None,
         gate: str | None = None,
-        portions: Iterable[str] | None = None,
+        portions: Iterable[tuple[str, Iterable[str]]] | None = None,
     ) -> None:
         self._expressions, self._cheaper = expressions, looks
-        self._portions = self._programs if portions is None else _compiled(portions)
+        self._portions = (
+            self._programs
+            if portions is None
+            else [
+                _gated(_compiled_once(look), _chained(_compiled(texts)))
+                for look, texts in portions
+            ]
+        )
         self._gate = None if gate is None else _compiled_once(gate)
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
@@ -122,7 +129,7 @@ class CandidateFilter:
             (group.expression for group in groups),
             (group.look for group in groups),
             _any(prefilter(*group) for group in groups),
-            (portion for group in groups for portion in group.portions),
+            ((group.look, group.portions) for group in groups),
         )
 
     @cached_property

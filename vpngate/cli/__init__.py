@@ -9,6 +9,7 @@ A command's module has `add_parser(subparsers)` and `run(args) -> exit status`.
 """
 
 import argparse
+import atexit
 import contextlib
 import errno
 import gc
@@ -122,6 +123,7 @@ def _collecting_seldom() -> Iterator[None]:
     """Have Python look for circles of garbage seldom: what is loaded first stays."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECTED_AT_ONCE, *before[1:])
+    atexit.register(gc.freeze)  # what ends with the process need not be gone through
     try:
         yield
     finally:
