@@ -22,18 +22,19 @@ _HEAD = 4096  # bytes
 _SIZE = _HEAD + _SLOTS * _SLOT.size + _NUMBERS
 _MOST = 0xFFFF  # a slot counts no further
 
-_BEGUN, _SENT, _REFUSED, _CAME, _AGAIN, _RESENT, _BROKEN = range(0, 56, 8)
+_BEGUN, _SENT, _REFUSED, _CAME, _AGAIN, _RESENT, _BROKEN, _UNDER_WAY = range(0, 64, 8)
 
 
 class Book:
     """A flow's file, mapped. Each counter is written by one end alone.
 
-    sent     datagrams, or writes of as many bytes where the flow is a stream
-    refused  of these, what the sender's own kernel would not take
-    came     different ones that arrived
-    again    those that arrived once more
-    resent   segments that a stream had to send again, and was right to
-    broken   times that a stream ended before its time
+    sent       datagrams, or writes of as many bytes where the flow is a stream
+    refused    of these, what the sender's own kernel would not take
+    came       different ones that arrived
+    again      those that arrived once more
+    resent     segments that a stream had to send again, and was right to
+    broken     times that a stream ended before its time
+    under_way  bytes of a stream that its sender is not yet told have arrived
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
@@ -78,6 +79,10 @@ class Book:
     def broken(self) -> int:
         return self._get(_BROKEN)
 
+    @property
+    def under_way(self) -> int:
+        return self._get(_UNDER_WAY)
+
     def note_sent(self, count: int, refused: int = 0) -> None:
         self._put(_SENT, self.sent + count)
         if refused:
@@ -88,6 +93,9 @@ class Book:
 
     def note_broken(self) -> None:
         self._put(_BROKEN, self.broken + 1)
+
+    def note_under_way(self, count: int) -> None:
+        self._put(_UNDER_WAY, count)
 
     def note_number(self, number: int) -> None:
         """A datagram came."""

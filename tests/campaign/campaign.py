@@ -142,6 +142,7 @@ class Campaign:
     def _pairs(self, begin: Mark) -> Mapping[Kind, Pair]:
         """The flows that nobody is to slow without a gap between two faults."""
         watch = self._world.watch
+        watch.calm()
         end = watch.mark()
         since = watch.counted(self._counted_to, end)
         of_this = watch.counted(begin, end)

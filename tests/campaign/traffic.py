@@ -8,12 +8,14 @@ all flows of a host: what the machine does to one flow it does to its control.
 """
 
 import contextlib
+import fcntl
 import json
 import select
 import signal
 import socket
 import struct
 import sys
+import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ _HEADER = struct.Struct("!8sQ")
 _NAME = b"campaign"  # so that no tunnel is ever taken for it
 _BUFFER = 8 << 20  # bytes; who is not scheduled for a while loses nothing
 _AGAIN = 0.1  # seconds before a stream that ended is opened again
+_NOBODY_THERE = 1 << 40  # bytes under way of a stream that has no other end
+_COUNT = struct.Struct("=i")
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 # struct tcp_info of linux/tcp.h: tcpi_total_retrans, tcpi_dsack_dups.
 _INFO_BYTES, _RETRANSMITTED, _DUPLICATES = 232, 100, 216
@@ -137,6 +141,7 @@ class _StreamSender:
         self._accept()
         due = self._paced.due()
         if self._connection is None:
+            self._book.note_under_way(_NOBODY_THERE)
             return
         try:
             self._write(self._connection, len(due))
@@ -164,6 +169,10 @@ class _StreamSender:
                 taken = 0
             self._rest = content[taken:][: _BURST * len(self._payload)]
             self._book.note_sent(count)
+        (waiting,) = _COUNT.unpack(
+            fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(_COUNT.size))
+        )
+        self._book.note_under_way(waiting + len(self._rest))
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
         if len(info) < _INFO_BYTES:
             return

@@ -29,6 +29,9 @@ SIZE = 1000  # bytes of payload
 PORT = 21_000  # of both ends of the first flow
 _QUIET = 1.5  # seconds without an arrival: what is missing then does not come
 _LOOK = 0.02  # seconds
+# What a stream has under way while nothing is wrong: delayed acknowledgements.
+_IN_HAND = 20 * SIZE  # bytes
+_CALM = 20.0  # seconds: a timer doubles a few times
 _PROGRAM = (*PYTHON, "-S", "-m", "tests.campaign.traffic")
 
 
@@ -76,6 +79,22 @@ class Watch:
     def port(self, kind: Kind) -> int:
         """The port of both ends of the first flow of a kind."""
         return PORT + next(n for n, way in enumerate(self._ways) if way.kind is kind)
+
+    def calm(self) -> None:
+        """Wait until no stream makes up any more for what it lost, or could not send.
+
+        What it sends again would be held against whatever comes next.
+        """
+        end = time.monotonic() + _CALM
+        streams = [
+            book
+            for way, book in zip(self._ways, self._books, strict=True)
+            if way.stream
+        ]
+        while any(book.under_way > _IN_HAND for book in streams):
+            if time.monotonic() > end:
+                return
+            time.sleep(_LOOK)
 
     def mark(self) -> Mark:
         return Mark(time.monotonic(), tuple(map(_read, self._books)))

@@ -19,7 +19,8 @@ from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.table.spared import Batch, SparedSets
 from vpngate.kernel.way import Way
-from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected, Unanswered
+from vpngate.kernel.wire.channel import Change, Channel
+from vpngate.kernel.wire.failures import Failure, Rejected, Unanswered
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 

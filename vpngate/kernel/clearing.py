@@ -9,14 +9,14 @@ import errno
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from pyroute2 import IPRoute
-
 from vpngate.errors import Problem, TableTaken
 from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import messages
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel, Rejected
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
+from vpngate.kernel.wire.failures import Rejected
 from vpngate.packets import Direction, Family, Transport
 from vpngate.ruleset import names
 
@@ -48,7 +48,7 @@ def clear(table: str) -> Cleared:
         owner = stack.enter_context(closing(Channel(NETFILTER)))
         channel = stack.enter_context(closing(Channel(ROUTE)))
         of_table = _take(owned := OwnedTable(owner, table))
-        route = stack.enter_context(closing(IPRoute()))
+        route = stack.enter_context(closing(Route()))
         shaper = Shaper(table, route, channel, Witness(owned))
         removed, foreign = shaper.remove_left_behind()
         return Cleared(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
-from vpngate.kernel.wire.channel import in_one_line
+from vpngate.kernel.wire.failures import in_one_line
 from vpngate.log_events import named
 
 _P = ParamSpec("_P")

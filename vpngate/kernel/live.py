@@ -26,7 +26,7 @@ from vpngate.kernel.mending import Mending
 from vpngate.kernel.plane import NOBODY, Comparison, Counters, Glance
 from vpngate.kernel.sparing import Complaint, Sparing, tell, tell_repaired
 from vpngate.kernel.steps import Steps
-from vpngate.kernel.wire.channel import Unanswered
+from vpngate.kernel.wire.failures import Unanswered
 from vpngate.kernel.wire.links import Announcement, Watcher
 from vpngate.plan import Plan, plan
 from vpngate.policy import Throttle

@@ -78,19 +78,20 @@ class Sparing:
         What is doubted from a change that was broken off is no disagreement yet; what
         cannot be put right is one more each time.
         """
-        protected = self._steps.protected
-        doubted = self.doubted or protected.doubted
         try:
-            wrong = await self._do(protected.mend)
-            apart = not self.doubted and not await self.in_sync()
-            if self.doubted or apart:
+            look = await self._do(self._steps.protected.mend)
+            doubted = self.doubted
+            apart = not doubted and not await self.in_sync()
+            if doubted or apart:
                 await self.refill()
         except VpngateError:
             self.note(agrees=False)
             raise
-        if not doubted:
-            self.note(agrees=not (wrong or apart))
-        return wrong or apart or doubted
+        doubted |= look.doubted
+        apart |= look.apart
+        if apart or not doubted:
+            self.note(agrees=not apart)
+        return apart or doubted
 
     async def in_sync(self) -> bool:
         """Whether the kernel spares the right ones of a sample of addresses."""

@@ -13,13 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pyroute2 import IPRoute
-
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.queueing import largest_packet
+from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
@@ -56,7 +55,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
-        self._route: IPRoute | None = None
+        self._route: Route | None = None
         self._taken = False
         self._sweeps: deque[Sweep] = deque()  # of verdicts that are to be ended
         self.stale = False  # whether rules are not where they could be
@@ -67,7 +66,7 @@ class Steps:
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
-        self._route = IPRoute()
+        self._route = Route()
         self.table = OwnedTable(owner, ruleset.table)
         self.hooks = Hooks(self.table)
         self.switch = Switch(self.table)

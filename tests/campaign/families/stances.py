@@ -88,6 +88,7 @@ def _unconfirmed(world: World, parameters: Parameters) -> Iterator[None]:
 def _halted(world: World, _: Parameters) -> Iterator[None]:
     """The kernel and the registry are apart twice: it halts, and stays so."""
     subject = world.subject
+    subject.order("verify")  # what is in doubt from before is no disagreement
     for _time in range(2):
         subject.order("lose_spared", prefix="203.0.113.0/24")
         subject.order("verify")

@@ -2,6 +2,7 @@
 """What both ends of a flow write down, over loopback, by the program that they are."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -70,3 +71,15 @@ def test_a_flow_writes_down_what_it_sent_and_what_came(
         assert book.resent == 0
         if not stream:
             assert book.missing(0, sent) == 0
+
+
+def test_a_stream_tells_what_is_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "book"
+    one, other = (_HERE, 31_119), (_HERE, 31_120)
+    sender = End(str(path), True, True, one, other, 200.0, 500)
+    with Book(path, new=True) as book, _running(tmp_path, sender):
+        wait_until(lambda: book.under_way > 1 << 30, "nobody at its other end")
+        with socket.create_connection(one) as silent:
+            wait_until(lambda: 0 < book.under_way < 1 << 30, "some of it")
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wait_until(lambda: book.under_way > 20_000, "more, since nobody reads")

@@ -3,20 +3,23 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
 
 from tests.rulesets import RULESET
-from vpngate.errors import KernelRefused
+from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.table.owned import OwnedTable, Rules
-from vpngate.kernel.table.protected import ProtectedSets
+from vpngate.kernel.table.protected import Look, ProtectedSets
 from vpngate.kernel.table.readback import Compared
 from vpngate.kernel.table.spared import SparedSets
 from vpngate.kernel.way import Way
+from vpngate.kernel.wire.failures import Unanswered
+from vpngate.prefixes.intervals import Intervals
 
 
 @contextlib.contextmanager
@@ -183,8 +186,8 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
         asked.append("agrees")
         return harmed != "registered"
 
-    def mend() -> bool:
-        return refuse() if harmed == "protected" else False
+    def mend() -> Look:
+        return refuse() if harmed == "protected" else Look(doubted=False, apart=False)
 
     async def scenario() -> None:
         plane = LiveDataPlane()
@@ -195,7 +198,7 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
             abandon=lambda: None,
         )
         plane._steps.spared = cast("SparedSets", sets)
-        protected = SimpleNamespace(mend=mend, doubted=False)
+        protected = SimpleNamespace(mend=mend)
         plane._steps.protected = cast("ProtectedSets", protected)
         monkeypatch.setattr(plane._sparing, "fill_anew", refused)
         monkeypatch.setattr(plane._sparing, "give_up", nothing)
@@ -209,3 +212,47 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
 
     asyncio.run(scenario())
     assert ("agrees" in asked) == (harmed != "protected")
+
+
+def test_what_comes_into_doubt_while_a_look_waits_is_no_disagreement() -> None:
+    """The step before it lost the kernel's answer: nothing was seen to be wrong."""
+    answering = threading.Event()
+
+    def lose(sets: ProtectedSets) -> NoReturn:
+        answering.wait()
+        with contextlib.suppress(Unanswered):
+            sets.put(Intervals.empty())
+        raise KernelRefused("no answer")
+
+    def unanswered(*_: object) -> NoReturn:
+        raise Unanswered(Problem("netlink socket", "no answer"))
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        protected = ProtectedSets(cast("OwnedTable", _Once(unanswered)))
+        plane._steps.protected = protected
+        plane._steps.spared = cast("SparedSets", SimpleNamespace(sample=list))
+        with opened(plane):
+            before = asyncio.create_task(plane._do(lose, protected))
+            look = asyncio.create_task(plane._sparing.verify())
+            await asyncio.sleep(0)
+            answering.set()
+            with pytest.raises(KernelRefused):
+                await before
+            assert await look
+        assert plane._sparing.disagreements == 0
+        assert not protected.doubted
+
+    asyncio.run(scenario())
+
+
+class _Once:
+    """A table whose first change gets no answer."""
+
+    def __init__(self, first: Callable[..., NoReturn]) -> None:
+        self.changed = 0.0
+        self._first: list[Callable[..., NoReturn]] = [first]
+
+    def protect(self, *_: object) -> None:
+        if self._first:
+            self._first.pop()()

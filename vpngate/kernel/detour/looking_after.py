@@ -16,7 +16,8 @@ from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire import elements
-from vpngate.kernel.wire.channel import Change, Rejected
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Rejected
 
 
 class LookingAfter:

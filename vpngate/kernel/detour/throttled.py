@@ -22,7 +22,8 @@ from vpngate.kernel.shaping.places import IfbPlaces
 from vpngate.kernel.shaping.spares import Spares
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
-from vpngate.kernel.wire.channel import Change, Rejected
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Rejected
 from vpngate.packets import Family
 from vpngate.policy import Throttle
 

@@ -9,20 +9,21 @@ them.
 import errno
 from collections.abc import Sequence
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.shaping.naming import ADDRESS, REMEDY, objection_to
 from vpngate.kernel.shaping.refusals import lacking
-from vpngate.kernel.wire.channel import Channel, in_one_line
+from vpngate.kernel.shaping.route import Route
+from vpngate.kernel.wire.channel import Channel
+from vpngate.kernel.wire.failures import in_one_line
 from vpngate.kernel.wire.links import Link, links_named
 
 
 class IfbDevices:
     """The ifbs that have these names, by their number. One thread alone may use it."""
 
-    def __init__(self, names: Sequence[str], route: IPRoute, channel: Channel) -> None:
+    def __init__(self, names: Sequence[str], route: Route, channel: Channel) -> None:
         self._names = names
         self._route = route
         self._channel = channel

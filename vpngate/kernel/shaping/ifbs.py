@@ -10,7 +10,6 @@ when a place on them is needed, and stay.
 import errno
 from collections.abc import Iterable, Iterator, Sequence
 
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, Problem
@@ -20,6 +19,7 @@ from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.shaping.refusals import is_there_already, lacking
+from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
@@ -37,7 +37,7 @@ class Shaper:
     """The ifbs of one table. One thread alone may use it; `indexes` any."""
 
     def __init__(
-        self, table: str, route: IPRoute, channel: Channel, witness: Witness
+        self, table: str, route: Route, channel: Channel, witness: Witness
     ) -> None:
         self.indexes: frozenset[int] = frozenset()  # of the devices that are there
         self.packet = largest_packet(0)  # bytes

@@ -7,7 +7,7 @@ Knows which module is missing then, and which refusal is none; does not know dev
 import errno
 
 from vpngate.errors import MissingFeature, Problem
-from vpngate.kernel.wire.channel import Failure
+from vpngate.kernel.wire.failures import Failure
 
 
 def lacking(name: str, what: str, module: str) -> MissingFeature:

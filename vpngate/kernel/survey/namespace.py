@@ -20,7 +20,7 @@ from typing import TypeVar
 from pyroute2 import IPRoute
 
 from vpngate.errors import MissingFeature, MissingPrivilege, Problem
-from vpngate.kernel.wire.channel import in_one_line
+from vpngate.kernel.wire.failures import in_one_line
 from vpngate.packets import Endpoint, format_address
 
 NEAR, FAR = "vg-near", "vg-far"  # ours, and the other end of the wire

@@ -37,7 +37,8 @@ from vpngate.kernel.shaping.readings import read_classes
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
 from vpngate.kernel.wire.attributes import CREATE
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel, Rejected
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.failures import Rejected
 from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
 from vpngate.policy import Throttle
 from vpngate.ruleset import Ruleset

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from vpngate.errors import MissingFeature
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Rejected
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Rejected
 from vpngate.kernel.wire.links import Device, current_devices
 from vpngate.ruleset import Ruleset, names
 

@@ -18,8 +18,9 @@ import numpy as np
 from vpngate.errors import MissingFeature, Problem, TableTaken
 from vpngate.kernel.wire import elements, messages, nft
 from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
-from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
+from vpngate.kernel.wire.channel import Change, Channel
 from vpngate.kernel.wire.elements import Element
+from vpngate.kernel.wire.failures import Failure, Rejected
 from vpngate.log_events import named
 from vpngate.packets import Family, HookPoint
 from vpngate.prefixes.intervals import Bounds, Intervals

@@ -10,16 +10,28 @@ just been protected is added there once that no packet of his can be on its way.
 """
 
 import time
+from typing import NamedTuple
 
 from vpngate.kernel.table import readback
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Unanswered
+from vpngate.kernel.wire.failures import Unanswered
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
 from vpngate.ruleset.witnessing import SETTLING
 
 _SAMPLE = 120  # addresses of each family: they are few
+
+
+class Look(NamedTuple):
+    """What a look has shown: either a change was broken off before, or it was not.
+
+    doubted  the kernel may have held something else; it was not asked
+    apart    it gave wrong answers
+    """
+
+    doubted: bool
+    apart: bool
 
 
 class ProtectedSets:
@@ -59,12 +71,13 @@ class ProtectedSets:
             finally:
                 self._table.changed = changed  # nobody was added
 
-    def mend(self) -> bool:
-        """Write them anew if the kernel gives wrong answers; whether it did."""
-        wrong = self.doubted or not self._in_sync()
-        if wrong:
+    def mend(self) -> Look:
+        """Write them anew if they are in doubt, or the kernel gives wrong answers."""
+        doubted = self.doubted
+        apart = not doubted and not self._in_sync()
+        if doubted or apart:
             self.put(self.held)
-        return wrong
+        return Look(doubted, apart)
 
     def compare(self, family: Family, after: bytes | None) -> readback.Compared:
         """Compare the intervals behind an address with the kernel's, a few of them."""

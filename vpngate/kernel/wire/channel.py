@@ -8,18 +8,14 @@ need this instead.
 """
 
 import errno
-import os
 import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import count
 from typing import NamedTuple
 
-from pyroute2.netlink.exceptions import NetlinkError
-
-from vpngate.errors import KernelRefused, MissingPrivilege, Problem
+from vpngate.errors import KernelRefused
 from vpngate.kernel.wire.attributes import (
     ACK,
     HEADER,
@@ -27,6 +23,14 @@ from vpngate.kernel.wire.attributes import (
     each_message,
     message,
     text,
+)
+from vpngate.kernel.wire.failures import (
+    Failure,
+    Rejected,
+    Unanswered,
+    in_one_line,
+    privilege_missing,
+    unfulfilled,
 )
 from vpngate.kernel.wire.nft import FAMILY_HEADER, SUBSYSTEM
 
@@ -41,7 +45,7 @@ _CAPPED, _ACK_TLVS, _INTERRUPTED = 0x100, 0x200, 0x10
 _MESSAGE_TEXT = 1  # NLMSGERR_ATTR_MSG
 _RECEIVE_BUFFER = 16 << 20
 _RECEIVE = 1 << 20
-_PATIENCE = 10.0  # seconds: the kernel answers as it takes a message in, or never
+_PATIENCE = 1.0  # seconds: the kernel answers as it takes a message in, or never
 _THERE_IS_NONE = frozenset({errno.ENOENT, errno.ENODEV, errno.EINVAL})
 _WHOLE = "transaction"  # what a failure of the batch itself is about
 
@@ -51,36 +55,6 @@ class Change(NamedTuple):
 
     data: bytes
     what: str
-
-
-class Failure(NamedTuple):
-    """Which change the kernel refused, and why."""
-
-    what: str
-    number: int
-    text: str
-
-    def __str__(self) -> str:
-        reason = os.strerror(self.number)
-        return f"{reason} ({self.text})" if self.text else reason
-
-
-class Rejected(KernelRefused):
-    """A transaction that failed as a whole; `failures` in the kernel's order."""
-
-    def __init__(self, failures: Sequence[Failure]) -> None:
-        self.failures = tuple(failures)
-        first = self.failures[0]
-        super().__init__(Problem(first.what, f"the kernel refused the change: {first}"))
-
-    @property
-    def number(self) -> int:
-        """The first failure's errno."""
-        return self.failures[0].number
-
-
-class Unanswered(KernelRefused):
-    """No answer came, so it is not known whether the change was made."""
 
 
 class Channel:
@@ -168,7 +142,7 @@ class Channel:
             answers, whole = self._dump(request)
             if whole:
                 return answers
-        raise _unfulfilled("read a list", "it changed each time while it was read")
+        raise unfulfilled("read a list", "it changed each time while it was read")
 
     def _dump(self, request: bytes) -> tuple[list[bytes], bool]:
         first = self._send([(request, 0)])
@@ -247,31 +221,23 @@ class Channel:
             with in_one_line("take in the kernel's answer"):
                 return each_message(self._socket.recv(_RECEIVE))
         except KernelRefused as error:
+            self._forget()
             raise Unanswered(*error.lines) from error
 
+    def _forget(self) -> None:
+        """Take out what is left of a question that was given up.
 
-@contextmanager
-def in_one_line(wish: str) -> Iterator[None]:
-    """Turn errors of sockets and pyroute2 into KernelRefused; `wish` names the task.
-
-    A LookupError means that an object went away between two questions about it. Its
-    key is not told: it may be a flow.
-    """
-    try:
-        yield
-    except PermissionError as error:
-        raise privilege_missing() from error
-    except OSError as error:
-        raise _unfulfilled(wish, error.strerror or error) from error
-    except NetlinkError as error:
-        raise _unfulfilled(wish, error.args[-1]) from error
-    except LookupError as error:
-        reason = f"something is gone ({type(error).__name__})"
-        raise _unfulfilled(wish, reason) from error
-
-
-def _unfulfilled(wish: str, reason: object) -> KernelRefused:
-    return KernelRefused(Problem("netlink socket", f"cannot {wish}: {reason}"))
+        Until a socket that had no room is empty, the kernel drops what it has to say
+        without another error: the next question would wait for its answer in vain.
+        """
+        self._socket.settimeout(0)
+        more = True
+        while more:
+            try:
+                self._socket.recv(_RECEIVE)
+            except OSError as error:
+                more = error.errno == errno.ENOBUFS
+        self._socket.settimeout(_PATIENCE)
 
 
 def _error_text(flags: int, body: memoryview) -> str:
@@ -287,14 +253,3 @@ def _error_text(flags: int, body: memoryview) -> str:
 def _errno(body: memoryview) -> int:
     """The number of an answer's error; 0 if it is an acknowledgement."""
     return -int.from_bytes(body[:4], sys.byteorder, signed=True)
-
-
-def privilege_missing() -> MissingPrivilege:
-    """The error of a process that may not change the network."""
-    return MissingPrivilege(
-        Problem(
-            "nftables and traffic control",
-            "may not be changed",
-            "run it as root or give it CAP_NET_ADMIN",
-        )
-    )

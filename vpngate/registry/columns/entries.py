@@ -181,6 +181,11 @@ class Entries:
         """For each row whether it is valid anywhere in a span, `grace` added."""
         return self._table.standing(span, grace)[self._numbers[rows]]
 
+    @property
+    def left(self) -> Flags:
+        """For each row whether it has left the registry, whatever moment that was."""
+        return self._table.left[self._numbers]
+
     def next_change(self, span: Span, grace: float) -> float:
         """The first moment after a span at which a row begins, or stops, to count."""
         mine = self._numbers

@@ -113,6 +113,12 @@ class TermsTable:
         flags: Flags = began & (self.ends + grace > span.earliest)
         return flags
 
+    @property
+    def left(self) -> Flags:
+        """For each whether it has left the registry, whatever moment that was."""
+        flags: Flags = np.frombuffer(self.gone_since) < NEVER
+        return flags
+
     def in_grace(self, span: Span, grace: float) -> Flags:
         """For each whether it has ended, and stands for its `grace` alone."""
         over: Flags = self.ends <= span.earliest

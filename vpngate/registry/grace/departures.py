@@ -45,14 +45,15 @@ def in_force_count(registry: Registry, now: When) -> int:
     """Returns how many registrations are in force without any grace."""
     span = span_of(now)
     return sum(
-        int(np.count_nonzero(entries.standing(span, 0.0))) for entries in _all(registry)
+        int(np.count_nonzero(_in_force(entries, span))) for entries in _all(registry)
     )
 
 
 def removed_count(old: Registry, new: Registry, now: When) -> int:
     """How many registrations are in force in the old registry, and not in the new.
 
-    Those that a rejected row may be about do not count: they stay.
+    Those that a rejected row may be about do not count: they stay. Neither do those
+    that have left before: also where a clock that was ahead says that they have not.
     """
     span = span_of(now)
     in_force = new.in_force(span)
@@ -67,8 +68,12 @@ def _all(registry: Registry) -> Iterator[Entries]:
     yield from registry.kept
 
 
+def _in_force(entries: Entries, span: Span) -> Flags:
+    return entries.standing(span, 0.0) & ~entries.left
+
+
 def _lost(entries: Entries, in_force: Intervals, span: Span) -> Flags:
-    return entries.standing(span, 0.0) & ~in_force.covers_each(entries.bounds)
+    return _in_force(entries, span) & ~in_force.covers_each(entries.bounds)
 
 
 def _unheld(entries: Entries, chosen: Flags, unread: Unread) -> list[int]:

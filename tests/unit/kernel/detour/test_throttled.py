@@ -15,7 +15,8 @@ from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Failure, Rejected, Unanswered
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Failure, Rejected, Unanswered
 from vpngate.kernel.wire.nft import DELETE_ELEMENT
 from vpngate.packets import Direction, Endpoint, Family, Transport
 from vpngate.policy import Throttle

@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
+from vpngate.kernel.shaping import route as shaping
 from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.naming import ADDRESS
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.witness import Witness
-from vpngate.kernel.wire.channel import Change, Channel, Failure
+from vpngate.kernel.wire.channel import Change, Channel
+from vpngate.kernel.wire.failures import Failure
 from vpngate.kernel.wire.links import Link
 
 
@@ -77,7 +78,7 @@ class Route:
 
 def shaper(kernel: Kernel, route: Route | None = None) -> Shaper:
     witness = Witness(cast("OwnedTable", None))  # which stands nowhere yet
-    one = Shaper("t", cast("IPRoute", route), cast("Channel", kernel), witness)
+    one = Shaper("t", cast("shaping.Route", route), cast("Channel", kernel), witness)
     one.majors = range(0x7667, 0x7667 + 64)
     one._index[0] = 7
     one.set(5_000_000, 1522)

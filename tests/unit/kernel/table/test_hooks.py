@@ -17,7 +17,8 @@ from vpngate.errors import MissingFeature
 from vpngate.kernel.table import hooks as room
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Failure, Rejected
+from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Failure, Rejected
 from vpngate.kernel.wire.links import Device
 from vpngate.ruleset import Ruleset, names
 

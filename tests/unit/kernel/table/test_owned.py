@@ -9,7 +9,8 @@ import pytest
 
 from vpngate.errors import MissingFeature
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.wire.channel import Change, Channel, Failure, Rejected
+from vpngate.kernel.wire.channel import Change, Channel
+from vpngate.kernel.wire.failures import Failure, Rejected
 
 
 class Refusing:

@@ -12,9 +12,12 @@ import pytest
 
 from vpngate.errors import KernelRefused, MissingPrivilege
 from vpngate.kernel.wire import attributes
-from vpngate.kernel.wire.attributes import HEADER
-from vpngate.kernel.wire.channel import NETFILTER, Change, Channel, Rejected
+from vpngate.kernel.wire.attributes import HEADER, message
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.failures import Rejected, Unanswered
 
+_GET_LINK = 18  # RTM_GETLINK of linux/rtnetlink.h
+_LOOPBACK = struct.pack("=BxHiII", 0, 0, 1, 0, 0)  # struct ifinfomsg: index 1
 CHANGE = Change(HEADER.pack(HEADER.size, 0x0A00, 1, 0, 0), "set s")
 
 
@@ -132,3 +135,17 @@ def test_one_object_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
     one = channel(monkeypatch, lambda sent: [answer(errno.ENOMEM, sent[0])])
     with pytest.raises(Rejected):
         one.ask_for_one(CHANGE.data)
+
+
+def test_after_an_answer_that_had_no_room_the_next_one_comes() -> None:
+    """What is left of the first question keeps the kernel from answering the next."""
+    request = message(_GET_LINK, 0, _LOOPBACK)
+    one = Channel(ROUTE)
+    try:
+        one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # the least
+        with pytest.raises(Unanswered, match="No buffer space"):
+            one.ask([request] * 50)
+        one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+        assert one.ask([request]) != [None]
+    finally:
+        one.close()

@@ -10,7 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from vpngate.errors import KernelRefused, MissingPrivilege
 from vpngate.kernel.detour.verdicts import FlowId
 from vpngate.kernel.wire.attributes import HEADER, attribute, each_message
-from vpngate.kernel.wire.channel import in_one_line
+from vpngate.kernel.wire.failures import in_one_line
 from vpngate.kernel.wire.links import Announcement, Link, What, read_announcements
 from vpngate.packets import Endpoint, Transport
 

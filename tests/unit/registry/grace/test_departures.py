@@ -193,6 +193,18 @@ def test_a_clock_that_was_ahead_adds_no_grace() -> None:
     assert not stands(merged, NOW + GRACE)
 
 
+def test_who_left_while_the_clock_was_ahead_is_not_removed_again() -> None:
+    """However many have left until the clock was put right."""
+    rows = [f"10.0.{number}.0/24,R-{number}\n" for number in range(100)]
+    merged = registry("".join(rows))
+    for gone in range(1, 9):
+        new = registry("".join(rows[gone:]))
+        merged = carry_over(merged, new, GRACE, NOW + 999 * DAY)
+    for now in (NOW, Span(NOW, NOW + DAY), NOW + 999 * DAY):
+        assert in_force_count(merged, now) == 92
+        assert removed_count(merged, registry("".join(rows[9:])), now) == 1
+
+
 def test_counts_of_those_in_force_and_removed() -> None:
     ended = "10.0.0.0/8,R-2,,,2027-01-14\n"
     old = registry(f"192.0.2.0/24,R-1\n{ended}2001:db8::/32,R-3\n")
