@@ -50,7 +50,7 @@ WITHIN = {
     ),
     "capture.files": (
         ("batch", "record"),
-        ("networks", "pcap", "pcapng", "savefile"),
+        ("pcap", "pcapng", "savefile", "several"),
         ("search",),
         ("file",),
     ),

@@ -20,7 +20,8 @@ from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Signature
-from vpngate.signatures.libpcap import filter_for, in_portions
+from vpngate.signatures.libpcap import filter_for
+from vpngate.signatures.portions import in_portions
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Program = Sequence[Instruction]

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vpngate.capture.files.networks import Several
+from vpngate.capture.files.several import Several
 
 _WORD = 4  # bytes
 _WORDS = 12  # of IPv6's header and ESP's
@@ -32,7 +32,7 @@ _Times = NDArray[np.float64]
 _Column = TypeVar("_Column", _Numbers, _Times)
 
 
-class Columns(NamedTuple):
+class EspRow(NamedTuple):
     """The packets of a row, by column.
 
     names     addresses and SPI of each sequence, as `steady.py` names it
@@ -47,7 +47,7 @@ class Columns(NamedTuple):
     times: _Times
 
 
-class Known(NamedTuple):
+class KnownSequences(NamedTuple):
     """What is known of each name: an array each.
 
     highest     the number that the others are ahead of
@@ -70,9 +70,9 @@ def known(
     flow: Sequence[int],
     last_seen: Sequence[float],
     until: Sequence[float],
-) -> Known:
+) -> KnownSequences:
     """The same from lists."""
-    return Known(
+    return KnownSequences(
         np.array(highest, np.int64),
         np.array(ahead, np.int64),
         np.array(flow, np.int64),
@@ -83,7 +83,7 @@ def known(
 
 def columns(
     networks: Several, numbers: tuple[int, int], limits: tuple[int, int]
-) -> Columns | None:
+) -> EspRow | None:
     """The row of plain packets of ESP that begins with one number, before another.
 
     Of each packet a capture has to hold so many bytes, at least and at most; the least
@@ -114,10 +114,10 @@ def columns(
         begin[row, slice(12, 24) if is_ipv4[row] else slice(8, 44)].tobytes()
         for row in firsts
     ]
-    return Columns(names, of[:length], sequence, headers.times[:length])
+    return EspRow(names, of[:length], sequence, headers.times[:length])
 
 
-def steps_ahead(row: Columns, known: Known, fastest: int) -> _Numbers:
+def steps_ahead(row: EspRow, known: KnownSequences, fastest: int) -> _Numbers:
     """How far ahead each packet's number is, for as many as go on as they should.
 
     Each is ahead of the one before it, none by more than `fastest`; and times go on

@@ -14,14 +14,14 @@ from math import inf
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from vpngate.capture.files.networks import Network, Several
+from vpngate.capture.files.several import Network, Several
 from vpngate.flows import FlowTable
 from vpngate.flows.running import FASTEST
 from vpngate.packets import FlowKey, Transport
 from vpngate.recognition import Heard, Role, Tunnel
 
 if TYPE_CHECKING:
-    from vpngate.capture.esp_columns import Known
+    from vpngate.capture.esp_columns import KnownSequences
 
 _IPV4_PLAIN, _IPV6_VERSION = 0x45, 6
 _IPV4 = Struct(">2xH2xHxB10xII")  # total length, fragment; protocol; SPI, number
@@ -205,7 +205,7 @@ class Steady:
         self._flows.clear()
 
 
-def _known(streams: Sequence[_Stream]) -> "Known":
+def _known(streams: Sequence[_Stream]) -> "KnownSequences":
     """What `esp_columns` has to know of these."""
     from vpngate.capture import esp_columns  # noqa: PLC0415 - it is loaded by now
 

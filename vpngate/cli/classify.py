@@ -73,17 +73,10 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--jobs",
         metavar="N",
-        type=_positive,
+        type=options.positive,
         help="captures that are read side by side (default: one a core)",
     )
     options.add_format(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of captures")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -182,8 +175,7 @@ class _Work:
         """Replay captures in so many processes; what they say comes in their order."""
         from vpngate.cli.side_by_side import in_order
 
-        # Without a name: whatever becomes of this process, nothing of them stays.
-        spools: deque[TextIO] = deque()
+        spools: deque[TextIO] = deque()  # without a name: nothing of them ever stays
 
         def errands() -> Iterator[tuple[int, str]]:
             for number in range(len(found)):

@@ -118,29 +118,6 @@ def filter_for(
     return " or ".join(f"({texts[each](chosen, link_header)})" for each in families)
 
 
-def in_portions(
-    signatures: Iterable[Signature], most: int
-) -> Iterator[tuple[Signature, ...]]:
-    """Signatures of one transport as portions of at most so many shapes each.
-
-    The filters of the portions, tried one after the other until one passes a packet or
-    runs out of bytes, are together the filter of all: shapes keep the order in which
-    `filter_for` tries them. libpcap takes far longer over one long text than over its
-    portions.
-    """
-    ordered = sorted(
-        ((shape, signature) for signature in signatures for shape in signature.shapes),
-        key=lambda pair: _reach(pair[0]),
-    )
-    for start in range(0, len(ordered), most):
-        shapes: dict[Signature, list[Shape]] = {}
-        for shape, signature in ordered[start : start + most]:
-            shapes.setdefault(signature, []).append(shape)
-        yield tuple(
-            replace(signature, shapes=tuple(own)) for signature, own in shapes.items()
-        )
-
-
 def _ipv4(signatures: Sequence[Signature], link_header: int | None) -> str:
     # Said once where it goes for all, for each shape where it does not.
     some = any(signature.fragments for signature in signatures)
@@ -229,7 +206,7 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
             *_shape(shape, at, signatures[0].transport),
         )
         for (shape, fragments), sharing in sorted(
-            ports_of.items(), key=lambda item: _reach(item[0][0])
+            ports_of.items(), key=lambda item: reach(item[0][0])
         )
     )
     if signatures[0].transport is Transport.TCP:
@@ -237,7 +214,8 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
     return shapes
 
 
-def _reach(shape: Shape) -> int:
+def reach(shape: Shape) -> int:
+    """How far into a payload a shape looks, bytes."""
     return max((field.end for field in shape.fields), default=0)
 
 

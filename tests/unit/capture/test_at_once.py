@@ -14,8 +14,8 @@ from tests.unit.capture.crafted import INITIATION, RESPONSE, udp
 from tests.unit.capture.test_candidates import framed
 from tests.unit.capture.test_steady import EVENTS, Event, esp, packets_of
 from vpngate.capture import esp_columns, steady
-from vpngate.capture.files.batch import Batch
-from vpngate.capture.files.networks import Network, Networks, Several
+from vpngate.capture.files.batch import DumpedFrames
+from vpngate.capture.files.several import Network, Networks, Several
 from vpngate.capture.replay import Replay
 from vpngate.capture.steady import Steady
 from vpngate.capture.summaries import Replayed
@@ -39,7 +39,7 @@ def record(frame: bytes, micro: int, order: str = "=", per_micro: int = 1) -> by
 def batches(frames: Sequence[Frame], link_type: int, size: int) -> Iterator[Several]:
     for at in range(0, len(frames), size):
         dumped = b"".join(record(*each) for each in frames[at : at + size])
-        yield Networks(Batch(bytes(24) + dumped, 24), link_type)
+        yield Networks(DumpedFrames(bytes(24) + dumped, 24), link_type)
 
 
 class Left:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpngate.capture.files.file import CaptureFile
-from vpngate.capture.files.networks import Several
+from vpngate.capture.files.several import Several
 from vpngate.capture.replay import Replay
 from vpngate.capture.steady import Steady
 from vpngate.capture.summaries import Replayed, Summaries

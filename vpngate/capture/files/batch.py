@@ -18,7 +18,7 @@ _STAMP = 8  # bytes of a record's header that are its time
 _MICROSECONDS = 1e6
 
 
-class Batch:
+class DumpedFrames:
     """The frames of a dump, from a place in it on, in order."""
 
     def __init__(self, dumped: bytes, at: int) -> None:

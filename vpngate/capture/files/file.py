@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.files import pcap, pcapng
-from vpngate.capture.files.networks import Network, Networks, Several
 from vpngate.capture.files.record import CHUNK, Damage, Record, Test
 from vpngate.capture.files.savefile import OneByOne, Savefile
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
+from vpngate.capture.files.several import Network, Networks, Several
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.link_layers import is_understood, network_layer, network_reader
 from vpngate.packets import Packet, decode

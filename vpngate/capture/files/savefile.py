@@ -22,7 +22,7 @@ import cypcap
 from cypcap import _cypcap
 
 from vpngate.capture.candidates import Program
-from vpngate.capture.files.batch import Batch
+from vpngate.capture.files.batch import DumpedFrames
 from vpngate.capture.files.record import Damage
 from vpngate.errors import MissingFeature
 
@@ -148,7 +148,7 @@ class Savefile:
         for batch in self.batches():
             yield from map(batch.frame, range(len(batch)))
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[DumpedFrames]:
         """The same, many at a time."""
         handle = self._opened()
         start, size = _POINTER(), _SIZE()
@@ -164,7 +164,7 @@ class Savefile:
             while self._opened() == handle:
                 passed = self._pcap.pcap_dispatch(handle, most, write, dumper)
                 self._pcap.pcap_dump_flush(dumper)
-                yield Batch(ctypes.string_at(start.value or 0, size.value), at)
+                yield DumpedFrames(ctypes.string_at(start.value or 0, size.value), at)
                 is_short = size.value <= _SHORT_BATCH
                 most = min(2 * most, _MOST_OF_A_BATCH) if is_short else _BATCH
                 if passed <= 0:

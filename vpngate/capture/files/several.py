@@ -8,7 +8,7 @@ is loaded for the latter alone.
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vpngate.capture.files.batch import Batch
+from vpngate.capture.files.batch import DumpedFrames
 from vpngate.link_layers import LAYOUTS, Layout, network_reader
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Several:
 class Networks(Several):
     """A batch behind its link layer, to be looked at by number."""
 
-    def __init__(self, batch: Batch, link_type: int) -> None:
+    def __init__(self, batch: DumpedFrames, link_type: int) -> None:
         super().__init__()
         self._batch = batch
         self._behind_link = network_reader(link_type)
