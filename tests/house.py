@@ -43,13 +43,14 @@ WITHIN = {
     "capture": (
         ("prefilter",),
         ("candidates",),
-        ("account", "files", "live", "steady"),
-        ("missing_evidence", "summaries"),
+        ("account", "files", "live"),
+        ("esp_columns", "missing_evidence", "summaries"),
+        ("steady",),
         ("replay",),
     ),
     "capture.files": (
-        ("record",),
-        ("pcap", "pcapng", "savefile"),
+        ("batch", "record"),
+        ("pcap", "pcapng", "savefile", "several"),
         ("search",),
         ("file",),
     ),

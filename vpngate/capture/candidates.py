@@ -8,8 +8,8 @@ an expression is compiled once, for packets that start at their IP header, and t
 program is put behind each layout of a link layer with its offsets moved.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, cached_property, lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ import cypcap
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
-from vpngate.packets import Family
+from vpngate.packets import Family, Transport
 from vpngate.signatures import Signature
 from vpngate.signatures.libpcap import filter_for
+from vpngate.signatures.portions import in_portions
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 Program = Sequence[Instruction]
@@ -39,6 +40,9 @@ _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
 _RETURN = 0x06
 _REJECT: Instruction = (_RETURN, 0, 0, 0)
 
+# Our own choice, as measured: fewer, and there are as many texts as shapes; more, and
+# libpcap's optimiser takes its time.
+_SHAPES_AT_ONCE = 2
 _WHOLE_PACKET = 256 << 10  # bytes to keep of a match: more than any packet has
 
 
@@ -53,6 +57,34 @@ class KernelFilter(NamedTuple):
     exact: bool
 
 
+class _Group(NamedTuple):
+    """Signatures of one transport, and what passes of a family."""
+
+    family: Family
+    transport: Transport
+    signatures: Sequence[Signature]
+
+    @property
+    def look(self) -> str:
+        # Without ports the whole is as cheap, and tells more.
+        return prefilter(*self) if self.transport.has_ports else self._whole
+
+    @property
+    def expression(self) -> str:
+        if not self.transport.has_ports:
+            return self._whole
+        return f"({prefilter(*self)}) and ({self._whole})"
+
+    @property
+    def portions(self) -> Iterator[str]:
+        for portion in in_portions(self.signatures, _SHAPES_AT_ONCE):
+            yield filter_for(portion, families=[self.family])
+
+    @property
+    def _whole(self) -> str:
+        return filter_for(self.signatures, families=[self.family])
+
+
 class CandidateFilter:
     """What passes one of several libpcap expressions, for each link type.
 
@@ -60,8 +92,9 @@ class CandidateFilter:
     is `gate`, the cheapest of all: nearly all traffic is turned away there. All are
     about IP packets (`ip`, `ip6` and what is in them) and name neither link layers nor
     the frame's length. Several short ones compile much faster than one long one, since
-    libpcap's optimiser takes its time; what runs out of bytes in one is not looked at
-    by those behind it. Raises MissingFeature if libpcap rejects one.
+    libpcap's optimiser takes its time, so `portions` may say the same as `expressions`
+    in more and shorter ones, several behind each look; what runs out of bytes in one is
+    not looked at by those behind it. Raises MissingFeature if libpcap rejects one.
     """
 
     def __init__(
@@ -69,9 +102,17 @@ class CandidateFilter:
         expressions: Iterable[str],
         looks: Iterable[str] | None = None,
         gate: str | None = None,
+        portions: Iterable[tuple[str, Iterable[str]]] | None = None,
     ) -> None:
-        self._programs = _compiled(expressions)
-        self._looks = None if looks is None else _compiled(looks)
+        self._expressions, self._cheaper = expressions, looks
+        self._portions = (
+            self._programs
+            if portions is None
+            else [
+                _gated(_compiled_once(look), _chained(_compiled(texts)))
+                for look, texts in portions
+            ]
+        )
         self._gate = None if gate is None else _compiled_once(gate)
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
@@ -80,25 +121,33 @@ class CandidateFilter:
     def of(cls, signatures: Iterable[Signature]) -> "CandidateFilter":
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
-        expressions, looks, gates = [], [], []
         transports = sorted({signature.transport for signature in chosen})
-        for family, transport in product(Family, transports):
-            group = [s for s in chosen if s.transport is transport]
-            whole = filter_for(group, families=[family])
-            look = prefilter(family, transport, group)
-            gates.append(look)
-            # Without ports the whole is as cheap, and tells more.
-            has_ports = transport.has_ports
-            expressions.append(f"({look}) and ({whole})" if has_ports else whole)
-            looks.append(look if has_ports else whole)
-        return cls(expressions, looks, _any(gates))
+        groups = [
+            _Group(family, transport, [s for s in chosen if s.transport is transport])
+            for family, transport in product(Family, transports)
+        ]
+        return cls(
+            (group.expression for group in groups),
+            (group.look for group in groups),
+            _any(prefilter(*group) for group in groups),
+            ((group.look, group.portions) for group in groups),
+        )
+
+    @cached_property
+    def _programs(self) -> Sequence[Program]:
+        """Of the expressions; made when asked for, as they take longest."""
+        return _compiled(self._expressions)
+
+    @cached_property
+    def _looks(self) -> Sequence[Program] | None:
+        return None if self._cheaper is None else _compiled(self._cheaper)
 
     def _program(self, link_type: int) -> Program | None:
         """The filter of a link type; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
-        whole = _chained(self._programs)
+        whole = _chained(self._portions)
         if self._gate is not None:
             whole = _gated(self._gate, whole)
         return _assembled((layout, whole) for layout in layouts)

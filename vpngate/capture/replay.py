@@ -122,9 +122,10 @@ class Replay:
         )
         table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
         known = _Known(table, summaries, Steady(table))
-        networks = capture.networks()
-        if not self._explain:
-            networks = known.steady.remaining(networks)
+        if self._explain:
+            networks = capture.networks()
+        else:
+            networks = known.steady.remaining(capture.batches())
         failure: UnreadableInput | None = None
         try:
             for network, timestamp in networks:

@@ -9,13 +9,19 @@ are handed on, and only once a packet comes that may matter. What does not fit i
 detail is such a packet.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from struct import Struct
+from typing import TYPE_CHECKING
 
+from vpngate.capture.files.several import Network, Several
 from vpngate.flows import FlowTable
 from vpngate.flows.running import FASTEST
 from vpngate.packets import FlowKey, Transport
 from vpngate.recognition import Heard, Role, Tunnel
+
+if TYPE_CHECKING:
+    from vpngate.capture.esp_columns import KnownSequences
 
 _IPV4_PLAIN, _IPV6_VERSION = 0x45, 6
 _IPV4 = Struct(">2xH2xHxB10xII")  # total length, fragment; protocol; SPI, number
@@ -32,8 +38,10 @@ _MOST = 2048  # bytes from the IP header on
 _MOST_STREAMS = 10_000
 _EARLY = 1.0  # seconds
 _NUMBERS = 1 << 32
-
-Held = tuple[bytes, float]  # a packet from its IP header on, and when it was seen
+# So many packets are looked at together, and so many had to be taken before: loading
+# numpy takes as long as they did.
+_AT_ONCE = 32
+_WORTHWHILE = 10_000
 
 
 class _Flow:
@@ -56,8 +64,11 @@ class _Stream:
         self.flow = flow
         self.highest = highest
         self.ahead = 0
-        self.before: tuple[int, Held] | None = None
-        self.last: tuple[int, Held] | None = None
+        self.before: tuple[int, Network] | None = None
+        self.last: tuple[int, Network] | None = None
+
+
+_NOBODY = _Stream(_Flow(-inf, -inf), 0)
 
 
 class Steady:
@@ -72,17 +83,27 @@ class Steady:
         self._flows: dict[FlowKey, _Flow] = {}
         self._holding: dict[_Stream, None] = {}
         self._count = 0
+        self._in_a_row = 0
         self._pushed_out = 0
 
-    def remaining(self, networks: Iterable[Held]) -> Iterator[Held]:
+    def remaining(self, batches: Iterable[Several]) -> Iterator[Network]:
         """What the table has to see, in order."""
-        takes = self.takes
-        for held in networks:
-            if not takes(held):
-                yield from self._held_back()
-                yield held
+        for batch in batches:
+            at, end = 0, len(batch)
+            while at < end:
+                at += self._taken_at_once(batch, at)
+                held = batch.network(at) if at < end else None
+                at += 1
+                if held is None:
+                    continue
+                if self.takes(held):
+                    self._in_a_row += 1
+                else:
+                    self._in_a_row = 0
+                    yield from self._held_back()
+                    yield held
 
-    def takes(self, held: Held) -> bool:
+    def takes(self, held: Network) -> bool:
         """Whether a packet need not be looked at now; then it is kept back."""
         network, now = held
         if not self._streams or not _LEAST <= len(network) <= _MOST:
@@ -101,12 +122,42 @@ class Steady:
         flow.last_seen = now
         stream.ahead = ahead
         stream.before = stream.last
-        self._count = count = self._count + 1
-        stream.last = count, held
+        stream.last = self._count, held
+        self._count += 1
         self._holding[stream] = None
         return True
 
-    def _held_back(self) -> Iterator[Held]:
+    def _taken_at_once(self, batch: Several, first: int) -> int:
+        """How many packets from there on `takes` would take; then they are taken.
+
+        Not more are looked at than were just taken in a row, so that no time is lost
+        where many things mix; none unless there is enough to do to load numpy for it.
+        """
+        most = min(len(batch) - first, self._in_a_row)
+        if most < _AT_ONCE or self._count < _WORTHWHILE:
+            return 0
+        from vpngate.capture import esp_columns  # noqa: PLC0415 - numpy comes with it
+
+        row = esp_columns.columns(batch, (first, first + most), (_LEAST, _MOST))
+        if row is None:
+            return 0
+        streams = [self._streams.get(name, _NOBODY) for name in row.names]
+        ahead = esp_columns.steps_ahead(row, _known(streams), FASTEST)
+        for name, before, last in esp_columns.last_two(row.of[: len(ahead)]):
+            stream = streams[name]
+            for place in (last,) if before is None else (before, last):
+                held = batch.network(first + place)
+                if held is not None:
+                    stream.before = stream.last
+                    stream.last = self._count + place, held
+            stream.ahead = int(ahead[last])
+            stream.flow.last_seen = max(stream.flow.last_seen, float(row.times[last]))
+            self._holding[stream] = None
+        self._count += len(ahead)
+        self._in_a_row += len(ahead)
+        return len(ahead)
+
+    def _held_back(self) -> Iterator[Network]:
         """What the table has to see before any other packet, in order."""
         if not self._holding:
             return
@@ -152,6 +203,20 @@ class Steady:
     def _clear(self) -> None:
         self._streams.clear()
         self._flows.clear()
+
+
+def _known(streams: Sequence[_Stream]) -> "KnownSequences":
+    """What `esp_columns` has to know of these."""
+    from vpngate.capture import esp_columns  # noqa: PLC0415 - it is loaded by now
+
+    flows = {stream.flow: number for number, stream in enumerate(streams)}
+    return esp_columns.known(
+        [stream.highest for stream in streams],
+        [stream.ahead for stream in streams],
+        [flows[stream.flow] for stream in streams],
+        [stream.flow.last_seen for stream in streams],
+        [stream.flow.until for stream in streams],
+    )
 
 
 def _named(network: bytes) -> tuple[bytes, int]:

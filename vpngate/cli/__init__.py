@@ -9,13 +9,15 @@ A command's module has `add_parser(subparsers)` and `run(args) -> exit status`.
 """
 
 import argparse
+import atexit
 import contextlib
 import errno
+import gc
 import io
 import os
 import signal
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -52,6 +54,7 @@ _MODULES = {"report": "transparency_report"}  # where it has another name
 
 DONE, NO, WRONG_USE = 0, 1, 2
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+_COLLECTED_AT_ONCE = 50_000  # objects; a daemon sets its own (`daemon/garbage.py`)
 _LONGEST_LINE = 4000  # characters of a complaint
 DEBUG_VARIABLE = "VPNGATE_DEBUG"
 
@@ -79,8 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0 done, 1 the answer is no, 2 wrong use, unreadable
     input or no daemon; 128 + the signal's number where a signal ended it.
     """
+    with _collecting_seldom():
+        return _ended(sys.argv[1:] if arguments is None else arguments)
+
+
+def _ended(words: Sequence[str]) -> int:
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
         closed = _open_streams()
         args = _parsed(words, closed=closed)
         _insist_on_output(closed=closed and args.command != "run")
@@ -109,6 +116,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return NO
     return status
+
+
+@contextlib.contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Have Python look for circles of garbage seldom: what is loaded first stays."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_AT_ONCE, *before[1:])
+    atexit.register(gc.freeze)  # what ends with the process need not be gone through
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _module(name: str) -> Any:

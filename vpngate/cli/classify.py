@@ -13,11 +13,12 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from vpngate.capture.files.file import CaptureFile
 from vpngate.capture.files.search import captures
@@ -28,7 +29,7 @@ from vpngate.cli.printing import explanation, flow_rows
 from vpngate.cli.printing.letters import Letters
 from vpngate.cli.printing.progress import Progress
 from vpngate.cli.standing import Nobody, Registered, configured
-from vpngate.errors import UnreadableInput
+from vpngate.errors import UnreadableInput, UnwritableOutput
 from vpngate.plaintext import plain
 from vpngate.policy import Standing, decide, is_sufficient
 from vpngate.tunnels import all_tunnels
@@ -72,17 +73,10 @@ def add_parser(commands: "Subparsers") -> None:
     parser.add_argument(
         "--jobs",
         metavar="N",
-        type=_positive,
+        type=options.positive,
         help="captures that are read side by side (default: one a core)",
     )
     options.add_format(parser)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of captures")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
@@ -181,20 +175,26 @@ class _Work:
         """Replay captures in so many processes; what they say comes in their order."""
         from vpngate.cli.side_by_side import in_order
 
-        with TemporaryDirectory(prefix="vpngate-") as folder:
-            spools = [Path(folder, str(number)) for number in range(len(found))]
+        spools: deque[TextIO] = deque()  # without a name: nothing of them ever stays
 
-            def replayed(number: int) -> _Told:
-                return self._spooled(found[number], spools[number])
+        def errands() -> Iterator[tuple[int, str]]:
+            for number in range(len(found)):
+                spool = TemporaryFile("w+")  # noqa: SIM115 - closed when it is told
+                spools.append(spool)
+                yield number, f"/proc/{os.getpid()}/fd/{spool.fileno()}"
 
-            all_told = in_order(replayed, range(len(found)), jobs)
-            with closing(all_told):
-                for each, spool in zip(found, spools, strict=True):
-                    name = each.name if isinstance(each, _Capture) else ""
-                    with self._progress.watch(plain(name), lambda: None):
-                        told = next(all_told)
-                    with self._complaints():
-                        self._tell(spool, told)
+        def replayed(errand: tuple[int, str]) -> _Told:
+            number, spool = errand
+            return self._spooled(found[number], Path(spool))
+
+        all_told = in_order(replayed, errands(), min(jobs, len(found)))
+        with closing(all_told):
+            for each in found:
+                name = each.name if isinstance(each, _Capture) else ""
+                with self._progress.watch(plain(name), lambda: None):
+                    told = next(all_told)
+                with self._complaints(), spools.popleft() as spool:
+                    self._tell(spool, told)
 
     def say_what_is_missing(self) -> None:
         """A line for each thing that kept the answers from being whole."""
@@ -232,29 +232,31 @@ class _Work:
         if isinstance(found, UnreadableInput):
             failure = found
         else:
-            with spool.open("w") as out:
-                try:
+            try:
+                with spool.open("w") as out:
                     for answer in self._answers(
                         found.name, self._replay.open(found.path)
                     ):
                         print(json.dumps(answer), file=out)
-                except UnreadableInput as error:
-                    failure = error.alone()
+            except UnreadableInput as error:
+                failure = error.alone()
+            except OSError as error:
+                raise UnwritableOutput(
+                    f"what was found cannot be kept: {error.strerror}; have TMPDIR "
+                    "name a folder with room, or try --jobs 1"
+                ) from None
         return _Told(failure, self._replay.unread, self._replay.crowded)
 
-    def _tell(self, spool: Path, told: _Told) -> None:
+    def _tell(self, spool: TextIO, told: _Told) -> None:
         """Print what `_spooled` wrote; raises what it met."""
         self._unread = self._unread or told.unread
         self._crowded = self._crowded or told.crowded
-        if spool.exists():
-            with spool.open() as lines:
-                for line in lines:
-                    if self._as_json:
-                        sys.stdout.write(line)
-                    else:
-                        self._show(json.loads(line))
-            sys.stdout.flush()
-            spool.unlink()
+        for line in spool:
+            if self._as_json:
+                sys.stdout.write(line)
+            else:
+                self._show(json.loads(line))
+        sys.stdout.flush()
         if told.failure is not None:
             raise told.failure
 

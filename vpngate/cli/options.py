@@ -59,3 +59,11 @@ def show(form: str, result: Any, lines: Callable[[], Iterable[str]]) -> None:
         return
     for line in lines():
         print(plain(line, _LONGEST_LINE))
+
+
+def positive(text: str) -> int:
+    """A number of captures, for argparse; its error for anything else."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of captures")
+    return number

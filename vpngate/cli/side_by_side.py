@@ -8,10 +8,12 @@ import ctypes
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from vpngate.errors import UnreadableInput
@@ -19,36 +21,46 @@ from vpngate.errors import UnreadableInput
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+MOST_WAITING = 300  # whoever calls may have a file open for each: 1,024 are usual
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _task: Callable[[Any], Any] | None = None  # of a process that was begun here
 
 
 def in_order(
-    task: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
+    task: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int
 ) -> Generator[_Result, None, None]:
     """What `task` returns of each item, in `jobs` processes, in the items' order.
 
     The processes begin as copies of this one, so that the task may be anything; what
-    it raises is raised here. None of them outlives this process or this iterator.
-    UnreadableInput if one of them is ended from outside.
+    it raises is raised here. None of them outlives this process or this iterator. No
+    more than `MOST_WAITING` items are taken before their turn. UnreadableInput if one
+    of the processes is ended from outside, or has no memory left.
     """
     executor = ProcessPoolExecutor(
-        min(jobs, len(items)),
-        multiprocessing.get_context("fork"),
-        _begin,
-        (task, os.getpid()),
+        jobs, multiprocessing.get_context("fork"), _begin, (task, os.getpid())
     )
     done = False
+    left = iter(items)
+    waiting: deque[Future[Any]] = deque()
     try:
         with _uninterrupted():
-            results = [executor.submit(_do, item) for item in items]
-        for result in results:
-            yield result.result()
+            waiting += (
+                executor.submit(_do, item) for item in islice(left, MOST_WAITING)
+            )
+        while waiting:
+            result = waiting.popleft().result()
+            with _uninterrupted():
+                waiting += (executor.submit(_do, item) for item in islice(left, 1))
+            yield result
         done = True
     except BrokenProcessPool as error:
         raise UnreadableInput(
             "a process that read captures was ended from outside; "
             "see whether memory ran out, or try --jobs 1"
+        ) from error
+    except MemoryError as error:
+        raise UnreadableInput(
+            "a process that read captures had no memory left; try --jobs 1"
         ) from error
     finally:
         if not done:

@@ -9,13 +9,15 @@ the objects are: those that no cycle holds go at once, as ever.
 
 import gc
 
+# Of CPython: objects until those that are young are gone through, and how often that
+# is until those that were left are.
+_YOUNGEST, _MIDDLE = 700, 10
 _NEVER = 2**31 - 1  # collections of the middle generation until a full one
 
 
 def begin() -> None:
     """Leave alone whatever is there now, and have no full collection by itself."""
-    youngest, middle, _ = gc.get_threshold()
-    gc.set_threshold(youngest, middle, _NEVER)
+    gc.set_threshold(_YOUNGEST, _MIDDLE, _NEVER)
     collect_young()
 
 

@@ -206,7 +206,7 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
             *_shape(shape, at, signatures[0].transport),
         )
         for (shape, fragments), sharing in sorted(
-            ports_of.items(), key=lambda item: _reach(item[0][0])
+            ports_of.items(), key=lambda item: reach(item[0][0])
         )
     )
     if signatures[0].transport is Transport.TCP:
@@ -214,7 +214,8 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
     return shapes
 
 
-def _reach(shape: Shape) -> int:
+def reach(shape: Shape) -> int:
+    """How far into a payload a shape looks, bytes."""
     return max((field.end for field in shape.fields), default=0)
 
 

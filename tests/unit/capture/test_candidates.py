@@ -90,6 +90,25 @@ def test_looks_and_parts_lose_nothing_that_one_text_finds(
             assert is_empty_segment(network), network.hex()
 
 
+def test_portions_select_as_one_text_does_also_what_is_cut_short(
+    candidates: CandidateFilter,
+) -> None:
+    """Where one runs out of bytes, none of those behind it is looked at."""
+    rng = random.Random(SEED)
+    programs, exact = candidates.kernel_filter(LinkType.RAW, 1 << 20)
+    portions = candidates.matcher(LinkType.RAW)
+    (whole,) = programs
+    assert exact
+    selected = 0
+    for network in packets():
+        for size in rng.sample(range(20, 120), 5):
+            cut = network[:size]
+            expected = passes(whole, cut)
+            selected += expected
+            assert portions(cut) is expected, cut.hex()
+    assert selected > len(SIGNATURES)
+
+
 def is_empty_segment(network: bytes) -> bool:
     if network[0] >> 4 == 4:
         start, size = (network[0] & 15) * 4, int.from_bytes(network[2:4])

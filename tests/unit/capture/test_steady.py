@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vpngate.capture.files.file import CaptureFile
+from vpngate.capture.files.several import Several
 from vpngate.capture.replay import Replay
 from vpngate.capture.steady import Steady
 from vpngate.capture.summaries import Replayed, Summaries
@@ -48,8 +49,8 @@ class Recorded:
     def __init__(self, packets: Iterable[Network]) -> None:
         self._packets = packets
 
-    def networks(self) -> Iterator[Network]:
-        yield from self._packets
+    def batches(self) -> Iterator[Several]:
+        yield from map(Several, self._packets)
 
 
 def packets_of(events: Iterable[Event], *, ipv6: bool) -> list[Network]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -167,6 +168,37 @@ def test_a_reader_who_leaves_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("check", "--config", "config/vpngate.toml"),
+        ("lookup", "192.0.2.1", "--registry", "config/registry.csv"),
+        ("diff", "config/registry.csv", "config/registry.csv"),
+        ("status", "--socket", "/nonexistent"),
+        ("expiring", "--registry", "config/registry.csv"),
+        ("report", "--socket", "/nonexistent"),
+        ("reload", "--socket", "/nonexistent"),
+        ("run", "--help"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_only_what_reads_packets_loads_scapy(command: Sequence[str]) -> None:
+    program = (
+        "import sys; from vpngate.cli import main\n"
+        f"try: main({list(command)})\n"
+        "except SystemExit: pass\n"
+        "print('scapy' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stderr.split("\n")[-2] == "False"
 
 
 def test_a_command_imports_only_what_it_needs() -> None:

@@ -8,13 +8,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.capture import crafted
 from tests.unit.capture.crafted import HANDSHAKE
-from vpngate.cli import main
+from vpngate.cli import main, side_by_side
 from vpngate.cli.side_by_side import in_order
 from vpngate.errors import UnreadableInput
 
@@ -90,6 +91,47 @@ def test_a_process_that_is_ended_is_one_error() -> None:
         list(in_order(ended, range(4), 2))
 
 
+def test_a_process_without_memory_is_one_error() -> None:
+    def greedy(item: int) -> int:
+        return len(bytes(sys.maxsize // 2 if item else 1))
+
+    with pytest.raises(UnreadableInput, match="no memory left"):
+        list(in_order(greedy, range(4), 2))
+
+
+def test_more_than_may_wait_come_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "MOST_WAITING", 3)
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    found = in_order(lambda item: -item, items(), 2)
+    assert next(found) == 0
+    assert len(taken) <= 4
+    assert list(found) == [-number for number in range(1, 20)]
+
+
+def test_no_room_for_what_was_found_is_one_line(folder: Path, tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from vpngate.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"sys.exit(main(['classify', '--jobs', '2', {str(folder)!r}]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "cannot be kept: File too large" in done.stderr
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def children_of(pid: int) -> list[int]:
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
     return [int(child) for child in text.split()]
@@ -144,5 +186,4 @@ def test_no_process_stays_behind(
     assert (process.returncode, out) == (status, b"")
     assert (said in err, err.count(b"\n")) == (True, len(said) > 0)
     until(lambda: all(map(is_gone, children)))
-    if number is not signal.SIGKILL:
-        assert set(tmp_path.iterdir()) == set(paths)
+    assert set(tmp_path.iterdir()) == set(paths)

@@ -22,11 +22,10 @@ from vpngate.capture.files import pcap, pcapng
 from vpngate.capture.files.record import CHUNK, Damage, Record, Test
 from vpngate.capture.files.savefile import OneByOne, Savefile
 from vpngate.capture.files.search import GZIP_MAGIC, is_capture
+from vpngate.capture.files.several import Network, Networks, Several
 from vpngate.errors import DamagedCapture, UnreadableInput
 from vpngate.link_layers import is_understood, network_layer, network_reader
 from vpngate.packets import Packet, decode
-
-Network = tuple[bytes, float]  # from the IP header on; seconds, as in `Recorded`
 
 
 class Recorded(NamedTuple):
@@ -73,8 +72,15 @@ class CaptureFile:
 
         Raises what iterating raises.
         """
+        for several in self.batches():
+            for network in map(several.network, range(len(several))):
+                if network is not None:
+                    yield network
+
+    def batches(self) -> Iterator[Several]:
+        """The same, as many at a time as come together."""
         try:
-            yield from self._networks()
+            yield from self._batches()
         except (Damage, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DamagedCapture(
                 f"{self._path}: damaged capture ({error}); "
@@ -92,7 +98,7 @@ class CaptureFile:
                 "capture on an Ethernet, PPP or IP interface"
             )
 
-    def _networks(self) -> Iterator[Network]:
+    def _batches(self) -> Iterator[Several]:
         with self._path.open("rb") as stream:
             status = os.fstat(stream.fileno())
             regular = stat.S_ISREG(status.st_mode)
@@ -105,13 +111,13 @@ class CaptureFile:
             try:
                 if regular and is_capture(head):
                     for found in self._read_by_libpcap(may_be_mixed=may_be_mixed):
-                        given += 1
+                        given += len(found)
                         yield found
                     return
             except Damage:
                 if not may_be_mixed:
                     raise
-            yield from islice(self._walked(head, stream), given, None)
+            yield from map(Several, islice(self._walked(head, stream), given, None))
 
     def _walked(self, head: bytes, stream: io.BufferedReader) -> Iterator[Network]:
         """What libpcap would give out, and what it cannot."""
@@ -139,7 +145,7 @@ class CaptureFile:
         self._foreign.add(link_type)
         return None
 
-    def _read_by_libpcap(self, *, may_be_mixed: bool) -> Iterator[Network]:
+    def _read_by_libpcap(self, *, may_be_mixed: bool) -> Iterator[Several]:
         """What is libpcap's to read; Damage where it gives up.
 
         A file that may be mixed is given up if its first link type is not understood.
@@ -155,12 +161,16 @@ class CaptureFile:
             program = self._candidates.program(link_type)
             if program is not None:
                 savefile.set_filter(program)
-            behind_link = network_reader(link_type)
             before, self._position = self._position, savefile.position
             try:
+                if isinstance(savefile, Savefile):
+                    for batch in savefile.batches():
+                        yield Networks(batch, link_type)
+                    return
+                behind_link = network_reader(link_type)
                 for timestamp, frame in savefile:
                     if network := behind_link(frame):
-                        yield network, timestamp
+                        yield Several((network, timestamp))
             finally:
                 self._position = before
 

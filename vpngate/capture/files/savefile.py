@@ -22,20 +22,21 @@ import cypcap
 from cypcap import _cypcap
 
 from vpngate.capture.candidates import Program
+from vpngate.capture.files.batch import DumpedFrames
 from vpngate.capture.files.record import Damage
 from vpngate.errors import MissingFeature
 
 # Our own limits.
 _BUFFER = 256 << 10  # bytes asked for at a time: what a core keeps near it
-_BATCH = 64  # frames, which may be as long as the file says
+# Frames at a time, which may be as long as the file says; more of them while short.
+_BATCH, _MOST_OF_A_BATCH = 64, 512
+_SHORT_BATCH = 1 << 20  # bytes
 
 _FULLY_BUFFERED = 0  # _IOFBF
 _ERROR_TEXT = 256  # PCAP_ERRBUF_SIZE
 _INSTRUCTION = Struct("=HBBI")  # struct bpf_insn
 _FILE_HEADER = 24  # bytes that a dump begins with
 _ANY_LINK_TYPE, _ANY_LENGTH = 1, 65535  # of a dump that nobody else reads
-_RECORD = Struct("=III4x")  # as they are dumped: seconds, microseconds, bytes
-_MICROSECONDS = 1e6
 
 _POINTER, _TEXT, _INT, _SIZE = (
     ctypes.c_void_p,
@@ -144,6 +145,11 @@ class Savefile:
             raise ValueError(self._error())
 
     def __iter__(self) -> Iterator[tuple[float, bytes]]:
+        for batch in self.batches():
+            yield from map(batch.frame, range(len(batch)))
+
+    def batches(self) -> Iterator[DumpedFrames]:
+        """The same, many at a time."""
         handle = self._opened()
         start, size = _POINTER(), _SIZE()
         memory = self._libc.open_memstream(ctypes.byref(start), ctypes.byref(size))
@@ -153,12 +159,14 @@ class Savefile:
         if not dumper:
             raise MemoryError
         write = ctypes.cast(self._pcap.pcap_dump, _POINTER)
-        at, passed = _FILE_HEADER, 0
+        at, passed, most = _FILE_HEADER, 0, _BATCH
         try:
             while self._opened() == handle:
-                passed = self._pcap.pcap_dispatch(handle, _BATCH, write, dumper)
+                passed = self._pcap.pcap_dispatch(handle, most, write, dumper)
                 self._pcap.pcap_dump_flush(dumper)
-                yield from _records(ctypes.string_at(start.value or 0, size.value), at)
+                yield DumpedFrames(ctypes.string_at(start.value or 0, size.value), at)
+                is_short = size.value <= _SHORT_BATCH
+                most = min(2 * most, _MOST_OF_A_BATCH) if is_short else _BATCH
                 if passed <= 0:
                     break
                 self._libc.rewind(memory)
@@ -219,13 +227,3 @@ class OneByOne:
                 yield header.ts, frame
         except cypcap.Error as error:
             raise Damage(error.msg) from error
-
-
-def _records(dumped: bytes, at: int) -> Iterator[tuple[float, bytes]]:
-    """The records of a dump, from a place on."""
-    header = _RECORD.unpack_from
-    while at < len(dumped):
-        seconds, microseconds, size = header(dumped, at)
-        at += _RECORD.size
-        yield seconds + microseconds / _MICROSECONDS, dumped[at : at + size]
-        at += size

@@ -11,12 +11,15 @@ scapy describes without verifying, so each reader asks the fields itself: types,
 reserved bits, lengths against the packet's, the chain of payloads, ports, numbers. It
 dissects headers and stops there: a whole IKE_SA_INIT would take scapy 1.4 ms.
 
-A module of this package loads scapy, which takes half a second: only a tunnel's
+A module of this package loads scapy, which takes a quarter of a second: only a tunnel's
 `second` imports one.
 """
 
-from scapy.config import conf
-from scapy.interfaces import NetworkInterfaceDict
+from vpngate.tunnels.messages.left_out import without_names_of_devices
+
+with without_names_of_devices():
+    from scapy.config import conf
+    from scapy.interfaces import NetworkInterfaceDict
 
 
 class _NoInterfaces(NetworkInterfaceDict):  # type: ignore[misc]  # scapy is untyped

@@ -13,18 +13,21 @@ read as far as it goes, and has to go as far as what the message cannot do witho
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scapy.contrib.ikev2 import (
-    IKEv2,
-    IKEv2_Encrypted,
-    IKEv2_Encrypted_Fragment,
-    IKEv2_Payload,
-)
 from scapy.fields import ByteField, ShortField
 from scapy.layers.isakmp import ISAKMP_payload, ISAKMP_payload_SA
-from scapy.packet import Packet
+from scapy.packet import Packet, Raw
 
 from vpngate.recognition import Message, Role
 from vpngate.tunnels.messages.layers import Fields, Layer, holds, laid_over, size_of
+from vpngate.tunnels.messages.left_out import without_certificates
+
+with without_certificates(Raw):
+    from scapy.contrib.ikev2 import (
+        IKEv2,
+        IKEv2_Encrypted,
+        IKEv2_Encrypted_Fragment,
+        IKEv2_Payload,
+    )
 
 _UNKNOWN = b"\0" * 8  # an SPI, or a cookie, that is not known yet
 _MOST_PAYLOADS = 32  # our own limit

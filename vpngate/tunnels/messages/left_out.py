@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What scapy loads beside what a second reader asks of it, and is spared here.
+
+Knows which modules of scapy take as long to load as all the others, and that nothing of
+them is ever asked: the makers of network cards and of Bluetooth devices, which it would
+keep a copy of in the user's home, and the certificates that a payload of IKEv2 may
+hold, which nobody dissects here. The classes that decide are scapy's own, untouched.
+Does not know any protocol.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_NAMES_OF_DEVICES = {
+    "scapy.libs.manuf": {"DATA": ""},
+    "scapy.libs.bluetoothids": {"DATA": ""},
+}
+
+
+@contextmanager
+def without_names_of_devices() -> Iterator[None]:
+    """Have scapy begin without them, and keep nothing of what it reads."""
+    import_module("scapy.main").__dict__["SCAPY_CACHE_FOLDER"] = None
+    with _empty(_NAMES_OF_DEVICES):
+        yield
+
+
+@contextmanager
+def without_certificates(as_what: type) -> Iterator[None]:
+    """Have scapy's classes for certificates be another class of it."""
+    with _empty({"scapy.layers.x509": {"X509_Cert": as_what, "X509_CRL": as_what}}):
+        yield
+
+
+@contextmanager
+def _empty(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """For now, modules that hold this and nothing else; but not those already loaded.
+
+    Whoever imports one of them later gets it as it is.
+    """
+    empty = {}
+    for name, content in modules.items():
+        if name not in sys.modules:
+            empty[name] = sys.modules[name] = ModuleType(name)
+            empty[name].__dict__.update(content)
+    try:
+        yield
+    finally:
+        for name in empty:
+            del sys.modules[name]
