@@ -22,7 +22,7 @@ import pytest
 
 from tests.lab import forging, handshakes, load, rates, victims, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
-from tests.lab.namespaces import Namespace, Process, settle, wait_until
+from tests.lab.namespaces import Namespace, Process, settle
 from tests.lab.topology import Host, lay_wire, quiet
 from vpngate.packets import Transport
 
@@ -62,7 +62,7 @@ def _host(name: str, number: int, folder: Path) -> Host:
 
 
 def _dial(host: Host, gateway: Namespace) -> Process:
-    """PPP between the two, over a pair of pseudo terminals."""
+    """PPP between the two, over a pair of pseudo terminals, with either's addresses."""
     own = "noauth", "local", "nodetach", "nodeflate", "nobsdcomp", "novj", "noccp"
     name = ("unit", str(_NUMBERS["dialled"]))
     far = host.namespace.command(("pppd", "notty", *own, *name, "+ipv6"))
@@ -73,18 +73,17 @@ def _dial(host: Host, gateway: Namespace) -> Process:
     )
 
 
+def _wait_for_answer(dialled: Process) -> None:
+    for what in ("remote IP address", "remote LL address"):
+        dialled.expect(what)
+
+
 def _join_dialled(host: Host, gateway: Namespace, port: str) -> None:
-    """IPv4 addresses are PPP's own doing."""
+    """IPv6 addresses and routes: PPP gives IPv4 alone."""
     six = host.ipv6[:-1]
     for namespace, own in ((host.namespace, "2"), (gateway, "1")):
-        wait_until(lambda n=namespace: _has_ipv4(n, port), f"{port} is up")  # type: ignore[misc]
         namespace.ip(f"addr add {six}{own}/64 dev {port} nodad")
     host.namespace.ip(f"route add default dev {port}", f"route add ::/0 dev {port}")
-
-
-def _has_ipv4(namespace: Namespace, device: str) -> bool:
-    listed = namespace.run("ip", "-4", "addr", "show", "dev", device, check=False)
-    return "inet " in listed
 
 
 def _lend(host: Host, gateway: Namespace, port: str) -> None:
@@ -160,7 +159,9 @@ def site() -> Iterator[Site]:
         macs = server.mac, server.next_hop
         lay_wire(server.namespace, "eth0", gateway, "wan0", macs)
         _join(server, "eth0", gateway, "wan0")
-        stack.callback(_dial(hosts["dialled"], gateway).stop)
+        dialled = _dial(hosts["dialled"], gateway)
+        stack.callback(dialled.stop)
+        _wait_for_answer(dialled)
         for name, host in hosts.items():
             _attach(name, host, gateway)
         _lend(hosts["enslaved"], gateway, _INTERFACES["enslaved"])
