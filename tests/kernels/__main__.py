@@ -20,7 +20,7 @@ _NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod")
 _LONGEST = 3600.0  # seconds a kernel
 _PATIENCE = 900  # seconds for each event that a test waits for
 _TEST = 2400  # seconds a test
-_MODULES = ("tun", "ppp_async")
+_MODULES = ("tun",)
 _CORE = (
     "tests/kernels/test_links.py",
     "tests/netns/test_trial.py",

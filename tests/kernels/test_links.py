@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Subscribers behind links of several kinds are slowed, and nobody else.
+"""Subscribers behind a VLAN, a bond and a plain wire are slowed, and nobody else.
 
-    tagged    eth0.7 ── lan7.7 ┐               a VLAN
-    bonded    eth0 ──── bond0  │
-    plain     eth0 ──── lan9   ┼ gateway ── wan0   server
-    enslaved  eth0 ──── lan10  │               a VRF's, with a table of its own
-    dialled   ppp11 ─── ppp11  ┘               PPP, no Ethernet
+    tagged   eth0.7 ── lan7.7 ┐
+    bonded   eth0 ──── bond0  ┼ gateway ── wan0   server
+    plain    eth0 ──── lan9   ┘
 
 Collected by `make kernels` alone: it needs devices that not every machine's kernel has.
 """
 
 import contextlib
 import json
-import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ import pytest
 
 from tests.lab import forging, handshakes, load, rates, victims, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
-from tests.lab.namespaces import Namespace, Process, settle
+from tests.lab.namespaces import Namespace, settle
 from tests.lab.topology import Host, lay_wire, quiet
 from vpngate.packets import Transport
 
@@ -30,15 +27,8 @@ _RATE = 512e3  # bit/s: slow enough for a kernel that is emulated
 _LITTLE = 50e3  # bit/s: fits into it
 _TOLERANCE = 0.1
 # Subscribers by name: the gateway's interface that vpngate is to attach.
-_INTERFACES = {
-    "tagged": "lan7.7",
-    "bonded": "bond0",
-    "plain": "lan9",
-    "enslaved": "lan10",
-    "dialled": "ppp11",
-}
-_NUMBERS = {"tagged": 7, "bonded": 8, "plain": 9, "enslaved": 10, "dialled": 11}
-_TABLE = 10  # of the VRF's routes
+_INTERFACES = {"tagged": "lan7.7", "bonded": "bond0", "plain": "lan9"}
+_NUMBERS = {"tagged": 7, "bonded": 8, "plain": 9}
 
 
 @dataclass(frozen=True)
@@ -52,48 +42,13 @@ class Site:
 
 
 def _macs(number: int) -> tuple[str, str]:
-    return f"02:00:00:00:{number:02x}:01", f"02:00:00:00:{number:02x}:02"
+    return f"02:00:00:00:0{number}:01", f"02:00:00:00:0{number}:02"
 
 
 def _host(name: str, number: int, folder: Path) -> Host:
     mac, port = _macs(number)
     namespace = Namespace(name, folder)
     return Host(namespace, f"100.64.{number}.2", f"2001:db8:{number}::2", mac, port)
-
-
-def _dial(host: Host, gateway: Namespace) -> Process:
-    """PPP between the two, over a pair of pseudo terminals, with either's addresses."""
-    own = "noauth", "local", "nodetach", "nodeflate", "nobsdcomp", "novj", "noccp"
-    name = ("unit", str(_NUMBERS["dialled"]))
-    far = host.namespace.command(("pppd", "notty", *own, *name, "+ipv6"))
-    addresses = f"{host.ipv4[:-1]}1:{host.ipv4}"
-    return gateway.start(
-        *("pppd", "pty", shlex.join(far), *own, *name, addresses),
-        *("+ipv6", "debug", "logfd", "1"),
-    )
-
-
-def _wait_for_answer(dialled: Process) -> None:
-    for what in ("remote IP address", "remote LL address"):
-        dialled.expect(what)
-
-
-def _join_dialled(host: Host, gateway: Namespace, port: str) -> None:
-    """IPv6 addresses and routes: PPP gives IPv4 alone."""
-    six = host.ipv6[:-1]
-    for namespace, own in ((host.namespace, "2"), (gateway, "1")):
-        namespace.ip(f"addr add {six}{own}/64 dev {port} nodad")
-    host.namespace.ip(f"route add default dev {port}", f"route add ::/0 dev {port}")
-
-
-def _lend(host: Host, gateway: Namespace, port: str) -> None:
-    """Routes from the VRF to where all others are, and back."""
-    gateway.ip(
-        f"route add table {_TABLE} default via 100.64.1.2 dev wan0 onlink",
-        f"route add table {_TABLE} ::/0 via 2001:db8:1::2 dev wan0 onlink",
-        f"route add {host.ipv4[:-1]}0/24 dev {port}",
-        f"route add {host.ipv6[:-1]}/64 dev {port}",
-    )
 
 
 def _join(host: Host, device: str, gateway: Namespace, port: str) -> None:
@@ -115,9 +70,6 @@ def _join(host: Host, device: str, gateway: Namespace, port: str) -> None:
 
 def _attach(name: str, host: Host, gateway: Namespace) -> None:
     """The wire between a subscriber and the gateway, of the kind that it is for."""
-    if name == "dialled":
-        _join_dialled(host, gateway, _INTERFACES[name])
-        return
     number = _NUMBERS[name]
     port, device = f"lan{number}", "eth0"
     lay_wire(host.namespace, "eth0", gateway, port, (host.mac, host.next_hop))
@@ -131,12 +83,6 @@ def _attach(name: str, host: Host, gateway: Namespace) -> None:
             "miimon 100",
             f"link set {port} down",
             f"link set {port} master bond0",
-        )
-    elif name == "enslaved":
-        gateway.ip(
-            f"link add vrf0 type vrf table {_TABLE}",
-            "link set vrf0 up",
-            f"link set {port} master vrf0",
         )
     _join(host, device, gateway, _INTERFACES[name])
 
@@ -156,15 +102,11 @@ def site() -> Iterator[Site]:
             quiet(namespace)
         gateway.sysctl("net.ipv4.ip_forward", 1)
         gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for name, host in hosts.items():
+            _attach(name, host, gateway)
         macs = server.mac, server.next_hop
         lay_wire(server.namespace, "eth0", gateway, "wan0", macs)
         _join(server, "eth0", gateway, "wan0")
-        dialled = _dial(hosts["dialled"], gateway)
-        stack.callback(dialled.stop)
-        _wait_for_answer(dialled)
-        for name, host in hosts.items():
-            _attach(name, host, gateway)
-        _lend(hosts["enslaved"], gateway, _INTERFACES["enslaved"])
         settle(
             *(one for one in namespaces if one is not gateway)
         )  # a bond's port has none

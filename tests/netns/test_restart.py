@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import load, rates, wireguard
+from tests.lab import load, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.topology import Lab
 
 _PREFIXES = 100_000
-_MORE_THAN_SLOW = 1.4 * rates.RATE  # in the slow class a quarter of it would be lost
+# Slow, so that no program's buffer is full when a busy machine lets it wait.
+_SLOW = 512e3  # bit/s
+_MORE_THAN_SLOW = 1.4 * _SLOW  # in the slow class a quarter of it would be lost
 _PLAIN = 5e6  # bit/s
-_STARVED = 0.001  # of a tunnel's, by its own program where the machine is busy
 _AFTER = 0.5  # seconds that the flows go on
 
 
@@ -44,6 +45,7 @@ def test_a_restart_costs_nobody_a_packet(
 ) -> None:
     """And the unregistered tunnel is slowed again from its next handshake on."""
     settings = enforcing_settings(lab, tmp_path.name)
+    settings.change(throttle={"rate": "512kbit"})
     settings.register(*_many())
     with (
         wireguard.tunnel(lab.client, lab.member) as registered,
@@ -54,7 +56,7 @@ def test_a_restart_costs_nobody_a_packet(
         load.stream(lab.client.at(), lab.member.at(), rate=_MORE_THAN_SLOW) as between,
         load.stream(lab.client.at(), lab.stranger.at(), rate=_PLAIN) as up,
         load.stream(lab.stranger.at(6), lab.client.at(6), rate=_PLAIN) as down,
-        load.stream(other.client, other.server, rate=_PLAIN) as slowed,
+        load.stream(other.client, other.server, rate=_MORE_THAN_SLOW) as slowed,
     ):
         with daemon(lab.gateway, settings) as running:
             other.shake_hands()
@@ -73,8 +75,6 @@ def test_a_restart_costs_nobody_a_packet(
             running.wait_until(lambda: _throttled(running) == 1, "a verdict again")
             running.wait_until(lambda: _detoured(running) > 0, "slowed again")
             time.sleep(_AFTER)
-            lost = [each.stop().lost for each in (between, up, down)]
-            tunnelled = inside.stop()
+            lost = [each.stop().lost for each in (inside, between, up, down)]
             assert slowed.stop().received > 0
-    assert lost == [0, 0, 0]
-    assert tunnelled.lost <= _STARVED * tunnelled.sent
+    assert lost == [0, 0, 0, 0]
