@@ -104,7 +104,8 @@ class CandidateFilter:
         gate: str | None = None,
         portions: Iterable[tuple[str, Iterable[str]]] | None = None,
     ) -> None:
-        self._expressions, self._cheaper = expressions, looks
+        self._expressions = tuple(expressions)
+        self._cheaper = None if looks is None else tuple(looks)
         self._portions = (
             self._programs
             if portions is None
@@ -183,7 +184,7 @@ def _compiled(expressions: Iterable[str]) -> list[Program]:
     return [_compiled_once(expression) for expression in expressions]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _compiled_once(expression: str) -> Program:
     """Compile an expression; the same one is asked for again and again, and is slow."""
     dead = cypcap.open_dead(LinkType.RAW_DLT, _WHOLE_PACKET)

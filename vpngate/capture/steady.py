@@ -84,6 +84,7 @@ class Steady:
         self._holding: dict[_Stream, None] = {}
         self._count = 0
         self._in_a_row = 0
+        self._due = _AT_ONCE  # so many of them before many are looked at together
         self._pushed_out = 0
 
     def remaining(self, batches: Iterable[Several]) -> Iterator[Network]:
@@ -134,12 +135,14 @@ class Steady:
         where many things mix; none unless there is enough to do to load numpy for it.
         """
         most = min(len(batch) - first, self._in_a_row)
-        if most < _AT_ONCE or self._count < _WORTHWHILE:
+        is_due = most >= _AT_ONCE and self._in_a_row >= self._due
+        if not is_due or self._count < _WORTHWHILE:
             return 0
         from vpngate.capture import esp_columns  # noqa: PLC0415 - numpy comes with it
 
         row = esp_columns.columns(batch, (first, first + most), (_LEAST, _MOST))
         if row is None:
+            self._took(0)
             return 0
         streams = [self._streams.get(name, _NOBODY) for name in row.names]
         ahead = esp_columns.steps_ahead(row, _known(streams), FASTEST)
@@ -154,8 +157,21 @@ class Steady:
             stream.flow.last_seen = max(stream.flow.last_seen, float(row.times[last]))
             self._holding[stream] = None
         self._count += len(ahead)
-        self._in_a_row += len(ahead)
+        self._took(len(ahead))
         return len(ahead)
+
+    def _took(self, count: int) -> None:
+        """So many were taken together.
+
+        Where rows end soon, say by tags in one direction alone, a look costs more than
+        it saves: the next one is due after twice as many taken singly.
+        """
+        if count < _AT_ONCE:
+            self._in_a_row = 0
+            self._due = min(2 * self._due, _WORTHWHILE)
+        else:
+            self._in_a_row += count
+            self._due = _AT_ONCE
 
     def _held_back(self) -> Iterator[Network]:
         """What the table has to see before any other packet, in order."""

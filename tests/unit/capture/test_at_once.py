@@ -5,6 +5,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -226,3 +227,36 @@ def test_what_many_sequences_bring_together_by_chance_is_told_apart(
     monkeypatch.setattr(esp_columns, "_MIXED", esp_columns._MIXED * 0)
     frames = odd_frames(random.Random(SEED), LinkType.RAW, 1500)
     both_ways(lambda: batches(frames, LinkType.RAW, 64))
+
+
+@pytest.mark.parametrize(("tagged", "few"), [(False, False), (True, True)])
+def test_rows_that_end_soon_are_looked_for_seldomer_and_seldomer(
+    monkeypatch: pytest.MonkeyPatch, *, tagged: bool, few: bool
+) -> None:
+    """One direction of a tunnel has a tag, as at some mirror ports."""
+    plain, tag = LAYOUTS[LinkType.ETHERNET][:2]
+    layouts = (plain, tag if tagged else plain)
+    frames = [
+        (
+            framed(
+                layouts[n % 2], esp(n % 2, 0x1000 + 2 * (n % 2), 1 + n // 2, ipv6=False)
+            ),
+            1000 * n,
+        )
+        for n in range(20_000)
+    ]
+    looks = 0
+    columns = esp_columns.columns
+
+    def counting(*given: Any) -> esp_columns.EspRow | None:
+        nonlocal looks
+        looks += 1
+        return columns(*given)
+
+    monkeypatch.setattr(esp_columns, "columns", counting)
+    monkeypatch.setattr(steady, "_WORTHWHILE", 5000)
+    left = Left.__new__(Left)
+    given = lambda: batches(frames, LinkType.ETHERNET, 512)  # noqa: E731
+    _, seen = left.of(given, monkeypatch)
+    assert len(seen) < 100, "it has not settled: nothing is shown"
+    assert 0 < looks < (12 if few else 100)

@@ -25,9 +25,9 @@ class Route:
 
     def close(self) -> None:
         """Close the socket, if there is one."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
+        gone, self._open = self._open, None
+        if gone is not None:
+            gone.close()
 
     def link(self, command: str, **what: Any) -> None:
         """Add, change or delete an interface."""

@@ -232,12 +232,14 @@ class Channel:
         """
         self._socket.settimeout(0)
         more = True
-        while more:
-            try:
-                self._socket.recv(_RECEIVE)
-            except OSError as error:
-                more = error.errno == errno.ENOBUFS
-        self._socket.settimeout(_PATIENCE)
+        try:
+            while more:
+                try:
+                    self._socket.recv(_RECEIVE)
+                except OSError as error:
+                    more = error.errno == errno.ENOBUFS
+        finally:
+            self._socket.settimeout(_PATIENCE)
 
 
 def _error_text(flags: int, body: memoryview) -> str:
