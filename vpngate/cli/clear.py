@@ -28,15 +28,19 @@ def add_parser(commands: "Subparsers") -> None:
 def run(args: argparse.Namespace) -> int:
     """Remove it and say what; 1 if a daemon runs, or something is not ours."""
     from vpngate.cli import inputs
-    from vpngate.config import DEFAULT_TABLE, table_of
+    from vpngate.config import table_of
+    from vpngate.errors import InvalidConfig, Problem
     from vpngate.kernel.clearing import clear
 
     # A daemon may have been killed behind a change that was never taken, and what is
     # wrong has been told by what was to start: here nothing but the name is read.
     table = table_of(inputs.read_text(args.config))
-    found = clear(table or DEFAULT_TABLE)
     if table is None:
-        print(f"table {DEFAULT_TABLE}, since {args.config} does not tell which")
+        what = "does not tell which nftables table is meant"
+        raise InvalidConfig(
+            [Problem(args.config, what, "mend it; see `vpngate check`")]
+        )
+    found = clear(table)
     for each in found.removed:
         print(f"removed  {each}")
     if not found.removed:

@@ -10,7 +10,6 @@ from vpngate.config.for_strangers import own_words, without_names
 from vpngate.config.parsing import Examined, examine_config, parse_config, table_of
 from vpngate.config.rules import objections
 from vpngate.config.sections import (
-    DEFAULT_TABLE,
     CaptureSource,
     Config,
     Confirm,
@@ -27,7 +26,6 @@ DEFAULT_PATH = "/etc/vpngate/vpngate.toml"
 
 __all__ = [
     "DEFAULT_PATH",
-    "DEFAULT_TABLE",
     "CaptureSource",
     "Changes",
     "Config",

@@ -75,16 +75,15 @@ def test_where_none_is_named_it_is_the_default(
         f"x = 1{'0' * 5000}",
     ],
 )
-def test_a_configuration_that_does_not_tell_hinders_nobody(
+def test_a_configuration_that_does_not_tell_is_refused(
     run: Run, asked: list[str], config: Path, text: str
 ) -> None:
-    """What is wrong was told by what was to start; which table it is, is said."""
+    """Another table than the operator's would be cleared, and all said to be well."""
     config.write_text(text)
     status, out, err = run("clear", "--config", config)
-    assert (status, err, asked) == (0, [], ["vpngate"])
-    assert out == (
-        f"table vpngate, since {config} does not tell which\nremoved  interface ifb-x\n"
-    )
+    assert (status, out, asked) == (1, "", [])
+    assert len(err) == 1
+    assert "does not tell which nftables table" in err[0]
 
 
 def test_none_at_all_is_another_status(run: Run, config: Path) -> None:
