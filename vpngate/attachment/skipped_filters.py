@@ -14,12 +14,9 @@ from vpngate.attachment.machine import LeftAlone
 from vpngate.config import CaptureSource, Config
 from vpngate.errors import VpngateError
 from vpngate.kernel.survey.neighbours import egress_filters
-from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link
 
-# Most interfaces have one of these alone, and none of them takes a filter.
-_WITHOUT_FILTERS = {"noqueue", "noop", "pfifo", "bfifo", "pfifo_fast", "mq", "ingress"}
 _REMEDY = (
     "move what they do into the forward or postrouting chain, or state"
     " gateway.accept_skipped_filters = true"
@@ -39,15 +36,10 @@ def skipped_filters(
         return {}
     found: dict[str, LeftAlone] = {}
     with closing(Channel(ROUTE)) as route:
-        may_have = {
-            queue.interface
-            for queue in tc.queues(route)
-            if queue.kind not in _WITHOUT_FILTERS
-        }
         below = _below(links)
         for name in interfaces:
             for device in _on_the_way_out(below, links[name]):
-                if device.index in may_have and (why := _why(route, device)):
+                if why := _why(route, device):
                     what, remedy = why
                     who = "it" if device.name == name else f"{device.name} below it"
                     found[name] = LeftAlone(name, f"{who} {what}", remedy)

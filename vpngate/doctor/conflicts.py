@@ -18,7 +18,6 @@ from vpngate.kernel.survey.neighbours import (
     Flowtable,
     ListedTable,
 )
-from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
@@ -40,7 +39,7 @@ class Neighbours:
     chains: tuple[BaseChain, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
     tables: tuple[ListedTable, ...] = ()
-    queues: tuple[Queue, ...] = ()
+    root: Queue | None = None  # of that ifb
     filters: tuple[tuple[HookPoint, Filter], ...] = ()
     daemon: Holder | None = None
     table_owner: Holder | None = None
@@ -91,11 +90,7 @@ def _ifb(beside: Neighbours) -> Iterator[Finding]:
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
-    root = next(
-        (q for q in beside.queues if (q.interface, q.parent) == (link.index, tc.ROOT)),
-        None,
-    )
-    if objection := objection_to(link, root):
+    if objection := objection_to(link, beside.root):
         yield Finding(
             Weight.CONFLICT,
             where,

@@ -225,16 +225,16 @@ def _neighbours(
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}
+    possible = ifb_names(config.gateway.table)
+    ifb = next((links[name] for name in possible if name in links), None)
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         return Neighbours(
             matched=tuple(links[name] for name in names),
-            ifb=next(
-                (links[n] for n in ifb_names(config.gateway.table) if n in links), None
-            ),
+            ifb=ifb,
+            root=tc.queue_at(route, ifb.index, tc.ROOT) if ifb else None,
             chains=tuple(neighbours.base_chains(nftables)),
             flowtables=tuple(neighbours.flowtables(nftables)),
             tables=tuple(neighbours.tables(nftables)),
-            queues=tuple(tc.queues(route)),
             filters=tuple(
                 (side, one)
                 for name in names

@@ -140,7 +140,6 @@ class LiveDataPlane:
         """Add verdicts; those with a spared end are dropped."""
         left = list(flows)
         while left:
-            self._mending.last_verdict = time.monotonic()
             await self._do(self._steps.throttle, left, self.still_wanted)
 
     async def withdraw(self, flows: Sequence[Throttle]) -> None:

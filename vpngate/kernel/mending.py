@@ -16,7 +16,6 @@ from vpngate.kernel.steps import Steps
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
-_IDLE = 0.2  # seconds without a new verdict
 
 
 class Mending:
@@ -32,7 +31,6 @@ class Mending:
         self._steps = steps
         self._sparing = sparing
         self._again = again
-        self.last_verdict = 0.0  # when one was asked for, by a clock that never jumps
 
     async def advance(self) -> None:
         """Make what waits for it on the ifbs, step by step."""
@@ -63,14 +61,12 @@ class Mending:
             tell("cannot see whether something waits", error)
 
     async def make_ready(self) -> None:
-        """Make classes that somebody may soon need, while nobody needs one now.
+        """Make classes that somebody may soon need, until there are enough.
 
-        For half of the time at most.
+        For half of the time at most: a verdict waits for one place, never for many.
         """
         begin = time.monotonic()
-        while begin - self.last_verdict > _IDLE:
-            if not await self._do(self._steps.way.make_ready):
-                return
+        while await self._do(self._steps.way.make_ready):
             await asyncio.sleep(time.monotonic() - begin)
             begin = time.monotonic()
 

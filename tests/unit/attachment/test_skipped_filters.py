@@ -9,9 +9,7 @@ from tests.unit.daemon.gatehouse import config
 from vpngate.attachment import skipped_filters as room
 from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.survey.neighbours import Filter
-from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.links import Link
-from vpngate.kernel.wire.tc import Queue
 
 BRIDGE = Link(10, "br0", up=True, hardware=1, kind="bridge")
 BOND = Link(11, "bond0", up=True, hardware=1, master=10, kind="bond")
@@ -25,23 +23,16 @@ WHOLE = '[gateway]\ninterfaces = ["br0", "wan0*"]\n'
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[int, Filter | KernelRefused]:
-    """What stands at egress, by interface; a plain queue stands at all others."""
+    """What stands at egress, by interface."""
     there: dict[int, Filter | KernelRefused] = {}
 
     def asked(_: object, index: int) -> list[Filter]:
-        found = there[index]
+        found = there.get(index)
         if isinstance(found, KernelRefused):
             raise found
-        return [found]
-
-    def queues(_: object) -> list[Queue]:
-        return [
-            Queue(link.index, "htb" if link.index in there else "noqueue", 0, 0)
-            for link in LINKS.values()
-        ]
+        return [] if found is None else [found]
 
     monkeypatch.setattr(room, "egress_filters", asked)
-    monkeypatch.setattr(tc, "queues", queues)
     return there
 
 

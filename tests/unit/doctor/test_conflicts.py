@@ -67,21 +67,20 @@ def test_tables_of_other_names_or_families() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ifb", "queues", "daemon", "weight"),
+    ("ifb", "root", "daemon", "weight"),
     [
-        (IFB, (), DAEMON, Weight.SOUND),
-        (IFB, (Queue(9, "htb", 0x76670000, 0xFFFFFFFF),), None, Weight.COST),
-        (IFB, (Queue(9, "htb", 0x10000, 0x76670002),), None, Weight.CONFLICT),
-        (IFB, (Queue(9, "pfifo_fast", 0, 0xFFFFFFFF),), None, Weight.CONFLICT),
-        (IFB, (Queue(8, "htb", 0x76670000, 0xFFFFFFFF),), None, Weight.CONFLICT),
-        (replace(IFB, kind="veth"), (), None, Weight.CONFLICT),
-        (replace(IFB, address=ADDRESS), (), None, Weight.COST),
+        (IFB, None, DAEMON, Weight.SOUND),
+        (IFB, None, None, Weight.CONFLICT),
+        (IFB, Queue(9, "htb", 0x76670000, 0xFFFFFFFF), None, Weight.COST),
+        (IFB, Queue(9, "pfifo_fast", 0, 0xFFFFFFFF), None, Weight.CONFLICT),
+        (replace(IFB, kind="veth"), None, None, Weight.CONFLICT),
+        (replace(IFB, address=ADDRESS), None, None, Weight.COST),
     ],
 )
 def test_an_ifb_of_our_name(
-    ifb: Link, queues: tuple[Queue, ...], daemon: Holder | None, weight: Weight
+    ifb: Link, root: Queue | None, daemon: Holder | None, weight: Weight
 ) -> None:
-    beside = replace(ALONE, ifb=ifb, queues=queues, daemon=daemon)
+    beside = replace(ALONE, ifb=ifb, root=root, daemon=daemon)
     assert weighed(beside) == [weight]
 
 

@@ -147,12 +147,12 @@ def asked(channel: Channel, interface: int, side: HookPoint) -> list[Filter]:
 
 def egress_filters(channel: Channel, interface: int) -> list[Filter]:
     """All that are asked on the way out: those of clsact, then of the root's queue."""
-    at_root = _filter_messages(channel, interface, tc.ANY_ROOT)
-    found = list(read_filters(at_root))
+    at_root = list(read_filters(_filter_messages(channel, interface, tc.ANY_ROOT)))
+    found = filters(channel, interface, HookPoint.EGRESS)
     # The older ingress has one side only, and gives its filters for the other's, too.
-    if tc.kind_at(channel, interface, tc.CLSACT) == "clsact":
-        found = filters(channel, interface, HookPoint.EGRESS) + found
-    return found
+    if found and tc.kind_at(channel, interface, tc.CLSACT) != "clsact":
+        return at_root
+    return found + at_root
 
 
 def _filter_messages(channel: Channel, interface: int, parent: int) -> list[bytes]:

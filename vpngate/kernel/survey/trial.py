@@ -278,8 +278,8 @@ def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
     passed = dict.fromkeys(Direction, 0)
     with IPRoute() as route, closing(Channel(ROUTE)) as channel:
         [index] = route.link_lookup(ifname=ifb_name(ruleset.table))
-        roots = (q for q in tc.queues(channel) if q.parent == tc.ROOT)
-        major = next(q.major for q in roots if q.interface == index)
-        for number, one in read_classes(channel, index, major).items():
+        root = tc.queue_at(channel, index, tc.ROOT)
+        found = read_classes(channel, index, root.major) if root else {}
+        for number, one in found.items():
             passed[class_direction(number)] += one.packets
     return passed

@@ -91,11 +91,6 @@ def queue_at(channel: Channel, interface: int, parent: int) -> Queue | None:
     return None if answer is None else _queue(answer)
 
 
-def queues(channel: Channel) -> list[Queue]:
-    """The queueing disciplines of all interfaces."""
-    return [_queue(answer) for answer in channel.dump(ask(GET_QDISC, 0))]
-
-
 def _queue(answer: bytes) -> Queue:
     _, interface, handle, parent, _ = HEAD.unpack_from(answer)
     parts = attributes(answer, HEAD.size)
