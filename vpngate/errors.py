@@ -173,3 +173,9 @@ class DaemonUnreachable(VpngateError):
 
 class DaemonBusy(DaemonUnreachable):
     """A daemon is there, and has as many callers as it takes."""
+
+
+def no_memory(where: str) -> MachineFault:
+    """What a MemoryError comes to: no content is wrong, and the next try may do."""
+    remedy = "allow more (ulimit -v, MemoryMax), or see what else needs it"
+    return MachineFault(Problem(where, "memory does not suffice for it", remedy))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vpngate import __version__
-from vpngate.errors import Problem, UnwritableOutput, VpngateError
+from vpngate.errors import Problem, UnwritableOutput, VpngateError, no_memory
 from vpngate.plaintext import plain
 
 if TYPE_CHECKING:
@@ -103,19 +103,31 @@ def _ended(words: Sequence[str]) -> int:
         _drop_output()
         return 128 + signal.SIGPIPE
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-            complain(f"stdout: cannot be written: {error.strerror or error}")
-            _drop_output()
-            return WRONG_USE
-        if os.environ.get(DEBUG_VARIABLE):
+        if os.environ.get(DEBUG_VARIABLE) and not _is_unwritable(error):
             raise
-        cause = _innermost(error)
+        return _unforeseen(error, words[0] if words else "vpngate")
+    return status
+
+
+def _is_unwritable(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _UNWRITABLE
+
+
+def _unforeseen(error: Exception, command: str) -> int:
+    """Say in one line what nobody caught; returns the exit status."""
+    if isinstance(error, OSError) and _is_unwritable(error):
+        complain(f"stdout: cannot be written: {error.strerror or error}")
+        _drop_output()
+        return WRONG_USE
+    cause = _innermost(error)
+    if isinstance(cause, MemoryError):
+        complain(*no_memory(command).lines)
+    else:
         complain(
             f"this should not have happened: {type(cause).__name__}: {cause}"
             f"; set {DEBUG_VARIABLE}=1 to see where, and report it"
         )
-        return NO
-    return status
+    return NO
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from vpngate.errors import MachineFault, Problem, VpngateError
+from vpngate.errors import MachineFault, Problem, VpngateError, no_memory
 
 # Seconds in which a thread begins on any machine; one that has no memory for it ends
 # before that, and nobody is told.
@@ -76,6 +76,9 @@ def _begun(work: Callable[[], _R]) -> asyncio.Future[_R]:
             # Without frames: they have what `work` was about, and this one the error.
             # No circle of a registry may wait for a collector (`garbage.py`).
             how, what = result.set_exception, error.alone()  # type: ignore[assignment]
+        except MemoryError:
+            fault = no_memory("what was asked for")
+            how, what = result.set_exception, fault  # type: ignore[assignment]
         except BaseException as error:  # noqa: BLE001 - it is the caller's
             how, what = result.set_exception, error  # type: ignore[assignment]
         with suppress(RuntimeError):  # the loop is gone, and so is whoever asked

@@ -11,7 +11,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 
-from vpngate.errors import FeedFault, InvalidRegistry, Problem, VpngateError
+from vpngate.errors import (
+    FeedFault,
+    InvalidRegistry,
+    Problem,
+    VpngateError,
+    no_memory,
+)
 from vpngate.feed.answer import Answer, Validators
 from vpngate.feed.faults import TRANSIENT, NoSourceAnswered, given_up
 from vpngate.feed.settings import FeedSettings, LocalFile, RegistrySource
@@ -132,8 +138,10 @@ class Answers:
             self._faults.append(error.alone())  # it is told for hours
 
 
-def _unforeseen(source: str, error: Exception) -> InvalidRegistry:
+def _unforeseen(source: str, error: Exception) -> VpngateError:
     """What nobody thought of: one line tells."""
+    if isinstance(error, MemoryError):
+        return no_memory(source)
     what = f"cannot be read: {type(error).__name__}: {error}"
     remedy = "this should not have happened; report it"
     return InvalidRegistry([Problem(source, what, remedy)])

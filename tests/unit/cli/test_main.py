@@ -92,11 +92,23 @@ def test_of_what_the_daemon_did_at_once_the_first_error_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
-    inner = ExceptionGroup("tasks", [MemoryError("no room"), OSError("beside it")])
+    inner = ExceptionGroup("tasks", [KeyError("no room"), OSError("beside it")])
     command(monkeypatch, ExceptionGroup("tasks", [inner]))
     assert main(["status"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "this should not have happened: MemoryError: no room;" in line
+    assert "this should not have happened: KeyError: 'no room';" in line
+
+
+def test_too_little_memory_is_nobodys_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(cli.DEBUG_VARIABLE, raising=False)
+    command(monkeypatch, ExceptionGroup("tasks", [MemoryError("no room")]))
+    assert main(["status"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "vpngate: status: memory does not suffice for it; allow more"
+    )
 
 
 def test_its_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

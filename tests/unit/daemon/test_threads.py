@@ -80,3 +80,14 @@ def test_one_that_begins_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         return await in_thread(work)
 
     assert asyncio.run(ask()) == "done"
+
+
+def test_work_that_runs_out_of_memory_is_a_fault_of_the_machine() -> None:
+    def work() -> None:
+        raise MemoryError
+
+    async def ask() -> None:
+        with pytest.raises(MachineFault, match="memory does not suffice"):
+            await in_thread(work)
+
+    asyncio.run(ask())

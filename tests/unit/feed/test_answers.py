@@ -43,6 +43,22 @@ def test_a_source_is_asked_when_the_one_before_was_refused(
     assert caught.value.faults == (REFUSED, REFUSED)
 
 
+def test_a_registry_that_memory_does_not_suffice_for_is_no_defect(
+    feed: Feed, sources: tuple[Path, Path]
+) -> None:
+    sources[1].write_text("second")
+
+    def refuse_all() -> None:
+        with feed.asking() as answers:
+            for _ in answers:
+                answers.refuse(MemoryError())
+
+    with pytest.raises(NoSourceAnswered) as caught:
+        refuse_all()
+    for line, source in zip(caught.value.lines, sources, strict=True):
+        assert line.startswith(f"{source}: memory does not suffice for it; ")
+
+
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
 def test_who_leaves_early_makes_room_for_the_next(
     feed: Feed, error: type[Exception] | None
