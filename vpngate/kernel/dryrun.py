@@ -151,7 +151,7 @@ class DryRunDataPlane:
 
     async def glance(self) -> Glance:
         """Zeros."""
-        return Glance(self._clock(), 0.0, 0, 0, 0, 0, [], 0)
+        return Glance(self._clock(), 0.0, 0, 0, 0, 0, [], 0, 0)
 
     async def verify(self) -> Sequence[str]:
         """There is nothing that could differ."""

@@ -181,11 +181,12 @@ class LiveDataPlane:
 
     async def glance(self) -> Glance:
         """A few counts, at next to no cost."""
-        steps, apart = self._steps, self._sparing.disagreements
+        steps, sparing = self._steps, self._sparing
+        differed, in_a_row = sparing.differed, sparing.disagreements
         with contextlib.suppress(VpngateError):  # what follows must not wait for it
             await self._do(steps.protected.ripen)
         parts = steps.table, steps.throttled, steps.shaper.witness
-        return await self._do(glance, *parts, apart)
+        return await self._do(glance, *parts, differed=differed, disagreements=in_a_row)
 
     async def verify(self) -> Sequence[str]:
         """Read back and compare; returns what was repaired, by metric label."""

@@ -50,7 +50,8 @@ class Glance:
                    follows, was last under way, by that clock
     waiting        source and destination of a few packets that were sent to an ifb in
                    the last three seconds; to be looked up and forgotten
-    disagreements  looks in a row at which the kernel spared others than it should
+    differed       looks at which the kernel spared others than it should
+    disagreements  those of them that were in a row, up to the latest look
     """
 
     at: float
@@ -60,6 +61,7 @@ class Glance:
     spared_packets: int
     witness_packets: int
     waiting: list[tuple[bytes, bytes]]
+    differed: int
     disagreements: int
 
 

@@ -28,12 +28,14 @@ class Sparing:
 
     def __init__(self, lanes: Lanes, steps: Steps) -> None:
         self.doubted = False  # whether they may not be what they should
-        self.disagreements = 0  # looks in a row that found the kernel's answers wrong
+        self.differed = 0  # looks that found the kernel's answers wrong
+        self.disagreements = 0  # of them in a row
         self._do = lanes.do
         self._steps = steps
 
     def note(self, *, agrees: bool) -> None:
         """The kernel was asked, and there was no reason to doubt what it has."""
+        self.differed += not agrees
         self.disagreements = 0 if agrees else self.disagreements + 1
 
     async def fill(self, spared: Intervals) -> None:

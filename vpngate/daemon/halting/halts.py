@@ -143,7 +143,8 @@ class _Counted:
         if glance.witness_packets > self._first.witness_packets:
             yield HaltReason.WITNESS, _WITNESS
         apart = glance.disagreements
-        if apart >= bounds.disagreements and apart != self._first.disagreements:
+        # Those from before it enforced are no reason, those since are, however soon.
+        if apart >= bounds.disagreements and glance.differed > self._first.differed:
             yield HaltReason.DISAGREEMENTS, f"they differed at {apart} looks in a row"
         said = self._spared.look(
             *(glance.at, glance.spared_packets),

@@ -43,9 +43,14 @@ def total(table: OwnedTable, throttled: Throttled) -> Counters:
 
 
 def glance(
-    table: OwnedTable, throttled: Throttled, witness: Witness, disagreements: int
+    table: OwnedTable,
+    throttled: Throttled,
+    witness: Witness,
+    *,
+    differed: int,
+    disagreements: int,
 ) -> Glance:
-    """What is looked at every second; `disagreements` as they were."""
+    """What is looked at every second; what differed as it was told."""
     counted = table.counters()
 
     def packets(counters: Iterable[str]) -> int:
@@ -59,5 +64,6 @@ def glance(
         spared_packets=packets(map(names.spared_counter, Family)),
         witness_packets=packets(map(names.witness, Family)),
         waiting=witness.waiting(),
+        differed=differed,
         disagreements=disagreements,
     )

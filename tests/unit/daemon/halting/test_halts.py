@@ -36,7 +36,7 @@ class Seen(DryRunDataPlane):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = Glance(0.0, 0.0, 0, 0, 0, 0, [], 0)
+        self.seen = Glance(0.0, 0.0, 0, 0, 0, 0, [], 0, 0)
 
     async def glance(self) -> Glance:
         self.seen = replace(self.seen, at=time.monotonic())
@@ -117,7 +117,7 @@ def waits(*addresses: bytes) -> Step:
     [
         (HaltReason.WITNESS, [shows(witness_packets=1)]),
         (HaltReason.SPARED_PACKETS, [shows(spared_packets=100)]),
-        (HaltReason.DISAGREEMENTS, [shows(disagreements=2)]),
+        (HaltReason.DISAGREEMENTS, [shows(differed=2, disagreements=2)]),
         (
             HaltReason.THROTTLED_SHARE,
             [shows(throttled_bytes=MANY, traffic_bytes=2 * MANY)],
@@ -152,7 +152,7 @@ def test_lost_copies_halt() -> None:
     "steps",
     [
         [shows(spared_packets=99)],
-        [shows(disagreements=1)],
+        [shows(differed=1, disagreements=1)],
         [shows(throttled_bytes=MANY // 10, traffic_bytes=MANY)],
         [waits(STRANGER.address)],
     ],
@@ -170,7 +170,9 @@ def test_a_bound_may_be_another_and_the_share_off() -> None:
 
 def test_observing_nothing_is_looked_at() -> None:
     def witness(one: Watched) -> None:
-        one.plane.show(witness_packets=1, spared_packets=MANY, disagreements=9)
+        one.plane.show(
+            witness_packets=1, spared_packets=MANY, differed=9, disagreements=9
+        )
         one.halts.witnessed()
 
     text = CONFIG.replace("enforce", "observe")
@@ -182,14 +184,23 @@ def test_what_led_to_a_halt_leads_to_no_other() -> None:
     every = shows(
         witness_packets=1,
         spared_packets=MANY,
+        differed=2,
         disagreements=2,
         throttled_bytes=MANY,
         traffic_bytes=MANY,
     )
     one = watched(every, lambda _: None, Watched.enforce, lambda _: None)
     assert len(one.reasons) == 1
-    again = watched(every, Watched.enforce, shows(disagreements=3))
+    again = watched(every, Watched.enforce, shows(differed=3, disagreements=3))
     assert len(again.reasons) == 2
+
+
+def test_as_many_disagreements_as_before_a_person_acted_halt_again() -> None:
+    """The kernel may have agreed in between, and nobody looked at that moment."""
+    before, after = (shows(differed=n, disagreements=2) for n in (2, 4))
+    assert len(watched(before, Watched.enforce, after).reasons) == 2
+    stays = watched(before, Watched.enforce, lambda _: None)
+    assert len(stays.reasons) == 1
 
 
 def test_a_halt_that_is_under_way_is_not_asked_for_again() -> None:
