@@ -28,7 +28,7 @@ from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
 from vpngate.daemon import gateway as life
 from vpngate.daemon.gateway import Gateway
-from vpngate.daemon.outside import served_pages
+from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import VerbHandler
 from vpngate.http import HttpServer
 from vpngate.kernel.detour.throttled import Throttled
@@ -163,6 +163,7 @@ def main() -> None:
     throttled_share._LEAST *= args.share_over / throttled_share._OVER
     throttled_share._OVER = args.share_over
     paths = _noting_paths()
+    logs.take_uncaught()
 
     async def run() -> None:
         gateway = Gateway(read_config, args.config, args.socket)

@@ -23,9 +23,10 @@ def run(read_config: "Callable[[str], Config]", path: str, socket: str) -> None:
     import asyncio  # noqa: PLC0415
 
     from vpngate.daemon.gateway import Gateway  # noqa: PLC0415
-    from vpngate.daemon.outside import memory_image  # noqa: PLC0415
+    from vpngate.daemon.outside import logs, memory_image  # noqa: PLC0415
 
     memory_image.forbid()
+    logs.take_uncaught()
 
     async def live() -> None:
         await Gateway(read_config, path, socket).run()

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -95,6 +96,25 @@ def set_up(
         logger.setLevel(least)
         logger.propagate = False
     return handler
+
+
+def take_uncaught() -> None:
+    """Have errors logged that Python has nobody to give to, and quotes on stderr."""
+    sys.unraisablehook = threading.excepthook = _uncaught
+
+
+def _uncaught(told: Any) -> None:
+    """Log such an error.
+
+    Not of memory that does not suffice: it would not for this either, and whoever waits
+    for such a thread is told that it did not begin (`threads.py`).
+    """
+    if told.exc_value is not None and told.exc_type is not MemoryError:
+        _log.error(
+            "a thread: this should not have happened",
+            exc_info=told.exc_value,
+            extra=named("unforeseen", during="a thread"),
+        )
 
 
 def _room(record: logging.LogRecord) -> str:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a log line looks like, in each form."""
 
+import _thread
 import json
 import logging
 import re
-from collections.abc import Iterator
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -120,6 +124,42 @@ def test_no_error_is_quoted(capsys: pytest.CaptureFixture[str], level: str) -> N
     assert ("KeyError" in line, "ZeroDivisionError" in line) == (level == "debug",) * 2
     assert "Endpoint" not in line
     assert r"\x" not in line
+
+
+def test_what_python_would_say_of_a_thread_is_one_line_that_quotes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+    def fails() -> None:
+        raise ValueError("198.51.100.7")
+
+    def has_no_memory() -> None:
+        raise MemoryError
+
+    logs.set_up("info", "text", {})
+    logs.take_uncaught()
+    for work in (fails, has_no_memory):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        before, begun = _thread._count(), threading.Event()
+        _thread.start_new_thread(_begin, (begun, work))
+        assert begun.wait(60)
+        deadline = time.monotonic() + 60
+        while _thread._count() > before and time.monotonic() < deadline:
+            time.sleep(0.01)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "daemon: a thread: this should not have happened: ValueError" in line
+        assert "198.51.100.7" not in line
+
+
+def _begin(begun: threading.Event, work: Callable[[], None]) -> None:
+    begun.set()
+    work()
 
 
 def test_the_latest_set_up_counts(capsys: pytest.CaptureFixture[str]) -> None:
