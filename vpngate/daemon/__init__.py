@@ -31,4 +31,7 @@ def run(read_config: "Callable[[str], Config]", path: str, socket: str) -> None:
     async def live() -> None:
         await Gateway(read_config, path, socket).run()
 
-    asyncio.run(live())
+    try:
+        asyncio.run(live())
+    finally:
+        logs.tell_uncaught()

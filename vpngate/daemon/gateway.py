@@ -265,6 +265,7 @@ class Gateway:
 
     async def _age(self) -> None:
         garbage.collect_young()
+        logs.tell_uncaught()
         try:
             await self._reloader.age()
         except VpngateError as error:

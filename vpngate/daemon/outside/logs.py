@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ _PRIORITIES = {
 
 
 _log = logging.getLogger(__name__)
+_uncaught: deque[Any] = deque(maxlen=16)
 
 
 def told(config: Config) -> Config:
@@ -99,22 +101,27 @@ def set_up(
 
 
 def take_uncaught() -> None:
-    """Have errors logged that Python has nobody to give to, and quotes on stderr."""
-    sys.unraisablehook = threading.excepthook = _uncaught
+    """Keep errors that Python has nobody to give to; it quotes them on stderr.
 
-
-def _uncaught(told: Any) -> None:
-    """Log such an error.
-
-    Not of memory that does not suffice: it would not for this either, and whoever waits
-    for such a thread is told that it did not begin (`threads.py`).
+    What keeps them is a function of C's: where memory is short no other can be called.
     """
-    if told.exc_value is not None and told.exc_type is not MemoryError:
-        _log.error(
-            "a thread: this should not have happened",
-            exc_info=told.exc_value,
-            extra=named("unforeseen", during="a thread"),
-        )
+    sys.unraisablehook = threading.excepthook = _uncaught.append
+
+
+def tell_uncaught() -> None:
+    """Log what was kept since.
+
+    Not where memory did not suffice: whoever waits for such a thread is told that it
+    did not begin (`threads.py`).
+    """
+    while _uncaught:
+        told = _uncaught.popleft()
+        if told.exc_value is not None and told.exc_type is not MemoryError:
+            _log.error(
+                "a thread: this should not have happened",
+                exc_info=told.exc_value,
+                extra=named("unforeseen", during="a thread"),
+            )
 
 
 def _room(record: logging.LogRecord) -> str:

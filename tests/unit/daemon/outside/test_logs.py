@@ -150,6 +150,7 @@ def test_what_python_would_say_of_a_thread_is_one_line_that_quotes_nothing(
         deadline = time.monotonic() + 60
         while _thread._count() > before and time.monotonic() < deadline:
             time.sleep(0.01)
+    logs.tell_uncaught()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     for line in lines:
