@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0 done, 1 the answer is no, 2 wrong use, unreadable
     input or no daemon; 128 + the signal's number where a signal ended it.
     """
+    # As it is loaded numpy begins a thread for each further core, to multiply matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with _collecting_seldom():
         return _ended(sys.argv[1:] if arguments is None else arguments)
 

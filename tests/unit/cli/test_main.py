@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How commands end: their status, and nothing but single lines on stderr."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -65,6 +66,29 @@ def test_a_failure_is_a_line_a_problem(
 def test_unreadable_input_is_2(monkeypatch: pytest.MonkeyPatch) -> None:
     command(monkeypatch, UnreadableInput("x"))
     assert main(["status"]) == 2
+
+
+_LOADED = """
+import contextlib, re
+from pathlib import Path
+from vpngate.cli import main
+with contextlib.suppress(SystemExit):
+    main(["--version"])
+import numpy
+print(re.search("Threads:.*", Path("/proc/self/status").read_text()).group())
+"""
+
+
+def test_a_command_has_one_thread_however_many_cores_there_are() -> None:
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1].split() == ["Threads:", "1"]
 
 
 def test_an_interrupt_is_quiet(
