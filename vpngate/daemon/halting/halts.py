@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 
 from vpngate.bounds import SparedPackets, ThrottledShare
 from vpngate.daemon.applying.in_kernel import InKernel
@@ -77,18 +78,30 @@ class Halts:
         self._halt = halt
         self._counted: _Counted | None = None  # None: nothing is enforced
         self._halting: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()  # set once something is enforced
 
     async def watch(self) -> None:
-        """Look every second, for ever; the capture tells of witnesses meanwhile."""
+        """Look every second, for ever, and at once when it begins to enforce.
+
+        The capture tells of witnesses meanwhile.
+        """
         self._capture.witnessed = self.witnessed
+        self._in_force.told.append(self._begins)
         while True:
-            await asyncio.sleep(EVERY)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._begun.wait(), EVERY)
+            self._begun.clear()
             try:
                 await self._look()
             except VpngateError as error:
                 _log.debug(
                     "not looked at: %s", error, extra=named("glance_failed")
                 )  # the next look is soon
+
+    def _begins(self) -> None:
+        """What is counted from now on counts: the first look says where it stood."""
+        if self._counted is None and self._in_force.snapshot.enforcing:
+            self._begun.set()
 
     def witnessed(self) -> None:
         """The kernel has told of a witness: it slows nothing more, and we halt."""

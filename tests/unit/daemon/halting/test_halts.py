@@ -55,6 +55,7 @@ class Watched:
         self.capture = SimpleNamespace(loss=CaptureLoss(), witnessed=None)
         self.reasons: list[HaltReason] = []
         self.details: list[str] = []
+        self.halted = asyncio.Event()
         self.halts = Halts(
             self.house.current,
             self.plane,
@@ -67,6 +68,7 @@ class Watched:
     async def _halt(self, halt: Halt) -> None:
         self.reasons.append(halt.reason)
         self.details.append(halt.detail)
+        self.halted.set()
         await self.house.applier.take_at_once(halt)
 
     async def enforce(self) -> None:
@@ -201,6 +203,24 @@ def test_as_many_disagreements_as_before_a_person_acted_halt_again() -> None:
     assert len(watched(before, Watched.enforce, after).reasons) == 2
     stays = watched(before, Watched.enforce, lambda _: None)
     assert len(stays.reasons) == 1
+
+
+def test_what_is_counted_right_after_it_begins_to_enforce_counts() -> None:
+    """It is not a part of what was before the first look, which comes at once."""
+
+    async def scenario() -> Watched:
+        one = Watched(CONFIG.replace("enforce", "observe"))
+        await one.house.open()
+        watching = asyncio.create_task(one.halts.watch())
+        await asyncio.sleep(0)
+        await one.enforce()
+        await asyncio.sleep(0.1)
+        one.plane.show(differed=2, disagreements=2)
+        await asyncio.wait_for(one.halted.wait(), 60)
+        watching.cancel()
+        return one
+
+    assert asyncio.run(scenario()).reasons == [HaltReason.DISAGREEMENTS]
 
 
 def test_a_halt_that_is_under_way_is_not_asked_for_again() -> None:
