@@ -51,7 +51,8 @@ class Glance:
     waiting        source and destination of a few packets that were sent to an ifb in
                    the last three seconds; to be looked up and forgotten
     differed       looks at which the kernel spared others than it should
-    disagreements  those of them that were in a row, up to the latest look
+    disagreements  so many in a row, of the latest such row; it may be over: whoever
+                   looks every second would miss one that a look put an end to
     """
 
     at: float

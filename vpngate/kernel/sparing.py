@@ -29,14 +29,17 @@ class Sparing:
     def __init__(self, lanes: Lanes, steps: Steps) -> None:
         self.doubted = False  # whether they may not be what they should
         self.differed = 0  # looks that found the kernel's answers wrong
-        self.disagreements = 0  # of them in a row
+        self.disagreements = 0  # in a row, of the latest such row
+        self._in_a_row = False  # whether that may still grow
         self._do = lanes.do
         self._steps = steps
 
     def note(self, *, agrees: bool) -> None:
         """The kernel was asked, and there was no reason to doubt what it has."""
         self.differed += not agrees
-        self.disagreements = 0 if agrees else self.disagreements + 1
+        if not agrees:
+            self.disagreements = 1 + (self.disagreements if self._in_a_row else 0)
+        self._in_a_row = not agrees
 
     async def fill(self, spared: Intervals) -> None:
         """Make and fill sets that no rule asks yet, as they are laid out."""

@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What goes wrong again and again is not told again and again."""
+"""What goes wrong again and again is counted, and not told again and again."""
+
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.sparing import Complaint, tell
+from vpngate.kernel.lanes import Lanes
+from vpngate.kernel.sparing import Complaint, Sparing, tell
+from vpngate.kernel.steps import Steps
+
+
+def test_a_row_of_disagreements_is_seen_also_when_it_is_over() -> None:
+    """Who looks every second may come after the look that put an end to it."""
+    sparing = Sparing(cast("Lanes", SimpleNamespace(do=None)), cast("Steps", None))
+    seen = []
+    for agrees in (True, False, False, True, True, False, True):
+        sparing.note(agrees=agrees)
+        seen.append((sparing.differed, sparing.disagreements))
+    assert seen == [(0, 0), (1, 1), (2, 2), (2, 2), (2, 2), (3, 1), (3, 1)]
 
 
 def test_a_failure_is_told_once_until_it_is_another_or_over(
