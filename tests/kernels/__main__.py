@@ -20,9 +20,10 @@ _NEEDED = ("qemu-system-x86_64", "busybox", "cpio", "depmod")
 _LONGEST = 3600.0  # seconds a kernel
 _PATIENCE = 900  # seconds for each event that a test waits for
 _TEST = 2400  # seconds a test
-_MODULES = ("tun",)
+_MODULES = ("tun", "ppp_async")
 _CORE = (
     "tests/kernels/test_links.py",
+    "tests/kernels/test_vrf.py",
     "tests/netns/test_trial.py",
     "tests/kernels/test_life.py",
 )
