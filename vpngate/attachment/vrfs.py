@@ -7,7 +7,7 @@ daemon acts in one VRF, or outside of all. Does not know routes.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from fnmatch import filter as filter_names
 
 from vpngate.attachment.machine import LeftAlone
 from vpngate.kernel.wire.links import Link
@@ -50,8 +50,7 @@ def _first(
     entries: Sequence[str], links: Mapping[str, Link], interfaces: Collection[str]
 ) -> str | None:
     for entry in entries:
-        meant = [name for name in interfaces if fnmatchcase(name, entry)]
-        if meant:
+        if meant := filter_names(interfaces, entry):
             return min(meant, key=lambda name: links[name].index)
     return None
 
