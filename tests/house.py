@@ -38,7 +38,7 @@ PURE = ("ground", "mezzanine", "first", "second")
 # The floors inside a room, from the ground up: its files, and its rooms as a whole.
 # What is not named here imports in no circle.
 WITHIN = {
-    "attachment": (("machine",), ("skipped_filters",), ("look",)),
+    "attachment": (("machine",), ("skipped_filters", "vrfs"), ("look",)),
     "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
         ("prefilter",),

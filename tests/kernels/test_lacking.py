@@ -16,6 +16,7 @@ import pytest
 
 from tests.lab.daemon import VPNGATE, Settings, daemon
 from tests.lab.namespaces import Namespace
+from tests.lab.topology import quiet
 
 _HELPER = Path("/proc/sys/kernel/modprobe")
 # Where the kernel starts it: the initial file system, the root of the first process.
@@ -53,6 +54,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Namespace]:
     made = Namespace("gateway", tmp_path)
+    quiet(made)  # its loopback is up: the daemon's pages are there
     yield made
     made.close()
 

@@ -1,139 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Subscribers behind a VLAN, a bond and a plain wire are slowed, and nobody else.
+"""Subscribers behind a link of each kind are slowed, and nobody else.
 
-    tagged   eth0.7 ── lan7.7 ┐
-    bonded   eth0 ──── bond0  ┼ gateway ── wan0   server
-    plain    eth0 ──── lan9   ┘
+    subscriber ┬ hooked, of the kind ──┐           ┌ stranger
+    twin       ┴ not hooked, likewise ─┼ gateway ──┤
+    neighbour  ─ hooked, a wire ───────┘           └ member, whose address is registered
 
 Collected by `make kernels` alone: it needs devices that not every machine's kernel has.
 """
 
-import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
+from tests.kernels.kinds import KINDS, Site, build
 from tests.lab import forging, handshakes, load, rates, victims, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
-from tests.lab.namespaces import Namespace, settle
-from tests.lab.topology import Host, lay_wire, quiet
+from tests.lab.namespaces import Namespace
+from tests.lab.rates import Way
 from vpngate.packets import Transport
 
 _RATE = 512e3  # bit/s: slow enough for a kernel that is emulated
 _LITTLE = 50e3  # bit/s: fits into it
+_OFFERED = 2.5e6  # bit/s that nobody slows
 _TOLERANCE = 0.1
-# Subscribers by name: the gateway's interface that vpngate is to attach.
-_INTERFACES = {"tagged": "lan7.7", "bonded": "bond0", "plain": "lan9"}
-_NUMBERS = {"tagged": 7, "bonded": 8, "plain": 9}
+_NEIGHBOURS = "lan4"
 
 
-@dataclass(frozen=True)
-class Site:
-    """Everything built; `folder` is thrown away with it."""
-
-    folder: Path
-    gateway: Namespace
-    server: Host
-    subscribers: dict[str, Host]
-
-
-def _macs(number: int) -> tuple[str, str]:
-    return f"02:00:00:00:0{number}:01", f"02:00:00:00:0{number}:02"
-
-
-def _host(name: str, number: int, folder: Path) -> Host:
-    mac, port = _macs(number)
-    namespace = Namespace(name, folder)
-    return Host(namespace, f"100.64.{number}.2", f"2001:db8:{number}::2", mac, port)
-
-
-def _join(host: Host, device: str, gateway: Namespace, port: str) -> None:
-    """Addresses and routes of both ends, which know each other."""
-    four, six = (address[:-1] for address in (host.ipv4, host.ipv6))
-    for namespace, name, own, other, mac in (
-        (host.namespace, device, "2", "1", host.next_hop),
-        (gateway, port, "1", "2", host.mac),
-    ):
-        namespace.ip(
-            f"link set {name} up",
-            f"addr add {four}{own}/24 dev {name}",
-            f"addr add {six}{own}/64 dev {name} nodad",
-            f"neigh replace {four}{other} lladdr {mac} dev {name}",
-            f"neigh replace {six}{other} lladdr {mac} dev {name}",
-        )
-    host.namespace.ip(f"route add default via {four}1", f"route add ::/0 via {six}1")
-
-
-def _attach(name: str, host: Host, gateway: Namespace) -> None:
-    """The wire between a subscriber and the gateway, of the kind that it is for."""
-    number = _NUMBERS[name]
-    port, device = f"lan{number}", "eth0"
-    lay_wire(host.namespace, "eth0", gateway, port, (host.mac, host.next_hop))
-    if name == "tagged":
-        device = "eth0.7"
-        gateway.ip(f"link add link {port} name {port}.7 type vlan id 7")
-        host.namespace.ip("link add link eth0 name eth0.7 type vlan id 7")
-    elif name == "bonded":
-        gateway.ip(
-            f"link add bond0 address {host.next_hop} type bond mode active-backup "
-            "miimon 100",
-            f"link set {port} down",
-            f"link set {port} master bond0",
-        )
-    _join(host, device, gateway, _INTERFACES[name])
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with contextlib.ExitStack() as stack:
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="vpngate-"))
-        )
-        gateway = Namespace("gateway", folder)
-        server = _host("server", 1, folder)
-        hosts = {name: _host(name, n, folder) for name, n in _NUMBERS.items()}
-        namespaces = [gateway, *(host.namespace for host in (server, *hosts.values()))]
-        for namespace in namespaces:
-            stack.callback(namespace.close)
-            quiet(namespace)
-        gateway.sysctl("net.ipv4.ip_forward", 1)
-        gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
-        for name, host in hosts.items():
-            _attach(name, host, gateway)
-        macs = server.mac, server.next_hop
-        lay_wire(server.namespace, "eth0", gateway, "wan0", macs)
-        _join(server, "eth0", gateway, "wan0")
-        settle(
-            *(one for one in namespaces if one is not gateway)
-        )  # a bond's port has none
-        yield Site(folder, gateway, server, hosts)
+@pytest.fixture(scope="module", params=KINDS)
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    with build(KINDS[request.param]) as built:
+        yield built
 
 
 @pytest.fixture(scope="module")
 def running(site: Site) -> Iterator[Daemon]:
     settings = enforcing_settings(site)
     settings.change(
-        gateway={"interfaces": list(_INTERFACES.values())},
+        gateway={"interfaces": [site.interfaces[0], _NEIGHBOURS]},
         throttle={"rate": "512kbit"},
     )
     with daemon(site.gateway, settings) as started:
         yield started
 
 
-def test_the_lower_ones_are_left_alone_and_named(site: Site) -> None:
-    """A VLAN's parent and a bond's port carry the packets of the upper one.
+def test_what_has_no_packets_of_its_own_is_left_alone_and_named(site: Site) -> None:
+    """A VLAN's parent, a bond's port, a VRF: their packets are another interface's.
 
     The first test: the daemon of the others reads the same group of NFLOG.
     """
-    settings = enforcing_settings(site, "lower")
-    settings.change(gateway={"interfaces": ["lan*", "bond*"]})
+    settings = enforcing_settings(site, "all")
+    settings.change(gateway={"interfaces": ["*"]})
     with daemon(site.gateway, settings) as started:
-        alone = started.ask("status")["interfaces_left_alone"]
-        assert alone.keys() == {"lan7", "lan8"}
+        told = started.ask("status")
+    assert set(told["interfaces_left_alone"]) == site.left_alone
+    assert {*site.interfaces, _NEIGHBOURS} <= set(told["interfaces"])
 
 
 def _leaves(gateway: Namespace) -> set[str]:
@@ -147,15 +68,12 @@ def _leaves(gateway: Namespace) -> set[str]:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("name", _NUMBERS)
 def test_a_tunnel_is_slowed_to_the_rate_both_ways(
-    site: Site, running: Daemon, name: str, version: int
+    site: Site, running: Daemon, version: int
 ) -> None:
     """What fits the rate arrives whole; more than fits leaves at the rate."""
     known = int(victims.verdicts(running)["wireguard"])
-    with wireguard.tunnel(
-        site.subscribers[name], site.server, version=version
-    ) as tunnel:
+    with wireguard.tunnel(site.subscriber, site.stranger, version=version) as tunnel:
         running.wait_for_flow("wireguard", "throttle", known + 1)
         before = _diverted(running)
         with load.exchange(
@@ -186,16 +104,43 @@ def _since(running: Daemon, before: tuple[float, float]) -> list[float]:
     return [now - then for now, then in zip(_diverted(running), before, strict=True)]
 
 
-@pytest.mark.parametrize("name", ["tagged", "bonded"])
-def test_forged_halves_are_no_evidence(site: Site, running: Daemon, name: str) -> None:
-    """Another subscriber says both halves of a handshake in a neighbour's name."""
-    victim, forger = site.subscribers[name], site.subscribers["plain"]
+def _faults(site: Site, flow: Way, control: Way) -> list[str]:
+    """In which ways a flow is not left alone, either way."""
+    return [
+        fault
+        for ways in ((flow, control), (flow.back, control.back))
+        for fault in rates.beside(site, *ways, rate=_OFFERED, limit=_RATE).faults
+    ]
+
+
+def test_a_registered_tunnel_is_left_alone(site: Site, running: Daemon) -> None:
+    """The twin's, by a link of the same kind without a hook, is the control."""
+    before = victims.verdicts(running)
+    with (
+        wireguard.tunnel(site.subscriber, site.member) as registered,
+        wireguard.tunnel(site.twin, site.member) as control,
+    ):
+        running.wait_for_flow("wireguard", "allow")
+        ways = (Way(each.client, each.server) for each in (registered, control))
+        assert _faults(site, *ways) == []
+    assert victims.verdicts(running) == before
+
+
+@pytest.mark.usefixtures("running")
+def test_plain_packets_are_untouched(site: Site) -> None:
+    """The subscriber's, beside the twin's."""
+    ways = (Way(host.at(), site.stranger.at()) for host in (site.subscriber, site.twin))
+    assert _faults(site, *ways) == []
+
+
+def test_forged_halves_are_no_evidence(site: Site, running: Daemon) -> None:
+    """A neighbour says both halves of a handshake in the subscriber's name."""
     opening = handshakes.wireguard()
-    ends = victim.ipv4, site.server.ipv4
+    ends = site.subscriber.ipv4, site.stranger.ipv4
     flow = forging.Flow(*ends, 40_000, opening.port, Transport.UDP)
     before = victims.verdicts(running)
     failed = running.metric("vpngate_reverse_path_failed_packets_total")
-    with forging.mouth(forger) as mouth:
+    with forging.mouth(site.neighbour) as mouth:
         forging.tell(mouth, flow, opening.request, back=False)
         forging.tell(mouth, flow, opening.answer, back=True)
     running.wait_until(

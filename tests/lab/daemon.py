@@ -32,6 +32,7 @@ PYTHON = ("env", f"PYTHONPATH={_ROOT}", sys.executable)
 # The daemon with more verbs (`harness.py`).
 HARNESS = (*PYTHON, "-m", "tests.lab.harness")
 _LISTEN = "127.0.0.1:9753"
+_ANSWER = PATIENCE / 18  # seconds to an answer: 10, more where a processor is emulated
 
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -123,7 +124,7 @@ class Daemon:
 
     def ask(self, verb: str, **arguments: Any) -> Any:
         """The answer to a verb on the control socket."""
-        return request(self.settings.socket, verb, arguments)
+        return request(self.settings.socket, verb, arguments, timeout=_ANSWER)
 
     def command(self, *argv: str) -> str:
         """The stdout of a `vpngate` command that talks to this daemon."""

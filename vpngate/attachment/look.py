@@ -17,6 +17,7 @@ from netaddr import IPNetwork
 
 from vpngate.attachment.machine import LeftAlone, Machine
 from vpngate.attachment.skipped_filters import skipped_filters
+from vpngate.attachment.vrfs import VRF, elsewhere, without_packets
 from vpngate.config import CaptureSource, Config, Mode, ReversePath, Side
 from vpngate.errors import (
     KernelRefused,
@@ -36,8 +37,7 @@ from vpngate.packets import Family
 
 _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
-# A VRF has ports, like a bridge, but they keep their packets.
-_VRF, _VLAN = "vrf", "vlan"
+_VLAN = "vlan"
 _PAUSES = (0.02, 0.1, 0.4)  # seconds
 _IFB = "ifb"  # where packets wait, another vpngate's perhaps
 
@@ -187,21 +187,24 @@ def left_alone(
     """Those of the interfaces that are not attached, and why.
 
     Where the way back to a source is asked for, an interface whose packets belong to
-    another one has none to show. And of two that stand on each other only the upper
-    one is attached: packets would be shaped twice. `filtered` are those that have
-    filters which slowed packets would pass by.
+    another one has none to show. Of two that stand on each other only the upper one is
+    attached: packets would be shaped twice. `filtered` have filters that slowed packets
+    would pass by. All the rest is of one VRF, or none.
     """
     strict = config.gateway.reverse_path is ReversePath.STRICT
     matched, standing = frozenset(interfaces), _standing(links)
     found = []
     for name in interfaces:
         on_it = standing.get(links[name].index, ())
-        if upper := _upper(links[name], on_it, matched, strict=strict):
+        if links[name].kind == VRF:
+            found.append(without_packets(name))
+        elif upper := _upper(links[name], on_it, matched, strict=strict):
             what = f"{upper} stands on it and has its packets"
             found.append(LeftAlone(name, what, _upper_remedy(upper)))
         elif name in filtered:
             found.append(filtered[name])
-    return tuple(found)
+    rest = matched.difference(one.interface for one in found)
+    return (*found, *elsewhere(config.gateway.interfaces, links, rest))
 
 
 def _upper_remedy(upper: str) -> str:
@@ -215,8 +218,9 @@ def _standing(links: Mapping[str, Link]) -> Mapping[int, list[Link]]:
     for link in links.values():
         if link.parent:
             standing[link.parent].append(link)
-        if link.master in by_index:
-            standing[link.index].append(by_index[link.master])
+        upper = by_index.get(link.master)
+        if upper and upper.kind != VRF:  # whose ports keep their packets
+            standing[link.index].append(upper)
     return standing
 
 
@@ -226,8 +230,7 @@ def _upper(
     """What stands on an interface in its way, first by name; "" if nothing does."""
     in_the_way = []
     for link in on_it:
-        is_master = link.index == lower.master
-        has_its_packets = (is_master and link.kind != _VRF) or link.kind == _VLAN
+        has_its_packets = link.index == lower.master or link.kind == _VLAN
         if (strict and has_its_packets) or link.name in matched:
             in_the_way.append(link.name)
     return min(in_the_way, default="")

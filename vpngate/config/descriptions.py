@@ -41,7 +41,8 @@ KEYS = {
         "Those that face the subscribers. A name that no interface has yet is waited"
         " for. Of two that are stacked on each other (a VLAN and its parent, a bridge"
         " and its port, a bond and its slave) the upper one is attached; the lower one"
-        " is left alone, and `vpngate status` names it.",
+        " is left alone, and `vpngate status` names it. So is a VRF, whose packets pass"
+        " its ports, and what is in another VRF than the first that is meant.",
         example='["lan0"]',
     ),
     "gateway.side": Description(

@@ -77,7 +77,7 @@ def test_no_ifb_is_matched_ours_or_anothers() -> None:
 @pytest.mark.parametrize("reverse_path", ["strict", "hooks"])
 @pytest.mark.parametrize(
     ("lower", "upper"),
-    [(LAN0, VLAN), (LAN0, MACVLAN), (port_of(BRIDGE), BRIDGE), (port_of(VRF), VRF)],
+    [(LAN0, VLAN), (LAN0, MACVLAN), (port_of(BRIDGE), BRIDGE)],
 )
 def test_of_two_that_stand_on_each_other_the_upper_one_is_attached(
     reverse_path: str, lower: Link, upper: Link

@@ -76,3 +76,15 @@ def test_interfaces_that_are_alike_are_one_line() -> None:
     sound, cost = judged('interfaces = ["ppp*"]', *up, down)
     assert sound.where == "interfaces ppp1, ppp2, ppp3, ppp4 and 3 more"
     assert (cost.weight, cost.where) == (Weight.COST, "interface ppp8")
+
+
+def test_a_vrf_and_what_is_outside_of_it() -> None:
+    vrf = Link(9, "lan9", up=True, hardware=1, kind="vrf")
+    ports = [Link(n, f"lan{n}", up=True, hardware=1, master=9) for n in (3, 4)]
+    outside = [Link(n, f"lan{n}", up=True, hardware=1) for n in (5, 6)]
+    sound, others, itself = judged('interfaces = ["lan*"]', *ports, *outside, vrf)
+    assert (sound.weight, sound.where) == (Weight.SOUND, "interfaces lan3, lan4")
+    assert (others.weight, others.where) == (Weight.COST, "interfaces lan5, lan6")
+    assert "in none" in others.what
+    assert (itself.weight, itself.where) == (Weight.COST, "interface lan9")
+    assert "a VRF" in itself.what
