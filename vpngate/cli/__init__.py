@@ -20,7 +20,7 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from vpngate import __version__
 from vpngate.errors import Problem, UnwritableOutput, VpngateError, no_memory
@@ -106,18 +106,18 @@ def _ended(words: Sequence[str]) -> int:
         return 128 + signal.SIGPIPE
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE) and not _is_unwritable(error):
-            raise
+            raise  # with its frames
         return _unforeseen(error, words[0] if words else "vpngate")
     return status
 
 
-def _is_unwritable(error: Exception) -> bool:
+def _is_unwritable(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in _UNWRITABLE
 
 
 def _unforeseen(error: Exception, command: str) -> int:
     """Say in one line what nobody caught; returns the exit status."""
-    if isinstance(error, OSError) and _is_unwritable(error):
+    if _is_unwritable(error):
         complain(f"stdout: cannot be written: {error.strerror or error}")
         _drop_output()
         return WRONG_USE

@@ -17,7 +17,7 @@ _PART = 3  # for so many in use one is ready
 
 
 class Spares:
-    """Keeps places ready; a little at a time, when nothing else is to be done."""
+    """Keeps places ready; a little at a time."""
 
     def __init__(self, places: IfbPlaces, classes: Classes) -> None:
         self._places = places
