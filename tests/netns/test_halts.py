@@ -206,7 +206,7 @@ def _esp(wide: Lab, senders: int) -> list[bytes]:
 
 def _unread(wide: Lab, running: Daemon) -> None:
     """Thousands of copies while the daemon stands still: more than its buffer takes."""
-    frames = _esp(wide, 200)
+    *frames, later = _esp(wide, 201)
     waited = captured(running) + 100
     with wide.client.namespace.call(_raw) as link:
         running.process.send(signal.SIGSTOP)
@@ -217,9 +217,14 @@ def _unread(wide: Lab, running: Daemon) -> None:
                     time.sleep(0.001)
         finally:
             running.process.send(signal.SIGCONT)
-        # What is missing shows with the next copy, once those that wait are read.
         running.wait_until(lambda: captured(running) >= waited, "copies", PATIENCE)
-        link.send(_esp(wide, 201)[-1])
+
+        def stops_with_another() -> bool:
+            link.send(later)
+            return not is_armed(running)
+
+        # What is missing shows with a later copy, and counts with one after that.
+        running.wait_until(stops_with_another, "later copies", PATIENCE)
 
 
 def _raw() -> socket.socket:
