@@ -18,7 +18,7 @@ from tests.lab import joined, topology
 from tests.lab.plane import RULESET
 from tests.lab.topology import Host, Lab
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.devices.naming import ifb_name
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.readings import ClassReading, read_classes
 from vpngate.kernel.wire import tc

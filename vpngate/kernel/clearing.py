@@ -10,10 +10,10 @@ from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from vpngate.errors import Problem, TableTaken
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
+from vpngate.kernel.shaping.devices.left_behind import remove_left_behind
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.failures import Rejected
@@ -47,10 +47,10 @@ def clear(table: str) -> Cleared:
         # The table goes when its channel closes, also where something is in the way.
         owner = stack.enter_context(closing(Channel(NETFILTER)))
         channel = stack.enter_context(closing(Channel(ROUTE)))
-        of_table = _take(owned := OwnedTable(owner, table))
+        of_table = _take(OwnedTable(owner, table))
         route = stack.enter_context(closing(Route()))
-        shaper = Shaper(table, route, channel, Witness(owned))
-        removed, foreign = shaper.remove_left_behind()
+        ifbs = IfbDevices(table, route, channel)
+        removed, foreign = remove_left_behind(ifbs, channel)
         return Cleared(
             (*of_table.removed, *(f"interface {name}" for name in removed)),
             (*of_table.foreign, *foreign),

@@ -6,8 +6,8 @@ its queues; does not know rules, nor which interfaces packets come from.
 """
 
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.queueing import largest_packet
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.wire.links import Announcement, What
 

@@ -8,7 +8,7 @@ import pytest
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.way import Way
