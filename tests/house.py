@@ -130,6 +130,7 @@ WITHIN = {
     "feed.state": (("manifest", "statefolder"), ("store",)),
     "kernel": (
         ("plane", "wire"),
+        ("bpf",),
         ("table",),
         ("shaping",),
         ("detour",),
@@ -139,6 +140,11 @@ WITHIN = {
         ("mending",),
         ("dryrun", "live"),
         ("survey",),
+    ),
+    "kernel.bpf": (
+        ("syscall",),
+        ("maps", "programs"),
+        ("assembly",),
     ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
