@@ -15,6 +15,7 @@ from functools import partial
 
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.kinds import remove_every_kind
 from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.queueing import largest_packet
@@ -82,7 +83,8 @@ class Steps:
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        # A killed predecessor leaves ifbs; its table went with it.
+        # A killed predecessor leaves devices, of either kind; its table went with it.
+        remove_every_kind(ruleset.table, self._route, route)
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:

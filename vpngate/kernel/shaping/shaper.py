@@ -145,6 +145,10 @@ class Shaper:
             if number not in whole or found[number].queue != "htb"
         ]
 
+    def is_down(self, link: Link) -> bool:
+        """Whether what was announced of a device says that packets are lost there."""
+        return self._devices.is_down(link)
+
     def doubt(self, number: int) -> None:
         """Count a device as missing: it has not got what it should have."""
         self._withdraw(number)

@@ -22,7 +22,7 @@ from vpngate.kernel.shaping.refusals import lacking
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.wire.channel import Channel
 from vpngate.kernel.wire.failures import in_one_line
-from vpngate.kernel.wire.link_counts import received_at
+from vpngate.kernel.wire.link_counts import bytes_at
 from vpngate.kernel.wire.links import Link, links_named
 from vpngate.kernel.wire.tc import Queue
 
@@ -90,10 +90,15 @@ class IfbDevices:
             if link.name == self.names[number] and link.kind == "ifb" and link.up
         }
 
+    def is_down(self, link: Link) -> bool:
+        """Whether it hands on nothing any more."""
+        return not link.up
+
     def watched(self, number: int) -> Collection[int]:
         """Its own index alone."""
         return {self._made[number]} if number in self._made else ()
 
     def passed(self, indexes: Sequence[int]) -> list[int | None]:
         """The bytes that have left the root of each: an ifb counts them as received."""
-        return received_at(self._channel, indexes)
+        counts = bytes_at(self._channel, indexes)
+        return [None if one is None else one.received for one in counts]

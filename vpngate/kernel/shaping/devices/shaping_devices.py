@@ -57,6 +57,13 @@ class ShapingDevices(Protocol):
         """
         ...
 
+    def is_down(self, link: Link) -> bool:
+        """Whether what was announced of one says that it hands on nothing any more.
+
+        One that is still being made does not count. In any thread.
+        """
+        ...
+
     def watched(self, number: int) -> Collection[int]:
         """The indexes of which an announcement may concern a device, once made."""
         ...
