@@ -237,12 +237,14 @@ long: setup
 	  VPNGATE_EVERY_VALUE=1 \
 	  $(PYTEST) tests/unit/signatures/test_agreement.py \
 	  tests/unit/second_reading/test_agreement.py \
-	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
+	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py \
+	  tests/netns/test_bpf_agreement.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
 	  VPNGATE_LIVE_DISPATCH=10000 \
 	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 VPNGATE_BULK=1000000 \
 	  $(PYTEST) tests/netns/test_signatures_live.py tests/netns/test_copying_live.py \
+	  tests/netns/test_bpf_frames.py \
 	  tests/netns/test_dispatch_live.py \
 	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py \
 	  tests/netns/test_stop_in_bulk.py

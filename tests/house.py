@@ -145,7 +145,9 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly",),
+        ("code",),
     ),
+    "kernel.bpf.code": (("finding", "sifting"), ("recognising",)),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),
