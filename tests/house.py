@@ -146,8 +146,9 @@ WITHIN = {
         ("maps", "programs"),
         ("assembly",),
         ("code",),
+        ("far_ends",),
     ),
-    "kernel.bpf.code": (("finding", "sifting"), ("recognising",)),
+    "kernel.bpf.code": (("finding", "sifting", "way_back"), ("recognising",)),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),
