@@ -6,6 +6,7 @@ does not know what else a data plane decides.
 """
 
 import signal
+import socket
 import struct
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.lab.topology import Place
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.assembly import (
     R0,
@@ -54,6 +56,7 @@ MARK = {HookPoint.INGRESS: 0x1234, HookPoint.EGRESS: 0x5678}
 PRIORITY = {HookPoint.INGRESS: 5, HookPoint.EGRESS: 0x0001_0020}
 _NOTE = struct.Struct("=QQQIIIII")
 _ETHERNET, _VLAN_TAG = 14, 24
+_SO_RCVBUFFORCE = 33
 
 
 class Met(NamedTuple):
@@ -189,6 +192,27 @@ def pairs(rate: int, table: str = "vpngate", mtu: int = 0) -> Iterator[Pairs]:
         made = Pairs(shaper, Classes(shaper), channel, flows)
         stack.callback(made.leave)
         yield made
+
+
+def bound(place: Place, port: int) -> socket.socket:
+    """A socket there with much room, that waits for two seconds."""
+
+    def make() -> socket.socket:
+        family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
+        made.bind((place.address, port))
+        made.settimeout(2)
+        return made
+
+    return place.namespace.call(make)
+
+
+def addresses_of(name: str) -> list[bytes]:
+    """Of the link of that name, in the namespace of this thread, if there is one."""
+    with closing(Channel(ROUTE)) as channel:
+        return [link.address for link in links_named(channel, [name]) if link]
 
 
 def way_of(shaper: Shaper) -> Way:

@@ -6,8 +6,6 @@ With programs that send packets of chosen ports there (`tests/lab/diverted.py`).
 
 import contextlib
 import os
-import re
-import signal
 import socket
 import struct
 import subprocess
@@ -16,15 +14,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import diverted, joined, load
-from tests.lab.daemon import PYTHON
+from tests.lab import diverted
 from tests.lab.diverted import MARK, PRIORITY
 from tests.lab.namespaces import wait_until
 from tests.lab.topology import Lab, Place
-from vpngate.errors import KernelRefused
-from vpngate.kernel.shaping.devices.naming import ADDRESS, far_names, near_names
-from vpngate.kernel.wire.channel import ROUTE, Channel
-from vpngate.kernel.wire.links import Announcement, Watcher, links_named
+from vpngate.kernel.shaping.devices.naming import ADDRESS
+from vpngate.kernel.wire.links import Announcement, Watcher
 from vpngate.packets import Direction, HookPoint
 
 pytestmark = pytest.mark.netns
@@ -33,7 +28,6 @@ NEAR, FAR = "vgs-vpngate", "vgr-vpngate"
 FAST, SLOW = 100_000_000, 512_000
 PORTS = (40_100, 50_100)
 FEW = 20
-_SO_RCVBUFFORCE = 33
 # An operator's: what passes each hook of lan0, what is forwarded, and the class that
 # packets of a priority have at lan0 itself.
 _COUNT = """
@@ -71,26 +65,11 @@ def operators_rules(lab: Lab) -> Iterator[None]:
             lab.gateway.run("nft", "delete", "table", family, "seen")
 
 
-def bound(place: Place, port: int) -> socket.socket:
-    """A socket there that waits for two seconds."""
-
-    def make() -> socket.socket:
-        family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_DGRAM)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
-        made.bind((place.address, port))
-        made.settimeout(2)
-        return made
-
-    return place.namespace.call(make)
-
-
 def carried(near: Place, far: Place, *, up: bool, size: int = 1200) -> list[bytes]:
     """What arrives of a few datagrams between the two, in order."""
     ends = ((near, PORTS[0]), (far, PORTS[1]))
     source, target = ends if up else ends[::-1]
-    with bound(*source) as sender, bound(*target) as receiver:
+    with diverted.bound(*source) as sender, diverted.bound(*target) as receiver:
         for number in range(FEW):
             data = number.to_bytes(4, "big") + os.urandom(size - 4)
             sender.sendto(data, (target[0].address, target[1]))
@@ -202,9 +181,12 @@ def test_what_others_send_there_goes_nowhere(lab: Lab, into: str) -> None:
     udp = struct.pack("!HHHH", PORTS[1], PORTS[0], 20, 0) + bytes(12)
 
     def scenario() -> None:
-        with diverted.pairs(FAST), bound(lab.client.at(4), PORTS[0]) as receiver:
+        with (
+            diverted.pairs(FAST),
+            diverted.bound(lab.client.at(4), PORTS[0]) as receiver,
+        ):
             other = FAR if into == NEAR else NEAR
-            [link] = links_named_here(other)
+            [link] = diverted.addresses_of(other)
             frame = link + ADDRESS + b"\x08\0" + head + udp
             before = packets(lab, "lan0")[1]
             for _ in range(FEW):
@@ -217,11 +199,6 @@ def test_what_others_send_there_goes_nowhere(lab: Lab, into: str) -> None:
                 assert packets(lab, "lan0")[1] == before
 
     lab.gateway.call(scenario)
-
-
-def links_named_here(name: str) -> list[bytes]:
-    with contextlib.closing(Channel(ROUTE)) as channel:
-        return [link.address for link in links_named(channel, [name]) if link]
 
 
 DAMAGES = {
@@ -298,119 +275,3 @@ def test_making_a_pair_is_no_danger_to_those_that_there_are(lab: Lab) -> None:
             assert made.shaper.missing() == []
 
     lab.gateway.call(scenario)
-
-
-@contextlib.contextmanager
-def without_pairs(lab: Lab) -> Iterator[None]:
-    """A killed process leaves a pair, and the test's own filters at lan0."""
-    try:
-        yield
-    finally:
-        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact", check=False)
-        lab.gateway.run("ip", "link", "del", NEAR, check=False)
-
-
-@pytest.mark.parametrize("up", [True, False], ids=["upload", "download"])
-def test_what_waits_when_the_daemon_is_killed_is_on_its_way(
-    lab: Lab, *, up: bool
-) -> None:
-    """What its class has let go arrives, and more is let go when it is long dead."""
-    near, far = lab.client.at(4), lab.stranger.at(4)
-    ends = ((near, PORTS[0]), (far, PORTS[1]))
-    (sender, own), (receiver, port) = ends if up else ends[::-1]
-    ways = (sender.address, own), (receiver.address, port)
-    with (
-        without_pairs(lab),
-        lab.gateway.running(*PYTHON, "-m", "tests.lab.diverted") as process,
-        bound(receiver, port) as arriving,
-    ):
-        process.expect("ready")
-        with joined.sending(sender.namespace, *ways, rate=3 * SLOW):
-            wait_until(lambda: let_go(lab) > 10, "some packets")
-            process.send(signal.SIGKILL)
-            process.wait()
-            at_death = let_go(lab)
-            wait_until(lambda: let_go(lab) > at_death + 20, "more of them")
-        wait_until(lambda: waiting(lab) == 0, "an empty queue")
-        arrived = 0
-        with contextlib.suppress(TimeoutError):
-            while arriving.recv(2000):
-                arrived += 1
-        assert arrived == let_go(lab)
-
-
-def let_go(lab: Lab) -> int:
-    """Packets that have left all classes."""
-    told = lab.gateway.run("tc", "-s", "class", "show", "dev", NEAR)
-    return sum(map(int, re.findall(r"Sent \d+ bytes (\d+) pkt", told)))
-
-
-def waiting(lab: Lab) -> int:
-    return sum(one.waiting for one in load.classes(lab.gateway, NEAR).values())
-
-
-def test_what_a_killed_daemon_left_is_replaced(lab: Lab) -> None:
-    with without_pairs(lab):
-        with lab.gateway.running(*PYTHON, "-m", "tests.lab.diverted") as process:
-            process.expect("ready")
-            process.send(signal.SIGKILL)
-            process.wait()
-        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
-
-        def scenario() -> None:
-            with diverted.pairs(FAST) as made:
-                assert made.shaper.missing() == []
-            assert not any(links_named_here(name) for name in (NEAR, FAR))
-
-        lab.gateway.call(scenario)
-
-
-def test_what_a_killed_predecessor_left_goes_and_nobody_elses(lab: Lab) -> None:
-    others = ("vgs-vpngates", "vgs-vpngate.64", "vgs-vpn.1")
-    ours = zip(near_names("vpngate"), far_names("vpngate"), strict=True)
-    lines = [
-        f"link add {near} address {ADDRESS.hex(':')} type veth peer name {far}"
-        for near, far in (*ours, *((one, f"o{at}") for at, one in enumerate(others)))
-    ]
-    lab.gateway.ip(*lines)
-
-    def scenario() -> None:
-        with diverted.pairs(FAST):
-            assert names(lab) == {NEAR, FAR, *others}
-        assert names(lab) == set(others)
-
-    try:
-        lab.gateway.call(scenario)
-    finally:
-        lab.gateway.ip(*(f"link del {name}" for name in others))
-
-
-def names(lab: Lab) -> set[str]:
-    links = lab.gateway.run("ip", "-o", "link", "show", "type", "veth").splitlines()
-    found = (line.split()[1].rstrip(":").split("@")[0] for line in links)
-    return {name for name in found if name.startswith("vg")}
-
-
-@pytest.mark.parametrize(
-    "taken",
-    [
-        pytest.param(f"{NEAR} type ifb", id="the near end's, no pair"),
-        pytest.param(f"{NEAR} type veth peer name p0", id="the near end's"),
-        pytest.param(f"{FAR} type ifb", id="the far end's"),
-    ],
-)
-def test_a_name_that_is_somebody_elses_is_told_and_left(lab: Lab, taken: str) -> None:
-    name = taken.split(maxsplit=1)[0]
-    lab.gateway.ip(f"link add {taken}")
-
-    def scenario() -> None:
-        with pytest.raises(KernelRefused) as caught, diverted.pairs(FAST):
-            pass
-        (line,) = caught.value.lines
-        assert f"interface {name}" in line
-
-    try:
-        lab.gateway.call(scenario)
-        assert name in lab.gateway.run("ip", "link")
-    finally:
-        lab.gateway.ip(f"link del {name}")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.kinds import remove_every_kind
 from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.queueing import largest_packet

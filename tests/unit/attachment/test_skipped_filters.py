@@ -8,7 +8,7 @@ import pytest
 from tests.unit.daemon.gatehouse import config
 from vpngate.attachment import skipped_filters as room
 from vpngate.errors import KernelRefused, Problem
-from vpngate.kernel.survey.neighbours import Filter
+from vpngate.kernel.neighbours import Filter
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
