@@ -16,7 +16,7 @@ _TABLE_LENGTH = 8  # of IFNAMSIZ: what its first four and last three characters 
 _MAJORS = range(0x7667, 0x8000)  # of the roots of all our ifbs: "vg"
 # Of the link of every device of ours: locally administered (IEEE 802), "vpnga". Nothing
 # is ever addressed to it; it is there with the device, and tells whose that is.
-ADDRESS = b"\x02vpnga"
+ADDRESS, FAR_ADDRESS = b"\x02vpnga", b"\x02vpngb"
 REMEDY = "rename it, or choose another gateway.table"
 
 
@@ -38,6 +38,15 @@ def near_names(table: str) -> tuple[str, ...]:
 def far_names(table: str) -> tuple[str, ...]:
     """The names of the ends that return what comes through the pair."""
     return tuple(_named("vgr", table, number) for number in range(IFBS))
+
+
+def shapes(link: Link) -> bool:
+    """Whether a device is where packets wait, or come back from there; anybody's ifb.
+
+    Of pairs those of this and any other vpngate.
+    """
+    ours = link.kind == "veth" and link.address in (ADDRESS, FAR_ADDRESS)
+    return ours or link.kind == "ifb"
 
 
 def _named(kind: str, table: str, number: int) -> str:

@@ -16,6 +16,7 @@ from vpngate.errors import KernelRefused, MachineFault, MissingFeature, Problem
 from vpngate.kernel.shaping.devices import pairs
 from vpngate.kernel.shaping.devices.naming import (
     ADDRESS,
+    FAR_ADDRESS,
     REMEDY,
     far_names,
     near_names,
@@ -31,7 +32,6 @@ from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.kernel.wire.tc import Queue
 
 _KIND = "veth"
-_FAR_ADDRESS = b"\x02vpngb"
 _NO_SUCH_KIND = (errno.EOPNOTSUPP, errno.ENOENT)
 
 
@@ -68,7 +68,7 @@ class VethDevices:
         """Make one anew, its far end up and sending back. The near end's index."""
         name = self.names[number]
         self._make_room(number)
-        near, far = End(name, ADDRESS), End(self._far_names[number], _FAR_ADDRESS)
+        near, far = End(name, ADDRESS), End(self._far_names[number], FAR_ADDRESS)
         changes = [Change(pairs.new_pair(near, far), name)]
         if failures := self._channel.each(changes):
             raise self._not_made(number, failures[0])
