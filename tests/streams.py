@@ -70,6 +70,7 @@ SECONDS = {
     "tests/netns/test_restart.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_many_interfaces.py": 30,
+    "tests/netns/test_no_fork.py": 10,
     "tests/netns/test_programs_survey.py": 10,
     "tests/netns/test_veth_left_behind.py": 30,
     "tests/netns/test_veth_pairs.py": 40,

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from tests.kernels.guest import Kernel, Outcome, ran
+from tests.planes import PLANE
 
 _REPOSITORY = Path(__file__).parents[2]
 _ROOTS = _REPOSITORY / ".kernels"
@@ -38,7 +39,7 @@ def _command(tests: list[str]) -> str:
             f"cd {shlex.quote(str(_REPOSITORY))}",
             "export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin",
             "export PYTHONPYCACHEPREFIX=/tmp/bytecode VPNGATE_GUEST=1",
-            f"export VPNGATE_PATIENCE={_PATIENCE}",
+            f"export VPNGATE_PATIENCE={_PATIENCE} PLANE={PLANE.value}",
             shlex.join(words),
         )
     )

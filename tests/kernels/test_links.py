@@ -138,7 +138,7 @@ def test_the_lower_ones_are_left_alone_and_named(site: Site) -> None:
 
 def _leaves(gateway: Namespace) -> set[str]:
     """The kinds of queues in which throttled packets wait."""
-    devices = load.ifb_devices(gateway)
+    devices = load.shaping_devices(gateway)
     listed = [
         json.loads(gateway.run("tc", "-j", "qdisc", "show", "dev", device))
         for device in devices

@@ -66,17 +66,17 @@ def test_what_a_killed_daemon_left_goes_and_not_before(lab: Lab) -> None:
         assert (refused.status, refused.told) == (_NO, [])
         (line,) = refused.complaints
         assert "a process owns it" in line
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
         assert running.metric("vpngate_throttled_flows") == 1
         assert running.metric("vpngate_deadman_armed") == 1
 
         running.process.send(signal.SIGKILL)
         running.process.wait()
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
         assert _clear(lab, settings) == Ending(
             _DONE, ["removed  interface ifb-vpngate"], []
         )
-    assert load.ifb_devices(lab.gateway) == []
+    assert load.shaping_devices(lab.gateway) == []
     assert "vpngate" not in _tables(lab)
     assert _clear(lab, settings) == Ending(_DONE, ["nothing was left behind"], [])
 
