@@ -70,6 +70,8 @@ SECONDS = {
     "tests/netns/test_restart.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_many_interfaces.py": 30,
+    "tests/netns/test_veth_pairs.py": 50,
+    "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
     "tests/netns/test_campaign.py": 30,
@@ -93,6 +95,7 @@ RATES = {
     "tests/netns/test_throttling.py",
     "tests/netns/test_urgent_reload.py",
     "tests/netns/test_verdict_life.py",
+    "tests/netns/test_veth_rates.py",
     "tests/netns/test_what_waits.py",
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
-from vpngate.kernel.shaping.naming import REMEDY, objection_to
+from vpngate.kernel.shaping.devices.naming import REMEDY, objection_to
 from vpngate.kernel.survey.neighbours import (
     BaseChain,
     Filter,

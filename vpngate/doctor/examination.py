@@ -49,7 +49,7 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
-from vpngate.kernel.shaping.naming import ifb_names
+from vpngate.kernel.shaping.devices.naming import ifb_names
 from vpngate.kernel.survey import namespace, neighbours, trial
 from vpngate.kernel.survey.namespace import Wire
 from vpngate.kernel.survey.trial import Feature

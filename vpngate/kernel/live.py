@@ -185,7 +185,7 @@ class LiveDataPlane:
         steps, apart = self._steps, self._sparing.disagreements
         with contextlib.suppress(VpngateError):  # what follows must not wait for it
             await self._do(steps.protected.ripen)
-        parts = steps.table, steps.throttled, steps.shaper.witness
+        parts = steps.table, steps.throttled, steps.witness
         return await self._do(glance, *parts, apart)
 
     async def verify(self) -> Sequence[str]:

@@ -9,7 +9,7 @@ from tests.unit.doctor.settings import config
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
-from vpngate.kernel.shaping.naming import ADDRESS
+from vpngate.kernel.shaping.devices.naming import ADDRESS
 from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, ListedTable
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue

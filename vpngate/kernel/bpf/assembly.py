@@ -221,11 +221,12 @@ class ActionCode(IntEnum):
     """What a classifier returns (TC_ACT_*)."""
 
     NEXT = -1  # others are asked, too; with none the packet goes on
+    DROP = 2
     REDIRECT = 7
 
 
 class Context(IntEnum):
-    """Where fields stand in struct __sk_buff, 4 bytes each."""
+    """Where fields stand in struct __sk_buff, of 4 bytes if nothing else is said."""
 
     LENGTH = 0
     MARK = 8
@@ -238,3 +239,5 @@ class Context(IntEnum):
     SCRATCH = 48  # five words that live from one program to the next
     DATA = 76
     DATA_END = 80
+    TIMESTAMP = 152  # 8 bytes
+    TIMESTAMP_TYPE = 180  # a byte

@@ -93,16 +93,20 @@ class Helper(IntEnum):
     MAP_UPDATE = 2
     MAP_DELETE = 3
     NOW = 5  # nanoseconds of CLOCK_MONOTONIC
+    STORE_BYTES = 9
     TAIL_CALL = 12
     REDIRECT = 23
     LOAD_BYTES = 26  # of the packet, also where it is not in one piece
+    CHANGE_TYPE = 32
     PULL_DATA = 39
+    CHANGE_HEAD = 43
     FIB_LOOKUP = 69
     BOOT_NOW = 125  # nanoseconds of CLOCK_BOOTTIME
     RING_OUTPUT = 130
     RING_RESERVE = 131
     RING_SUBMIT = 132
     RING_DISCARD = 133
+    SET_TIMESTAMP = 192
 
 
 class UpdateFlag(IntEnum):

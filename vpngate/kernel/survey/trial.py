@@ -30,7 +30,7 @@ from vpngate.expressions import (
     SetOperation,
 )
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.devices.naming import ifb_name
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import read_classes
