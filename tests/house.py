@@ -144,10 +144,17 @@ WITHIN = {
     "kernel.bpf": (
         ("syscall",),
         ("maps", "programs"),
-        ("assembly",),
-        ("code",),
+        ("assembly", "plane_maps", "spared_arrays"),
+        ("way_back",),
+        ("code", "far_ends"),
     ),
-    "kernel.bpf.code": (("finding", "sifting"), ("recognising",)),
+    "kernel.bpf.code": (
+        ("finding", "sifting"),
+        ("asking", "counting", "recognising"),
+        ("flow_verdicts", "handing"),
+        ("stages",),
+        ("hooked",),
+    ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),
