@@ -144,6 +144,7 @@ WITHIN = {
     "kernel.bpf": (
         ("syscall",),
         ("maps", "programs"),
+<<<<<<< HEAD
         ("assembly", "plane_maps", "spared_arrays"),
         ("way_back",),
         ("code", "far_ends"),
@@ -155,6 +156,13 @@ WITHIN = {
         ("stages",),
         ("hooked",),
     ),
+=======
+        ("assembly",),
+        ("code",),
+        ("far_ends",),
+    ),
+    "kernel.bpf.code": (("finding", "sifting", "way_back"), ("recognising",)),
+>>>>>>> shaper
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),

@@ -29,10 +29,10 @@ from vpngate.kernel.bpf.assembly import (
     Assembly,
     Context,
 )
+from vpngate.kernel.bpf.code.way_back import Bound, hand_over, is_back
 from vpngate.kernel.bpf.far_ends import FarEnds
 from vpngate.kernel.bpf.maps import Map, MapLayout, index
 from vpngate.kernel.bpf.syscall import Helper, MapKind
-from vpngate.kernel.bpf.way_back import Bound, hand_over, is_back
 from vpngate.kernel.shaping.classes import Classes
 from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.queueing import largest_packet

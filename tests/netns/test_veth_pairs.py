@@ -6,6 +6,7 @@ With programs that send packets of chosen ports there (`tests/lab/diverted.py`).
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import struct
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import diverted, load
+from tests.lab import diverted, joined, load
 from tests.lab.daemon import PYTHON
 from tests.lab.diverted import MARK, PRIORITY
 from tests.lab.namespaces import wait_until
@@ -32,6 +33,7 @@ NEAR, FAR = "vgs-vpngate", "vgr-vpngate"
 FAST, SLOW = 100_000_000, 512_000
 PORTS = (40_100, 50_100)
 FEW = 20
+_SO_RCVBUFFORCE = 33
 # An operator's: what passes each hook of lan0, what is forwarded, and the class that
 # packets of a priority have at lan0 itself.
 _COUNT = """
@@ -76,6 +78,7 @@ def bound(place: Place, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in place.address else socket.AF_INET
         made = socket.socket(family, socket.SOCK_DGRAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 4 << 20)
         made.bind((place.address, port))
         made.settimeout(2)
         return made
@@ -298,46 +301,68 @@ def test_making_a_pair_is_no_danger_to_those_that_there_are(lab: Lab) -> None:
 
 
 @contextlib.contextmanager
-def without_filters(lab: Lab) -> Iterator[None]:
-    """A killed process leaves the test's own at lan0."""
+def without_pairs(lab: Lab) -> Iterator[None]:
+    """A killed process leaves a pair, and the test's own filters at lan0."""
     try:
         yield
     finally:
         lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact", check=False)
+        lab.gateway.run("ip", "link", "del", NEAR, check=False)
 
 
 @pytest.mark.parametrize("up", [True, False], ids=["upload", "download"])
 def test_what_waits_when_the_daemon_is_killed_is_on_its_way(
     lab: Lab, *, up: bool
 ) -> None:
+    """What its class has let go arrives, and more is let go when it is long dead."""
     near, far = lab.client.at(4), lab.stranger.at(4)
     ends = ((near, PORTS[0]), (far, PORTS[1]))
-    source, target = ends if up else ends[::-1]
+    (sender, own), (receiver, port) = ends if up else ends[::-1]
+    ways = (sender.address, own), (receiver.address, port)
     with (
-        without_filters(lab),
+        without_pairs(lab),
         lab.gateway.running(*PYTHON, "-m", "tests.lab.diverted") as process,
-        bound(*source) as sender,
-        bound(*target) as receiver,
+        bound(receiver, port) as arriving,
     ):
         process.expect("ready")
-        for number in range(8):
-            sender.sendto(bytes([number]) * 1200, (target[0].address, target[1]))
-        waiting = sum(one.waiting for one in load.classes(lab.gateway, NEAR).values())
-        process.send(signal.SIGKILL)
-        process.wait()
-        assert waiting >= 3, "some packets have to wait for the test to tell"
-        arrived = [receiver.recv(2000)[0] for _ in range(8)]
-        assert arrived == list(range(8))
-        # What comes later is sent to the pair, too: the filters of the test stay.
-        sender.sendto(b"later", (target[0].address, target[1]))
-        assert receiver.recv(2000) == b"later"
+        with joined.sending(sender.namespace, *ways, rate=3 * SLOW):
+            wait_until(lambda: let_go(lab) > 10, "some packets")
+            process.send(signal.SIGKILL)
+            process.wait()
+            at_death = let_go(lab)
+            wait_until(lambda: let_go(lab) > at_death + 20, "more of them")
+        wait_until(lambda: waiting(lab) == 0, "an empty queue")
+        arrived = 0
+        with contextlib.suppress(TimeoutError):
+            while arriving.recv(2000):
+                arrived += 1
+        assert arrived == let_go(lab)
 
-    def scenario() -> None:
-        with diverted.pairs(FAST) as made:
-            assert made.shaper.missing() == []
-        assert not any(links_named_here(name) for name in (NEAR, FAR))
 
-    lab.gateway.call(scenario)
+def let_go(lab: Lab) -> int:
+    """Packets that have left all classes."""
+    told = lab.gateway.run("tc", "-s", "class", "show", "dev", NEAR)
+    return sum(map(int, re.findall(r"Sent \d+ bytes (\d+) pkt", told)))
+
+
+def waiting(lab: Lab) -> int:
+    return sum(one.waiting for one in load.classes(lab.gateway, NEAR).values())
+
+
+def test_what_a_killed_daemon_left_is_replaced(lab: Lab) -> None:
+    with without_pairs(lab):
+        with lab.gateway.running(*PYTHON, "-m", "tests.lab.diverted") as process:
+            process.expect("ready")
+            process.send(signal.SIGKILL)
+            process.wait()
+        lab.gateway.run("tc", "qdisc", "del", "dev", "lan0", "clsact")
+
+        def scenario() -> None:
+            with diverted.pairs(FAST) as made:
+                assert made.shaper.missing() == []
+            assert not any(links_named_here(name) for name in (NEAR, FAR))
+
+        lab.gateway.call(scenario)
 
 
 def test_what_a_killed_predecessor_left_goes_and_nobody_elses(lab: Lab) -> None:

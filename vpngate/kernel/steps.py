@@ -83,8 +83,7 @@ class Steps:
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        # A killed predecessor leaves devices, of either kind; its table went with it.
-        remove_every_kind(ruleset.table, self._route, route)
+        remove_every_kind(ruleset.table, self._route, route)  # a killed daemon's
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:

@@ -3,12 +3,12 @@
 
 Knows that it stands by a filter of clsact, which nobody has to hold: what waits in a
 pair when the daemon is killed is on its way all the same. Does not know what the
-program does (`way_back.py`), nor how pairs are made.
+program does (`code/way_back.py`), nor how pairs are made.
 """
 
 from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.way_back import returner
+from vpngate.kernel.bpf.code.way_back import returner
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import Change, Channel
 

@@ -45,14 +45,14 @@ _NAMED = 15  # TC_PRIO_MAX
 _ETHERNET, _TYPE_AT = 14, 12  # bytes
 
 
-class Way(IntEnum):
+class PairTag(IntEnum):
     """Upper twelve bits of tc_index, by the hook that a packet is taken at."""
 
     IN = 0x7670
     OUT = 0x7680
 
     @classmethod
-    def through(cls, hook: HookPoint) -> "Way":
+    def through(cls, hook: HookPoint) -> "PairTag":
         """The one of a hook."""
         return cls.IN if hook is HookPoint.INGRESS else cls.OUT
 
@@ -83,9 +83,9 @@ def hand_over(code: Assembly, hook: HookPoint, bound: Bound, *, header: bool) ->
     code.load(4, R5, R6, Context.PRIORITY).compute("|", R2, R5)
     code.set(R1, R6).set(R3, _TO_LEAVE_AT).call(Helper.SET_TIMESTAMP)
     code.jump("!=", R0, 0, alone)
-    way = Way.through(hook)
+    way = PairTag.through(hook)
     code.set(R0, way)
-    if way is Way.IN:
+    if way is PairTag.IN:
         named = code.fresh()
         code.load(4, R1, R6, Context.PRIORITY).jump("<=", R1, _NAMED, named)
         code.set(R1, 0).label(named).compute("|", R0, R1)
@@ -112,7 +112,7 @@ def is_back(code: Assembly, hook: HookPoint, otherwise: str) -> None:
     """
     code.load(4, R0, R6, Context.TC_INDEX).jump("==", R0, 0, otherwise)
     code.set(R1, R0).compute("&", R1, _WITHOUT_LOW)
-    code.jump("!=", R1, Way.through(hook), otherwise)
+    code.jump("!=", R1, PairTag.through(hook), otherwise)
     if hook is HookPoint.INGRESS:
         code.compute("&", R0, _NAMED).store(4, R6, Context.PRIORITY, R0)
     code.store(4, R6, Context.TC_INDEX, 0).exit(ActionCode.NEXT)
@@ -131,8 +131,8 @@ def returner() -> bytes:
     code.jump("!=", R0, _TO_LEAVE_AT, "stray").compute("&", R7, _WITHOUT_LOW)
     code.set(R9, R8).compute(">>", R9, 32)
     code.set(R1, R6).set(R2, 0).set(R3, _NO_TIME).call(Helper.SET_TIMESTAMP)
-    code.set(R2, _INGRESS).jump("==", R7, Way.IN, "return")
-    code.jump("!=", R7, Way.OUT, "stray")
+    code.set(R2, _INGRESS).jump("==", R7, PairTag.IN, "return")
+    code.jump("!=", R7, PairTag.OUT, "stray")
     code.store(4, R6, Context.PRIORITY, R8)
     code.set(R1, R6).set(R2, _HOST).call(Helper.CHANGE_TYPE)
     code.set(R2, 0)
