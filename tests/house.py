@@ -144,25 +144,17 @@ WITHIN = {
     "kernel.bpf": (
         ("syscall",),
         ("maps", "programs"),
-<<<<<<< HEAD
         ("assembly", "plane_maps", "spared_arrays"),
-        ("way_back",),
-        ("code", "far_ends"),
+        ("code",),
+        ("far_ends",),
     ),
     "kernel.bpf.code": (
-        ("finding", "sifting"),
+        ("finding", "sifting", "way_back"),
         ("asking", "counting", "recognising"),
         ("flow_verdicts", "handing"),
         ("stages",),
         ("hooked",),
     ),
-=======
-        ("assembly",),
-        ("code",),
-        ("far_ends",),
-    ),
-    "kernel.bpf.code": (("finding", "sifting", "way_back"), ("recognising",)),
->>>>>>> shaper
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),

@@ -26,9 +26,9 @@ from vpngate.kernel.bpf.code.flow_verdicts import (
 )
 from vpngate.kernel.bpf.code.recognising import Exits, recognise
 from vpngate.kernel.bpf.code.stages import PlaneParts
+from vpngate.kernel.bpf.code.way_back import is_back
 from vpngate.kernel.bpf.plane_maps import Stage, Stand, stage_at
 from vpngate.kernel.bpf.syscall import Helper
-from vpngate.kernel.bpf.way_back import is_back
 from vpngate.packets import Family, HookPoint
 from vpngate.ruleset import names
 

@@ -33,6 +33,7 @@ from vpngate.kernel.bpf.code.asking import (
 from vpngate.kernel.bpf.code.counting import count
 from vpngate.kernel.bpf.code.finding import SCRATCH_AT, copy
 from vpngate.kernel.bpf.code.flow_verdicts import KEY_AT, look_up, transport_from_main
+from vpngate.kernel.bpf.code.way_back import Bound, PairTag, hand_over
 from vpngate.kernel.bpf.plane_maps import (
     A_WITNESS,
     ARMED_AT,
@@ -55,7 +56,6 @@ from vpngate.kernel.bpf.plane_maps import (
 )
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.bpf.syscall import Helper
-from vpngate.kernel.bpf.way_back import Bound, Way, hand_over
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.recognition import Carrier
 from vpngate.ruleset import Ruleset, names, sharing
@@ -231,7 +231,7 @@ def witness(told: PlaneParts) -> bytes:
     """For a packet at the near end of a pair, where it is sent to wait."""
     code = _begin()
     code.load(4, R0, R6, Context.TC_INDEX).compute("&", R0, _WITHOUT_LOW)
-    for way in Way:
+    for way in PairTag:
         code.jump("==", R0, way, "ours")
     code.goto("out").label("ours")
     code.call(Helper.NOW).map_value(R1, told.maps.times)
