@@ -253,7 +253,7 @@ long: setup
 	  $(PYTEST) tests/unit/signatures/test_agreement.py \
 	  tests/unit/second_reading/test_agreement.py \
 	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py \
-	  tests/netns/test_bpf_agreement.py
+	  tests/netns/test_bpf_agreement.py tests/netns/test_bpf_promise.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
 	  VPNGATE_LIVE_DISPATCH=10000 \

@@ -145,11 +145,17 @@ WITHIN = {
     "kernel.bpf": (
         ("syscall",),
         ("maps", "programs"),
-        ("assembly",),
+        ("assembly", "plane_maps", "spared_arrays"),
         ("code",),
         ("far_ends", "in_the_way"),
     ),
-    "kernel.bpf.code": (("finding", "sifting", "way_back"), ("recognising",)),
+    "kernel.bpf.code": (
+        ("finding", "sifting", "way_back"),
+        ("asking", "counting", "recognising"),
+        ("flow_verdicts", "handing"),
+        ("stages",),
+        ("hooked",),
+    ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (
         ("charts", "check_rate", "question", "wording"),

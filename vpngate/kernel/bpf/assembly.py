@@ -96,6 +96,10 @@ class Assembly:
         """The target becomes a register's value, or a number's."""
         if isinstance(value, Register) or -(1 << 31) <= value < 1 << 31:
             return self.compute("=", target, value)
+        return self.wide(target, value)
+
+    def wide(self, target: Register, value: int) -> Self:
+        """The target becomes a number of 64 bits."""
         return self._wide(target, value)
 
     def compute(

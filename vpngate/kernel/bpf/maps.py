@@ -91,6 +91,17 @@ class Map:
             return None
         raise BpfRefused(f"read the map {self.name}", -number)
 
+    def first(self) -> bytes | None:
+        """The key of any one element, None where there is none."""
+        found = bytearray(self.layout.key)
+        attributes = self._element(None, found)
+        number = attempt(Command.MAP_NEXT_KEY, attributes)
+        if number >= 0:
+            return bytes(found)
+        if -number in _NOT_THERE:
+            return None
+        raise BpfRefused(f"list the map {self.name}", -number)
+
     def remove(self, key: Octets) -> bool:
         """Take one element out; whether it was there."""
         number = attempt(Command.MAP_DELETE, self._element(key, None))
@@ -158,7 +169,7 @@ class Map:
             raise BpfRefused(wish, error.errno or errno.EINVAL) from error
 
     def _element(
-        self, key: Octets, value: Octets | None, flag: int = UpdateFlag.ANY
+        self, key: Octets | None, value: Octets | None, flag: int = UpdateFlag.ANY
     ) -> CallAttributes:
         # What the addresses are of is held by whoever calls.
         pointers = address(key), address(value)

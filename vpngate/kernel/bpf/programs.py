@@ -48,10 +48,11 @@ class Unverified(BpfRefused):
 
 
 class Trial(NamedTuple):
-    """What became of a packet, and how long one run took."""
+    """What became of a packet, how long one run took, and its priority then."""
 
     returned: int
     nanoseconds: int
+    priority: int
 
 
 def load(
@@ -119,11 +120,12 @@ def try_out(
     for at, value in ((_INTERFACE_AT, interface), (_PRIORITY_AT, priority)):
         struct.pack_into("=I", context, at, value)
     size = len(frame)
-    fields = (program, 0, size, 0, address(frame), 0, repeat, 0, len(context), 0)
-    attributes = CallAttributes(_TEST, *fields, address(context), 0)
+    fields = (program, 0, size, 0, address(frame), 0, repeat, 0, *2 * (len(context),))
+    attributes = CallAttributes(_TEST, *fields, *2 * (address(context),))
     call(Command.PROGRAM_TEST_RUN, attributes, "try a program")
     returned, took = attributes.word(_RETURNED_AT), attributes.word(_TOOK_AT)
-    return Trial(returned - ((returned & 1 << 31) << 1), took)
+    (left,) = struct.unpack_from("=I", context, _PRIORITY_AT)
+    return Trial(returned - ((returned & 1 << 31) << 1), took, left)
 
 
 def close(descriptor: int) -> None:

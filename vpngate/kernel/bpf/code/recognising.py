@@ -213,7 +213,15 @@ def _compare(code: Assembly, shape: Shape, base: int, matches: str) -> None:
         code.goto(differs).label(fits)
     if shape.fields:
         code.load(2, R5, STACK, _THERE_AT).jump("<", R5, _reach(shape), differs)
-    for field in shape.fields:
+    compare_fields(code, shape.fields, base, differs)
+    code.goto(matches).label(differs)
+
+
+def compare_fields(
+    code: Assembly, fields: Sequence[Field], base: int, differs: str
+) -> None:
+    """Go to `differs` unless all hold in a payload on the stack; R0 is used."""
+    for field in fields:
         other = code.fresh()
         for at, value, mask in _pieces(field):
             size = len(value)
@@ -225,7 +233,6 @@ def _compare(code: Assembly, shape: Shape, base: int, matches: str) -> None:
             code.jump("!=", R0, number, other if field.differs else differs, 32)
         if field.differs:
             code.goto(differs).label(other)
-    code.goto(matches).label(differs)
 
 
 def _pieces(field: Field) -> Iterator[tuple[int, bytes, bytes]]:
