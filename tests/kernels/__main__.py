@@ -25,6 +25,7 @@ _MODULES = ("tun",)
 _CORE = (
     "tests/kernels/test_links.py",
     "tests/netns/test_trial.py",
+    "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
 
