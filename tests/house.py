@@ -130,6 +130,8 @@ WITHIN = {
     "feed.state": (("manifest", "statefolder"), ("store",)),
     "kernel": (
         ("plane", "wire"),
+        ("neighbours",),
+        ("bpf",),
         ("table",),
         ("shaping",),
         ("detour",),
@@ -139,6 +141,20 @@ WITHIN = {
         ("mending",),
         ("dryrun", "live"),
         ("survey",),
+    ),
+    "kernel.bpf": (
+        ("syscall",),
+        ("maps", "programs"),
+        ("assembly", "plane_maps", "spared_arrays"),
+        ("code",),
+        ("far_ends", "in_the_way"),
+    ),
+    "kernel.bpf.code": (
+        ("finding", "sifting", "way_back"),
+        ("asking", "counting", "recognising"),
+        ("flow_verdicts", "handing"),
+        ("stages",),
+        ("hooked",),
     ),
     "prefixes": (("prefix", "rows"), ("intervals",), ("packed",)),
     "public": (

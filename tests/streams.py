@@ -37,6 +37,7 @@ SECONDS = {
     "tests/unit/registry/test_oracle.py": 10,
     "tests/netns/test_peers.py": 300,
     "tests/netns/test_sides.py": 220,
+    "tests/netns/test_bpf_promise.py": 50,
     "tests/netns/test_doctor.py": 70,
     "tests/netns/test_fleet.py": 80,
     "tests/netns/test_failures.py": 170,
@@ -70,6 +71,11 @@ SECONDS = {
     "tests/netns/test_restart.py": 40,
     "tests/netns/test_spared.py": 30,
     "tests/netns/test_many_interfaces.py": 30,
+    "tests/netns/test_no_fork.py": 10,
+    "tests/netns/test_programs_survey.py": 10,
+    "tests/netns/test_veth_left_behind.py": 30,
+    "tests/netns/test_veth_pairs.py": 40,
+    "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,
     "tests/netns/test_bad_input.py": 30,
     "tests/netns/test_campaign.py": 30,
@@ -93,6 +99,7 @@ RATES = {
     "tests/netns/test_throttling.py",
     "tests/netns/test_urgent_reload.py",
     "tests/netns/test_verdict_life.py",
+    "tests/netns/test_veth_rates.py",
     "tests/netns/test_what_waits.py",
 }
 

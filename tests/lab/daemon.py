@@ -21,6 +21,7 @@ from prometheus_client.samples import Sample
 
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Site
+from tests.planes import PLANE
 from vpngate.daemon.outside.client import request
 from vpngate.errors import DaemonUnreachable
 
@@ -77,7 +78,8 @@ class Settings:
             (SHIPPED / "vpngate.toml").read_text()
         )
         self.change(
-            registry={"sources": [str(self.registry)], "state": str(folder / "state")}
+            registry={"sources": [str(self.registry)], "state": str(folder / "state")},
+            gateway={"plane": PLANE.value},
         )
 
     def change(self, **sections: Mapping[str, Any]) -> None:

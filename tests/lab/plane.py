@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel room by itself, in the lab's gateway: no daemon, no configuration.
+"""A data plane by itself, in the lab's gateway: no daemon, no configuration.
 
 Knows a ruleset that enforces towards the lab's subscribers; does not know what is
 done with it.
@@ -8,10 +8,12 @@ done with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, cast
 
 from tests import rulesets
 from tests.lab.namespaces import Namespace
+from tests.planes import PLANE
+from vpngate.daemon.capture_and_plane import live_plane
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.prefixes.intervals import Intervals
 
@@ -34,7 +36,8 @@ def in_gateway(
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:
-        plane = LiveDataPlane()
+        # What tests look into is the nftables plane's (`tests/planes.py`).
+        plane = cast("LiveDataPlane", live_plane(PLANE))
         try:
             await scenario(plane)
         finally:

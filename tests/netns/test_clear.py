@@ -11,6 +11,7 @@ from tests.lab import load, wireguard
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
+from vpngate.kernel.shaping.devices.naming import ADDRESS
 
 _DONE, _NO = 0, 1  # exit status
 # With our names: an ifb that somebody shapes by, what is no ifb, and a table that has
@@ -19,6 +20,7 @@ _FOREIGN = """
 ip link add ifb-vpngate up type ifb
 tc qdisc add dev ifb-vpngate root handle 1: htb
 ip link add ifb-vpngate.1 type veth peer name other0
+ip link add vgs-vpngate up type ifb
 nft add table netdev vpngate
 nft add set netdev vpngate mine '{ type ipv4_addr; }'
 """
@@ -64,19 +66,35 @@ def test_what_a_killed_daemon_left_goes_and_not_before(lab: Lab) -> None:
         assert (refused.status, refused.told) == (_NO, [])
         (line,) = refused.complaints
         assert "a process owns it" in line
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
         assert running.metric("vpngate_throttled_flows") == 1
         assert running.metric("vpngate_deadman_armed") == 1
 
         running.process.send(signal.SIGKILL)
         running.process.wait()
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
         assert _clear(lab, settings) == Ending(
             _DONE, ["removed  interface ifb-vpngate"], []
         )
-    assert load.ifb_devices(lab.gateway) == []
+    assert load.shaping_devices(lab.gateway) == []
     assert "vpngate" not in _tables(lab)
     assert _clear(lab, settings) == Ending(_DONE, ["nothing was left behind"], [])
+
+
+def test_pairs_that_a_killed_daemon_left_go_too(lab: Lab) -> None:
+    settings = enforcing_settings(lab, "pairs")
+    lab.gateway.ip(
+        *(
+            f"link add {near} address {ADDRESS.hex(':')} type veth peer name {far}"
+            for near, far in (("vgs-vpngate", "vgr-vpngate"), ("vgs-vpngate.9", "p9"))
+        )
+    )
+    assert _clear(lab, settings) == Ending(
+        _DONE,
+        ["removed  interface vgs-vpngate.9", "removed  interface vgs-vpngate"],
+        [],
+    )
+    assert "vg" not in lab.gateway.run("ip", "link", "show", "type", "veth")
 
 
 @contextlib.contextmanager
@@ -88,6 +106,7 @@ def _foreign_objects(lab: Lab) -> Iterator[None]:
         for words in (
             "ip link del ifb-vpngate",
             "ip link del ifb-vpngate.1",
+            "ip link del vgs-vpngate",
             "nft delete table netdev vpngate",
         ):
             lab.gateway.run(*words.split(), check=False)
@@ -103,6 +122,7 @@ def test_what_only_has_such_a_name_stays_and_is_named(lab: Lab) -> None:
             "nftables table netdev vpngate",
             "interface ifb-vpngate.1",
             "interface ifb-vpngate",
+            "interface vgs-vpngate",
         ]
         assert all(line.endswith("left alone") for line in ending.complaints)
         shown = lab.gateway.run("tc", "qdisc", "show", "dev", "ifb-vpngate")

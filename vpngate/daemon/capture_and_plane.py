@@ -11,7 +11,8 @@ from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
 from vpngate.capture.live.source import PacketSource
-from vpngate.config import CaptureSource, Config
+from vpngate.config import CaptureSource, Config, Plane
+from vpngate.errors import MissingFeature, Problem
 from vpngate.kernel.dryrun import DryRunDataPlane
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.plane import DataPlane
@@ -24,8 +25,20 @@ def data_plane(config: Config, watcher: Watcher) -> DataPlane:
 
     `watcher` announces what happens to links.
     """
-    mirror = config.capture.source is CaptureSource.MIRROR
-    return DryRunDataPlane() if mirror else LiveDataPlane(watcher)
+    if config.capture.source is CaptureSource.MIRROR:
+        return DryRunDataPlane()
+    return live_plane(config.gateway.plane, watcher)
+
+
+def live_plane(plane: Plane, watcher: Watcher | None = None) -> DataPlane:
+    """The kernel, by the plane that is asked for.
+
+    A configuration with the other one is refused before (`config/rules.py`).
+    """
+    if plane is Plane.EBPF:
+        what = "the eBPF plane is not whole in this version"
+        raise MissingFeature(Problem("gateway.plane", what))
+    return LiveDataPlane(watcher)
 
 
 def open_capture(snapshot: Snapshot) -> AbstractContextManager[PacketSource]:

@@ -21,9 +21,13 @@ from vpngate.capture.candidates import CandidateFilter
 from vpngate.capture.live.mirror import MirrorCapture
 from vpngate.capture.live.nflog import NflogCapture
 from vpngate.capture.live.source import PacketSource
-from vpngate.config import CaptureSource, Config, Examined
+from vpngate.config import CaptureSource, Config, Examined, Plane
 from vpngate.doctor import holders, host
-from vpngate.doctor.conflicts import Neighbours, judge_neighbours
+from vpngate.doctor.conflicts import (
+    Neighbours,
+    judge_in_the_way,
+    judge_neighbours,
+)
 from vpngate.doctor.features import (
     judge_attempts,
     judge_copies,
@@ -49,8 +53,10 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.errors import MissingPrivilege, VpngateError
-from vpngate.kernel.shaping.naming import ifb_names
-from vpngate.kernel.survey import namespace, neighbours, trial
+from vpngate.kernel import neighbours
+from vpngate.kernel.bpf.in_the_way import in_the_way
+from vpngate.kernel.shaping.devices.naming import ifb_names
+from vpngate.kernel.survey import namespace, trial
 from vpngate.kernel.survey.namespace import Wire
 from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
@@ -90,7 +96,7 @@ def examine(
             path, [*examined.problems, *fleet_key_problems(config.gateway.share_key)]
         ),
         *judge_tunnels(config),
-        *judge_caller(who, config.capture.source),
+        *judge_caller(who, config.capture.source, config.gateway.plane),
         *_trial(config),
         judge_daemon(daemon, socket),
         *_attached(config, examined, who, daemon),
@@ -111,11 +117,13 @@ def _trial(config: Config) -> Iterator[Finding]:
     # Nobody is spared there, or the test packets might be.
     ruleset = replace(snapshot.ruleset(time.time()), spared=Intervals.empty())
     passive = config.capture.source is CaptureSource.MIRROR
-    work = _try_mirror if passive else _try_gateway
+    plane = config.gateway.plane
     if not passive:
-        yield judge_release(os.uname().release)
+        yield judge_release(os.uname().release, plane)
     try:
-        yield from namespace.alone(lambda: work(ruleset))
+        yield from namespace.alone(
+            lambda: _try_mirror(ruleset) if passive else _try_gateway(ruleset, plane)
+        )
     except VpngateError as error:
         yield Finding(
             Weight.UNKNOWN,
@@ -137,11 +145,14 @@ def _try_mirror(ruleset: Ruleset) -> list[Finding]:
         return list(_failures(where, error))
 
 
-def _try_gateway(ruleset: Ruleset) -> list[Finding]:
+def _try_gateway(ruleset: Ruleset, plane: Plane) -> list[Finding]:
     wire = namespace.lay_wire(*trial.HOMES)
+    if plane is Plane.EBPF:
+        return list(judge_attempts(trial.attempt(wire, trial.OF_NFTABLES)))
     without = [Feature.IFB] if host.is_loadable("ifb") else []
     unneeded = [] if ruleset.reverse_path else [Feature.REVERSE_PATH]
-    found = list(judge_attempts(trial.attempt(wire, [*without, *unneeded])))
+    left_out = {*without, *unneeded, *trial.OF_PROGRAMS}
+    found = list(judge_attempts(trial.attempt(wire, left_out)))
     found += [judge_untried(feature) for feature in without]
     missing = any(finding.weight is Weight.MISSING for finding in found)
     if not missing:
@@ -213,6 +224,21 @@ def _attached(
         )
     else:
         yield from judge_neighbours(config, replace(beside, daemon=daemon))
+    if config.gateway.plane is Plane.EBPF and daemon is None:
+        yield from _in_the_way(config, {name: links[name].index for name in names})
+
+
+def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Finding]:
+    """What keeps programs off interfaces; a running daemon tells its own."""
+    table = config.gateway.table
+    try:
+        with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
+            found = in_the_way(nftables, route, interfaces, table=table)
+    except VpngateError as error:
+        what = f"not looked at: {error.lines[0]}"
+        yield Finding(Weight.UNKNOWN, "what comes before programs", what)
+    else:
+        yield from judge_in_the_way(found)
 
 
 def _neighbours(

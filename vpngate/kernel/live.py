@@ -185,7 +185,7 @@ class LiveDataPlane:
         differed, in_a_row = sparing.differed, sparing.disagreements
         with contextlib.suppress(VpngateError):  # what follows must not wait for it
             await self._do(steps.protected.ripen)
-        parts = steps.table, steps.throttled, steps.shaper.witness
+        parts = steps.table, steps.throttled, steps.witness
         return await self._do(glance, *parts, differed=differed, disagreements=in_a_row)
 
     async def verify(self) -> Sequence[str]:

@@ -3,6 +3,7 @@
 
 import pytest
 
+from vpngate.config import Plane
 from vpngate.doctor.features import (
     FEATURES,
     Need,
@@ -35,6 +36,14 @@ def test_release(release: str, weight: Weight) -> None:
     assert (finding.weight, finding.where) == (weight, f"kernel {release}")
 
 
+@pytest.mark.parametrize(
+    ("release", "weight"),
+    [("5.17.9", Weight.MISSING), ("5.18.0", Weight.SOUND), ("next", Weight.UNKNOWN)],
+)
+def test_release_for_programs(release: str, weight: Weight) -> None:
+    assert judge_release(release, Plane.EBPF).weight is weight
+
+
 def test_every_feature_is_known() -> None:
     assert set(FEATURES) == set(Feature)
     for known in FEATURES.values():
@@ -55,7 +64,7 @@ def test_a_feature_that_is_there_and_one_that_is_not(feature: Feature) -> None:
 
 def test_what_is_degraded_only() -> None:
     degraded = {f for f, known in FEATURES.items() if known.need is Need.COMFORT}
-    assert degraded == {Feature.FQ_CODEL}
+    assert degraded == {Feature.FQ_CODEL, Feature.TCX}
 
 
 def test_packets_that_arrived_and_packets_that_did_not() -> None:

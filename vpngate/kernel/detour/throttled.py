@@ -17,8 +17,8 @@ from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
 from vpngate.kernel.shaping.classes import Classes
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.places import IfbPlaces
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.shaping.spares import Spares
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace

@@ -10,7 +10,7 @@ to that namespace's end.
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,10 +30,11 @@ from vpngate.expressions import (
     SetOperation,
 )
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.devices.naming import ifb_name
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import read_classes
+from vpngate.kernel.survey import bpf_trial
 from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
 from vpngate.kernel.wire import messages, tc
 from vpngate.kernel.wire.attributes import CREATE
@@ -81,6 +82,14 @@ class Feature(StrEnum):
     HTB = "HTB"
     TBF = "TBF"
     FQ_CODEL = "fq_codel"
+    PROGRAMS = "eBPF: programs"
+    CLSACT = "eBPF: programs by clsact, met by packets"
+    TCX = "eBPF: programs by TCX, met by packets"
+    PAIR = "eBPF: a veth pair, packets sent through it"
+
+
+OF_PROGRAMS = frozenset({Feature.PROGRAMS, Feature.CLSACT, Feature.TCX, Feature.PAIR})
+OF_NFTABLES = frozenset(f for f in Feature if f.startswith(("nftables", "ifb")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class Passage:
         return self.sent == self.counted == self.shaped
 
 
-def attempt(wire: Wire, without: Sequence[Feature] = ()) -> list[Attempt]:
+def attempt(wire: Wire, without: Collection[Feature] = ()) -> list[Attempt]:
     """Try every feature by itself, except those in `without`."""
     wanted = [feature for feature in Feature if feature not in without]
     return [Attempt(feature, _objection(feature, wire)) for feature in wanted]
@@ -199,6 +208,10 @@ _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
     Feature.HTB: _queue("htb"),
     Feature.TBF: _leaf,
     Feature.FQ_CODEL: _queue("fq_codel"),
+    Feature.PROGRAMS: bpf_trial.run_program,
+    Feature.CLSACT: bpf_trial.by_clsact,
+    Feature.TCX: bpf_trial.by_tcx,
+    Feature.PAIR: bpf_trial.through_pair,
 }
 
 

@@ -13,7 +13,7 @@ from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import any_of
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.failures import Failure, Rejected, Unanswered
