@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The steps of a change that more than one part has a share in, in their order.
 
-Knows what may come before what when table, ifb and verdicts are put up, changed, mended
-and taken down; not threads or waiting. What concerns one part alone is asked of that.
+Knows what may come before what; does not know threads or waiting.
 """
 
 import math
@@ -88,9 +87,9 @@ class Steps:
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
-        """Put up rules that observe, then the ifb, and rules that use it.
+        """Put up rules that observe, then the ifb, then rules that use it.
 
-        One after the other, so that what a kernel lacks is told for what it is.
+        In this order, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
         self.witness.begin()
