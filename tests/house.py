@@ -54,7 +54,10 @@ WITHIN = {
         ("search",),
         ("file",),
     ),
-    "capture.live": (("devices", "nflog_messages", "source"), ("mirror", "nflog")),
+    "capture.live": (
+        ("devices", "nflog_messages", "source"),
+        ("mirror", "nflog", "ring"),
+    ),
     "cli": (
         ("inputs", "options", "printing", "side_by_side"),
         ("standing", "watching", "whose_registry"),
@@ -135,8 +138,10 @@ WITHIN = {
         ("table",),
         ("shaping",),
         ("detour",),
+        ("programmed",),
         ("clearing", "lanes", "way"),
         ("steps",),
+        ("bpf_steps",),
         ("comparing", "sparing"),
         ("mending",),
         ("dryrun", "live"),
@@ -148,6 +153,11 @@ WITHIN = {
         ("assembly", "plane_maps", "spared_arrays"),
         ("code",),
         ("far_ends", "in_the_way"),
+    ),
+    "kernel.programmed": (
+        ("flow_bits", "set_memory"),
+        ("flow_maps", "programmed_table"),
+        ("near_ends", "program_hooks", "spared_in_force"),
     ),
     "kernel.bpf.code": (
         ("finding", "sifting", "way_back"),

@@ -153,8 +153,7 @@ def _may_be_attached(link: Link) -> bool:
 def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
     """The interfaces, of those there are, that the configuration means.
 
-    Never one where packets wait, perhaps another vpngate's: they have passed an
-    interface already.
+    Never one where packets wait: they have passed an interface already.
     """
     meant = _means(tuple(config.gateway.interfaces))
     return tuple(

@@ -44,14 +44,17 @@ class LiveDataPlane:
     """See `DataPlane` for what each method does.
 
     `watcher` is who announces changes of links, if somebody has one already; else the
-    plane has its own from start to stop.
+    plane has its own from start to stop. `steps` are what changes are made of: those of
+    nftables if nothing else is said.
     """
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, watcher: Watcher | None = None, steps: Steps | None = None
+    ) -> None:
         self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._lanes = Lanes()
         self._do = self._lanes.do
-        self._steps = Steps()
+        self._steps = Steps() if steps is None else steps
         self._changing = asyncio.Lock()
         self._shared = watcher
         self._hearing = contextlib.ExitStack()

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The steps of a change that more than one part has a share in, in their order.
 
-Knows what may come before what when table, ifb and verdicts are put up, changed,
-mended and taken down; does not know threads or waiting. What concerns one
-part alone is asked of that part.
+Knows what may come before what; does not know threads or waiting.
 """
 
 import math
@@ -16,6 +14,7 @@ from functools import partial
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.lanes import each
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.queueing import largest_packet
@@ -78,7 +77,8 @@ class Steps:
         self.witness = Witness(self.table)
         ifbs = IfbDevices(ruleset.table, self._route, route)
         self.shaper = Shaper(ifbs, self._route, route, self.witness)
-        self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
+        maps, most = VerdictMaps(self.table, self.shaper.class_id), ruleset.max_flows
+        self.throttled = Throttled(self.table, maps, self.shaper, most)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
         self._taken = True
@@ -87,9 +87,9 @@ class Steps:
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
-        """Put up rules that observe, then the ifb, and rules that use it.
+        """Put up rules that observe, then the ifb, then rules that use it.
 
-        One after the other, so that what a kernel lacks is told for what it is.
+        In this order, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
         self.witness.begin()

@@ -14,6 +14,7 @@ from vpngate.kernel.bpf.maps import Map, MapLayout, mapped_array
 from vpngate.kernel.bpf.syscall import MapFlag, MapKind
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.ruleset import names
+from vpngate.ruleset.ring_records import RING_SIZE
 
 # A flow's key: both addresses, source and destination port as they travel (0 without),
 # and the transport, 4 bytes in the machine's order.
@@ -68,14 +69,6 @@ PAIR_SIZE = 40  # two addresses, a signature, 4 bytes free
 # addresses.
 WAITING_RECORDS = 4
 CLAIM_AT, WHOLE_AT, TIME_AT, ENDS_AT, WAITING_SIZE = 0, 8, 16, 24, 56
-
-# A copy: where it was met, how long it was from its IP header on and how much of that
-# there is, and this. Most handshakes fit the short form.
-RECORD = "=IHBBII"
-RECORD_HEADER = 16
-SHORT_COPY, LONG_COPY = 240, 2032  # bytes of a packet
-A_WITNESS = 0xFFFF  # in a signature's place: a word, without a byte of the packet
-RING_SIZE = 1 << 24
 
 
 class Stage(IntEnum):

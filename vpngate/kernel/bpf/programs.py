@@ -82,6 +82,12 @@ def link(program: int, interface: int, point: AttachPoint) -> int:
     return call(Command.LINK_CREATE, attributes, "attach a program by a link")
 
 
+def exchange(attachment: int, program: int) -> None:
+    """Have another program stand where a link's does, from one packet to the next."""
+    attributes = CallAttributes("IIII", attachment, program, 0, 0)
+    call(Command.LINK_UPDATE, attributes, "exchange a program")
+
+
 def attached(interface: int, point: AttachPoint) -> list[int]:
     """The ids of the programs at a hook for links, in their order.
 

@@ -86,14 +86,11 @@ class Few:
         self.steps = steps
         self.at = {Family.IPV4: 0, Family.IPV6: WIDTHS[Family.IPV4] << steps}
         self.size = sum(width << steps for width in WIDTHS.values())
-        empty = self._inner(Intervals.empty())
-        try:
-            layout = MapLayout(MapKind.ARRAY_OF_MAPS, 4, 4, self.SETS)
-            self.outer = Map("few", layout, empty)
-            for number in range(self.SETS):
-                self._turn(number, empty)
-        finally:
-            empty.close()
+        self.inner = [self._inner(Intervals.empty()) for _ in range(self.SETS)]
+        layout = MapLayout(MapKind.ARRAY_OF_MAPS, 4, 4, self.SETS)
+        self.outer = Map("few", layout, self.inner[0])
+        for number, one in enumerate(self.inner):
+            self._turn(number, one)
 
     def fits(self, intervals: Intervals) -> bool:
         """Whether there is room for these."""
@@ -104,12 +101,16 @@ class Few:
         inner = self._inner(intervals)
         try:
             self._turn(number, inner)
-        finally:
+        except BaseException:
             inner.close()
+            raise
+        self.inner[number].close()
+        self.inner[number] = inner
 
     def close(self) -> None:
         """Let go of them."""
-        self.outer.close()
+        for one in (self.outer, *self.inner):
+            one.close()
 
     def _turn(self, number: int, inner: Map) -> None:
         descriptor = inner.descriptor.to_bytes(4, "little")

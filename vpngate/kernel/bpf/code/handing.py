@@ -33,11 +33,8 @@ from vpngate.kernel.bpf.plane_maps import (
     DUE_AT,
     LIMIT_SIZE,
     LONG_AGO,
-    LONG_COPY,
     PAIR_SIZE,
-    RECORD_HEADER,
     RING_FULL,
-    SHORT_COPY,
     PlaneMaps,
     Stand,
 )
@@ -45,6 +42,7 @@ from vpngate.kernel.bpf.syscall import Helper
 from vpngate.packets import Family
 from vpngate.ruleset import names
 from vpngate.ruleset.copying import SAMPLE
+from vpngate.ruleset.ring_records import LONG_COPY, RECORD_HEADER, SHORT_COPY
 from vpngate.ruleset.sharing import CopyShare
 
 # On the stack: the key of a map of limits, and what bpf_fib_lookup is told.

@@ -35,16 +35,13 @@ from vpngate.kernel.bpf.code.finding import SCRATCH_AT, copy
 from vpngate.kernel.bpf.code.flow_verdicts import KEY_AT, look_up, transport_from_main
 from vpngate.kernel.bpf.code.way_back import Bound, PairTag, hand_over
 from vpngate.kernel.bpf.plane_maps import (
-    A_WITNESS,
     ARMED_AT,
     CLAIM_AT,
     CLASS_AT,
     DEVICE_AT,
     ENDS_AT,
     IDLE_AT,
-    RECORD_HEADER,
     SETTLING_AT,
-    SHORT_COPY,
     TIME_AT,
     TOLD_AT,
     UNTIL_AT,
@@ -59,6 +56,7 @@ from vpngate.kernel.bpf.syscall import Helper
 from vpngate.packets import Direction, Family, HookPoint
 from vpngate.recognition import Carrier
 from vpngate.ruleset import Ruleset, names, sharing
+from vpngate.ruleset.ring_records import A_WITNESS, RECORD_HEADER, SHORT_COPY
 from vpngate.signatures import Signature
 
 _SECOND = 10**9
