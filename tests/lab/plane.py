@@ -8,12 +8,13 @@ done with it.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Protocol
 
 from tests import rulesets
 from tests.lab.namespaces import Namespace
 from tests.planes import PLANE
-from vpngate.daemon.capture_and_plane import live_plane
+from vpngate.config import Plane
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.prefixes.intervals import Intervals
 
@@ -36,8 +37,8 @@ def in_gateway(
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:
-        # What tests look into is the nftables plane's (`tests/planes.py`).
-        plane = cast("LiveDataPlane", live_plane(PLANE))
+        steps = BpfSteps() if PLANE is Plane.EBPF else None
+        plane = LiveDataPlane(steps=steps)
         try:
             await scenario(plane)
         finally:

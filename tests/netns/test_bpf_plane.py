@@ -15,7 +15,7 @@ from dataclasses import replace
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build
 from tests.unit import crafted
-from vpngate.capture.live.ring import RingCapture, SharedRing
+from vpngate.daemon.capture_and_plane import open_ring
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Direction, Endpoint, HookPoint, Transport, parse_address
@@ -42,11 +42,11 @@ class Running:
     def __init__(self, wire: Wire, plane: LiveDataPlane, steps: BpfSteps) -> None:
         self.wire, self.plane, self.steps = wire, plane, steps
 
-    async def send(self, count: int, size: int = 100) -> int:
+    async def send(self, count: int, size: int = 100, burst: int = 1) -> int:
         """From the host to the gateway; how many arrived."""
-        return await asyncio.to_thread(self._send, count, size)
+        return await asyncio.to_thread(self._send, count, size, burst)
 
-    def _send(self, count: int, size: int) -> int:
+    def _send(self, count: int, size: int, burst: int) -> int:
         def opened(address: str, port: int) -> socket.socket:
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             made.bind((address, port))
@@ -59,7 +59,8 @@ class Running:
         arrived = 0
         with there, here:
             for _ in range(count):
-                here.sendto(bytes(size), (GATEWAY, PORTS[1]))
+                for _ in range(burst):
+                    here.sendto(bytes(size), (GATEWAY, PORTS[1]))
                 time.sleep(0.002)
             time.sleep(0.2)
             with contextlib.suppress(BlockingIOError):
@@ -129,7 +130,7 @@ def test_it_is_slowed_to_its_rate() -> None:
         await running.plane.rearm()
         before = await running.plane.counters()
         began = time.monotonic()
-        await running.send(1500, 1200)  # some 4.8 Mbit/s
+        await running.send(1000, 1200, burst=20)  # some 90 Mbit/s, where there is time
         took = time.monotonic() - began
         after = await running.plane.counters()
         up = Direction.UPLOAD
@@ -148,7 +149,7 @@ def test_the_witness_tells_and_throws_the_switch() -> None:
         plane, table = running.plane, running.steps.programs
         await plane.throttle([flow()])
         await plane.rearm()
-        with reading(running) as capture:
+        with open_ring(running.steps) as capture:
             table._few.put(
                 1, Intervals.of_prefixes([f"{HOST}/32"])
             )  # what the witness asks
@@ -175,16 +176,6 @@ def test_packets_that_wait_can_be_looked_up() -> None:
     at_the_gateway(scenario)
 
 
-@contextlib.contextmanager
-def reading(running: Running):  # type: ignore[no-untyped-def]  # noqa: ANN201
-    table = running.steps.programs
-    descriptor, read, there = table.ring()
-    size = table.maps.ring.layout.entries
-    shared = SharedRing(descriptor, read, there, size, table.copies_lost)
-    with RingCapture(shared) as capture, read, there:
-        yield capture
-
-
 def test_handshakes_are_copied_and_forgeries_are_not() -> None:
     wireguard = next(crafted.undisguised()).up[0]
 
@@ -196,7 +187,7 @@ def test_handshakes_are_copied_and_forgeries_are_not() -> None:
 
         wire = running.wire
         wire.host.ip("addr add 192.0.2.7/32 dev eth0")
-        with reading(running) as capture:
+        with open_ring(running.steps) as capture:
             wire.host.call(lambda: say(HOST))
             wire.host.call(lambda: say("192.0.2.7"))  # which lives elsewhere
             await asyncio.sleep(0.1)

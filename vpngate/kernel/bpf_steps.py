@@ -3,7 +3,8 @@
 
 Knows what is made of programs instead of the table, and that they come and go in the
 same order; does not know threads or waiting. The parts answer to the names that
-`steps.py` asks for.
+`steps.py` asks for. An empty table of nftables, owned like the other plane's, tells
+everybody that its name is in use: it goes with the process, as programs do.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,17 +23,16 @@ from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.steps import Steps
-from vpngate.kernel.table.owned import Rules
+from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
-from vpngate.kernel.wire.channel import ROUTE, Change, Channel
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
 if TYPE_CHECKING:
     from vpngate.kernel.table.hooks import Hooks
-    from vpngate.kernel.table.owned import OwnedTable
     from vpngate.kernel.table.spared import SparedSets
     from vpngate.kernel.table.witness import Witness
 
@@ -55,13 +55,15 @@ class BpfSteps(Steps):
         return self._programs
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
-        """Make maps and programs; none stands anywhere yet."""
+        """Take the name, make maps and programs; none stands anywhere yet."""
         self.ruleset = ruleset
-        route = Channel(ROUTE)
-        self._channels.append(route)
+        for protocol in (NETFILTER, ROUTE):
+            self._channels.append(Channel(protocol))
+        owner, route = self._channels
+        OwnedTable(owner, ruleset.table).claim()
         self._route = Route()
         table = self._programs = ProgrammedTable(ruleset.table)
-        self._interfaces = ProgramHooks(table)
+        self._interfaces = ProgramHooks(table, owner, route)
         self._near, self._far = NearEnds(table), FarEnds(route)
         table.create(ruleset)
         self._taken = True

@@ -80,7 +80,9 @@ class RingCapture(LiveCapture):
         return captured
 
     def close(self) -> None:
-        """Stop reading; the ring is the data plane's."""
+        """Stop reading; the ring itself is the data plane's."""
+        self._ring.read.close()
+        self._ring.there.close()
 
     def _take(self, record: bytes, captured: list[Captured]) -> None:
         index, number, hook, _, _, size = struct.unpack_from(RECORD, record)

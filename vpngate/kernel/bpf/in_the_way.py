@@ -6,7 +6,7 @@ the way in; does not know what becomes of an interface where something stands. O
 way out chains come first, and what comes back from a pair does not meet them again.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
@@ -39,18 +39,27 @@ def in_the_way(
     `interfaces` are names and indexes, `ours` the numbers of programs that we have put
     there, `table` is our own. Raises KernelRefused for what cannot be asked.
     """
+    found = chains_before(nftables, interfaces, table=table)
+    for name, index in interfaces.items():
+        if why := found.get(name) or program_at(route, index, ours):
+            found[name] = why
+    return found
+
+
+def chains_before(
+    nftables: Channel, interfaces: Iterable[str], *, table: str
+) -> dict[str, str]:
+    """Those of the interfaces that have a chain of somebody's at ingress, and which."""
     chains = [
         chain
         for chain in base_chains(nftables)
         if chain.point is HookPoint.INGRESS
         and (chain.family, chain.table) != (_NETDEV, table)
     ]
-    found = {}
-    for name, index in interfaces.items():
-        why = _chain_at(name, chains) or _program_at(route, index, ours)
-        if why:
-            found[name] = why
-    return found
+    if not chains:
+        return {}
+    told = ((name, _chain_at(name, chains)) for name in interfaces)
+    return {name: why for name, why in told if why}
 
 
 def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
@@ -62,7 +71,8 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
     return ""
 
 
-def _program_at(route: Channel, index: int, ours: Collection[int]) -> str:
+def program_at(route: Channel, index: int, ours: Collection[int]) -> str:
+    """What of others' stands at an interface beside nftables; empty if nothing."""
     for hook, (side, point) in _SIDES.items():
         where = hook.name.lower()
         for one in tc.filters_at(route, index, side):

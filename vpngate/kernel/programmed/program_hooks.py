@@ -2,20 +2,22 @@
 """The interfaces at whose hooks programs stand, each for itself.
 
 Knows how a program comes to a hook and is exchanged there, that an interface which
-cannot be had holds up no other, and of which link layer each is; does not know what
-programs do. A link goes with the process (TCX, Linux 6.6). One thread alone may change
-it; `refused` and `index_of` may be asked by any.
+cannot be had, or where something of others' stands, holds up no other, and of which
+link layer each is; does not know what programs do. A link goes with the process (TCX,
+Linux 6.6). One thread alone may change it; `refused` and `index_of` may be asked by
+any.
 """
 
 import fcntl
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf.in_the_way import chains_before, program_at
 from vpngate.kernel.bpf.plane_maps import Stand
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.programmed.programmed_table import (
@@ -23,6 +25,7 @@ from vpngate.kernel.programmed.programmed_table import (
     NO_HEADER,
     ProgrammedTable,
 )
+from vpngate.kernel.wire.channel import Channel
 from vpngate.kernel.wire.links import Device, current_devices
 from vpngate.packets import HookPoint
 from vpngate.ruleset import Ruleset
@@ -34,6 +37,9 @@ _POINTS = {
 # ARPHRD_* of linux/if_arp.h: those that have Ethernet's header, and those with none.
 _WITH_HEADER = {1, 772}
 _WITHOUT = {512, 519, 65534, 768, 769, 776, 778, 823, 65535}
+
+
+_ASKED_AT_ONCE = 32  # interfaces a look: what stands there takes a tenth of a ms each
 
 
 class _Refused(NamedTuple):
@@ -48,10 +54,16 @@ class _Attached(NamedTuple):
 
 
 class ProgramHooks:
-    """The interfaces of one plane; see `table/hooks.py` for its twin."""
+    """The interfaces of one plane; see `table/hooks.py` for its twin.
 
-    def __init__(self, table: ProgrammedTable) -> None:
+    The kernel is asked through `nftables` and `route` what of others' stands there.
+    """
+
+    def __init__(
+        self, table: ProgrammedTable, nftables: Channel, route: Channel
+    ) -> None:
         self._table = table
+        self._nftables, self._route = nftables, route
         self._devices: dict[str, Device] = {}  # those that are there
         self._refused: dict[str, _Refused] = {}
         self._attached: dict[str, _Attached] = {}
@@ -74,8 +86,9 @@ class ProgramHooks:
     def choose(self, ruleset: Ruleset) -> Ruleset:
         """The same ruleset, for those of its interfaces that can be had now."""
         self._look(ruleset)
-        wanted = tuple(name for name in self._devices if name not in self._refused)
-        return replace(ruleset, interfaces=wanted)
+        known = self._attached.keys() | self._refused.keys()
+        self._refuse_shared(self._devices.keys() - known)
+        return replace(ruleset, interfaces=self._wanted())
 
     def headers(self, names: tuple[str, ...]) -> set[int]:
         """The link headers that packets of these have; others are refused."""
@@ -114,19 +127,79 @@ class ProgramHooks:
     def are_whole(self, ruleset: Ruleset) -> bool:
         """Whether our programs stand at all interfaces that can be had now."""
         self._look(ruleset)
-        wanted = [name for name in self._devices if name not in self._refused]
+        few = [name for name in self._attached if name in self._devices]
+        few = few[:_ASKED_AT_ONCE]
+        for name in few:  # the others have their turn at the next look
+            self._attached[name] = self._attached.pop(name)
+        self._refuse_shared(few)
+        wanted = self._wanted()
         return set(wanted) == set(self._attached) and all(map(self._is_whole, wanted))
 
     def try_again(self, ruleset: Ruleset) -> bool:
-        """Whether any that was refused is to be tried again: all are."""
+        """Whether any that was refused can be had, with programs yet to be made.
+
+        Where there are such programs already they are put there.
+        """
         self._look(ruleset)
-        tried, self._refused = bool(self._refused), {}
-        return tried
+        few = list(self._refused)[:_ASKED_AT_ONCE]
+        for name in few:
+            self._refused[name] = self._refused.pop(name)
+        if not few:
+            return False
+        before = chains_before(self._nftables, few, table=self._table.name)
+        free = [name for name in few if not (before.get(name) or self._shared(name))]
+        lacking = [name for name in free if self._lacks_programs(name)]
+        return bool(lacking)
 
     def close(self) -> None:
         """Leave all interfaces."""
         for name in list(self._attached):
             self._leave(name)
+
+    def _wanted(self) -> tuple[str, ...]:
+        return tuple(name for name in self._devices if name not in self._refused)
+
+    def _refuse_shared(self, few: Collection[str]) -> None:
+        """Refuse those of the few where something of others' stands.
+
+        Chains are asked for all together, so any that has one is refused.
+        """
+        if not self._devices or not (few or self._attached):
+            return
+        names, table = list(self._devices), self._table.name
+        found = chains_before(self._nftables, names, table=table)
+        for name in few:
+            if name not in found and (why := self._shared(name)):
+                found[name] = why
+        for name, why in found.items():
+            self._refused[name] = _Refused(self._devices[name].index, why)
+
+    def _shared(self, name: str) -> str:
+        """What of others' stands at an interface beside chains; empty if nothing."""
+        ours = [programs.id_of(one) for one in self._table.hooks.values()]
+        try:
+            return program_at(self._route, self._devices[name].index, ours)
+        except KernelRefused as error:  # it may have just gone
+            return error.lines[0]
+
+    def _lacks_programs(self, name: str) -> bool:
+        """Whether one that is free lacks programs only; where it does not it has them.
+
+        It stays refused if it still cannot be had.
+        """
+        header = _header(name)
+        if header is None:
+            return False
+        if Stand(HookPoint.INGRESS, header) in self._table.hooks:
+            try:
+                self._attach(name, self._devices[name].index, header)
+            except (KernelRefused, MissingFeature):
+                self._leave(name)
+                return False
+            del self._refused[name]
+            return False
+        del self._refused[name]
+        return True
 
     def _is_whole(self, name: str) -> bool:
         known = self._attached[name]

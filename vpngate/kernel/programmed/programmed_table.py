@@ -11,6 +11,7 @@ import mmap
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,6 +53,7 @@ ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
 _SPARE_ROOM = 4096  # verdicts that have ended and are still to be taken out
+_KINDS = 64  # signatures that a later configuration may have
 
 
 class ProgrammedTable:
@@ -65,12 +67,13 @@ class ProgrammedTable:
         self.near_end = -1
         self._spared = self.made
         self._headers: set[int] = set()
+        self._served: tuple[Ruleset, set[int]] | None = None
 
     def create(self, ruleset: Ruleset) -> None:
         """Make maps and stages; MissingFeature or MissingPrivilege if it cannot be."""
         signatures = by_order(ruleset.signatures)
         self._ruleset, self._signatures = ruleset, signatures
-        self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, len(signatures))
+        self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, _KINDS)
         self.flows = FlowBits(self.maps)
         self._few = Few()
         self._times = self.maps.times.mapped()
@@ -97,8 +100,13 @@ class ProgrammedTable:
     def serve(self, ruleset: Ruleset, headers: set[int]) -> dict[Stand, int]:
         """Have programs for a ruleset and such interfaces; those for hooks.
 
-        Stages first: what a hook's program leads to is there before it is.
+        Stages first: what a hook's program leads to is there before it is. They are
+        made anew only if others are needed: it takes a tenth of a second.
         """
+        alike = replace(ruleset, interfaces=(), spared=Intervals.empty())
+        if self._served == (alike, headers):
+            return self.hooks
+        self._served = None
         self._ruleset, self._headers = ruleset, headers
         self._signatures = by_order(ruleset.signatures)
         self._limit()
@@ -111,6 +119,7 @@ class ProgrammedTable:
         old, self.hooks = self.hooks, made
         for program in old.values():
             programs.close(program)
+        self._served = alike, headers
         return made
 
     def commit(self, changes: Sequence[Change]) -> None:
@@ -177,12 +186,15 @@ class ProgrammedTable:
         """How many intervals are in some sets, but for one at the top of all."""
         return set_memory.intervals([self._found(name) for name in sets])
 
-    def ring(self) -> tuple[int, mmap.mmap, mmap.mmap]:
-        """The ring of copies: its descriptor, where reading is noted, what is there."""
+    def ring(self) -> tuple[int, mmap.mmap, mmap.mmap, int]:
+        """The ring of copies: descriptor, where reading is noted, what is there, size.
+
+        Whoever asks for it closes both parts of memory.
+        """
         page, size = mmap.PAGESIZE, self.maps.ring.layout.entries
         read = self.maps.ring.mapped(page)
         there = self.maps.ring.mapped(page + 2 * size, page, writable=False)
-        return self.maps.ring.descriptor, read, there
+        return self.maps.ring.descriptor, read, there, size
 
     def copies_lost(self) -> int:
         """How many found no room in the ring; in any thread."""

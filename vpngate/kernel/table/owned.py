@@ -77,6 +77,13 @@ class OwnedTable:
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
         changes += messages.new_chains(self.name, [*composition.first_chains(ruleset)])
+        self._take(changes)
+
+    def claim(self) -> None:
+        """Take the table with nothing in it, so that nobody else has its name."""
+        self._take([messages.new_table(self.name)])
+
+    def _take(self, changes: Sequence[Change]) -> None:
         try:
             self._channel.commit(changes)
         except Rejected as error:
