@@ -17,14 +17,13 @@ from vpngate.kernel.bpf.assembly import ActionCode, Assembly
 from vpngate.kernel.bpf.in_the_way import in_the_way
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.survey import bpf_trial, namespace, trial
+from vpngate.kernel.survey.passage import HOMES
 from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import current_links
 
 pytestmark = pytest.mark.netns
-
-HOMES = trial.HOMES
 
 
 def found(ours: Collection[int] = ()) -> dict[str, str]:
@@ -114,11 +113,11 @@ def test_programs_of_others_and_not_our_own(lab: Lab) -> None:
 
 def test_everything_is_tried_with_packets() -> None:
     def work() -> list[trial.Attempt]:
-        return trial.attempt(namespace.lay_wire(*HOMES), trial.OF_NFTABLES)
+        return trial.attempt(namespace.lay_wire(*HOMES), trial.BESIDE_PROGRAMS)
 
     attempts = {one.feature: one.objection for one in namespace.alone(work)}
     assert set(attempts) > trial.OF_PROGRAMS
-    assert not attempts.keys() & trial.OF_NFTABLES
+    assert not attempts.keys() & trial.BESIDE_PROGRAMS
     attempts.pop(Feature.FQ_CODEL)  # not every kernel has it
     attempts.pop(Feature.TCX)
     assert set(attempts.values()) == {""}
@@ -169,6 +168,12 @@ def test_doctor_has_rows_for_the_plane_that_is_chosen(lab: Lab, tmp_path: Path) 
     assert told["privilege CAP_BPF"].weight is Weight.SOUND
     assert told["privilege CAP_PERFMON"].weight is Weight.SOUND
     assert told[f"kernel: {Feature.PAIR}"].weight is Weight.SOUND
+    whole = {where: one for where, one in told.items() if "whole data plane" in where}
+    assert len(whole) == 2
+    assert {one.weight for one in whole.values()} == {Weight.SOUND}
+    copies = told["capture: a ring of the programs'"]
+    assert copies.weight is Weight.SOUND, copies.what
+    assert told["kernel: the way back to a source"].weight is Weight.SOUND
     assert f"kernel: {Feature.FORWARD}" not in told
     refused = told["interface lan0"]
     assert refused.weight is Weight.CONFLICT

@@ -12,14 +12,15 @@ from enum import Enum
 
 from vpngate.config import Plane
 from vpngate.doctor.findings import Finding, Weight
-from vpngate.kernel.survey.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.passage import Passage
+from vpngate.kernel.survey.trial import Attempt, Feature
 from vpngate.packets import Direction
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.
 OLDEST, KEEPS_IDLE_TIMES = (5, 16), (6, 12)
-# Since then a program can have a packet keep a timestamp across devices.
-CARRIES_PRIORITY = (5, 18)
+# Since then programs stand at hooks by links, which end with the daemon.
+HAS_LINKS = (6, 6)
 
 
 class Need(Enum):
@@ -79,11 +80,7 @@ FEATURES: Mapping[Feature, Known] = {
     ),
     Feature.PROGRAMS: Known(Need.ALL, "CONFIG_BPF_SYSCALL, and CAP_BPF, CAP_PERFMON"),
     Feature.CLSACT: Known(Need.ALL, "sch_ingress and cls_bpf"),
-    Feature.TCX: Known(
-        Need.COMFORT,
-        "Linux 6.6 or later, with CONFIG_NET_XGRESS",
-        "programs stand by clsact, and ordinary packets pay some 100 ns more",
-    ),
+    Feature.TCX: Known(Need.ALL, "Linux 6.6 or later, with CONFIG_NET_XGRESS"),
     Feature.PAIR: Known(Need.ENFORCING, "veth, and programs of Linux 5.18 or later"),
 }
 
@@ -118,9 +115,9 @@ def judge_release(release: str, plane: Plane = Plane.NFTABLES) -> Finding:
 
 
 def _of_programs(where: str, version: tuple[int, int]) -> Finding:
-    if version >= CARRIES_PRIORITY:
+    if version >= HAS_LINKS:
         return Finding(Weight.SOUND, where, "is new enough")
-    oldest = ".".join(map(str, CARRIES_PRIORITY))
+    oldest = ".".join(map(str, HAS_LINKS))
     what = f"is older than {oldest}, the oldest for the eBPF plane"
     remedy = 'install a newer kernel, or choose gateway.plane = "nftables"'
     return Finding(Weight.MISSING, where, what, Need.ALL.cost, remedy)

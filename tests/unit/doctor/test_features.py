@@ -15,7 +15,8 @@ from vpngate.doctor.features import (
     judge_untried,
 )
 from vpngate.doctor.findings import Weight
-from vpngate.kernel.survey.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.passage import Passage
+from vpngate.kernel.survey.trial import Attempt, Feature
 from vpngate.packets import Direction
 
 
@@ -38,7 +39,7 @@ def test_release(release: str, weight: Weight) -> None:
 
 @pytest.mark.parametrize(
     ("release", "weight"),
-    [("5.17.9", Weight.MISSING), ("5.18.0", Weight.SOUND), ("next", Weight.UNKNOWN)],
+    [("6.5.9", Weight.MISSING), ("6.6.0", Weight.SOUND), ("next", Weight.UNKNOWN)],
 )
 def test_release_for_programs(release: str, weight: Weight) -> None:
     assert judge_release(release, Plane.EBPF).weight is weight
@@ -64,7 +65,7 @@ def test_a_feature_that_is_there_and_one_that_is_not(feature: Feature) -> None:
 
 def test_what_is_degraded_only() -> None:
     degraded = {f for f, known in FEATURES.items() if known.need is Need.COMFORT}
-    assert degraded == {Feature.FQ_CODEL, Feature.TCX}
+    assert degraded == {Feature.FQ_CODEL}
 
 
 def test_packets_that_arrived_and_packets_that_did_not() -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn, Self
 import numpy as np
 
 from vpngate.errors import MissingFeature, Problem, TableTaken
+from vpngate.kernel.table.lacking import no_forwarding
 from vpngate.kernel.wire import elements, messages, nft
 from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
 from vpngate.kernel.wire.channel import Change, Channel
@@ -113,7 +114,7 @@ class OwnedTable:
         except Rejected as error:
             first = error.failures[0]
             if first.what.startswith("rule ") and first.number in _NOT_THERE:
-                raise _no_forwarding(first) from error
+                raise no_forwarding(first) from error
             raise
 
     def introduce(self, changes: Sequence[Change]) -> None:
@@ -292,15 +293,3 @@ class OwnedTable:
                 )
             ) from error
         raise error
-
-
-def _no_forwarding(failure: Failure) -> MissingFeature:
-    return MissingFeature(
-        Problem(
-            "kernel",
-            f"cannot forward packets at both hooks ({failure.what}: {failure}),"
-            " so that nothing can be enforced",
-            "take Linux 5.17 or later, with the module nft_fwd_netdev; vpngate can"
-            ' observe on this one (gateway.mode = "observe")',
-        )
-    )
