@@ -21,7 +21,6 @@ NEAR_END = DEVICE.partition("-")[0]
 # They look into the nftables table, or break it: what they promise needs a form of its
 # own for programs.
 ABOUT_NFTABLES = {
-    "test_clear.py": "the table is what tells that a daemon runs",
     "test_comparison.py": "intervals are taken out of nftables' sets",
     "test_copying_live.py": "the rules that copy",
     "test_dispatch_live.py": "the rules that tell packets apart",

@@ -11,6 +11,8 @@ from tests.lab import load, wireguard
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
+from tests.planes import DEVICE, PLANE
+from vpngate.config import Plane
 from vpngate.kernel.shaping.devices.naming import ADDRESS
 
 _DONE, _NO = 0, 1  # exit status
@@ -24,6 +26,11 @@ ip link add vgs-vpngate up type ifb
 nft add table netdev vpngate
 nft add set netdev vpngate mine '{ type ipv4_addr; }'
 """
+# What keeps a daemon from its own devices.
+_IN_THE_WAY = {
+    Plane.NFTABLES: ("ifb-vpngate", "ifb-vpngate.1"),
+    Plane.EBPF: ("vgs-vpngate",),
+}
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,15 @@ def test_what_a_killed_daemon_left_goes_and_not_before(lab: Lab) -> None:
         assert (refused.status, refused.told) == (_NO, [])
         (line,) = refused.complaints
         assert "a process owns it" in line
-        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == [DEVICE]
         assert running.metric("vpngate_throttled_flows") == 1
         assert running.metric("vpngate_deadman_armed") == 1
 
         running.process.send(signal.SIGKILL)
         running.process.wait()
-        assert load.shaping_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == [DEVICE]
         assert _clear(lab, settings) == Ending(
-            _DONE, ["removed  interface ifb-vpngate"], []
+            _DONE, [f"removed  interface {DEVICE}"], []
         )
     assert load.shaping_devices(lab.gateway) == []
     assert "vpngate" not in _tables(lab)
@@ -136,7 +143,7 @@ def test_what_only_has_such_a_name_stays_and_is_named(lab: Lab) -> None:
             *("--socket", str(settings.socket)),
         )
         assert started.status == _NO
-        for device in ("ifb-vpngate", "ifb-vpngate.1"):
+        for device in _IN_THE_WAY[PLANE]:
             assert any(f"interface {device}: exists" in c for c in started.complaints)
         shown = lab.gateway.run("tc", "qdisc", "show", "dev", "ifb-vpngate")
         assert "htb 1: root" in shown
