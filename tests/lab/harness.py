@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from tests.lab.spoiled import ignore_spared_in, lose_from
 from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
 from vpngate.daemon import gateway as life
@@ -31,6 +32,7 @@ from vpngate.daemon.gateway import Gateway
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import VerbHandler
 from vpngate.http import HttpServer
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
@@ -112,6 +114,9 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
     lost = Delta(Intervals.empty(), Intervals.of_prefixes([prefix]))
 
     def lose() -> None:
+        if isinstance(steps, BpfSteps):
+            lose_from(steps, Intervals.of_prefixes([prefix]))
+            return
         table = steps.table
         for batch in steps.spared.batches(lost):
             table.commit(batch.changes(table.name))
@@ -122,7 +127,11 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
 async def _ignore_spared(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     """The verb: verdicts are acted on whoever is registered, until the next change."""
     plane = _plane(gateway)
-    table = plane._steps.table
+    steps = plane._steps
+    if isinstance(steps, BpfSteps):
+        await plane._do(ignore_spared_in, steps)
+        return
+    table = steps.table
     entrances = [entrance(Use.THROTTLE, family) for family in Family]
     changes = [messages.delete_rules(table.name, name) for name in entrances]
     await plane._do(table.commit, changes)
