@@ -216,3 +216,81 @@ def test_what_is_changed_by_hand_is_mended() -> None:
         assert await running.diverted() == 3
 
     at_the_gateway(scenario)
+
+
+def test_where_something_of_others_stands_the_interface_is_left_alone() -> None:
+    """Found when it is looked again, and over when that is gone."""
+    hook = "type filter hook ingress device gate0 priority 0;"
+    matching = "protocol ip u32 match u8 0 0 classid 1:1"
+    ways = (
+        (
+            [f"nft 'table netdev own {{ chain c {{ {hook} }}; }}'"],
+            "nft delete table netdev own",
+            "netdev own c",
+        ),
+        (
+            [
+                "tc qdisc add dev gate0 clsact",
+                f"tc filter add dev gate0 egress {matching}",
+            ],
+            "tc qdisc del dev gate0 clsact",
+            "tc filters",
+        ),
+    )
+
+    async def scenario(running: Running) -> None:
+        plane, gateway = running.plane, running.wire.gateway
+        await plane.throttle([flow()])
+        await plane.rearm()
+        for put, take, told in ways:
+            await running.send(3)
+            before = await running.diverted()
+            await asyncio.to_thread(gateway.run, "sh", "-ec", "\n".join(put))
+            await plane.verify()
+            assert told in plane.refused["gate0"]
+            assert await running.send(3) == 3
+            assert await running.diverted() == before
+            loaded = running.steps.programs.hooks.copy()
+            await plane.verify()  # still there
+            assert plane.refused
+            await asyncio.to_thread(gateway.run, "sh", "-ec", take)
+            await plane.verify()
+            assert not plane.refused
+            assert running.steps.programs.hooks == loaded  # none was made anew
+            assert await running.send(3) == 3
+            assert await running.diverted() == before + 3
+
+    at_the_gateway(scenario)
+
+
+def test_an_interface_that_goes_and_comes_is_had_again() -> None:
+    async def scenario(running: Running) -> None:
+        plane, wire = running.plane, running.wire
+        await plane.throttle([flow()])
+        await plane.rearm()
+        for words in (
+            "link set gate0 down",
+            "link set gate0 name gate1",
+            "link set gate1 name gate0",
+            "link set gate0 up",
+        ):
+            await asyncio.to_thread(wire.gateway.ip, words)
+            await plane.verify()
+        assert await running.send(3) == 3
+        assert await running.diverted() == 3
+        await asyncio.to_thread(wire.gateway.ip, "link del gate0")
+        await plane.verify()
+        await asyncio.to_thread(
+            wire.host.ip,
+            f"link add eth0 type veth peer name gate0 netns {wire.gateway.path}",
+            f"addr add {HOST}/24 dev eth0",
+            "link set eth0 up",
+        )
+        await asyncio.to_thread(
+            wire.gateway.ip, f"addr add {GATEWAY}/24 dev gate0", "link set gate0 up"
+        )
+        await plane.verify()
+        assert await running.send(3) == 3
+        assert await running.diverted() == 6
+
+    at_the_gateway(scenario)
