@@ -179,8 +179,6 @@ async def _repaired(plane: LiveDataPlane) -> bool:
 
 @pytest.mark.parametrize("enforce", [True, False])
 def test_all_traffic_is_counted_at_the_hooks(lab: Lab, *, enforce: bool) -> None:
-    lab.gateway.run("nft", "-f", "-", stdin=_EVERYTHING)
-
     def everything() -> list[tuple[int, int]]:
         return [
             _counted(lab.gateway, "chain", "netdev", "everything", way)
@@ -206,6 +204,8 @@ def test_all_traffic_is_counted_at_the_hooks(lab: Lab, *, enforce: bool) -> None
 
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(replace(RULESET, enforce=enforce))
+        # Afterwards: programs are not put where such a chain is already.
+        await asyncio.to_thread(lab.gateway.run, "nft", "-f", "-", stdin=_EVERYTHING)
         before, begin = await difference(plane), await plane.counters()
         ends = (lab.client.at(), lab.stranger.at())
         sent = {}
@@ -222,4 +222,5 @@ def test_all_traffic_is_counted_at_the_hooks(lab: Lab, *, enforce: bool) -> None
     try:
         in_gateway(lab, scenario)
     finally:
-        lab.gateway.run("nft", "delete", "table", "netdev", "everything")
+        words = ("nft", "delete", "table", "netdev", "everything")
+        lab.gateway.run(*words, check=False)
