@@ -173,7 +173,7 @@ class ProgrammedTable:
         """For each row, where its set's interval around it begins; None without."""
         if not sets:
             return []
-        return set_memory.starts(self._found(sets[0]), addresses)
+        return self._found(sets[0]).starts(addresses)
 
     def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
         """For each row, whether its set of intervals holds it."""
