@@ -147,7 +147,6 @@ class ProgrammedTable:
 
     def protect(self, protected: Intervals, watched: Intervals) -> None:
         """Have exactly these in the small sets, whatever was there."""
-        self.settle()
         if not self._few.fits(protected):
             bigger = Few((2 * len(protected) + 2).bit_length() + 1)
             old, self._few = self._few, bigger
