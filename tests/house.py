@@ -155,7 +155,7 @@ WITHIN = {
         ("far_ends", "in_the_way"),
     ),
     "kernel.programmed": (
-        ("flow_bits", "set_memory"),
+        ("flow_bits", "made_ahead", "set_memory"),
         ("flow_maps", "programmed_table"),
         ("near_ends", "program_hooks", "spared_in_force"),
     ),

@@ -14,6 +14,7 @@ from vpngate.kernel.bpf.maps import index
 from vpngate.kernel.bpf.plane_maps import Stage, stage_at
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.bpf_steps import BpfSteps
+from vpngate.kernel.programmed.made_ahead import stands
 from vpngate.kernel.programmed.programmed_table import TURN
 from vpngate.prefixes.intervals import Intervals
 
@@ -31,7 +32,7 @@ def ignore_spared_in(steps: BpfSteps) -> None:
     parts = replace(
         table._parts(), few=Few(), spared=SparedArrays.of(Intervals.empty())
     )
-    for stand in table._stands():
+    for stand in stands(table._headers):
         program = programs.load(throttling(parts, stand), "spoiled")
         number = index(stage_at(Stage.THROTTLE, stand))
         table.maps.stages.put(number, struct.pack("=I", program))

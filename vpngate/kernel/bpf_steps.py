@@ -63,7 +63,7 @@ class BpfSteps(Steps):
         OwnedTable(owner, ruleset.table).claim()
         self._route = Route()
         table = self._programs = ProgrammedTable(ruleset.table)
-        self._interfaces = ProgramHooks(table, owner, route)
+        self._interfaces = ProgramHooks(table)
         self._near, self._far = NearEnds(table), FarEnds(route)
         table.create(ruleset)
         self._taken = True
@@ -93,8 +93,11 @@ class BpfSteps(Steps):
         self._put_up(ruleset, self.table.commit)
 
     def rules(self, ruleset: Ruleset) -> Rules:
-        """Nothing is made ahead: programs know the interfaces that there are."""
-        self.hooks.choose(ruleset)
+        """The programs that will be wanted are made ahead; no rule is."""
+        names = self.hooks.choose(ruleset).interfaces
+        if self._interfaces is not None:
+            headers = self._interfaces.headers(names)
+            self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
 
     def take_down(self) -> None:

@@ -16,15 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.code.hooked import at_hook, at_near_end
+from vpngate.kernel.bpf.code.hooked import at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
 from vpngate.kernel.bpf.code.stages import (
     PROTECTED,
     WATCHED,
     PlaneParts,
-    copying,
-    throttling,
-    witness,
 )
 from vpngate.kernel.bpf.maps import index
 from vpngate.kernel.bpf.plane_maps import (
@@ -37,17 +34,18 @@ from vpngate.kernel.bpf.plane_maps import (
     PlaneMaps,
     Stage,
     Stand,
-    stage_at,
 )
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.programmed import set_memory
 from vpngate.kernel.programmed.flow_bits import FlowBits
+from vpngate.kernel.programmed.made_ahead import MadeAhead, StageSet, in_programs
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family, HookPoint
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, names, sharing
 from vpngate.ruleset.witnessing import SETTLING
+from vpngate.signatures import Signature
 
 ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
@@ -66,13 +64,14 @@ class ProgrammedTable:
         self.hooks: dict[Stand, int] = {}  # programs
         self.near_end = -1
         self._spared = self.made
-        self._headers: set[int] = set()
-        self._served: tuple[Ruleset, set[int]] | None = None
+        self._headers: frozenset[int] = frozenset()
+        self._served: tuple[Ruleset, frozenset[int]] | None = None
+        self._ahead = MadeAhead()
 
     def create(self, ruleset: Ruleset) -> None:
         """Make maps and stages; MissingFeature or MissingPrivilege if it cannot be."""
-        signatures = by_order(ruleset.signatures)
-        self._ruleset, self._signatures = ruleset, signatures
+        self._ruleset = ruleset
+        self._signatures: Sequence[Signature] = by_order(ruleset.signatures)
         self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, _KINDS)
         self.flows = FlowBits(self.maps)
         self._few = Few()
@@ -86,6 +85,7 @@ class ProgrammedTable:
             if program >= 0:
                 programs.close(program)
         self.hooks, self.near_end = {}, -1
+        self._ahead.close()
         self.maps.close()
         self._few.close()
         for arrays in {id(one): one for one in (self.made, self._spared)}.values():
@@ -97,30 +97,43 @@ class ProgrammedTable:
         for number in range(Stage.WITNESS + 1):
             self.maps.stages.remove(index(number))
 
-    def serve(self, ruleset: Ruleset, headers: set[int]) -> dict[Stand, int]:
-        """Have programs for a ruleset and such interfaces; those for hooks.
+    def make_ahead(self) -> None:
+        """Make what turns to the arrays that were made last; in any thread."""
+        parts = replace(self._parts(), spared=self.made)
+        self._ahead.make(parts, self._headers, hooks=False)
+
+    def make_ahead_for(self, ruleset: Ruleset, headers: frozenset[int]) -> None:
+        """Make what `serve` will want, once those arrays are in force; likewise."""
+        if self._served != (in_programs(ruleset), headers):
+            signatures = by_order(ruleset.signatures)
+            parts = PlaneParts(ruleset, signatures, self.maps, self._few, self.made)
+            self._ahead.make(parts, headers, hooks=True)
+
+    def serve(self, ruleset: Ruleset, headers: frozenset[int]) -> None:
+        """Have programs for a ruleset and such interfaces: `hooks`, and their stages.
 
         Stages first: what a hook's program leads to is there before it is. They are
-        made anew only if others are needed: it takes a tenth of a second.
+        made anew only if others are needed.
         """
-        alike = replace(ruleset, interfaces=(), spared=Intervals.empty())
-        if self._served == (alike, headers):
-            return self.hooks
+        served = in_programs(ruleset), headers
+        if self._served == served:
+            return
+        parts = replace(
+            self._parts(), ruleset=ruleset, signatures=by_order(ruleset.signatures)
+        )
+        loaded = self._ahead.take(parts, headers, hooks=True)
         self._served = None
         self._ruleset, self._headers = ruleset, headers
-        self._signatures = by_order(ruleset.signatures)
+        self._signatures = parts.signatures
         self._limit()
-        self._put_stages()
-        parts = self._parts()
-        made = {
-            stand: programs.load(at_hook(parts, stand), "vpngate_hook")
-            for stand in self._stands()
-        }
-        old, self.hooks = self.hooks, made
-        for program in old.values():
-            programs.close(program)
-        self._served = alike, headers
-        return made
+        old, self.hooks = self.hooks, dict(loaded.hooks)
+        loaded.hooks.clear()
+        try:
+            self._put(loaded)
+        finally:
+            for program in old.values():
+                programs.close(program)
+        self._served = served
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Make changes of verdicts, or turn to the arrays that were made last."""
@@ -222,21 +235,14 @@ class ProgrammedTable:
 
         Those that slow first: whoever is spared more is so at once.
         """
-        parts = self._parts()
-        made = [
-            (stage_at(stage, stand), make(parts, stand))
-            for stage, make in ((Stage.THROTTLE, throttling), (Stage.COPY, copying))
-            for stand in self._stands()
-        ]
-        for number, code in (*made, (int(Stage.WITNESS), witness(parts))):
-            program = programs.load(code, "vpngate_stage")
-            try:
-                self.maps.stages.put(index(number), struct.pack("=I", program))
-            finally:
-                programs.close(program)
+        self._put(self._ahead.take(self._parts(), self._headers, hooks=False))
 
-    def _stands(self) -> list[Stand]:
-        return [Stand(p, h) for p in HookPoint for h in sorted(self._headers)]
+    def _put(self, loaded: StageSet) -> None:
+        try:
+            for number, program in loaded.stages.items():
+                self.maps.stages.put(index(number), struct.pack("=I", program))
+        finally:
+            loaded.close()
 
     def _parts(self) -> PlaneParts:
         return PlaneParts(

@@ -42,6 +42,7 @@ class SparedInForce:
         """Make others; in any thread, while nothing else is changed."""
         made = SparedArrays.of(spared)
         self._before, self._table.made = self._table.made, made
+        self._table.make_ahead()
 
     def making(self) -> Iterator[list[Change]]:
         """Nothing is left to make."""
