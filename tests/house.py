@@ -156,7 +156,8 @@ WITHIN = {
     ),
     "kernel.programmed": (
         ("flow_bits", "made_ahead", "set_memory"),
-        ("flow_maps", "programmed_table"),
+        ("flow_maps", "stage_slots"),
+        ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),
     ),
     "kernel.bpf.code": (

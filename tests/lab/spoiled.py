@@ -22,16 +22,14 @@ from vpngate.prefixes.intervals import Intervals
 def lose_from(steps: BpfSteps, lost: Intervals) -> None:
     """Have all stages, the witness's too, spare fewer than is believed."""
     table = steps.programs
-    table.made = SparedArrays.of(steps.spared.held.difference(lost))
+    table.make_anew(SparedArrays.of(steps.spared.held.difference(lost)))
     table.commit([TURN])
 
 
 def ignore_spared_in(steps: BpfSteps) -> None:
     """Have verdicts acted on whoever is spared; the witness sees what it should."""
     table = steps.programs
-    parts = replace(
-        table._parts(), few=Few(), spared=SparedArrays.of(Intervals.empty())
-    )
+    parts = replace(table.parts, few=Few(), spared=SparedArrays.of(Intervals.empty()))
     for stand in stands(table._headers):
         program = programs.load(throttling(parts, stand), "spoiled")
         number = index(stage_at(Stage.THROTTLE, stand))

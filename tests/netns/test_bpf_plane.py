@@ -150,7 +150,7 @@ def test_the_witness_tells_and_throws_the_switch() -> None:
         await plane.throttle([flow()])
         await plane.rearm()
         with open_ring(running.steps) as capture:
-            table._few.put(
+            table.parts.few.put(
                 1, Intervals.of_prefixes([f"{HOST}/32"])
             )  # what the witness asks
             table._set(8, 0)  # it has settled

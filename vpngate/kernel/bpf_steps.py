@@ -17,7 +17,7 @@ from vpngate.kernel.lanes import each
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
-from vpngate.kernel.programmed.programmed_table import ProgrammedTable
+from vpngate.kernel.programmed.programmed_table import TURN, ProgrammedTable
 from vpngate.kernel.programmed.spared_in_force import SparedInForce
 from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
@@ -126,12 +126,15 @@ class BpfSteps(Steps):
         rules: Rules | None = None,  # noqa: ARG002
         also: Sequence[Change] = (),
     ) -> None:
-        """Spare first, then have this ruleset's programs stand at its interfaces."""
-        commit(also)
+        """Have this ruleset's programs in force, then stand at its interfaces.
+
+        They spare whom they should from the moment on that they are.
+        """
+        commit([one for one in also if one != TURN])
         names = self._note_packet_of(ruleset)
         if self._interfaces is not None:
             headers = self._interfaces.headers(names)
-            self.programs.serve(ruleset, headers)
+            self.programs.serve(ruleset, headers, turn=TURN in also)
             self._interfaces.stand(names)
 
     def _note_packet_of(self, ruleset: Ruleset) -> tuple[str, ...]:
