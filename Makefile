@@ -15,7 +15,12 @@ SIDE_BY_SIDE := --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 --
 # of 6 to collect tests/unit), and each daemon that a test starts compiles itself.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fix types unit house manual dashboards netns package wheel systemd package-test browser smoke busy kernels faults bench fuzz fuzz-slice storm campaign soak long corpus corpus-if-there hashes behind repin advisories bill clean privacy
+# The data plane that live tests, storm, campaign, soak and kernels run over: nftables, or
+# ebpf (`make storm PLANE=ebpf`).
+PLANE ?= nftables
+export PLANE
+
+.PHONY: help setup demo test lint fix types unit planes planes-slice house manual dashboards netns package wheel systemd package-test browser smoke busy kernels faults bench fuzz fuzz-slice storm campaign soak long corpus corpus-if-there hashes behind repin advisories bill clean privacy
 
 help:
 	@echo 'make demo                 a gateway between two hosts, real traffic, one table'
@@ -24,6 +29,7 @@ help:
 	@echo 'make fix                  what ruff can put right by itself'
 	@echo 'make smoke                the live path once, in a minute'
 	@echo 'make lint types faults netns   other parts of it'
+	@echo 'make planes               all that is live, over the eBPF plane (PLANE=ebpf for others)'
 	@echo 'make house                docs/architecture.md draws the house as the imports have it'
 	@echo 'make manual               manual pages, completions, docs/configuration.md, config/vpngate.toml'
 	@echo 'make dashboards           config/grafana is written anew from release/*_board.py'
@@ -75,7 +81,7 @@ demo: setup
 # Lint and types fail at once; the tests all run, and what failed is told in the end.
 test: setup
 	@$(MAKE) --no-print-directory lint types
-	@tests/run-steps unit faults netns fuzz-slice corpus-if-there
+	@tests/run-steps unit faults netns planes-slice fuzz-slice corpus-if-there
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 
@@ -127,6 +133,15 @@ faults: setup
 netns: setup .foreign/.done
 	@echo '== live tests, in network namespaces'
 	@$(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
+
+# The same over the other plane, and a part of it, in a minute.
+planes: setup .foreign/.done
+	@echo '== live tests over the eBPF plane'
+	@PLANE=ebpf $(PYTEST) tests/netns $(SIDE_BY_SIDE) $(LIVE_JOBS)
+
+planes-slice: setup
+	@echo '== a slice of them over the eBPF plane'
+	@PLANE=ebpf $(PYTEST) tests/netns/test_smoke.py tests/netns/test_no_fork.py
 
 # A Debian package for each release, and the wheel, below dist/. pip asks its index for
 # wheels that are not there yet; their hashes are in requirements/. REVISION=2: the same
@@ -237,12 +252,14 @@ long: setup
 	  VPNGATE_EVERY_VALUE=1 \
 	  $(PYTEST) tests/unit/signatures/test_agreement.py \
 	  tests/unit/second_reading/test_agreement.py \
-	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py
+	  tests/unit/tunnels/test_selectivity.py tests/unit/flows/test_bounds.py \
+	  tests/netns/test_bpf_agreement.py tests/netns/test_bpf_promise.py
 	@echo '== the same on the running kernel'
 	@VPNGATE_LIVE_AGREEMENT=10000 VPNGATE_LIVE_COPYING=10000 \
 	  VPNGATE_LIVE_DISPATCH=10000 \
 	  VPNGATE_SPARED_ORACLE=200 VPNGATE_LIVE_FLOOD=1000000 VPNGATE_BULK=1000000 \
 	  $(PYTEST) tests/netns/test_signatures_live.py tests/netns/test_copying_live.py \
+	  tests/netns/test_bpf_frames.py \
 	  tests/netns/test_dispatch_live.py \
 	  tests/netns/test_spared_oracle.py tests/netns/test_flood.py \
 	  tests/netns/test_stop_in_bulk.py

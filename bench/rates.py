@@ -6,19 +6,17 @@ A row of the bench.
 
 import asyncio
 import contextlib
-import socket
-import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from bench.contract import Curve, Effort, Figure, Row
-from tests.lab import joined, topology
+from tests.lab import bulk, joined, topology
 from tests.lab.plane import RULESET
-from tests.lab.topology import Host, Lab
+from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_name
+from vpngate.kernel.shaping.devices.naming import ifb_name
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.readings import ClassReading, read_classes
 from vpngate.kernel.wire import tc
@@ -47,51 +45,6 @@ LOADS = (
     Load("TCP, offloads on", 0, offloads=True),
     Load("TCP, offloads off", 0, offloads=False),
 )
-
-
-@contextlib.contextmanager
-def tcp(sender: Host, receiver: Host, ports: tuple[int, int]) -> Iterator[None]:
-    """A connection that carries what it can."""
-    over = threading.Event()
-    listener = receiver.namespace.call(
-        lambda: socket.create_server((receiver.ipv4, ports[1]), reuse_port=True)
-    )
-
-    def receive() -> None:
-        with listener, contextlib.suppress(OSError):
-            listener.settimeout(30)
-            connection, _ = listener.accept()
-            with connection:
-                connection.settimeout(5)
-                while connection.recv(1 << 20):
-                    pass
-
-    def send() -> None:
-        with contextlib.suppress(OSError), socket.socket() as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            connection.bind((sender.ipv4, ports[0]))
-            connection.settimeout(5)
-            connection.connect((receiver.ipv4, ports[1]))
-            connection.settimeout(0.5)
-            while not over.is_set():
-                with contextlib.suppress(TimeoutError):
-                    connection.send(bytes(1 << 16))
-            connection.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
-            )
-
-    threads = [
-        threading.Thread(target=receive),
-        threading.Thread(target=lambda: sender.namespace.call(send)),
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def flow(lab: Lab, transport: Transport) -> Throttle:
@@ -136,7 +89,7 @@ def offered(lab: Lab, load: Load, direction: Direction, rate: float) -> Iterator
         ends if direction is Direction.UPLOAD else ends[::-1]
     )
     if not load.segments:
-        with tcp(sender, receiver, (own, port)):
+        with bulk.tcp(sender, receiver, (own, port)):
             yield
         return
     queue_times = 8 * load.segments * joined.SEGMENT * 8 / 0.2

@@ -100,7 +100,7 @@ class World:
         )
 
     def ifbs(self) -> list[str]:
-        return load.ifb_devices(self.gateway)
+        return load.shaping_devices(self.gateway)
 
     # A state to begin from, and well again.
 

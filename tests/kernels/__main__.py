@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from tests.kernels.guest import Kernel, Outcome, ran
+from tests.planes import PLANE
 
 _REPOSITORY = Path(__file__).parents[2]
 _ROOTS = _REPOSITORY / ".kernels"
@@ -27,6 +28,7 @@ _CORE = (
     "tests/kernels/test_vrf.py",
     "tests/kernels/test_links.py",
     "tests/netns/test_trial.py",
+    "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
 
@@ -41,7 +43,7 @@ def _command(tests: list[str]) -> str:
             f"cd {shlex.quote(str(_REPOSITORY))}",
             "export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin",
             "export PYTHONDONTWRITEBYTECODE=1 VPNGATE_GUEST=1",
-            f"export VPNGATE_PATIENCE={_PATIENCE}",
+            f"export VPNGATE_PATIENCE={_PATIENCE} PLANE={PLANE.value}",
             shlex.join(words),
         )
     )

@@ -36,7 +36,7 @@ def _faults(lab: Lab, tunnel: WireGuard, control: WireGuard) -> list[str]:
 
 def _left_behind(lab: Lab) -> tuple[str, list[str]]:
     """Tables and shaping devices on the gateway."""
-    return lab.gateway.run("nft", "list", "tables"), load.ifb_devices(lab.gateway)
+    return lab.gateway.run("nft", "list", "tables"), load.shaping_devices(lab.gateway)
 
 
 def _throttled(running: Daemon) -> float:

@@ -59,7 +59,7 @@ def test_what_has_no_packets_of_its_own_is_left_alone_and_named(site: Site) -> N
 
 def _leaves(gateway: Namespace) -> set[str]:
     """The kinds of queues in which throttled packets wait."""
-    devices = load.ifb_devices(gateway)
+    devices = load.shaping_devices(gateway)
     listed = [
         json.loads(gateway.run("tc", "-j", "qdisc", "show", "dev", device))
         for device in devices

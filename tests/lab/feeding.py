@@ -25,6 +25,7 @@ from tests.faults.misdeeds import Row
 from tests.faults.registry_server import RegistryServer
 from tests.faults.scenes import PATH, Scene
 from tests.faults.signing import Signer
+from tests.lab import asked_kernel
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
 from tests.lab.namespaces import PATIENCE, Namespace, settle
 
@@ -260,27 +261,13 @@ class Feeding:
         """The state folder as the daemon sees it."""
         return Path(f"/proc/{self.daemon.process.pid}/root{self.state}")
 
-    def _sets(self) -> list[str]:
-        listed = self.namespace.run("nft", "-j", "list", "sets", "netdev")
-        return [
-            entry["set"]["name"]
-            for entry in json.loads(listed)["nftables"]
-            if entry.get("set", {}).get("name", "").startswith("spared_")
-        ]
-
     def spared(self) -> dict[str, str]:
         """The kernel's sets of registered addresses."""
-        where = ("nft", "-j", "list", "set", "netdev", "vpngate")
-        return {name: self.namespace.run(*where, name) for name in self._sets()}
+        return asked_kernel.spared(self.daemon)
 
     def spares(self, prefix: str) -> bool:
         """Whether the kernel's set holds the prefix's first address, now."""
-        address = prefix.partition("/")[0]
-        family = "ipv6" if ":" in address else "ipv4"
-        (name,) = (name for name in self._sets() if family in name)
-        element = f"{name} {{ {address} }}"
-        asked = self.end("nft", "get", "element", "netdev", "vpngate", element)
-        return asked.status == 0
+        return asked_kernel.spares(self.daemon, prefix.partition("/")[0])
 
     def tree(self) -> dict[str, str | None]:
         """Whose the addresses are, by the tree in force."""

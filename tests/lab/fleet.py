@@ -10,11 +10,9 @@ know what is served, nor what is behind a gateway.
 """
 
 import contextlib
-import json
 from pathlib import Path
 
-from tests.lab.daemon import Daemon
-from tests.lab.namespaces import LabError, Namespace
+from tests.lab.namespaces import Namespace
 from tests.lab.served import SERVER
 
 
@@ -54,20 +52,3 @@ def gateway(
     )
     bridge.ip(f"link set port{number} master hub up")
     return made
-
-
-def spared(running: Daemon, asked: str) -> bool:
-    """Whether the kernel's set of spared addresses holds this one, now."""
-    family = "ipv6" if ":" in asked else "ipv4"
-    tables = json.loads(running.namespace.run("nft", "-j", "list", "sets", "netdev"))
-    names = [
-        entry["set"]["name"]
-        for entry in tables["nftables"]
-        if entry.get("set", {}).get("name", "").startswith(f"spared_{family}_")
-    ]
-    found = []
-    for name in names:
-        with contextlib.suppress(LabError):
-            where = f"get element netdev vpngate {name} {{ {asked} }}"
-            found.append(running.namespace.run("nft", where))
-    return bool(found)

@@ -19,6 +19,8 @@ from scapy.layers.l2 import Ether
 
 from tests.lab.namespaces import Namespace
 from tests.lab.topology import Host
+from tests.planes import PLANE
+from vpngate.config import Plane
 from vpngate.packets import Transport
 
 BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -84,6 +86,19 @@ def tell(speaker: Mouth, flow: Flow, payload: bytes, *, back: bool) -> None:
     time.sleep(_PAUSE)
 
 
+# Before every chain of vpngate's; programs have no interface with a chain at ingress.
+FAMILY, HOOK = {
+    Plane.NFTABLES: (
+        "netdev",
+        'type filter hook ingress device "{device}" priority -300;',
+    ),
+    Plane.EBPF: (
+        "inet",
+        'type filter hook prerouting priority -300; iifname "{device}"',
+    ),
+}[PLANE]
+
+
 class Watch:
     """Counts in the kernel what somebody sends to the gateway by `device`."""
 
@@ -92,7 +107,7 @@ class Watch:
         self.table = f"seen_{device}"
 
     def count(self) -> int:
-        listed = self._gateway.run("nft", "list", "table", "netdev", self.table)
+        listed = self._gateway.run("nft", "list", "table", FAMILY, self.table)
         return sum(map(int, _COUNTER.findall(listed)))
 
 
@@ -109,9 +124,9 @@ def watching(
     theirs = f"{family} saddr {{ {flow.client}, {flow.server} }}"
     gateway.run(
         *("nft", "-f", "-"),
-        stdin=f"""table netdev {made.table} {{
+        stdin=f"""table {FAMILY} {made.table} {{
             chain seen {{
-                type filter hook ingress device "{device}" priority -300
+                {HOOK.format(device=device)}
                 ether saddr {sender.mac} {theirs} meta l4proto {{ tcp, udp }} counter
             }}
         }}""",
@@ -119,4 +134,4 @@ def watching(
     try:
         yield made
     finally:
-        gateway.run("nft", "delete", "table", "netdev", made.table)
+        gateway.run("nft", "delete", "table", FAMILY, made.table)

@@ -14,7 +14,8 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     verbs, paths         what the daemon answers to, these verbs aside
 
 And with options for what takes minutes otherwise: --verify-every so many seconds,
---share-over so many, of the traffic that `halt.throttled_share` is a share of.
+--share-over so many, of the traffic that `halt.throttled_share` is a share of; and
+--ring so many bytes for copies that programs make.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from tests.lab import lifted
+from tests.lab.spoiled import ignore_spared_in, lose_from
 from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
 from vpngate.daemon import gateway as life
@@ -31,6 +34,7 @@ from vpngate.daemon.gateway import Gateway
 from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import VerbHandler
 from vpngate.http import HttpServer
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
@@ -38,6 +42,7 @@ from vpngate.kernel.wire import messages
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Delta, Intervals
+from vpngate.ruleset import ring_records
 from vpngate.ruleset.registered import Use, entrance
 
 _IDLE = 60  # seconds
@@ -112,6 +117,9 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
     lost = Delta(Intervals.empty(), Intervals.of_prefixes([prefix]))
 
     def lose() -> None:
+        if isinstance(steps, BpfSteps):
+            lose_from(steps, Intervals.of_prefixes([prefix]))
+            return
         table = steps.table
         for batch in steps.spared.batches(lost):
             table.commit(batch.changes(table.name))
@@ -122,7 +130,11 @@ async def _lose_spared(gateway: Gateway, arguments: Mapping[str, Any]) -> None:
 async def _ignore_spared(gateway: Gateway, _arguments: Mapping[str, Any]) -> None:
     """The verb: verdicts are acted on whoever is registered, until the next change."""
     plane = _plane(gateway)
-    table = plane._steps.table
+    steps = plane._steps
+    if isinstance(steps, BpfSteps):
+        await plane._do(ignore_spared_in, steps)
+        return
+    table = steps.table
     entrances = [entrance(Use.THROTTLE, family) for family in Family]
     changes = [messages.delete_rules(table.name, name) for name in entrances]
     await plane._do(table.commit, changes)
@@ -158,10 +170,13 @@ def main() -> None:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     parser.add_argument("--share-over", type=float, default=throttled_share._OVER)
+    parser.add_argument("--ring", type=int, default=ring_records.RING_SIZE)
     args = parser.parse_args()
+    ring_records.RING_SIZE = args.ring
     life.VERIFY_EVERY = args.verify_every
     throttled_share._LEAST *= args.share_over / throttled_share._OVER
     throttled_share._OVER = args.share_over
+    lifted.lift()
     paths = _noting_paths()
     logs.take_uncaught()
 

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import planes
 from tests.lab import stream as stream_program
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process
 from tests.lab.topology import Place
+from vpngate.config import Plane
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = (
@@ -269,11 +271,13 @@ def tcp_rate(
     return float(json.loads(answer)["end"]["sum_received"]["bits_per_second"])
 
 
-def ifb_devices(gateway: Namespace) -> list[str]:
+def shaping_devices(gateway: Namespace) -> list[str]:
     """The shaping devices that exist on the gateway."""
-    answer = _asked(gateway, "ip", "-j", "link", "show", "type", "ifb")
-    links = json.loads(answer or "[]")
-    return [link["ifname"] for link in links if link]
+    answer = _asked(gateway, "ip", "-j", "link", "show", "type", planes.KIND)
+    names = [link["ifname"] for link in json.loads(answer or "[]") if link]
+    if planes.PLANE is Plane.NFTABLES:
+        return names
+    return [name for name in names if name.startswith(planes.NEAR_END)]
 
 
 def _asked(gateway: Namespace, *command: str) -> str:
@@ -306,7 +310,7 @@ def classes(gateway: Namespace, device: str) -> dict[str, Shaped]:
 def shaped(gateway: Namespace) -> dict[str, Shaped]:
     """The same of all shaping devices."""
     found: dict[str, Shaped] = {}
-    for device in ifb_devices(gateway):
+    for device in shaping_devices(gateway):
         found |= classes(gateway, device)
     return found
 

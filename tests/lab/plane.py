@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel room by itself, in the lab's gateway: no daemon, no configuration.
+"""A data plane by itself, in the lab's gateway: no daemon, no configuration.
 
 Knows a ruleset that enforces towards the lab's subscribers; does not know what is
 done with it.
@@ -12,6 +12,9 @@ from typing import Protocol
 
 from tests import rulesets
 from tests.lab.namespaces import Namespace
+from tests.planes import PLANE
+from vpngate.config import Plane
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.prefixes.intervals import Intervals
 
@@ -34,7 +37,8 @@ def in_gateway(
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:
-        plane = LiveDataPlane()
+        steps = BpfSteps() if PLANE is Plane.EBPF else None
+        plane = LiveDataPlane(steps=steps)
         try:
             await scenario(plane)
         finally:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import planes
 from tests.lab.daemon import VPNGATE, Daemon
 
 PAGES = ("/", "/status.json", "/report.json", "/healthz", "/metrics", "/check")
@@ -84,7 +85,7 @@ def _without_elements(text: str) -> str:
 
 def _ifbs(running: Daemon) -> list[str]:
     links = json.loads(
-        running.namespace.run("ip", "-json", "link", "show", "type", "ifb")
+        running.namespace.run("ip", "-json", "link", "show", "type", planes.KIND)
     )
     return [link["ifname"] for link in links if link]
 

@@ -11,6 +11,7 @@ import pytest
 from tests.lab import topology
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.topology import Lab
+from tests.planes import why_not
 
 _PROGRAMS = ("ip", "nft", "tc", "ethtool", "setpriv", "nsenter", "unshare")
 
@@ -28,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.netns)
-            if lacking:
-                item.add_marker(pytest.mark.skip(reason=lacking))
+            if why := lacking or why_not(item.path):
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.fixture(scope="module")

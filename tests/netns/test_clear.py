@@ -11,6 +11,9 @@ from tests.lab import load, wireguard
 from tests.lab.daemon import VPNGATE, Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
+from tests.planes import DEVICE, PLANE
+from vpngate.config import Plane
+from vpngate.kernel.shaping.devices.naming import ADDRESS
 
 _DONE, _NO = 0, 1  # exit status
 # With our names: an ifb that somebody shapes by, what is no ifb, and a table that has
@@ -19,9 +22,15 @@ _FOREIGN = """
 ip link add ifb-vpngate up type ifb
 tc qdisc add dev ifb-vpngate root handle 1: htb
 ip link add ifb-vpngate.1 type veth peer name other0
+ip link add vgs-vpngate up type ifb
 nft add table netdev vpngate
 nft add set netdev vpngate mine '{ type ipv4_addr; }'
 """
+# What keeps a daemon from its own devices.
+_IN_THE_WAY = {
+    Plane.NFTABLES: ("ifb-vpngate", "ifb-vpngate.1"),
+    Plane.EBPF: ("vgs-vpngate",),
+}
 
 
 @dataclass(frozen=True)
@@ -64,19 +73,35 @@ def test_what_a_killed_daemon_left_goes_and_not_before(lab: Lab) -> None:
         assert (refused.status, refused.told) == (_NO, [])
         (line,) = refused.complaints
         assert "a process owns it" in line
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == [DEVICE]
         assert running.metric("vpngate_throttled_flows") == 1
         assert running.metric("vpngate_deadman_armed") == 1
 
         running.process.send(signal.SIGKILL)
         running.process.wait()
-        assert load.ifb_devices(lab.gateway) == ["ifb-vpngate"]
+        assert load.shaping_devices(lab.gateway) == [DEVICE]
         assert _clear(lab, settings) == Ending(
-            _DONE, ["removed  interface ifb-vpngate"], []
+            _DONE, [f"removed  interface {DEVICE}"], []
         )
-    assert load.ifb_devices(lab.gateway) == []
+    assert load.shaping_devices(lab.gateway) == []
     assert "vpngate" not in _tables(lab)
     assert _clear(lab, settings) == Ending(_DONE, ["nothing was left behind"], [])
+
+
+def test_pairs_that_a_killed_daemon_left_go_too(lab: Lab) -> None:
+    settings = enforcing_settings(lab, "pairs")
+    lab.gateway.ip(
+        *(
+            f"link add {near} address {ADDRESS.hex(':')} type veth peer name {far}"
+            for near, far in (("vgs-vpngate", "vgr-vpngate"), ("vgs-vpngate.9", "p9"))
+        )
+    )
+    assert _clear(lab, settings) == Ending(
+        _DONE,
+        ["removed  interface vgs-vpngate.9", "removed  interface vgs-vpngate"],
+        [],
+    )
+    assert "vg" not in lab.gateway.run("ip", "link", "show", "type", "veth")
 
 
 @contextlib.contextmanager
@@ -88,6 +113,7 @@ def _foreign_objects(lab: Lab) -> Iterator[None]:
         for words in (
             "ip link del ifb-vpngate",
             "ip link del ifb-vpngate.1",
+            "ip link del vgs-vpngate",
             "nft delete table netdev vpngate",
         ):
             lab.gateway.run(*words.split(), check=False)
@@ -103,6 +129,7 @@ def test_what_only_has_such_a_name_stays_and_is_named(lab: Lab) -> None:
             "nftables table netdev vpngate",
             "interface ifb-vpngate.1",
             "interface ifb-vpngate",
+            "interface vgs-vpngate",
         ]
         assert all(line.endswith("left alone") for line in ending.complaints)
         shown = lab.gateway.run("tc", "qdisc", "show", "dev", "ifb-vpngate")
@@ -116,7 +143,7 @@ def test_what_only_has_such_a_name_stays_and_is_named(lab: Lab) -> None:
             *("--socket", str(settings.socket)),
         )
         assert started.status == _NO
-        for device in ("ifb-vpngate", "ifb-vpngate.1"):
+        for device in _IN_THE_WAY[PLANE]:
             assert any(f"interface {device}: exists" in c for c in started.complaints)
         shown = lab.gateway.run("tc", "qdisc", "show", "dev", "ifb-vpngate")
         assert "htb 1: root" in shown

@@ -9,7 +9,6 @@ read in the kernel: what is left of the dead man's time before it is set again.
 """
 
 import http.client
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.asked_kernel import left as left_of_it
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
-from tests.lab.namespaces import PATIENCE, Namespace
+from tests.lab.namespaces import PATIENCE
 from tests.lab.topology import Lab
 
 _ROOT = Path(__file__).parents[2]
@@ -66,15 +66,6 @@ def _ask(path: str) -> str:
     return _OK if answer.status == HTTPStatus.OK else f"{answer.status} {path} {body!r}"
 
 
-def _left(gateway: Namespace) -> float:
-    """Seconds until the kernel stops throttling, were it not told again."""
-    listed = json.loads(
-        gateway.run("nft", "-j", "list", "set", "netdev", "vpngate", "armed")
-    )
-    elements = listed["nftables"][-1]["set"]["elem"]
-    return min(float(each["elem"]["expires"]) for each in elements)
-
-
 @pytest.fixture(scope="module")
 def serving(lab: Lab) -> Iterator[Daemon]:
     settings = enforcing_settings(lab, "crowd")
@@ -109,7 +100,7 @@ def test_every_honest_request_is_served(
                 begin = time.monotonic()
                 answers.append(_served(lab, path))
                 took.append(time.monotonic() - begin)
-            left.append(_left(lab.gateway))
+            left.append(left_of_it(serving))
             if time.monotonic() > enough:
                 break
         still_there = callers.exit_status is None

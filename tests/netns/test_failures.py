@@ -50,7 +50,7 @@ def _tables(lab: Lab) -> str:
 def _leftovers(lab: Lab) -> list[str]:
     """What a daemon that has stopped cleanly must not leave on the gateway."""
     left = [line for line in _tables(lab).splitlines() if "vpngate" in line]
-    left += load.ifb_devices(lab.gateway)
+    left += load.shaping_devices(lab.gateway)
     for device in SUBSCRIBER_INTERFACES:
         qdiscs = lab.gateway.run("tc", "qdisc", "show", "dev", device)
         left += [line for line in qdiscs.splitlines() if "clsact" in line]
@@ -146,7 +146,7 @@ def test_ifb_harmed_by_hand_is_repaired_while_traffic_flows(
         load.stream(tunnel.client, tunnel.server, rate=_OFFERED) as stream,
     ):
         time.sleep(rates.SETTLING)
-        (device,) = load.ifb_devices(lab.gateway)
+        (device,) = load.shaping_devices(lab.gateway)
         harmed = time.monotonic()
         lab.gateway.run("ip", "link", harm[0], "dev", device, *harm[1:])
         running.process.expect("repaired in the kernel: ifb")

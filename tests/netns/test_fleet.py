@@ -25,8 +25,8 @@ import pytest
 
 from tests.faults.certificates import Authority
 from tests.lab import fleet as lab
+from tests.lab.asked_kernel import spares
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.fleet import spared
 from tests.lab.namespaces import Namespace, settle
 from tests.lab.served import Mirror, minisign
 
@@ -101,7 +101,7 @@ class Watcher:
                 for number, gateway in enumerate(self.gateways):
                     for address in self.addresses:
                         self.asked += 1
-                        if not spared(gateway, address):
+                        if not spares(gateway, address):
                             self.missing.append(f"{address} at gateway {number}")
 
         thread = threading.Thread(target=run)
@@ -190,7 +190,7 @@ def wait_for_serial(gateways: list[Daemon], expected: int) -> None:
         for prefix in PREFIXES[: expected + 1]:
             address = prefix.split("/")[0]
             address += "5" if ":" in address else ""
-            assert spared(gateway, address), prefix
+            assert spares(gateway, address), prefix
         families = {"ipv4": (expected + 2) // 2, "ipv6": (expected + 1) // 2}
         for family, count in families.items():
             assert gateway.metric("vpngate_registry_prefixes", family=family) == count

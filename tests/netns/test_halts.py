@@ -18,6 +18,7 @@ from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import Ether
 
 from tests.lab import forging, uploads
+from tests.lab.asked_kernel import counted, is_armed
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.forging import Flow
 from tests.lab.topology import Lab
@@ -28,6 +29,7 @@ PATIENCE = 60.0  # seconds until a halt: on a busy machine, too
 _LOOKS = 3.0  # seconds in which there are some looks
 _SHARE_OVER = 60.0  # seconds, of which 10 Mbit/s make a share worth anything
 _MANY = 90  # subscribers
+_RING = 1 << 18  # bytes of copies, over the eBPF plane: fewer than are left unread
 _TO_REGISTER = slice(1, 11)  # of them, by one test: spared from then on
 _NEVER_REGISTERED = slice(11, None)
 
@@ -55,7 +57,8 @@ def started(wide: Lab) -> Iterator[Daemon]:
     )
     # It looks at the kernel when a test asks for it, and not between. What passes in a
     # minute is enough for a share, not in ten.
-    program = (*HARNESS, "--verify-every", "3600", "--share-over", str(_SHARE_OVER))
+    options = ("--verify-every", "3600", "--share-over", str(_SHARE_OVER))
+    program = (*HARNESS, *options, "--ring", str(_RING))
     with daemon(wide.gateway, settings, program) as running:
         yield running
 
@@ -92,13 +95,6 @@ def halts_counted(running: Daemon, reason: str) -> float:
     return running.metric("vpngate_halts_total", reason=reason)
 
 
-def is_armed(running: Daemon) -> bool:
-    listed = running.namespace.run(
-        *("nft", "list", "set", "netdev", "vpngate", "armed")
-    )
-    return "expires" in listed
-
-
 @contextlib.contextmanager
 def still_enforcing(running: Daemon) -> Iterator[None]:
     """Looks go by, and it is armed for all that they have seen."""
@@ -119,24 +115,17 @@ def slow(running: Daemon, remote: str, *some: Sender, remote_port: int = SINK) -
         )
 
 
-def packets(running: Daemon, counter: str) -> int:
-    listed = running.namespace.run(
-        *("nft", "list", "counter", "netdev", "vpngate", counter)
-    )
-    return int(listed.split("packets")[1].split()[0])
-
-
 def test_one_packet_of_a_spared_address_is_the_last_that_is_slowed(
     wide: Lab, running: Daemon, subscribers: Sequence[Sender]
 ) -> None:
     """It is not resumed by a reload, nor by a start."""
     first, other = subscribers[:2]
-    before = packets(running, "throttled_upload"), packets(running, "witness_ipv4")
+    before = counted(running, "throttled_upload"), counted(running, "witness_ipv4")
     slow(running, wide.member.ipv4, first)
     slow(running, wide.stranger.ipv4, other)
     uploads.send(other, wide.stranger.ipv4, 5)
     running.wait_until(
-        lambda: packets(running, "throttled_upload") == before[0] + 5, "slowed"
+        lambda: counted(running, "throttled_upload") == before[0] + 5, "slowed"
     )
     running.ask("ignore_spared")
     with halted(running, "witness"):
@@ -147,8 +136,8 @@ def test_one_packet_of_a_spared_address_is_the_last_that_is_slowed(
             assert time.monotonic() - begin < PATIENCE
         seconds = time.monotonic() - begin
         print(f"observing {1000 * seconds:.0f} ms after it")  # noqa: T201 - with -rP
-    assert packets(running, "throttled_upload") == before[0] + 5 + 1
-    assert packets(running, "witness_ipv4") == before[1] + 1
+    assert counted(running, "throttled_upload") == before[0] + 5 + 1
+    assert counted(running, "witness_ipv4") == before[1] + 1
     running.reload()
     assert running.ask("status")["mode"] == "observe"
     assert not is_armed(running)
@@ -158,7 +147,7 @@ def test_what_waits_is_asked_of_the_prefix_tree(
     wide: Lab, running: Daemon, subscribers: Sequence[Sender]
 ) -> None:
     """Where the kernel's sets are wrong the witness sees nothing."""
-    before = packets(running, "witness_ipv4")
+    before = counted(running, "witness_ipv4")
     slow(running, wide.member.ipv4, subscribers[0])
     running.ask("lose_spared", prefix="203.0.113.0/24")
     with (
@@ -166,18 +155,18 @@ def test_what_waits_is_asked_of_the_prefix_tree(
         uploads.load(subscribers[:1], wide.member.ipv4, rate=50e3, size=200),
     ):
         running.wait_until(lambda: not is_armed(running), "a sample", PATIENCE)
-    assert packets(running, "witness_ipv4") == before
+    assert counted(running, "witness_ipv4") == before
     running.ask("verify")
 
 
 def test_spared_packets_in_the_throttle_chain_are_counted(
     wide: Lab, running: Daemon, subscribers: Sequence[Sender]
 ) -> None:
-    before = packets(running, "spared_ipv4")
+    before = counted(running, "spared_ipv4")
     slow(running, wide.member.ipv4, subscribers[0])
     with still_enforcing(running):
         uploads.send(subscribers[0], wide.member.ipv4, 99)
-    assert packets(running, "spared_ipv4") == before + 99
+    assert counted(running, "spared_ipv4") == before + 99
     with halted(running, "spared_packets"):
         uploads.send(subscribers[0], wide.member.ipv4)
 
@@ -257,8 +246,8 @@ def test_nobody_outside_brings_a_halt_about(
         Flow(wide.member.ipv4, one.address, *ports),
     ]
     names = [f"{what}_ipv{v}" for what in ("witness", "spared") for v in (4, 6)]
-    before = [packets(running, name) for name in names]
-    slowed = packets(running, "throttled_upload")
+    before = [counted(running, name) for name in names]
+    slowed = counted(running, "throttled_upload")
     with (
         still_enforcing(running),
         uploads.load([one], target, 1e6, size=1000),
@@ -269,8 +258,8 @@ def test_nobody_outside_brings_a_halt_about(
             for mouth in (inside, outside):
                 for back in (False, True):
                     forging.tell(mouth, flow, b"x" * 100, back=back)
-    assert packets(running, "throttled_upload") > slowed
-    assert [packets(running, name) for name in names] == before
+    assert counted(running, "throttled_upload") > slowed
+    assert [counted(running, name) for name in names] == before
 
 
 def test_registering_who_is_slowed_is_no_witness(
@@ -278,15 +267,15 @@ def test_registering_who_is_slowed_is_no_witness(
 ) -> None:
     """Each sends all the time, is slowed, and is registered meanwhile."""
     target, some = wide.stranger.ipv4, subscribers[_TO_REGISTER]
-    before = packets(running, "witness_ipv4"), packets(running, "throttled_upload")
+    before = counted(running, "witness_ipv4"), counted(running, "throttled_upload")
     slow(running, target, *some)
     with still_enforcing(running), uploads.load(some, target, 20e6, size=1000):
         for one in some:
             running.settings.register(f"{one.address}/32")
             running.ask("reload", accept_additions=True)
         time.sleep(uploads.AFTER)
-    assert packets(running, "throttled_upload") > before[1]
-    assert packets(running, "witness_ipv4") == before[0]
+    assert counted(running, "throttled_upload") > before[1]
+    assert counted(running, "witness_ipv4") == before[0]
 
 
 def test_a_large_share_halts_and_a_few_heavy_tunnels_do_not(

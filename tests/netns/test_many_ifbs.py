@@ -14,7 +14,7 @@ from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ADDRESS, ifb_names
+from vpngate.kernel.shaping.devices.naming import ADDRESS, ifb_names
 from vpngate.packets import Endpoint, Transport
 from vpngate.policy import Throttle
 

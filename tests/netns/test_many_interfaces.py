@@ -22,7 +22,7 @@ from tests.lab.plane import RULESET
 from tests.lab.topology import quiet
 from tests.netns.wire import datagram, mouth
 from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.survey.neighbours import BaseChain, base_chains
+from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire.channel import NETFILTER, Channel
 from vpngate.packets import Direction, Endpoint, HookPoint, Transport, parse_address
 from vpngate.policy import Throttle

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import planes
 from tests.lab import load, operators, rates, wireguard
 from tests.lab.daemon import Daemon
 from tests.lab.namespaces import Namespace, wait_until
@@ -84,7 +85,7 @@ def test_drop_rule_drops_what_it_would_have_dropped(
 
 def _passed_ifb(gateway: Namespace) -> int:
     """Packets that have left the ifb, whatever class they were in."""
-    [link] = json.loads(gateway.run("ip", "-s", "-j", "link", "show", "ifb-vpngate"))
+    [link] = json.loads(gateway.run("ip", "-s", "-j", "link", "show", planes.DEVICE))
     return int(link["stats64"]["tx"]["packets"])
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.lab import l2tp, openvpn, wireguard
+from tests.lab import bpf_daemon, l2tp, openvpn, wireguard
 from tests.lab.daemon import Daemon, Settings, daemon
 from tests.lab.topology import Lab
+from tests.planes import PLANE
+from vpngate.config import Plane
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -26,9 +28,12 @@ def _preview(running: Daemon, *argv: str) -> dict[str, Any]:
     return answer
 
 
-def _slowed(lab: Lab, tunnels: dict[int, str]) -> Counter[str]:
+def _slowed(running: Daemon, tunnels: dict[int, str]) -> Counter[str]:
     """The flows that the kernel has verdicts on, by tunnel; `tunnels` by its port."""
-    listed = lab.gateway.run("nft", "list", "map", "netdev", "vpngate", _UPLOADS)
+    if PLANE is Plane.EBPF:
+        keys = bpf_daemon.verdicts(running.process.pid, "upload_ipv4")
+        return Counter(tunnels[int.from_bytes(key[10:12], "big")] for key in keys)
+    listed = running.namespace.run("nft", "list", "map", "netdev", "vpngate", _UPLOADS)
     found = _ELEMENT.findall(listed)
     assert len(found) == len(set(found))
     return Counter(tunnels[_to(ports)] for _, _, ports in found)
@@ -73,16 +78,17 @@ def test_what_is_foreseen_is_what_happens(lab: Lab) -> None:
         assert (told["touched_registered"], told["bytes_of_these"]) == (0, None)
         assert told["bytes_of_all"]["upload"] > 0
 
-        assert _UPLOADS in lab.gateway.run("nft", "list", "ruleset")
+        told = lab.gateway.run("nft", "list", "ruleset")
+        assert PLANE is Plane.EBPF or _UPLOADS in told
         ports = {own.port: "wireguard", other.port: "wireguard"}
         ports |= {routed.port: "openvpn", 1701: "l2tp"}
-        assert _slowed(lab, ports) == {}
+        assert _slowed(running, ports) == {}
         running.command("enforce")
         running.wait_until(
             lambda: running.metric("vpngate_throttled_flows") >= sum(foreseen.values()),
             "as many verdicts as were foreseen",
         )
-        assert _slowed(lab, ports) == foreseen
+        assert _slowed(running, ports) == foreseen
         now = _preview(running)["tunnels"]
         assert {n: t["would_be_slowed"] for n, t in now.items()} == foreseen
         assert {t["newly_slowed"] for t in now.values()} == {0}

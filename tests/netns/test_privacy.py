@@ -20,11 +20,13 @@ from typing import Any
 
 import pytest
 
-from tests.lab import marked
+from tests.lab import bpf_daemon, marked
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.seen import everything, files, kernel
 from tests.lab.topology import Lab
 from tests.lab.traces import Traces
+from tests.planes import PLANE
+from vpngate.config import Plane
 from vpngate.errors import VpngateError
 
 ANY = Traces(*marked.MARKED)
@@ -78,7 +80,9 @@ def acting(lab: Lab) -> Iterator[Daemon]:
 
 
 def _verdicts(running: Daemon) -> int:
-    """How many spellings of an address the elements of sets and maps have."""
+    """How many spellings of an address the elements of sets and maps have, or flows."""
+    if PLANE is Plane.EBPF:
+        return len(bpf_daemon.verdicts(running.process.pid, "upload_ipv4"))
     return len(ANY.found(running.namespace.run("nft", "list", "ruleset")))
 
 

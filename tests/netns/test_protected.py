@@ -11,6 +11,8 @@ import pytest
 
 from tests.lab.plane import RULESET, in_gateway
 from tests.netns.wire import Wire, build, datagram, mouth
+from vpngate.kernel.bpf.code.stages import PROTECTED
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.wire import elements
 from vpngate.packets import Endpoint, Family, Transport, format_address, parse_address
@@ -86,6 +88,25 @@ def test_the_kernel_leaves_a_protected_end_alone_whatever_the_verdict(
     in_gateway(wire, scenario)
 
 
+def is_filling(plane: LiveDataPlane) -> bool:
+    """Whether a change of whom is spared is under way, before it is in force."""
+    steps = plane._steps
+    if isinstance(steps, BpfSteps):
+        return plane._changing.locked()
+    return steps.spared.newest is not steps.spared.cut
+
+
+def lose_remote(plane: LiveDataPlane, mine: Throttle) -> None:
+    """Have the kernel protect one end of a flow alone."""
+    steps = plane._steps
+    if isinstance(steps, BpfSteps):
+        steps.programs.parts.few.put(PROTECTED, only(mine.subscriber.address))
+        return
+    table, name = steps.table, names.protected_set(Family.IPV4)
+    few = only(mine.remote.address).of(Family.IPV4)
+    table.commit(elements.delete_intervals(table.name, name, few))
+
+
 def test_it_comes_between_the_steps_of_a_change_that_takes_nothing_of_it_back(
     wire: Wire,
 ) -> None:
@@ -97,7 +118,7 @@ def test_it_comes_between_the_steps_of_a_change_that_takes_nothing_of_it_back(
         await plane.throttle(flows)
         for target in (many(150_000), RULES):
             task = asyncio.create_task(plane.replace(target))
-            while plane._steps.spared.newest is plane._steps.spared.cut:  # noqa: ASYNC110
+            while not is_filling(plane):  # noqa: ASYNC110
                 await asyncio.sleep(0)  # what is waited for happens in another thread
             await plane.protect(protected)
             assert not task.done()
@@ -117,9 +138,7 @@ def test_what_got_lost_in_the_kernel_is_found_and_put_right(wire: Wire) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(RULES, protected)
         assert (await plane.compare()).compared["ipv4"] == 2
-        table, name = plane._steps.table, names.protected_set(Family.IPV4)
-        few = only(mine.remote.address).of(Family.IPV4)
-        await plane._do(table.commit, elements.delete_intervals(table.name, name, few))
+        await plane._do(lose_remote, plane, mine)
         assert (await plane.compare()).differing == {"ipv4": 1, "ipv6": 0}
         assert await plane.verify() == ["spared"]
         assert await plane.verify() == []

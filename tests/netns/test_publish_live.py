@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.certificates import Authority
+from tests.lab.asked_kernel import spares
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
-from tests.lab.fleet import spared
 from tests.lab.namespaces import PATIENCE, Namespace
 from tests.lab.served import SERVER, Mirror, Portal
 
@@ -100,7 +100,7 @@ def test_a_gateway_follows_what_is_published(site: Site) -> None:
     last = 1 + STORM
     gateway.wait_until(lambda: serial(gateway) == last, f"serial {last}", PATIENCE)
     assert seen == sorted(seen)
-    assert spared(gateway, "198.51.100.5")
+    assert spares(gateway, "198.51.100.5")
 
     # Another key, under another name, until the gateway has moved.
     key = portal.new_key("second")
@@ -112,5 +112,5 @@ def test_a_gateway_follows_what_is_published(site: Site) -> None:
     assert serial(gateway) == 100
     portal.publish("second", file="registry-2.json")
     gateway.wait_until(lambda: serial(gateway) == 101, "serial 101", PATIENCE)
-    assert spared(gateway, "203.0.113.5")
+    assert spares(gateway, "203.0.113.5")
     assert refusals(gateway) == 0

@@ -4,7 +4,6 @@
 subscriber ── lan0 gateway: the daemon, and sources that drip on its loopback
 """
 
-import json
 import signal
 import subprocess
 import threading
@@ -15,11 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.lab.asked_kernel import is_armed
 from tests.lab.daemon import HARNESS, VPNGATE, Daemon, Settings, daemon
 from tests.lab.dripping import Dripping
 from tests.lab.namespaces import PATIENCE, Namespace, settle
 from vpngate.daemon.outside.client import request
-from vpngate.ruleset import names
 from vpngate.timekeeping.moments import parse_moment
 
 DAY = 86400.0
@@ -51,13 +50,6 @@ def settings(gateway: Namespace) -> Settings:
     settings = Settings(gateway.folder / f"daemon-{time.monotonic_ns()}")
     settings.change(gateway={"interfaces": ["lan0"]})
     return settings
-
-
-def armed(gateway: Namespace) -> bool:
-    """Whether the kernel would slow anybody, at this moment and by itself."""
-    asked = ("nft", "-j", "list", "set", "netdev", "vpngate", names.ARMED)
-    listed = json.loads(gateway.run(*asked, check=False) or '{"nftables": []}')
-    return any(part.get("set", {}).get("elem") for part in listed["nftables"])
 
 
 def command(running: Daemon, *argv: str) -> tuple[int, str]:
@@ -125,9 +117,9 @@ def test_a_stopped_daemon_leaves_nobody_slowed_beyond_the_time(
     gateway: Namespace, settings: Settings
 ) -> None:
     with daemon(gateway, settings) as running:
-        assert not armed(gateway)
+        assert not is_armed(running)
         end = enforce_for_a_while(running).latest
-        while not (on := armed(gateway)) and time.monotonic() < end:
+        while not (on := is_armed(running)) and time.monotonic() < end:
             time.sleep(0.05)
         assert on
         running.process.send(signal.SIGSTOP)
@@ -135,11 +127,11 @@ def test_a_stopped_daemon_leaves_nobody_slowed_beyond_the_time(
             time.sleep(max(0.0, end + 0.5 - time.monotonic()))
             beyond = time.monotonic() - end
             # The control: a switch armed as ever would be on for most of its time.
-            assert not armed(gateway) or beyond > _DEADMAN / 2
+            assert not is_armed(running) or beyond > _DEADMAN / 2
         finally:
             running.process.send(signal.SIGCONT)
         gone_back(running)
-        running.wait_until(lambda: not armed(gateway), "nobody slowed")
+        running.wait_until(lambda: not is_armed(running), "nobody slowed")
 
 
 def test_a_killed_daemon_goes_on_only_with_what_is_still_allowed(
@@ -222,11 +214,11 @@ def test_observe_waits_for_no_registry_and_for_no_source(
         record_property(f"milliseconds_while_{while_}", round(1000 * took, 1))
         print(f"observe: {1000 * took:.1f} ms, {while_}")  # noqa: T201 - for -rP
         assert told.startswith("observe")
-        assert not armed(gateway)
+        assert not is_armed(running)
 
     with daemon(gateway, settings, HARNESS) as running:
         enforce(running)
-        running.wait_until(lambda: armed(gateway), "armed")
+        running.wait_until(lambda: is_armed(running), "armed")
         with settings.registry.open("a") as file:
             file.writelines(
                 f"{32 + (n >> 15)}.{n >> 7 & 255}.{2 * n & 255}.0/25,R-1,,,\n"
@@ -250,7 +242,7 @@ def test_observe_waits_for_no_registry_and_for_no_source(
         running.process.send(signal.SIGHUP)
         running.wait_until(dripping[0].asked.is_set, "dripping")
         enforce(running, "--share", "50")
-        running.wait_until(lambda: armed(gateway), "armed again")
+        running.wait_until(lambda: is_armed(running), "armed again")
         observe("fetching")
         assert any(each.open for each in dripping)
         assert stance(running)["why"].startswith("asked: uid ")

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
+from vpngate.kernel.neighbours import egress_filters
 from vpngate.kernel.survey import namespace
-from vpngate.kernel.survey.neighbours import egress_filters
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Channel
 

@@ -11,7 +11,9 @@ from vpngate.config import examine_config
 from vpngate.doctor import host
 from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Weight
-from vpngate.kernel.survey import namespace, trial
+from vpngate.kernel.shaping.devices.naming import ifb_name
+from vpngate.kernel.survey import namespace, passage, trial
+from vpngate.kernel.survey.passage import Passage, Whole
 from vpngate.kernel.survey.trial import Feature
 from vpngate.packets import Direction
 from vpngate.prefixes.intervals import Intervals
@@ -55,10 +57,12 @@ def test_packets_that_do_not_arrive_are_noticed() -> None:
     spared = Intervals.of_prefixes(["198.51.100.0/24"])
 
     def passages(one: Ruleset) -> list[bool]:
-        def work() -> dict[Direction, trial.Passage]:
-            return trial.pass_through(one, namespace.lay_wire(), _HANDSHAKE)
+        def work() -> dict[Direction, Passage]:
+            whole = Whole(None, ifb_name(one.table))
+            wire = namespace.lay_wire()
+            return passage.pass_through(one, wire, _HANDSHAKE, whole)
 
-        return [passage.whole for passage in namespace.alone(work).values()]
+        return [each.whole for each in namespace.alone(work).values()]
 
     assert passages(ruleset) == [True, True]
     assert passages(replace(ruleset, spared=spared)) == [False, False]

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests import planes
 from tests.lab import load, rates, wireguard
 from tests.lab.daemon import daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE
@@ -53,7 +54,7 @@ async def _until(condition: Callable[[], bool]) -> None:
 def _classes() -> int:
     """The leaf classes on the ifb: two a bucket."""
     shown = subprocess.run(
-        ["tc", "class", "show", "dev", "ifb-vpngate"],
+        ["tc", "class", "show", "dev", planes.DEVICE],
         capture_output=True,
         text=True,
         check=True,

@@ -127,16 +127,16 @@ def test_a_removal_clears_what_a_daemon_that_was_killed_left(
     Service(machine)  # set to enforce
     socket = "--socket=/run/by-hand.sock"
     machine.run("systemd-run", f"--unit={by_hand}", "--collect", COMMAND, "run", socket)
-    eventually(lambda: bool(load.ifb_devices(lab.gateway)), "where packets wait")
+    eventually(lambda: bool(load.shaping_devices(lab.gateway)), "where packets wait")
     machine.run("systemctl", "kill", "--signal=KILL", by_hand)
     eventually(lambda: machine.show(by_hand, "ActiveState") == "inactive", "its end")
-    assert load.ifb_devices(lab.gateway)
+    assert load.shaping_devices(lab.gateway)
     own = machine.path("/etc/vpngate/share.key")
     own.write_text("of the operator\n")
     done = machine.attempt("dpkg", "-P", "vpngate")
     assert done.status == 0
     assert "the files in /etc/vpngate\n" in done.stderr
-    assert load.ifb_devices(lab.gateway) == []
+    assert load.shaping_devices(lab.gateway) == []
     assert "vpngate" not in lab.gateway.run("nft", "list", "tables")
     for line in ("qdisc show", "class show dev lan0", "filter show dev lan0"):
         assert "htb" not in lab.gateway.run("tc", *line.split())

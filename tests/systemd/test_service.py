@@ -180,7 +180,7 @@ def test_stopped(lab: Lab, service: Service) -> None:
     assert service.show("Result") == "success"
     assert service.show("ExecMainStatus") == "0"
     assert "vpngate" not in tables(lab)
-    assert load.ifb_devices(lab.gateway) == []
+    assert load.shaping_devices(lab.gateway) == []
     assert not service.machine.path("/run/vpngate").exists()
 
 

@@ -43,6 +43,15 @@ def test_one_capability_and_one_more_in_place_of_it_behind_a_mirror() -> None:
         assert settings(_FILES / "mirror.conf", key) == ["", "CAP_NET_RAW"]
 
 
+def test_programs_take_two_capabilities_more_and_one_call() -> None:
+    drop_in = _FILES / "ebpf.conf"
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert settings(drop_in, key) == ["CAP_BPF CAP_PERFMON"], "beside the unit's"
+    assert settings(drop_in, "SystemCallFilter") == ["bpf"]
+    # systemd has it among the privileged ones, which the unit does without.
+    assert "~@privileged" in settings(_UNIT, "SystemCallFilter")[-1]
+
+
 def test_every_failure_of_the_daemon_has_it_started_again() -> None:
     [again] = settings(_UNIT, "RestartForceExitStatus")
     assert set(map(int, again.split())) == {NO, WRONG_USE}

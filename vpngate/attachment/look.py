@@ -26,6 +26,7 @@ from vpngate.errors import (
     Refused,
     VpngateError,
 )
+from vpngate.kernel.shaping.devices.naming import shapes
 from vpngate.kernel.survey.reverse_path import (
     filters_ipv6,
     forwards_ipv6,
@@ -39,7 +40,6 @@ _GLOB = frozenset("*?[")
 _LOOPBACK = 772  # ARPHRD_LOOPBACK: nobody subscribes there, whatever a glob says
 _VLAN = "vlan"
 _PAUSES = (0.02, 0.1, 0.4)  # seconds
-_IFB = "ifb"  # where packets wait, another vpngate's perhaps
 
 
 def look(config: Config) -> Machine:
@@ -147,13 +147,13 @@ def _means(entries: tuple[str, ...]) -> Callable[[str], bool]:
 
 
 def _may_be_attached(link: Link) -> bool:
-    return link.hardware != _LOOPBACK and link.kind != _IFB
+    return link.hardware != _LOOPBACK and not shapes(link)
 
 
 def matched(config: Config, links: Mapping[str, Link]) -> tuple[str, ...]:
     """The interfaces, of those there are, that the configuration means.
 
-    Never an ifb: what waits there has passed an interface already.
+    Never one where packets wait: they have passed an interface already.
     """
     meant = _means(tuple(config.gateway.interfaces))
     return tuple(

@@ -13,7 +13,7 @@ from contextlib import closing
 from vpngate.attachment.machine import LeftAlone
 from vpngate.config import CaptureSource, Config
 from vpngate.errors import VpngateError
-from vpngate.kernel.survey.neighbours import egress_filters
+from vpngate.kernel.neighbours import egress_filters
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link
 

@@ -17,6 +17,7 @@ from vpngate.config.sections import (
     LogFormat,
     LogLevel,
     Mode,
+    Plane,
     ReversePath,
     Side,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "Mode",
+    "Plane",
     "Reload",
     "ReversePath",
     "Side",

@@ -15,6 +15,7 @@ from vpngate.errors import Problem
 # Everything else is warm.
 COLD = {
     "gateway.side": "every live verdict is written for the other side",
+    "gateway.plane": "one plane is taken down before another stands",
     "gateway.table": "the table is owned from start to end",
     "gateway.hook_priority": "a hook is attached once",
     "capture.source": "the capture is opened once",

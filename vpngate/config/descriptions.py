@@ -72,6 +72,13 @@ KEYS = {
         "Gateways among which routers spread flows should share one, so that each"
         " treats a subscriber alike. At least 16 bytes; mode 0640, group vpngate.",
     ),
+    "gateway.plane": Description(
+        'or "ebpf", where every 100 ns a packet count (docs/ebpf.md)',
+        "Both keep the same promises. `nftables` runs everywhere, and `nft list table`"
+        " shows what it does; `ebpf` costs ordinary packets a sixth of it. It needs"
+        " CAP_BPF and CAP_PERFMON (the unit's drop-in `ebpf.conf`), and interfaces"
+        " with no ingress chains, tc filters or TCX programs of yours.",
+    ),
     "gateway.table": Description("nftables table; one daemon a table"),
     "gateway.deadman": Description(
         "10s to 10m: a daemon that hangs this long is ignored",

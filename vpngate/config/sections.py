@@ -32,6 +32,13 @@ class Side(StrEnum):
     UPLINK = "uplink"
 
 
+class Plane(StrEnum):
+    """What acts on verdicts in the kernel."""
+
+    NFTABLES = "nftables"
+    EBPF = "ebpf"
+
+
 class ReversePath(StrEnum):
     """What tells that a packet came from the side that it claims."""
 
@@ -111,6 +118,7 @@ class GatewaySection(Section):
     mode: Mode = Mode.OBSERVE
     enforce_share: Annotated[StrictInt, Field(ge=0, le=100)] = 100  # percent
     share_key: values.KeyFileValue = ""  # empty: made once, in the state folder
+    plane: Plane = Plane.NFTABLES
     table: values.TableValue = DEFAULT_TABLE
     deadman: Annotated[float, values.duration(least=10, most=600)] = 30.0  # seconds
     reverse_path: ReversePath = ReversePath.STRICT

@@ -23,7 +23,7 @@ from vpngate.daemon.applying.announcements import Announcements
 from vpngate.daemon.applying.applier import Applier
 from vpngate.daemon.applying.events import Situation
 from vpngate.daemon.applying.in_kernel import InKernel
-from vpngate.daemon.capture_and_plane import data_plane, open_capture
+from vpngate.daemon.capture_and_plane import capture_and_plane
 from vpngate.daemon.facts import one_line
 from vpngate.daemon.fetches import Fetches
 from vpngate.daemon.first_snapshot import first_snapshot
@@ -125,7 +125,7 @@ class Gateway:
         self._keeper = keeper = Keeper(config.registry, self._clock)
         delivery = await in_thread(keeper.boot)
         self._watch_links(stack)
-        self.plane = data_plane(config, self._watcher)
+        self.plane, open_capture = capture_and_plane(config, self._watcher)
         snapshot, self._stances = await first_snapshot(config, machine, delivery)
         # Second readers of all tunnels: loading one takes time.
         readers = await in_thread(SecondReaders, all_tunnels(), self._metrics)

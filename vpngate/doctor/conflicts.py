@@ -5,19 +5,20 @@ Knows the order of hooks and filters, what each kind of neighbour does to vpngat
 vpngate to it, and whose things are vpngate's own; does not know how they are found.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
-from vpngate.kernel.shaping.naming import REMEDY, objection_to
-from vpngate.kernel.survey.neighbours import (
+from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
+from vpngate.kernel.neighbours import (
     BaseChain,
     Filter,
     Flowtable,
     ListedTable,
 )
+from vpngate.kernel.shaping.devices.naming import REMEDY, objection_to
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
@@ -60,6 +61,14 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
     yield from found
     if not found:
         yield Finding(Weight.SOUND, "other rules", "none stands behind vpngate")
+
+
+def judge_in_the_way(found: Mapping[str, str]) -> Iterator[Finding]:
+    """What the eBPF plane meets at interfaces that it cannot share, by name."""
+    for name, why in found.items():
+        cost = "the interface is left alone"
+        where = f"interface {name}"
+        yield Finding(Weight.CONFLICT, where, why, cost, BEFORE_OTHERS)
 
 
 def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:

@@ -10,13 +10,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from vpngate.config import Plane
 from vpngate.doctor.findings import Finding, Weight
-from vpngate.kernel.survey.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.passage import Passage
+from vpngate.kernel.survey.trial import Attempt, Feature
 from vpngate.packets import Direction
 
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.
 OLDEST, KEEPS_IDLE_TIMES = (5, 16), (6, 12)
+# Since then programs stand at hooks by links, which end with the daemon.
+HAS_LINKS = (6, 6)
 
 
 class Need(Enum):
@@ -74,16 +78,22 @@ FEATURES: Mapping[Feature, Known] = {
         "sch_fq_codel",
         "within a slowed subscriber's queue one flow can fill the place of the others",
     ),
+    Feature.PROGRAMS: Known(Need.ALL, "CONFIG_BPF_SYSCALL, and CAP_BPF, CAP_PERFMON"),
+    Feature.CLSACT: Known(Need.ALL, "sch_ingress and cls_bpf"),
+    Feature.TCX: Known(Need.ALL, "Linux 6.6 or later, with CONFIG_NET_XGRESS"),
+    Feature.PAIR: Known(Need.ENFORCING, "veth, and programs of Linux 5.18 or later"),
 }
 
 
-def judge_release(release: str) -> Finding:
+def judge_release(release: str, plane: Plane = Plane.NFTABLES) -> Finding:
     """What the kernel's version alone says."""
     where = f"kernel {release}"
     numbers = re.match(r"(\d+)\.(\d+)", release)
     if numbers is None:
         return Finding(Weight.UNKNOWN, where, "is no version that can be compared")
     version = (int(numbers[1]), int(numbers[2]))
+    if plane is Plane.EBPF:
+        return _of_programs(where, version)
     if version < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         return Finding(
@@ -102,6 +112,15 @@ def judge_release(release: str) -> Finding:
             "Linux 6.12 or later does not",
         )
     return Finding(Weight.SOUND, where, "is new enough")
+
+
+def _of_programs(where: str, version: tuple[int, int]) -> Finding:
+    if version >= HAS_LINKS:
+        return Finding(Weight.SOUND, where, "is new enough")
+    oldest = ".".join(map(str, HAS_LINKS))
+    what = f"is older than {oldest}, the oldest for the eBPF plane"
+    remedy = 'install a newer kernel, or choose gateway.plane = "nftables"'
+    return Finding(Weight.MISSING, where, what, Need.ALL.cost, remedy)
 
 
 def judge_attempts(attempts: Iterable[Attempt]) -> Iterator[Finding]:

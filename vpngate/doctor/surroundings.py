@@ -8,42 +8,52 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 
-from vpngate.config import CaptureSource, Config, Listen, Mode
+from vpngate.config import CaptureSource, Config, Listen, Mode, Plane
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import Holder
 from vpngate.doctor.host import UNIT_USER, Caller, Folder, User
 from vpngate.errors import Problem
 
-NET_ADMIN, NET_RAW = 12, 13  # CAP_*, linux/capability.h
+NET_ADMIN, NET_RAW, PERFMON, BPF = 12, 13, 38, 39  # CAP_*, linux/capability.h
 
 # The unit has systemd make these (StateDirectory, RuntimeDirectory).
 _MADE_BY_UNIT = ("/var/lib/vpngate", "/run/vpngate")
 _STARTS_NOT = "the daemon does not start"
 
 
-def judge_caller(caller: Caller, source: CaptureSource) -> Iterator[Finding]:
+def judge_caller(
+    caller: Caller, source: CaptureSource, plane: Plane = Plane.NFTABLES
+) -> Iterator[Finding]:
     """Whether a daemon that the caller started would have its privileges."""
     if source is CaptureSource.MIRROR:
-        name, needed, needs = "CAP_NET_RAW", NET_RAW, "listens to a mirror port"
+        wanted = [("CAP_NET_RAW", NET_RAW, "listens to a mirror port")]
     else:
-        name, needed, needs = "CAP_NET_ADMIN", NET_ADMIN, "changes nftables and tc"
-    if not caller.has(needed):
-        yield Finding(
-            Weight.MISSING,
-            f"privilege {name}",
-            "the caller has not got it",
-            f"without it no daemon {needs}, and not all can be looked at here",
-            "run the doctor as root; the unit gives the daemon what it needs",
-        )
-    else:
-        yield Finding(Weight.SOUND, f"privilege {name}", "the caller has it")
+        wanted = [("CAP_NET_ADMIN", NET_ADMIN, "changes nftables and tc")]
+        if plane is Plane.EBPF:
+            wanted.append(("CAP_BPF", BPF, "loads programs of eBPF"))
+            wanted.append(("CAP_PERFMON", PERFMON, "has its programs verified"))
+    for one in wanted:
+        yield _privilege(caller, *one)
     if caller.uid == 0:
+        beside = ", CAP_BPF and CAP_PERFMON" if plane is Plane.EBPF else ""
         yield Finding(
             Weight.SOUND,
             "user root",
-            "asks; the unit's own user needs nothing but CAP_NET_ADMIN, and"
+            f"asks; the unit's own user needs nothing but CAP_NET_ADMIN{beside}, and"
             " CAP_NET_RAW for a mirror port",
         )
+
+
+def _privilege(caller: Caller, name: str, needed: int, needs: str) -> Finding:
+    if caller.has(needed):
+        return Finding(Weight.SOUND, f"privilege {name}", "the caller has it")
+    return Finding(
+        Weight.MISSING,
+        f"privilege {name}",
+        "the caller has not got it",
+        f"without it no daemon {needs}, and not all can be looked at here",
+        "run the doctor as root; the unit gives the daemon what it needs",
+    )
 
 
 def judge_configuration(path: str, problems: Sequence[Problem]) -> Finding:

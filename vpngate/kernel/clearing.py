@@ -2,7 +2,7 @@
 """All that a daemon which was killed may have left in the kernel, taken away.
 
 Knows which parts there are, and that nothing is touched while somebody owns the table;
-does not know who asks. A daemon's start takes away ifbs by the same code.
+does not know who asks. A daemon's start takes away devices by the same code.
 """
 
 import errno
@@ -10,10 +10,13 @@ from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from vpngate.errors import Problem, TableTaken
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
+from vpngate.kernel.shaping.devices.left_behind import remove_left_behind
+from vpngate.kernel.shaping.devices.shaping_devices import ShapingDevices
+from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.table.owned import OwnedTable
-from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.failures import Rejected
@@ -37,24 +40,43 @@ class Cleared(NamedTuple):
 
 
 def clear(table: str) -> Cleared:
-    """Remove what a dead daemon left of the table of that name, and of its ifbs.
+    """Remove what a dead daemon left of the table of that name, and of its devices.
 
     Blocking. TableTaken if a process owns the table: then nothing is touched. While
-    this goes on the table is ours, so that no daemon that starts meanwhile has ifbs
+    this goes on the table is ours, so that no daemon that starts meanwhile has some
     already. Raises MachineFault for what the kernel does not let us do.
     """
     with ExitStack() as stack:
         # The table goes when its channel closes, also where something is in the way.
         owner = stack.enter_context(closing(Channel(NETFILTER)))
         channel = stack.enter_context(closing(Channel(ROUTE)))
-        of_table = _take(owned := OwnedTable(owner, table))
+        of_table = _take(OwnedTable(owner, table))
         route = stack.enter_context(closing(Route()))
-        shaper = Shaper(table, route, channel, Witness(owned))
-        removed, foreign = shaper.remove_left_behind()
+        removed, foreign = remove_every_kind(table, route, channel)
         return Cleared(
             (*of_table.removed, *(f"interface {name}" for name in removed)),
             (*of_table.foreign, *foreign),
         )
+
+
+def remove_every_kind(
+    table: str, route: Route, channel: Channel
+) -> tuple[list[str], list[Problem]]:
+    """Delete all devices that a dead daemon has left of a table.
+
+    The names of those that are gone, and what has such a name and is not ours.
+    """
+    kinds: tuple[ShapingDevices, ...] = (
+        IfbDevices(table, route, channel),
+        VethDevices(table, route, channel, FarEnds(channel)),
+    )
+    removed: list[str] = []
+    foreign: list[Problem] = []
+    for devices in kinds:
+        names, others = remove_left_behind(devices, channel)
+        removed += names
+        foreign += others
+    return removed, foreign
 
 
 def _take(table: OwnedTable) -> Cleared:

@@ -44,14 +44,17 @@ class LiveDataPlane:
     """See `DataPlane` for what each method does.
 
     `watcher` is who announces changes of links, if somebody has one already; else the
-    plane has its own from start to stop.
+    plane has its own from start to stop. `steps` are what changes are made of: those of
+    nftables if nothing else is said.
     """
 
-    def __init__(self, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, watcher: Watcher | None = None, steps: Steps | None = None
+    ) -> None:
         self.still_wanted: Callable[[Throttle], bool] = lambda _flow: True
         self._lanes = Lanes()
         self._do = self._lanes.do
-        self._steps = Steps()
+        self._steps = Steps() if steps is None else steps
         self._changing = asyncio.Lock()
         self._shared = watcher
         self._hearing = contextlib.ExitStack()
@@ -185,7 +188,7 @@ class LiveDataPlane:
         differed, in_a_row = sparing.differed, sparing.disagreements
         with contextlib.suppress(VpngateError):  # what follows must not wait for it
             await self._do(steps.protected.ripen)
-        parts = steps.table, steps.throttled, steps.shaper.witness
+        parts = steps.table, steps.throttled, steps.witness
         return await self._do(glance, *parts, differed=differed, disagreements=in_a_row)
 
     async def verify(self) -> Sequence[str]:

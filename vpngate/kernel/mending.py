@@ -16,6 +16,7 @@ from vpngate.kernel.steps import Steps
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
+_ON_ITS_WAY = 0.1  # what has left a queue may wait for its processor's turn
 
 
 class Mending:
@@ -57,6 +58,8 @@ class Mending:
                     if time.monotonic() > deadline:
                         return
                     await asyncio.sleep(_DRAIN_STEP)
+            if self._steps.draining:
+                await asyncio.sleep(_ON_ITS_WAY)
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The steps of a change that more than one part has a share in, in their order.
 
-Knows what may come before what when table, ifb and verdicts are put up, changed,
-mended and taken down; does not know threads or waiting. What concerns one
-part alone is asked of that part.
+Knows what may come before what; does not know threads or waiting.
 """
 
 import math
@@ -13,12 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.lanes import each
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.shaping.route import Route
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.hooks import Hooks
 from vpngate.kernel.table.owned import OwnedTable, Rules
 from vpngate.kernel.table.protected import ProtectedSets
@@ -49,6 +50,7 @@ class Steps:
     switch: Switch
     spared: SparedSets
     protected: ProtectedSets
+    witness: Witness
     shaper: Shaper
     throttled: Throttled
     way: Way
@@ -72,23 +74,25 @@ class Steps:
         self.switch = Switch(self.table)
         self.spared = SparedSets(self.table, ruleset.spared)
         self.protected = ProtectedSets(self.table)
-        witness = Witness(self.table)
-        self.shaper = Shaper(ruleset.table, self._route, route, witness)
-        self.throttled = Throttled(self.table, self.shaper, ruleset.max_flows)
+        self.witness = Witness(self.table)
+        ifbs = IfbDevices(ruleset.table, self._route, route)
+        self.shaper = Shaper(ifbs, self._route, route, self.witness)
+        maps, most = VerdictMaps(self.table, self.shaper.class_id), ruleset.max_flows
+        self.throttled = Throttled(self.table, maps, self.shaper, most)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
         self._taken = True
         self.protected.put(protected)
-        # A killed predecessor leaves ifbs; its table went with it.
+        remove_every_kind(ruleset.table, self._route, route)  # a killed daemon's
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
-        """Put up rules that observe, then the ifb, and rules that use it.
+        """Put up rules that observe, then the ifb, then rules that use it.
 
-        One after the other, so that what a kernel lacks is told for what it is.
+        In this order, so that what a kernel lacks is told for what it is.
         """
         self.spared.create()
-        self.shaper.witness.begin()
+        self.witness.begin()
         self._put_up(replace(ruleset, enforce=False), self.table.introduce)
         if ruleset.enforce:
             self.way.build(ruleset.rate)

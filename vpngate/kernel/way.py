@@ -6,8 +6,8 @@ its queues; does not know rules, nor which interfaces packets come from.
 """
 
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.queueing import largest_packet
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.wire.links import Announcement, What
 
@@ -81,8 +81,9 @@ class Way:
             return bool(self._shaper.indexes)
         if not self.concerns(news):
             return False
-        down = news.link is not None and not news.link.up
-        return news.what is What.LINK_GONE or (news.what is What.LINK and down)
+        down = news.link is not None and self._shaper.is_down(news.link)
+        gone = news.what in (What.LINK_GONE, What.FILTER_GONE)
+        return gone or (news.what is What.LINK and down)
 
     def is_too_small(self, mtu: int) -> bool:
         """Whether packets of that many bytes may not fit the queues."""

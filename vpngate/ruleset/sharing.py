@@ -50,6 +50,19 @@ class _End(NamedTuple):
     one_in: int
 
 
+class CopyShare(NamedTuple):
+    """What each address at one end of packets gets: copies a second, and at once."""
+
+    end: str  # source, destination
+    rate: int
+
+
+def shares(point: HookPoint, ruleset: Ruleset) -> list[CopyShare]:
+    """The ends whose copies are limited at a hook, in the order they are asked."""
+    ends = _ends(point, ruleset)
+    return [CopyShare(end.name, _rate(end, ruleset)) for end in ends]
+
+
 def copies(ruleset: Ruleset, signature: Signature) -> Limit:
     """The limit on copies for a signature at one hook."""
     whole = ruleset.packets_per_second / len(HookPoint)
@@ -107,8 +120,7 @@ def _ends(point: HookPoint, ruleset: Ruleset) -> Iterator[_End]:
 
 def _beyond(point: HookPoint, end: _End, family: Family, ruleset: Ruleset) -> Rule:
     """Go on only for an address that has had its share."""
-    smallest = min(copies(ruleset, one).rate for one in ruleset.signatures)
-    rate = max(_LEAST, smallest // end.one_in)
+    rate = _rate(end, ruleset)
     return (
         *_subscriber(family, end.load(family)),
         DynamicSet(
@@ -118,6 +130,11 @@ def _beyond(point: HookPoint, end: _End, family: Family, ruleset: Ruleset) -> Ru
             expressions=(Limit(rate, rate, over=True),),
         ),
     )
+
+
+def _rate(end: _End, ruleset: Ruleset) -> int:
+    smallest = min(copies(ruleset, one).rate for one in ruleset.signatures)
+    return max(_LEAST, smallest // end.one_in)
 
 
 def _subscriber(family: Family, load: Payload) -> Iterator[Expression]:

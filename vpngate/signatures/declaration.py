@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The signature: what a single packet can show, as data.
 
-Knows only comparisons that nftables, libpcap and Python can all make on one
-packet; does not know any protocol, nor how its three compilers (`nft_conditions.py`,
-`libpcap.py`, `predicate.py` beside it) spell them. A property test holds the three
-equal, and a live kernel with them.
+Knows only comparisons that nftables, libpcap, Python and eBPF can all make on one
+packet; does not know any protocol, nor how its compilers (`nft_conditions.py`,
+`libpcap.py`, `predicate.py` beside it, `kernel/bpf/code/recognising.py`) spell them.
+Property tests hold the four equal, and a live kernel with them.
 
 A packet matches a signature when it is a packet of `transport`, whole or, if
 `fragments`, the first fragment of one, one of its ports is in `ports` (any port if
@@ -24,7 +24,7 @@ hook:
 - For ESP and GRE the payload begins behind the IP headers, with their own header.
 - A field that the packet is too short for does not hold, whether it compares or
   differs. Bytes behind the IP length (Ethernet's padding) are still bytes: none of
-  the three looks, so a message is checked to the byte in user space.
+  the four looks, so a message is checked to the byte in user space.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A signature as a Python predicate: the plainest of its three compilations.
+"""A signature as a Python predicate: the plainest of its compilations.
 
 Knows, step by step, what a kernel's netdev hook accepts as a transport header
 (nft_set_pktinfo_ipv4_validate, nft_set_pktinfo_ipv6_validate, ipv6_find_hdr); does
-not know link layers. Written to be compared with the other two, and to tell apart
+not know link layers. Written to be compared with the others, and to tell apart
 what a packet filter lets through too much.
 """
 

@@ -18,6 +18,7 @@ from vpngate.attachment.look import (
 )
 from vpngate.attachment.machine import LeftAlone, Machine
 from vpngate.errors import MissingInterface, Problem, Refused
+from vpngate.kernel.shaping.devices.naming import ADDRESS, FAR_ADDRESS
 from vpngate.kernel.wire.addresses import InterfaceAddress, current_addresses
 from vpngate.kernel.wire.links import Link, current_links
 from vpngate.packets import parse_address
@@ -62,12 +63,16 @@ def test_whose_packets_are_anothers_is_left_alone(
     assert alone("hooks", ["lan0"], *links).get("lan0", "") == hooks
 
 
-def test_no_ifb_is_matched_ours_or_anothers() -> None:
+def test_no_shaping_device_is_matched_ours_or_anothers() -> None:
     links = {
         link.name: link
         for link in (
             LAN0,
             Link(8, "ifb-vpngate.7", up=True, hardware=1, kind="ifb"),
+            *(
+                Link(10 + n, f"v{n}", up=True, hardware=1, kind="veth", address=own)
+                for n, own in enumerate((ADDRESS, FAR_ADDRESS))
+            ),
             Link(9, "ifb-other", up=True, hardware=1, kind="ifb"),
         )
     }

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.daemon.gatehouse import config
 from vpngate.attachment import skipped_filters as room
 from vpngate.errors import KernelRefused, Problem
-from vpngate.kernel.survey.neighbours import Filter
+from vpngate.kernel.neighbours import Filter
 from vpngate.kernel.wire.links import Link
 
 BRIDGE = Link(10, "br0", up=True, hardware=1, kind="bridge")

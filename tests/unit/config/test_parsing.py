@@ -16,6 +16,7 @@ from vpngate.config import (
     LogFormat,
     LogLevel,
     Mode,
+    Plane,
     ReversePath,
     Side,
     examine_config,
@@ -63,6 +64,7 @@ def test_values_are_read_into_what_they_mean() -> None:
         accept_skipped_filters = true
         mode = "enforce"
         enforce_share = 5
+        plane = "nftables"
         table = "slow_1"
         deadman = "1m"
         reverse_path = "hooks"
@@ -111,6 +113,7 @@ def test_values_are_read_into_what_they_mean() -> None:
     assert gateway.accept_skipped_filters
     assert config.outdated == ()
     assert (gateway.enforce_share, gateway.table) == (5, "slow_1")
+    assert gateway.plane is Plane.NFTABLES
     assert config.capture.source is CaptureSource.NFLOG
     assert (config.capture.nflog_group, config.capture.packets_per_second) == (7, 1)
     assert registry.sources == ("https://a.example/r.csv?x=1", "/r.csv")

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.doctor.settings import config
-from vpngate.doctor.conflicts import Neighbours, judge_neighbours
+from vpngate.doctor.conflicts import Neighbours, judge_in_the_way, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
-from vpngate.kernel.shaping.naming import ADDRESS
-from vpngate.kernel.survey.neighbours import BaseChain, Filter, Flowtable, ListedTable
+from vpngate.kernel.neighbours import BaseChain, Filter, Flowtable, ListedTable
+from vpngate.kernel.shaping.devices.naming import ADDRESS
 from vpngate.kernel.wire.links import Link
 from vpngate.kernel.wire.tc import Queue
 from vpngate.packets import HookPoint
@@ -29,6 +29,14 @@ def judged(beside: Neighbours) -> list[Finding]:
 
 def weighed(beside: Neighbours) -> list[Weight]:
     return [finding.weight for finding in judged(beside)]
+
+
+def test_what_keeps_programs_off_an_interface() -> None:
+    (finding,) = judge_in_the_way({"lan0": "has the chain netdev own c at ingress"})
+    assert (finding.weight, finding.where) == (Weight.CONFLICT, "interface lan0")
+    assert "left alone" in finding.cost
+    assert 'gateway.plane = "nftables"' in finding.remedy
+    assert list(judge_in_the_way({})) == []
 
 
 def test_nobody_else() -> None:

@@ -3,6 +3,7 @@
 
 import pytest
 
+from vpngate.config import Plane
 from vpngate.doctor.features import (
     FEATURES,
     Need,
@@ -14,7 +15,8 @@ from vpngate.doctor.features import (
     judge_untried,
 )
 from vpngate.doctor.findings import Weight
-from vpngate.kernel.survey.trial import Attempt, Feature, Passage
+from vpngate.kernel.survey.passage import Passage
+from vpngate.kernel.survey.trial import Attempt, Feature
 from vpngate.packets import Direction
 
 
@@ -33,6 +35,14 @@ from vpngate.packets import Direction
 def test_release(release: str, weight: Weight) -> None:
     finding = judge_release(release)
     assert (finding.weight, finding.where) == (weight, f"kernel {release}")
+
+
+@pytest.mark.parametrize(
+    ("release", "weight"),
+    [("6.5.9", Weight.MISSING), ("6.6.0", Weight.SOUND), ("next", Weight.UNKNOWN)],
+)
+def test_release_for_programs(release: str, weight: Weight) -> None:
+    assert judge_release(release, Plane.EBPF).weight is weight
 
 
 def test_every_feature_is_known() -> None:

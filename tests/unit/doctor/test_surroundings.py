@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from tests.unit.doctor.settings import config
-from vpngate.config import CaptureSource
+from vpngate.config import CaptureSource, Plane
 from vpngate.doctor import surroundings
 from vpngate.doctor.findings import Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
@@ -35,6 +35,18 @@ def test_privileges(
 ) -> None:
     (finding,) = surroundings.judge_caller(Caller(1000, capabilities), source)
     assert (finding.weight, finding.where) == (weight, f"privilege {name}")
+
+
+@pytest.mark.parametrize("missing", ["CAP_BPF", "CAP_PERFMON"])
+def test_programs_take_two_privileges_more(missing: str) -> None:
+    numbers = {"CAP_BPF": 39, "CAP_PERFMON": 38}
+    held = ADMIN | sum(1 << n for name, n in numbers.items() if name != missing)
+    asked = Caller(1000, held), CaptureSource.NFLOG, Plane.EBPF
+    found = {one.where: one.weight for one in surroundings.judge_caller(*asked)}
+    assert found == {
+        f"privilege {name}": Weight.MISSING if name == missing else Weight.SOUND
+        for name in ("CAP_NET_ADMIN", *numbers)
+    }
 
 
 def test_root_is_told_that_less_is_enough() -> None:

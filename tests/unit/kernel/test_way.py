@@ -8,11 +8,11 @@ import pytest
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.throttled import Throttled
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.way import Way
-from vpngate.kernel.wire.links import Announcement, What
+from vpngate.kernel.wire.links import Announcement, Link, What
 
 RATE = 5_000_000
 
@@ -56,6 +56,9 @@ class Ifbs:
 
     def missing(self) -> list[int]:
         return list(self.gone)
+
+    def is_down(self, link: Link) -> bool:
+        return not link.up
 
     def remove_all(self) -> None:
         if self.fails:

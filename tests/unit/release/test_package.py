@@ -40,6 +40,7 @@ def test_everything_has_its_place(tree: Path) -> None:
         "usr/share/man/man5/vpngate-registry.5.gz",
         "usr/share/bash-completion/completions/vpngate",
         "usr/share/zsh/vendor-completions/_vpngate",
+        "usr/share/vpngate/systemd/ebpf.conf",
         "usr/share/vpngate/systemd/mirror.conf",
         "usr/share/vpngate/ansible/roles/vpngate/tasks/main.yml",
         "usr/share/doc/vpngate/copyright",

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The three compilations of every signature agree, packet by packet.
+"""Three compilations of every signature agree, packet by packet.
+
+The fourth, to eBPF, needs root: `tests/netns/test_bpf_agreement.py`.
 
 VPNGATE_AGREEMENT sets the number of packets a signature: 100,000 for the whole test,
 VPNGATE_SEED another seed.

@@ -11,11 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from vpngate.kernel.detour.sweeps import taken
-from vpngate.kernel.detour.verdict_maps import VerdictMaps
+from vpngate.kernel.detour.verdict_maps import Committing, FlowStore
 from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts
-from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
-from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.failures import Rejected
 
@@ -23,9 +21,7 @@ from vpngate.kernel.wire.failures import Rejected
 class LookingAfter:
     """Asks the kernel about verdicts that may have ended."""
 
-    def __init__(
-        self, table: OwnedTable, maps: VerdictMaps, verdicts: Verdicts
-    ) -> None:
+    def __init__(self, table: Committing, maps: FlowStore, verdicts: Verdicts) -> None:
         self._table = table
         self._maps = maps
         self._verdicts = verdicts
@@ -76,7 +72,7 @@ class LookingAfter:
             self._verdicts.forget(key)
             return []
         if not held.ended:
-            left = [elements.remaining(answer) or 0.0 for _, answer in alive]
+            left = [self._maps.remaining(answer) for _, answer in alive]
             self._verdicts.postpone(key, now + max(left))
             if len(alive) == len(answers):
                 return []

@@ -14,13 +14,12 @@ from itertools import chain, islice
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.looking_after import LookingAfter
 from vpngate.kernel.detour.sweeps import Choice, Sweep, taken
-from vpngate.kernel.detour.verdict_maps import VerdictMaps
+from vpngate.kernel.detour.verdict_maps import Committing, FlowStore
 from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identity
 from vpngate.kernel.shaping.classes import Classes
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.places import IfbPlaces
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.shaping.spares import Spares
-from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.failures import Rejected
@@ -37,12 +36,14 @@ _OTHERWISE = frozenset({errno.EEXIST, errno.EBUSY})
 class Throttled:
     """All verdicts of one table."""
 
-    def __init__(self, table: OwnedTable, shaper: Shaper, most: int) -> None:
+    def __init__(
+        self, table: Committing, maps: FlowStore, shaper: Shaper, most: int
+    ) -> None:
         self.refused = 0  # verdicts beyond `most`: their flows are left alone
         self._most = most
         self._table = table
         self._shaper = shaper
-        self._maps = VerdictMaps(table, shaper.class_id)
+        self._maps = maps
         self._places = IfbPlaces()
         self._verdicts = Verdicts(self._places)
         self._to_move: Iterator[FlowId] = iter(())

@@ -6,6 +6,7 @@ Knows key and value of their elements; does not know when they come and go.
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from vpngate.kernel.detour.verdicts import HeldVerdict
 from vpngate.kernel.table.owned import OwnedTable
@@ -14,6 +15,49 @@ from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Direction
 from vpngate.ruleset import names
+
+
+class FlowStore(Protocol):
+    """Where verdicts are kept for packets: the changes that put them there, and back.
+
+    A name stands for one of several maps.
+    """
+
+    def adding(self, held: HeldVerdict) -> list[Change]:
+        """The changes that put a verdict there."""
+        ...
+
+    def ending(self, which: Iterable[HeldVerdict]) -> list[Change]:
+        """The changes that end verdicts, whether or not the kernel has ended them."""
+        ...
+
+    def deleting(self, name: str, which: Iterable[Element]) -> list[Change]:
+        """The changes that delete elements that are there, whatever they lead to."""
+        ...
+
+    def deleting_found(self, held: HeldVerdict) -> list[Change]:
+        """The changes that delete what the kernel has of a verdict, whatever it is."""
+        ...
+
+    def found(self, which: Sequence[HeldVerdict]) -> list[list[bytes | None]]:
+        """What the kernel has of each verdict, an answer a direction."""
+        ...
+
+    def remaining(self, answer: bytes) -> float:
+        """Seconds that a verdict has left, by such an answer."""
+        ...
+
+    def elements_of(self, held: HeldVerdict) -> list[tuple[str, Element]]:
+        """The elements of a verdict, one a direction, and the maps they are in."""
+        ...
+
+
+class Committing(Protocol):
+    """What makes changes of verdicts, all or none."""
+
+    def commit(self, changes: Sequence[Change]) -> None:
+        """Make them; an error of the machine's where that cannot be."""
+        ...
 
 
 class VerdictMaps:
@@ -73,6 +117,10 @@ class VerdictMaps:
         ]
         answers = iter(self._table.find(places))
         return [[next(answers) for _ in held.flow.directions] for held in which]
+
+    def remaining(self, answer: bytes) -> float:
+        """Seconds that a verdict has left, by such an answer."""
+        return elements.remaining(answer) or 0.0
 
     def elements_of(self, held: HeldVerdict) -> list[tuple[str, Element]]:
         """The elements of a verdict, one a direction, and the maps they are in."""

@@ -15,10 +15,10 @@ from contextlib import suppress
 from itertools import islice
 
 from vpngate.errors import KernelRefused, MachineFault
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.passed import Passed, Tally, Through
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.readings import ClassReading
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.pace import HOLD
 from vpngate.packets import Direction
 
@@ -238,7 +238,7 @@ class Classes:
 
     def through(self) -> int:
         """Bytes that have left any class since the start, of both directions."""
-        return self._through.take(self._shaper.received())
+        return self._through.take(self._shaper.passed())
 
     def backlog(self, number: int) -> int:
         """Bytes that wait in the queues of an ifb."""

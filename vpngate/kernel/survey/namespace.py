@@ -14,7 +14,9 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from pyroute2 import IPRoute
@@ -23,6 +25,8 @@ from vpngate.errors import MissingFeature, MissingPrivilege, Problem
 from vpngate.kernel.wire.failures import in_one_line
 from vpngate.packets import Endpoint, format_address
 
+# Of the namespace of whoever opens it.
+_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 NEAR, FAR = "vg-near", "vg-far"  # ours, and the other end of the wire
 
 _CLONE_NEWNET = 0x40000000
@@ -72,7 +76,10 @@ def alone(work: Callable[[], _T]) -> _T:
 
 
 def lay_wire(*homes: bytes) -> Wire:
-    """Make the pair, both ends up; these IPv4 addresses live behind the near end."""
+    """Make the pair, both ends up; these IPv4 addresses live behind the near end.
+
+    As on a gateway IPv4 is forwarded, which a program's question for a route asks for.
+    """
     ends = []
     with in_one_line("make a pair of interfaces"), IPRoute() as route:
         route.link("add", ifname=NEAR, kind="veth", peer={"ifname": FAR})
@@ -83,6 +90,8 @@ def lay_wire(*homes: bytes) -> Wire:
             ends.append((index, bytes.fromhex(address.replace(":", ""))))
         for home in homes:
             route.route("add", dst=f"{format_address(home)}/32", oif=ends[0][0])
+    with suppress(OSError):  # who may not write there tries with what there is
+        _FORWARDING.write_text("1", encoding="ascii")
     (near, near_address), (far, far_address) = ends
     return Wire(near, far, near_address, far_address)
 

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether this kernel does what vpngate asks of it, found out by asking.
 
-Knows single features, each asked for by itself, and the whole data plane with
-packets through it; does not know what it means that one is missing. Everything here
-is called inside a namespace of our own (`namespace.py`), and leaves what it has made
-to that namespace's end.
+Knows single features, each asked for by itself (the whole data plane: `passage.py`);
+does not know what it means that one is missing. Everything here is called inside a
+namespace of our own (`namespace.py`), and leaves what it has made to that namespace's
+end.
 """
 
-import asyncio
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,38 +27,19 @@ from vpngate.expressions import (
     ReversePathCheck,
     SetOperation,
 )
-from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.naming import ifb_name
-from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
-from vpngate.kernel.shaping.readings import read_classes
-from vpngate.kernel.survey.namespace import NEAR, Wire, datagram
+from vpngate.kernel.survey import bpf_trial
+from vpngate.kernel.survey.namespace import NEAR, Wire
 from vpngate.kernel.wire import messages, tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.failures import Rejected
-from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
-from vpngate.policy import Throttle
-from vpngate.ruleset import Ruleset
-from vpngate.ruleset.composition import hook_of
+from vpngate.packets import HookPoint
 from vpngate.ruleset.table import Chain, DataType, Hook, Line, Nature, Set
 from vpngate.ruleset.table import Table as NftTable
 
 _HANDLE = 0x7667_0000
 _GROUP = 5170
-_SUBSCRIBER = Endpoint(bytes((100, 64, 0, 2)), 40001)
-_REMOTE = Endpoint(bytes((198, 51, 100, 10)), 51820)
-_FLOW = Throttle(Transport.UDP, _SUBSCRIBER, _REMOTE, _SUBSCRIBER.address, idle=60)
-_OTHER_PORT = 40002
-# Who lives behind the near end, uploading and downloading, and who does not.
-HOMES = (_SUBSCRIBER.address, _REMOTE.address)
-_STRAY = bytes((203, 0, 113, 9))
-_PACKETS = 3
-_PATIENCE = 1.0  # seconds until packets that were sent have been seen
-_STEP = 0.01
-
-
-Handshake = Mapping[Direction, bytes]  # payloads
 
 
 class Feature(StrEnum):
@@ -81,6 +60,17 @@ class Feature(StrEnum):
     HTB = "HTB"
     TBF = "TBF"
     FQ_CODEL = "fq_codel"
+    PROGRAMS = "eBPF: programs"
+    CLSACT = "eBPF: programs by clsact, met by packets"
+    TCX = "eBPF: programs by TCX, met by packets"
+    PAIR = "eBPF: a veth pair, packets sent through it"
+
+
+OF_PROGRAMS = frozenset({Feature.PROGRAMS, Feature.CLSACT, Feature.TCX, Feature.PAIR})
+# What programs do in the place of rules; a table tells others that its name is in use.
+BESIDE_PROGRAMS = frozenset(
+    f for f in Feature if f.startswith(("nftables: ", "ifb")) and f is not Feature.OWNER
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +81,7 @@ class Attempt:
     objection: str
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Test packets of a direction: sent, counted as throttled, passed by its class."""
-
-    sent: int
-    counted: int
-    shaped: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether every packet took the expected way."""
-        return self.sent == self.counted == self.shaped
-
-
-def attempt(wire: Wire, without: Sequence[Feature] = ()) -> list[Attempt]:
+def attempt(wire: Wire, without: Collection[Feature] = ()) -> list[Attempt]:
     """Try every feature by itself, except those in `without`."""
     wanted = [feature for feature in Feature if feature not in without]
     return [Attempt(feature, _objection(feature, wire)) for feature in wanted]
@@ -199,87 +175,8 @@ _OTHERS: Mapping[Feature, Callable[[Wire], None]] = {
     Feature.HTB: _queue("htb"),
     Feature.TBF: _leaf,
     Feature.FQ_CODEL: _queue("fq_codel"),
+    Feature.PROGRAMS: bpf_trial.run_program,
+    Feature.CLSACT: bpf_trial.by_clsact,
+    Feature.TCX: bpf_trial.by_tcx,
+    Feature.PAIR: bpf_trial.through_pair,
 }
-
-
-def pass_through(
-    ruleset: Ruleset, wire: Wire, handshake: Handshake
-) -> dict[Direction, Passage]:
-    """Start the whole data plane at the near end, and send packets through it.
-
-    Returns what became of the packets of a flow with a verdict, by direction, if the
-    ruleset enforces. The messages of a handshake are sent, too: their copies go to
-    whoever reads the NFLOG group. Raises what the data plane raises, and
-    MissingPrivilege if packets may not be sent.
-    """
-    return asyncio.run(_pass_through(ruleset, wire, handshake))
-
-
-async def _pass_through(
-    ruleset: Ruleset, wire: Wire, handshake: Handshake
-) -> dict[Direction, Passage]:
-    plane = LiveDataPlane()
-    await plane.start(ruleset)
-    try:
-        await plane.throttle([_FLOW])
-        await plane.rearm()
-        send_handshake(ruleset, wire, handshake)
-        if not ruleset.enforce:
-            return {}
-        for direction in Direction:
-            ends = (_SUBSCRIBER, _REMOTE)
-            if direction is Direction.DOWNLOAD:
-                ends = ends[::-1]
-            _send(ruleset, wire, direction, [datagram(*ends, b"trial")] * _PACKETS)
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            counted = (await plane.counters()).diverted_packets
-            shaped = await asyncio.to_thread(_shaped, ruleset)
-            found = {d: Passage(_PACKETS, counted[d], shaped[d]) for d in Direction}
-            arrived = all(one.whole for one in found.values())
-            if arrived or time.monotonic() > deadline:
-                return found
-            await asyncio.sleep(_STEP)
-    finally:
-        await plane.stop()
-
-
-def send_handshake(ruleset: Ruleset, wire: Wire, handshake: Handshake) -> None:
-    """Send a datagram each way, in a flow without a verdict.
-
-    What comes in comes a second time, from an address that does not live there.
-    """
-    for direction, payload in handshake.items():
-        ends = (_SUBSCRIBER._replace(port=_OTHER_PORT), _REMOTE)
-        if direction is Direction.DOWNLOAD:
-            ends = ends[::-1]
-        packets = [datagram(*ends, payload)]
-        if hook_of(direction, ruleset) is HookPoint.INGRESS:
-            stray = ends[0]._replace(address=_STRAY)
-            packets.insert(0, datagram(stray, ends[1], payload))
-        _send(ruleset, wire, direction, packets)
-
-
-def direction_of(packet: Packet) -> Direction | None:
-    """Which message of the handshake a packet is; None for one of neither home."""
-    homes = dict(zip(HOMES, Direction, strict=True))
-    return homes.get(packet.source.address)
-
-
-def _send(
-    ruleset: Ruleset, wire: Wire, direction: Direction, packets: Sequence[bytes]
-) -> None:
-    inward = hook_of(direction, ruleset) is HookPoint.INGRESS
-    (wire.send_in if inward else wire.send_out)(packets)
-
-
-def _shaped(ruleset: Ruleset) -> dict[Direction, int]:
-    """Packets that have passed the classes of either direction."""
-    passed = dict.fromkeys(Direction, 0)
-    with IPRoute() as route, closing(Channel(ROUTE)) as channel:
-        [index] = route.link_lookup(ifname=ifb_name(ruleset.table))
-        root = tc.queue_at(channel, index, tc.ROOT)
-        found = read_classes(channel, index, root.major) if root else {}
-        for number, one in found.items():
-            passed[class_direction(number)] += one.packets
-    return passed

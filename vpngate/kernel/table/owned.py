@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn, Self
 import numpy as np
 
 from vpngate.errors import MissingFeature, Problem, TableTaken
+from vpngate.kernel.table.lacking import no_forwarding
 from vpngate.kernel.wire import elements, messages, nft
 from vpngate.kernel.wire.attributes import attributes, each_attribute, number, text
 from vpngate.kernel.wire.channel import Change, Channel
@@ -77,6 +78,13 @@ class OwnedTable:
         ]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
         changes += messages.new_chains(self.name, [*composition.first_chains(ruleset)])
+        self._take(changes)
+
+    def claim(self) -> None:
+        """Take the table with nothing in it, so that nobody else has its name."""
+        self._take([messages.new_table(self.name)])
+
+    def _take(self, changes: Sequence[Change]) -> None:
         try:
             self._channel.commit(changes)
         except Rejected as error:
@@ -106,7 +114,7 @@ class OwnedTable:
         except Rejected as error:
             first = error.failures[0]
             if first.what.startswith("rule ") and first.number in _NOT_THERE:
-                raise _no_forwarding(first) from error
+                raise no_forwarding(first) from error
             raise
 
     def introduce(self, changes: Sequence[Change]) -> None:
@@ -285,15 +293,3 @@ class OwnedTable:
                 )
             ) from error
         raise error
-
-
-def _no_forwarding(failure: Failure) -> MissingFeature:
-    return MissingFeature(
-        Problem(
-            "kernel",
-            f"cannot forward packets at both hooks ({failure.what}: {failure}),"
-            " so that nothing can be enforced",
-            "take Linux 5.17 or later, with the module nft_fwd_netdev; vpngate can"
-            ' observe on this one (gateway.mode = "observe")',
-        )
-    )

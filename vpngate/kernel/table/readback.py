@@ -8,18 +8,29 @@ of few intervals, the ends of all that changed are.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from vpngate.kernel.table.owned import OwnedTable
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Delta, Intervals
-from vpngate.prefixes.rows import Rows, following, keys, preceding
+from vpngate.prefixes.rows import Flags, Rows, following, keys, preceding
 
 SAMPLE = 1000  # addresses of each family
 STEP = 250  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
+
+
+class Answering(Protocol):
+    """What has sets of intervals, and answers for single addresses."""
+
+    def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
+        """For each row, whether its set of intervals holds it."""
+        ...
+
+    def starts(self, sets: Sequence[str], addresses: Rows) -> list[bytes | None]:
+        """For each row, where its set's interval around it begins; None without."""
+        ...
 
 
 class Compared(NamedTuple):
@@ -59,7 +70,7 @@ def in_steps(rows: Rows) -> Iterator[Rows]:
 
 
 def agrees(
-    table: OwnedTable, sets: Sequence[str], intervals: Intervals, addresses: Rows
+    table: Answering, sets: Sequence[str], intervals: Intervals, addresses: Rows
 ) -> bool:
     """Whether the kernel's set of each address answers as `intervals` does."""
     found = table.holds(sets, addresses)
@@ -74,7 +85,7 @@ def behind(bounds: Bounds, after: bytes | None) -> Bounds:
     return Bounds(*(side[place : place + STEP] for side in bounds))
 
 
-def compare(table: OwnedTable, sets: Sequence[str], few: Bounds) -> Compared:
+def compare(table: Answering, sets: Sequence[str], few: Bounds) -> Compared:
     """Compare a few intervals, each with its set, end for end.
 
     The interval around its own last address has to begin where it begins, and behind

@@ -32,18 +32,16 @@ from vpngate.kernel.wire.attributes import (
 from vpngate.kernel.wire.channel import ROUTE, Channel
 
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
-_NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_IFLA_ADDRESS = 1
-_IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
-_IFLA_MASTER, _IFLA_LINKINFO = 10, 18
-_IFLA_LINK_NETNSID = 37
+NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
+LINK_HEAD = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+IFLA_ADDRESS = 1
+IFLA_IFNAME, IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
+_IFLA_MASTER, IFLA_LINKMODE, IFLA_LINKINFO = 10, 17, 18
+IFLA_TX_QUEUES, IFLA_RX_QUEUES, _IFLA_LINK_NETNSID = 31, 32, 37
 _IFLA_EXT_MASK, _SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
-_IFLA_INFO_KIND = 1
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 _AT_ONCE = 500  # questions: the answers fit the receive buffer
-_OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
-_OF_FILTERS = (tc.NEW_FILTER, tc.DELETE_FILTER)
-_UP = 0x1  # IFF_UP
+UP, NO_ARP, MULTICAST = 0x1, 0x80, 0x1000  # IFF_*
 _RECEIVE = 1 << 18
 
 
@@ -77,8 +75,13 @@ class What(Enum):
     LINK = "link"  # came, or changed in any way
     LINK_GONE = "link gone"
     QDISC = "qdisc"  # at the root: came, went, or took another's place
-    FILTER = "filter"  # came or went
+    FILTER = "filter"  # came, or changed
+    FILTER_GONE = "filter gone"  # or where filters stand, with all of them
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
+
+
+_OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
+_OF_FILTERS = {tc.NEW_FILTER: What.FILTER, tc.DELETE_FILTER: What.FILTER_GONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +149,17 @@ def _asked_for(channel: Channel, names: Collection[str]) -> dict[str, Device]:
 
 
 def _question(flags: int = 0, name: str = "", index: int = 0) -> bytes:
-    body = _LINK.pack(0, 0, index, 0, 0)
+    body = LINK_HEAD.pack(0, 0, index, 0, 0)
     if name:
-        body += attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        body += attribute(IFLA_IFNAME, name.encode() + b"\0")
     body += attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
     return message(_GET_LINK, flags, body)
 
 
 def _named(answer: bytes) -> tuple[str, Device]:
-    _, _, index, _, _ = _LINK.unpack_from(answer)
-    parts = picked(answer, _LINK.size, _IFLA_MTU)
-    return text(parts[_IFLA_IFNAME]), Device(index, host_number(parts[_IFLA_MTU]))
+    _, _, index, _, _ = LINK_HEAD.unpack_from(answer)
+    parts = picked(answer, LINK_HEAD.size, IFLA_MTU)
+    return text(parts[IFLA_IFNAME]), Device(index, host_number(parts[IFLA_MTU]))
 
 
 Listener = Callable[[Announcement], None]
@@ -255,37 +258,39 @@ def read_announcements(datagram: bytes) -> list[Announcement]:
 
 
 def _read(kind: int, body: memoryview) -> Announcement | None:
-    if kind in (_NEW_LINK, _DELETE_LINK) and len(body) >= _LINK.size:
-        what = What.LINK if kind == _NEW_LINK else What.LINK_GONE
+    if kind in (NEW_LINK, _DELETE_LINK) and len(body) >= LINK_HEAD.size:
+        what = What.LINK if kind == NEW_LINK else What.LINK_GONE
         link = _read_link(body)
         return Announcement(what, link.index, link)
-    if kind in _OF_QDISCS + _OF_FILTERS and len(body) >= tc.HEAD.size:
+    if kind in (*_OF_QDISCS, *_OF_FILTERS) and len(body) >= tc.HEAD.size:
         _, index, _, parent, _ = tc.HEAD.unpack_from(body)
         if kind in _OF_FILTERS:
-            return Announcement(What.FILTER, index)
+            return Announcement(_OF_FILTERS[kind], index)
         if parent == tc.ROOT:  # not each class's queue
             return Announcement(What.QDISC, index)
+        if (kind, parent) == (tc.DELETE_QDISC, tc.CLSACT):
+            return Announcement(What.FILTER_GONE, index)
     return None
 
 
 def _read_link(body: bytes | memoryview) -> Link:
-    _, hardware, index, flags, _ = _LINK.unpack_from(body)
-    parts = picked(body, _LINK.size, _IFLA_LINK_NETNSID)
-    name = text(parts.get(_IFLA_IFNAME, b""))
+    _, hardware, index, flags, _ = LINK_HEAD.unpack_from(body)
+    parts = picked(body, LINK_HEAD.size, _IFLA_LINK_NETNSID)
+    name = text(parts.get(IFLA_IFNAME, b""))
     master = host_number(parts.get(_IFLA_MASTER, b""))
     parent = host_number(parts.get(_IFLA_LINK, b""))
-    kind = text(attributes(parts.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND, b""))
+    kind = text(attributes(parts.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
     if _IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
     return Link(
         index,
         name,
-        bool(flags & _UP),
+        bool(flags & UP),
         hardware,
         parent,
         master,
         kind,
-        host_number(parts.get(_IFLA_MTU, b"")),
+        host_number(parts.get(IFLA_MTU, b"")),
         text(parts.get(_IFLA_QDISC, b"")),
-        bytes(parts.get(_IFLA_ADDRESS, b"")),
+        bytes(parts.get(IFLA_ADDRESS, b"")),
     )

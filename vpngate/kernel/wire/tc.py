@@ -5,12 +5,24 @@ Knows how queueing disciplines, classes and filters are addressed, asked for and
 listed; does not know which of them are ours.
 """
 
+import errno
 import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from vpngate.kernel.wire.attributes import DUMP, ECHO, attributes, message, text
+from vpngate.kernel.wire.attributes import (
+    CREATE,
+    DUMP,
+    ECHO,
+    EXCLUSIVE,
+    attribute,
+    attributes,
+    host_number,
+    message,
+    text,
+)
 from vpngate.kernel.wire.channel import Channel
+from vpngate.kernel.wire.failures import Rejected
 
 # RTM_*
 NEW_QDISC, DELETE_QDISC, GET_QDISC = 36, 37, 38
@@ -25,6 +37,7 @@ ACTION_KIND = 1  # TCA_ACT_KIND
 # TC_H_*: parents that are no class
 ROOT = 0xFFFFFFFF
 ANY_ROOT = 0  # as a filter's parent: the queueing discipline at the root
+CLSACT_HANDLE = 0xFFFF0000
 CLSACT, CLSACT_INGRESS, CLSACT_EGRESS = 0xFFFFFFF1, 0xFFFFFFF2, 0xFFFFFFF3
 
 # TCA_HTB_*, TCA_TBF_*, TC_LINKLAYER_ETHERNET, TCA_FQ_CODEL_*
@@ -35,6 +48,10 @@ LINK_LAYER_ETHERNET = 1
 FQ_CODEL_TARGET, FQ_CODEL_LIMIT, FQ_CODEL_INTERVAL = 1, 2, 3
 FQ_CODEL_FLOWS, FQ_CODEL_QUANTUM = 5, 6
 FQ_CODEL_DROP_BATCH, FQ_CODEL_MEMORY = 8, 9
+# TCA_BPF_*, TCA_BPF_FLAG_ACT_DIRECT, ETH_P_ALL in network order
+BPF_PROGRAM, BPF_NAME, BPF_FLAGS, BPF_ID = 6, 7, 8, 11
+BPF_DECIDES = 1
+EVERY_PROTOCOL = 0x0300
 TICK = 64  # nanoseconds of a time in HTB's parameters: PSCHED_SHIFT
 
 
@@ -61,6 +78,14 @@ class Queue:
     def major(self) -> int:
         """The half of class ids that is its own."""
         return self.handle >> 16
+
+
+class Classifier(NamedTuple):
+    """A filter of kind bpf; `program` is the kernel's number of its program."""
+
+    preference: int
+    handle: int
+    program: int
 
 
 def packed(kind: int, flags: int, place: Place, body: bytes = b"") -> bytes:
@@ -96,3 +121,51 @@ def _queue(answer: bytes) -> Queue:
     parts = attributes(answer, HEAD.size)
     kind, options = (bytes(parts.get(part, b"")) for part in (KIND, OPTIONS))
     return Queue(interface, text(kind), handle, parent, options)
+
+
+def new_clsact(interface: int) -> bytes:
+    """Have a place for filters on the way in and out; refused where there is one."""
+    stands = Place(interface, CLSACT_HANDLE, CLSACT)
+    return packed(NEW_QDISC, CREATE | EXCLUSIVE, stands, attribute(KIND, b"clsact\0"))
+
+
+def new_classifier(place: Place, descriptor: int, name: str) -> bytes:
+    """Have a program decide on all packets that pass a side of clsact.
+
+    The preference stands in the upper half of the place's `info`. It stays when the
+    descriptor is closed.
+    """
+    number = struct.Struct("=I").pack
+    options = attribute(BPF_PROGRAM, number(descriptor))
+    options += attribute(BPF_NAME, name.encode() + b"\0")
+    options += attribute(BPF_FLAGS, number(BPF_DECIDES))
+    body = attribute(KIND, b"bpf\0") + attribute(OPTIONS, options, nested=True)
+    told = place._replace(info=place.info | EVERY_PROTOCOL)
+    return packed(NEW_FILTER, CREATE | EXCLUSIVE, told, body)
+
+
+def filters_at(channel: Channel, interface: int, side: int) -> list[Classifier | str]:
+    """The filters at a side of clsact, first to last; those not of kind bpf by kind.
+
+    None where there is no clsact, or no such interface.
+    """
+    try:
+        answers = channel.dump(ask(GET_FILTER, interface, side))
+    except Rejected as error:
+        if error.number in (errno.ENODEV, errno.EINVAL):
+            return []
+        raise
+    return [one for answer in answers if (one := _filter(answer)) is not None]
+
+
+def _filter(answer: bytes) -> Classifier | str | None:
+    """Of each kind and preference there is a head without a handle, told as well."""
+    _, _, handle, _, info = HEAD.unpack_from(answer)
+    parts = attributes(answer, HEAD.size)
+    kind = text(parts.get(KIND, b""))
+    if not handle or OPTIONS not in parts:
+        return None
+    if kind != "bpf":
+        return kind
+    options = attributes(parts[OPTIONS])
+    return Classifier(info >> 16, handle, host_number(options.get(BPF_ID, b"")))

@@ -12,8 +12,9 @@ import pytest
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import any_of
-from vpngate.kernel.shaping.ifbs import Shaper
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.failures import Failure, Rejected, Unanswered
@@ -82,9 +83,15 @@ class Queues:
         return {}
 
 
+def throttled_on(table: object, queues: "Queues", most: int) -> Throttled:
+    maps = VerdictMaps(cast("OwnedTable", table), queues.class_id)
+    shaper = cast("Shaper", queues)
+    return Throttled(cast("OwnedTable", table), maps, shaper, most)
+
+
 def stage() -> tuple[Table, Throttled]:
     table = Table()
-    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", Queues()), 10)
+    throttled = throttled_on(table, Queues(), 10)
     return table, throttled
 
 
@@ -189,7 +196,7 @@ def test_what_else_the_kernel_says_to_an_end_is_told() -> None:
 def test_a_verdict_is_moved_to_an_ifb_made_anew_once() -> None:
     table = Table()
     queues = Queues()
-    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled = throttled_on(table, queues, 10)
     throttled.throttle([FLOW], 0.0)
     queues.index = 8
     throttled.lost(0)
@@ -217,7 +224,7 @@ def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time(
     """Nobody says again which ifb was lost: what goes on is the moving alone."""
     table = Table()
     queues = Queues()
-    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled = throttled_on(table, queues, 10)
     throttled.throttle([FLOW], 0.0)
     queues.index = 8
     throttled.lost(0)
@@ -234,7 +241,7 @@ def test_a_verdict_that_could_not_be_moved_is_moved_the_next_time(
 def test_a_verdict_that_could_not_be_given_anew_is_moved_as_it_was() -> None:
     table = Table()
     queues = Queues()
-    throttled = Throttled(cast("OwnedTable", table), cast("Shaper", queues), 10)
+    throttled = throttled_on(table, queues, 10)
     throttled.throttle([FLOW], 0.0)
     queues.index = 8
     throttled.lost(0)
@@ -262,7 +269,7 @@ def test_a_step_makes_no_more_classes_than_it_has_time_for(
 
     clock = SimpleNamespace(monotonic=lambda: now)
     monkeypatch.setattr("vpngate.kernel.shaping.classes.time", clock)
-    throttled = Throttled(cast("OwnedTable", Table()), cast("Shaper", Slow()), 1000)
+    throttled = throttled_on(Table(), Slow(), 1000)
     flows = [
         replace(FLOW, bucket=bytes([100, 64, 1, number // 2])) for number in range(200)
     ]

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import cast
 
 from vpngate.kernel.shaping.classes import Classes
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.places import SLOTS, ifb_of
+from vpngate.kernel.shaping.shaper import Shaper
 
 
 class Ifbs:

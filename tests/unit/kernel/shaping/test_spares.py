@@ -5,8 +5,8 @@ from typing import cast
 
 from tests.unit.kernel.shaping.test_classes import Ifbs
 from vpngate.kernel.shaping.classes import Classes
-from vpngate.kernel.shaping.ifbs import Shaper
 from vpngate.kernel.shaping.places import IfbPlaces
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.shaping.spares import Spares
 
 

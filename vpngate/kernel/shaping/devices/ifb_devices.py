@@ -7,31 +7,38 @@ them.
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, Problem
-from vpngate.kernel.shaping.naming import ADDRESS, REMEDY, objection_to
+from vpngate.kernel.shaping.devices.naming import (
+    ADDRESS,
+    REMEDY,
+    ifb_names,
+    objection_to,
+)
 from vpngate.kernel.shaping.refusals import lacking
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.wire.channel import Channel
 from vpngate.kernel.wire.failures import in_one_line
+from vpngate.kernel.wire.link_counts import bytes_at
 from vpngate.kernel.wire.links import Link, links_named
+from vpngate.kernel.wire.tc import Queue
 
 
 class IfbDevices:
-    """The ifbs that have these names, by their number. One thread alone may use it."""
+    """The ifbs of one table: see `ShapingDevices`. One thread alone may use it."""
 
-    def __init__(self, names: Sequence[str], route: Route, channel: Channel) -> None:
-        self._names = names
+    def __init__(self, table: str, route: Route, channel: Channel) -> None:
+        self.names: Sequence[str] = ifb_names(table)
         self._route = route
         self._channel = channel
         self._made: dict[int, int] = {}  # the index of each that was made last
 
     def there(self) -> list[Link | None]:
         """What has each of the names now, whoever's it is."""
-        return links_named(self._channel, self._names)
+        return links_named(self._channel, self.names)
 
     def make(self, number: int) -> int:
         """Make one anew, up at once: no announcement says that it is down.
@@ -39,10 +46,10 @@ class IfbDevices:
         Its index. KernelRefused if somebody else has made one of that name,
         MissingFeature if there can be none.
         """
-        name = self._names[number]
+        name = self.names[number]
         [link] = links_named(self._channel, [name])
         if link is not None and not self.is_ours(number, link):
-            where, what = f"interface {name}", objection_to(link, None)
+            where, what = f"interface {name}", self.objection_to(link, None)
             raise KernelRefused(Problem(where, what, REMEDY))
         if link is not None:
             self.delete(link)
@@ -60,7 +67,11 @@ class IfbDevices:
     def is_ours(self, number: int, link: Link) -> bool:
         """Whether what has such a name was made by vpngate."""
         made_here = link.kind == "ifb" and link.index == self._made.get(number)
-        return made_here or not objection_to(link, None)
+        return made_here or not self.objection_to(link, None)
+
+    def objection_to(self, link: Link, root: Queue | None) -> str:
+        """Why what has such a name is somebody else's; empty if it is ours."""
+        return objection_to(link, root)
 
     def delete(self, link: Link) -> None:
         """Delete one, with all that waits in it."""
@@ -70,3 +81,24 @@ class IfbDevices:
             except NetlinkError as error:
                 if error.code != errno.ENODEV:  # somebody else was faster
                     raise
+
+    def whole(self, found: Mapping[int, Link]) -> set[int]:
+        """The numbers of those that hand on what they are given."""
+        return {
+            number
+            for number, link in found.items()
+            if link.name == self.names[number] and link.kind == "ifb" and link.up
+        }
+
+    def is_down(self, link: Link) -> bool:
+        """Whether it hands on nothing any more."""
+        return not link.up
+
+    def watched(self, number: int) -> Collection[int]:
+        """Its own index alone."""
+        return {self._made[number]} if number in self._made else ()
+
+    def passed(self, indexes: Sequence[int]) -> list[int | None]:
+        """The bytes that have left the root of each: an ifb counts them as received."""
+        counts = bytes_at(self._channel, indexes)
+        return [None if one is None else one.received for one in counts]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ifbs are called, the numbers of their classes, and what tells them from others'.
+"""What devices are called, the numbers of their classes, and what tells which are ours.
 
 Knows how names and numbers stay clear of everybody else's; does not make anything.
 """
@@ -14,28 +14,51 @@ from vpngate.plaintext import plain
 
 _TABLE_LENGTH = 8  # of IFNAMSIZ: what its first four and last three characters leave
 _MAJORS = range(0x7667, 0x8000)  # of the roots of all our ifbs: "vg"
-# Of the link of every ifb of ours: locally administered (IEEE 802), "vpnga". Nothing is
-# ever addressed to it; it is there with the device, and tells whose that is.
-ADDRESS = b"\x02vpnga"
+# Of the link of every device of ours: locally administered (IEEE 802), "vpnga". Nothing
+# is ever addressed to it; it is there with the device, and tells whose that is.
+ADDRESS, FAR_ADDRESS = b"\x02vpnga", b"\x02vpngb"
 REMEDY = "rename it, or choose another gateway.table"
 
 
 def ifb_name(table: str, number: int = 0) -> str:
-    """The name of a table's ifb; no two tables have one in common.
-
-    The table's own name stands in it where it leaves room for the number. In a table's
-    name there is no full stop.
-    """
-    if len(table) <= _TABLE_LENGTH:
-        name = f"ifb-{table}"
-    else:
-        name = "ifb." + blake2b(table.encode(), digest_size=4).hexdigest()
-    return f"{name}.{number}" if number else name
+    """The name of a table's ifb; no two tables have one in common."""
+    return _named("ifb", table, number)
 
 
 def ifb_names(table: str) -> tuple[str, ...]:
     """The names of all ifbs that a table may have."""
     return tuple(ifb_name(table, number) for number in range(IFBS))
+
+
+def near_names(table: str) -> tuple[str, ...]:
+    """The names of the ends of veth pairs that shape, of all that there may be."""
+    return tuple(_named("vgs", table, number) for number in range(IFBS))
+
+
+def far_names(table: str) -> tuple[str, ...]:
+    """The names of the ends that return what comes through the pair."""
+    return tuple(_named("vgr", table, number) for number in range(IFBS))
+
+
+def shapes(link: Link) -> bool:
+    """Whether a device is where packets wait, or come back from there; anybody's ifb.
+
+    Of pairs those of this and any other vpngate.
+    """
+    ours = link.kind == "veth" and link.address in (ADDRESS, FAR_ADDRESS)
+    return ours or link.kind == "ifb"
+
+
+def _named(kind: str, table: str, number: int) -> str:
+    """The table's own name stands in it where it leaves room for the number.
+
+    In a table's name there is no full stop.
+    """
+    if len(table) <= _TABLE_LENGTH:
+        name = f"{kind}-{table}"
+    else:
+        name = f"{kind}." + blake2b(table.encode(), digest_size=4).hexdigest()
+    return f"{name}.{number}" if number else name
 
 
 def free_majors(channel: Channel) -> list[int]:
@@ -55,14 +78,15 @@ def free_majors(channel: Channel) -> list[int]:
     return [number for number in fitting if number not in taken][:IFBS]
 
 
-def objection_to(link: Link, root: tc.Queue | None) -> str:
+def objection_to(link: Link, root: tc.Queue | None, kind: str = "ifb") -> str:
     """Why a device of such a name is somebody else's; empty if it is ours.
 
-    A daemon may have been killed before it gave its ifb a root: whoever gives it one
+    A daemon may have been killed before it gave its device a root: whoever gives it one
     gives it a handle, too, which the kernel's own have not.
     """
-    if link.kind != "ifb":
-        return "exists and is not an ifb"
+    if link.kind != kind:
+        article = "an" if kind == "ifb" else "a"
+        return f"exists and is not {article} {kind}"
     if root is not None and root.major:
         if root.kind == "htb" and root.major in _MAJORS:
             return ""

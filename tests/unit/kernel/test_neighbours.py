@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from vpngate.kernel.survey.neighbours import (
+from vpngate.kernel.neighbours import (
     BaseChain,
     Filter,
     Flowtable,

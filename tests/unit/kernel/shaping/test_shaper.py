@@ -11,8 +11,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, MissingFeature
 from vpngate.kernel.shaping import route as shaping
-from vpngate.kernel.shaping.ifbs import Shaper
-from vpngate.kernel.shaping.naming import ADDRESS
+from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
+from vpngate.kernel.shaping.devices.naming import ADDRESS
+from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire.channel import Change, Channel
@@ -56,7 +57,7 @@ def named(monkeypatch: pytest.MonkeyPatch, there: list[dict[str, Link]]) -> None
     def look(_: object, names: Sequence[str]) -> list[Link | None]:
         return [*map(there.pop(0).get, names)]
 
-    monkeypatch.setattr("vpngate.kernel.shaping.ifb_devices.links_named", look)
+    monkeypatch.setattr("vpngate.kernel.shaping.devices.ifb_devices.links_named", look)
 
 
 class Route:
@@ -78,7 +79,8 @@ class Route:
 
 def shaper(kernel: Kernel, route: Route | None = None) -> Shaper:
     witness = Witness(cast("OwnedTable", None))  # which stands nowhere yet
-    one = Shaper("t", cast("shaping.Route", route), cast("Channel", kernel), witness)
+    asked = cast("shaping.Route", route), cast("Channel", kernel)
+    one = Shaper(IfbDevices("t", *asked), *asked, witness)
     one.majors = range(0x7667, 0x7667 + 64)
     one._index[0] = 7
     one.set(5_000_000, 1522)
@@ -190,6 +192,6 @@ def test_our_own_is_told_also_after_its_address_was_changed(
     named(monkeypatch, [{"ifb-t": changed}, {}])
     route = Route()
     one = shaper(Kernel(lambda _: 0), route)
-    one._devices._made[0] = changed.index
+    cast("IfbDevices", one._devices)._made[0] = changed.index
     one.remove_all()
     assert route.gone == [changed.index]

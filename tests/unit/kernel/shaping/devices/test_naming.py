@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from vpngate.kernel.shaping.naming import free_majors, ifb_name, ifb_names
+from vpngate.kernel.shaping.devices.naming import free_majors, ifb_name, ifb_names
 from vpngate.kernel.shaping.places import IFBS
 from vpngate.kernel.wire.channel import Channel
 

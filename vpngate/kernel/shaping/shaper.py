@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ifbs and their HTB: where throttled packets, and no others, wait.
+"""The shaping devices and their HTB: where throttled packets, and no others, wait.
 
-Knows the devices, their roots, and a class with a bounded queue for each place and
-direction; does not know flows or rules. All classes are leaves directly below a root:
-nobody borrows from anybody. One device is there from the start, the others are made
-when a place on them is needed, and stay.
+Knows which devices there should be, their roots, and a class with a bounded queue for
+each place and direction; does not know flows or rules, nor of which kind the devices
+are (`devices/`). All classes are leaves directly below a root: nobody borrows from
+anybody. One device is there from the start, the others are made when a place on them is
+needed, and stay.
 """
 
 import errno
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from vpngate.errors import KernelRefused, Problem
-from vpngate.kernel.shaping.ifb_devices import IfbDevices
-from vpngate.kernel.shaping.naming import REMEDY, free_majors, ifb_names, objection_to
+from vpngate.kernel.shaping.devices.left_behind import remove_left_behind
+from vpngate.kernel.shaping.devices.naming import free_majors
+from vpngate.kernel.shaping.devices.shaping_devices import ShapingDevices
 from vpngate.kernel.shaping.places import ifb_of, minor
 from vpngate.kernel.shaping.queueing import class_options, largest_packet
 from vpngate.kernel.shaping.readings import ClassReading, has_queue, read_classes
 from vpngate.kernel.shaping.refusals import is_there_already, lacking
 from vpngate.kernel.shaping.route import Route
-from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.attributes import CREATE
 from vpngate.kernel.wire.channel import Change, Channel
-from vpngate.kernel.wire.link_counts import received_at
 from vpngate.kernel.wire.links import Link, links_at
 from vpngate.packets import Direction
 
@@ -33,20 +34,36 @@ _TRIAL = 16  # a class that no place has
 _UNKNOWN = (errno.ENOENT, errno.EOPNOTSUPP)
 
 
+class Watchman(Protocol):
+    """Who stands at a device as long as packets may be sent there."""
+
+    def stand_at(self, number: int, device: str, major: int) -> None:
+        """Look at what is sent to a device that has just been made."""
+        ...
+
+    def leave(self, number: int) -> None:
+        """Before a device goes, or when what has its name is somebody else's."""
+        ...
+
+
 class Shaper:
-    """The ifbs of one table. One thread alone may use it; `indexes` any."""
+    """The devices of one table. One thread alone may use it; `indexes` any."""
 
     def __init__(
-        self, table: str, route: Route, channel: Channel, witness: Witness
+        self,
+        devices: ShapingDevices,
+        route: Route,
+        channel: Channel,
+        watchman: Watchman,
     ) -> None:
-        self.indexes: frozenset[int] = frozenset()  # of the devices that are there
+        # What an announcement of may concern a device that is there.
+        self.indexes: frozenset[int] = frozenset()
         self.packet = largest_packet(0)  # bytes
         self.majors: Sequence[int] = ()  # the first half of class ids, of each device
-        self._names = ifb_names(table)
+        self._devices = devices
         self._route = route
         self._channel = channel
-        self._devices = IfbDevices(self._names, route, channel)
-        self.witness = witness
+        self._watchman = watchman
         self._index: dict[int, int] = {}  # of devices that should be there; 0: is not
         self._options = class_options(_SLOWEST, self.packet)
         self._flow_queue = False  # whether the kernel has fq_codel
@@ -62,27 +79,10 @@ class Shaper:
 
         KernelRefused if somebody else has a device of such a name.
         """
-        _, foreign = self.remove_left_behind()
+        _, foreign = remove_left_behind(self._devices, self._channel)
         if foreign:
             raise KernelRefused(*foreign)
         self.majors = free_majors(self._channel)
-
-    def remove_left_behind(self) -> tuple[list[str], list[Problem]]:
-        """Delete the devices that a dead daemon has left, with all that waits in them.
-
-        The names of those that are gone, and what has such a name and is not ours.
-        """
-        removed, foreign = [], []
-        for link in reversed(self._devices.there()):
-            if link is None:
-                continue
-            root = tc.queue_at(self._channel, link.index, tc.ROOT)
-            if what := objection_to(link, root):
-                foreign.append(Problem(f"interface {link.name}", what, REMEDY))
-            else:
-                self._devices.delete(link)
-                removed.append(link.name)
-        return removed, foreign
 
     def begin(self, rate: int, packet: int) -> None:
         """Make the first device; `rate` is each class's, in bit/s.
@@ -118,29 +118,36 @@ class Shaper:
         whatever has the name, so it has to leave what is not ours.
         """
         self._withdraw(number)
-        name = self._names[number]
+        name = self._devices.names[number]
         try:
             index = self._devices.make(number)
         except KernelRefused:
-            self.witness.leave(number)
+            self._watchman.leave(number)
             raise
         try:
             root = self.majors[number] << 16
             self._route.tc("add", "htb", index, root, parent=tc.ROOT, default=0)
         except NetlinkError as error:
             raise lacking(name, f"takes no HTB: {error.args[-1]}", "sch_htb") from error
-        self.witness.stand_at(number, name, self.majors[number])
+        self._watchman.stand_at(number, name, self.majors[number])
         self._index[number] = index
-        self.indexes |= {index}
+        self.indexes |= frozenset(self._devices.watched(number))
 
     def missing(self) -> list[int]:
         """The devices that are not there, or not up, or have lost their root."""
-        found = links_at(self._channel, self._index.values())
+        at = links_at(self._channel, self._index.values())
+        pairs = zip(self._index.items(), at, strict=True)
+        found = {n: link for (n, index), link in pairs if index and link is not None}
+        whole = self._devices.whole(found)
         return [
             number
-            for (number, index), link in zip(self._index.items(), found, strict=True)
-            if not index or link is None or not self._is_whole(number, link)
+            for number in self._index
+            if number not in whole or found[number].queue != "htb"
         ]
+
+    def is_down(self, link: Link) -> bool:
+        """Whether what was announced of a device says that packets are lost there."""
+        return self._devices.is_down(link)
 
     def doubt(self, number: int) -> None:
         """Count a device as missing: it has not got what it should have."""
@@ -156,12 +163,12 @@ class Shaper:
         if not (there := self.there()):
             for number in self.numbers:  # what has their names is somebody else's
                 self._withdraw(number)
-                self.witness.leave(number)
+                self._watchman.leave(number)
             self._index.clear()
             return False
         number, link = max(there.items())
         self._withdraw(number)
-        self.witness.leave(number)
+        self._watchman.leave(number)
         self._devices.delete(link)
         self._index.pop(number, None)
         return True
@@ -185,13 +192,14 @@ class Shaper:
 
     def remove_classes(self, places: Iterable[int]) -> None:
         """Delete classes; those that are gone already are no matter."""
-        self._channel.each(
-            [
-                self._of_class(place, direction, tc.DELETE_CLASS, 0)
-                for place in places
-                for direction in Direction
-            ]
-        )
+        changes = []
+        for place in places:
+            for direction in Direction:
+                number = self.class_id(place, direction)
+                stands = tc.Place(self.index_of(place), number, number & 0xFFFF0000)
+                data = tc.packed(tc.DELETE_CLASS, 0, stands)
+                changes.append(Change(data, f"class {number:x}"))
+        self._channel.each(changes)
 
     def remove_leaf(self, place: int, direction: Direction) -> None:
         """Delete the queue of a class; the kernel puts one of its own there."""
@@ -210,10 +218,10 @@ class Shaper:
             return {}
         return read_classes(self._channel, index, self.majors[number])
 
-    def received(self) -> dict[int, int]:
-        """The bytes that each device has been handed by its queues, by its index."""
-        indexes = sorted(self.indexes)
-        told = zip(indexes, received_at(self._channel, indexes), strict=True)
+    def passed(self) -> dict[int, int]:
+        """The bytes that have left the queues of each device, by its index."""
+        indexes = sorted(index for index in self._index.values() if index)
+        told = zip(indexes, self._devices.passed(indexes), strict=True)
         return {index: octets for index, octets in told if octets is not None}
 
     def is_as_made(self, reading: ClassReading) -> bool:
@@ -254,19 +262,11 @@ class Shaper:
             data = tc.packed(tc.NEW_QDISC, CREATE, stands, body)
             yield Change(data, f"flow queue of {told}")
 
-    def _of_class(
-        self, place: int, direction: Direction, kind: int, flags: int
-    ) -> Change:
-        number = self.class_id(place, direction)
-        root = number & 0xFFFF0000
-        stands = tc.Place(self.index_of(place), number, root)
-        return Change(tc.packed(kind, flags, stands), f"class {number:x}")
-
     def _try_queues(self) -> None:
         """Learn what queues the kernel has, by a class that nobody needs."""
         self._flow_queue = True
         failures = self._channel.each(list(self._addition(0, _TRIAL, anew=True)))
-        name, root = self._names[0], self.majors[0] << 16
+        name, root = self._devices.names[0], self.majors[0] << 16
         stands = tc.Place(self._index[0], root | _TRIAL, root)
         self._channel.each([Change(tc.packed(tc.DELETE_CLASS, 0, stands), "trial")])
         for one in failures:
@@ -276,12 +276,8 @@ class Shaper:
                 raise lacking(name, f"takes no TBF: {one}", "sch_tbf")
         self._flow_queue = not failures
 
-    def _is_whole(self, number: int, link: Link) -> bool:
-        own = link.name == self._names[number] and link.kind == "ifb"
-        return own and link.up and link.queue == "htb"
-
     def _withdraw(self, number: int) -> None:
         """Know a device no more: what becomes of it is no news."""
         if number in self._index:
-            self.indexes -= {self._index[number]}
+            self.indexes -= frozenset(self._devices.watched(number))
             self._index[number] = 0

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a process's eBPF maps hold, asked of the kernel and not of the process.
+
+Knows how a map is found by its holder's descriptors; the layouts are the data plane's
+own. Root alone may ask.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from vpngate.kernel.bpf.maps import Map, MapLayout, index
+from vpngate.kernel.bpf.plane_maps import ARMED_AT, COUNT_SIZE, COUNTED, UNTIL_AT
+from vpngate.kernel.bpf.spared_arrays import Searched
+from vpngate.kernel.bpf.syscall import (
+    CallAttributes,
+    Command,
+    MapKind,
+    address,
+    call,
+)
+from vpngate.kernel.programmed import set_memory
+from vpngate.packets import Family, parse_address
+
+_MAP_BY_ID = cast("Command", 14)
+_INFO, _NAME_AT, _NAME = 256, 24, 16  # of struct bpf_map_info
+
+
+class Found(NamedTuple):
+    """A map by its name, as the kernel has it."""
+
+    name: str
+    map: Map
+
+
+@contextmanager
+def maps_of(pid: int) -> Iterator[list[Found]]:
+    """All maps that a process holds."""
+    with ExitStack() as stack:
+        found = []
+        for number in sorted(_numbers(pid)):
+            descriptor = call(_MAP_BY_ID, CallAttributes("I", number), "open a map")
+            one = _opened(descriptor)
+            stack.enter_context(closing(one.map))
+            found.append(one)
+        yield found
+
+
+def _numbers(pid: int) -> set[int]:
+    numbers = set()
+    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+        try:
+            lines = entry.read_text().splitlines()
+        except FileNotFoundError:  # closed since
+            continue
+        told = [int(one.split()[1]) for one in lines if one.startswith("map_id:")]
+        if any(one.startswith("map_type:") for one in lines):
+            numbers.update(told)
+    return numbers
+
+
+def _opened(descriptor: int) -> Found:
+    info = bytearray(_INFO)
+    attributes = CallAttributes("IIQ", descriptor, len(info), address(info))
+    call(Command.OBJECT_INFO, attributes, "ask for a map")
+    kind, _, *sizes = struct.unpack_from("=6I", info)
+    name = info[_NAME_AT : _NAME_AT + _NAME].split(b"\0")[0].decode()
+    made = Map.__new__(Map)
+    made.name, made.descriptor = name, descriptor
+    made.layout = MapLayout(cast("MapKind", kind), *sizes)
+    return Found(name, made)
+
+
+def is_armed(pid: int) -> bool:
+    """Whether the kernel would slow anybody, at this moment and by itself."""
+    return left(pid) > 0
+
+
+def left(pid: int) -> float:
+    """Seconds until the kernel stops slowing, were it not told again."""
+    with maps_of(pid) as found:
+        (times,) = (one.map for one in found if one.name == "times")
+        value = times.get(index(0)) or b""
+    (until,) = struct.unpack_from("=Q", value, ARMED_AT)
+    return max(0.0, (int(until) - time.monotonic_ns()) / 1e9)
+
+
+def counted(pid: int, counter: str) -> int:
+    """Packets of a counter."""
+    with maps_of(pid) as found:
+        (counters,) = (one.map for one in found if one.name == "counters")
+        size = len(COUNTED) * COUNT_SIZE
+        whole = counters.get(index(0), size * (os.cpu_count() or 1) * 8) or b""
+    rows = np.frombuffer(whole, "<u8").reshape(-1, len(COUNTED), 2)
+    return int(rows[:, COUNTED.index(counter), 0].sum())
+
+
+def verdicts(pid: int, name: str) -> list[bytes]:
+    """The keys of the verdicts in a map that have not ended."""
+    keys = []
+    with maps_of(pid) as found:
+        (flows,) = (one.map for one in found if one.name == name)
+        for packed, values, count in flows.items():
+            width, size = len(packed) // max(count, 1), len(values) // max(count, 1)
+            for at in range(count):
+                (until,) = struct.unpack_from("=Q", values, at * size + UNTIL_AT)
+                if until > time.monotonic_ns():
+                    keys.append(packed[at * width : (at + 1) * width])
+    return keys
+
+
+def spared(pid: int) -> dict[str, str]:
+    """The bounds of registered addresses, by family."""
+    found = {}
+    for family in Family:
+        parts = _bounds(pid, family).parts
+        found[f"spared_{family.label}"] = b"".join(p.tobytes() for p in parts).hex()
+    return found
+
+
+def spares(pid: int, asked: str) -> bool:
+    """Whether registered addresses hold this one, now."""
+    family = Family.IPV6 if ":" in asked else Family.IPV4
+    row = np.frombuffer(parse_address(asked), np.uint8).reshape(1, -1)
+    return _bounds(pid, family).starts(row) != [None]
+
+
+def _bounds(pid: int, family: Family) -> set_memory.ReadBounds:
+    with maps_of(pid) as found:
+        parts = [one.map for one in found if one.name == f"spared_{family.label}"]
+        return set_memory.of_large(family, Searched(tuple(parts), (), 0))

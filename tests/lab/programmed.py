@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The eBPF plane in a process of its own, to be killed or stopped.
+
+Knows two flows of one interface that have verdicts, one of them of a registered
+address; does not know what happens to it. Says `ready` once it slows, and re-arms.
+
+    slowed      from 10.77.0.1
+    registered  from 10.77.0.11: the kernel alone leaves it be
+"""
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+
+from tests.lab.plane import RULESET
+from vpngate.kernel.bpf_steps import BpfSteps
+from vpngate.kernel.live import LiveDataPlane
+from vpngate.packets import Endpoint, Transport, parse_address
+from vpngate.policy import Throttle
+from vpngate.prefixes.intervals import Intervals
+
+SLOWED, REGISTERED, PLAIN = "10.77.0.1", "10.77.0.11", "10.77.0.12"
+GATEWAY, PORTS = "10.77.0.2", (40000, 51820)
+DEADMAN = 3.0  # seconds
+RULES = replace(
+    RULESET,
+    interfaces=("gate0",),
+    rate=1_000_000,
+    deadman=DEADMAN,
+    spared=Intervals.of_prefixes([f"{REGISTERED}/32"]),
+)
+
+
+def flow(source: str) -> Throttle:
+    near = Endpoint(parse_address(source), PORTS[0])
+    far = Endpoint(parse_address(GATEWAY), PORTS[1])
+    return Throttle(Transport.UDP, near, far, near.address, 180, tunnel="wireguard")
+
+
+async def run() -> None:
+    steps = BpfSteps()
+    plane = LiveDataPlane(steps=steps)
+    await plane.start(RULES)
+    flows = [flow(SLOWED), flow(REGISTERED)]
+    # Past the check that would drop the second.
+    await plane._do(steps.throttled.throttle, flows, time.monotonic())
+    assert await plane.rearm()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while True:
+        await asyncio.sleep(DEADMAN / 3)
+        await plane.rearm()
+
+
+if __name__ == "__main__":
+    asyncio.run(run())

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The data plane that live tests run over, and those that are about one plane alone.
+
+Knows what a run was asked for (`PLANE=ebpf make netns`, `make planes`), and why a file
+has nothing to say of another plane; does not know what the tests do.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from vpngate.config import Plane
+from vpngate.errors import VpngateError
+from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf.syscall import AttachPoint
+
+PLANE = Plane(os.environ.get("PLANE") or Plane.NFTABLES)
+# Where slowed packets wait, and of which kind such a device is, as ip(8) names it.
+DEVICE, KIND = {
+    Plane.NFTABLES: ("ifb-vpngate", "ifb"),
+    Plane.EBPF: ("vgs-vpngate", "veth"),
+}[PLANE]
+NEAR_END = DEVICE.partition("-")[0]
+
+# They look into the nftables table, or break it: what they promise needs a form of its
+# own for programs.
+ABOUT_NFTABLES = {
+    "test_comparison.py": "intervals are taken out of nftables' sets",
+    "test_copying_live.py": "the rules that copy",
+    "test_dispatch_live.py": "the rules that tell packets apart",
+    "test_doctor.py": "the rows of nftables' features",
+    "test_doctor_conflicts.py": "neighbours of a table",
+    "test_egress_filters.py": "what packets skip behind an ifb",
+    "test_failed_changes.py": "transactions of nftables that fail",
+    "test_ifb_of_ours.py": "ifbs",
+    "test_kernel_table.py": "the owned table",
+    "test_many_ifbs.py": "ifbs",
+    "test_many_interfaces.py": "chains of 255 devices",
+    "test_many_handshakes.py": "verdicts are heard of as nftables announces them",
+    "test_nflog.py": "NFLOG",
+    "test_reverse_path.py": "the expression fib",
+    "test_signatures_live.py": "the compiler to nftables",
+    "test_spared_oracle.py": "the way by an ifb, and nftables' sets",
+    "test_survey.py": "nftables' and tc's lists",
+    "test_trial.py": "nftables' features",
+    "test_what_waits.py": "parts of the nftables plane",
+}
+# They run the eBPF plane, whatever a run was asked for.
+ABOUT_PROGRAMS = {"test_bpf_failures.py", "test_bpf_life.py", "test_bpf_plane.py"}
+
+
+def why_not(path: Path) -> str:
+    """Why a test file has nothing to say of the plane asked for; empty if it has."""
+    if (PLANE is Plane.EBPF or path.name in ABOUT_PROGRAMS) and not has_links():
+        return "needs a kernel with links for programs (TCX, Linux 6.6)"
+    reason = ABOUT_NFTABLES.get(path.name, "") if PLANE is Plane.EBPF else ""
+    return f"about nftables alone: {reason}" if reason else ""
+
+
+@cache
+def has_links() -> bool:
+    """Whether this kernel has what the eBPF plane stands by; asked at loopback."""
+    try:
+        programs.attached(1, AttachPoint.TCX_INGRESS)
+    except VpngateError:
+        return False
+    return True

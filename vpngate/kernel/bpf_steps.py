@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The steps of a change where programs of eBPF do the work.
+
+Knows what is made of programs instead of the table, and that they come and go in the
+same order; does not know threads or waiting. The parts answer to the names that
+`steps.py` asks for. An empty table of nftables, owned like the other plane's, tells
+everybody that its name is in use: it goes with the process, as programs do.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.clearing import remove_every_kind
+from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.lanes import each
+from vpngate.kernel.programmed.flow_maps import FlowMaps
+from vpngate.kernel.programmed.near_ends import NearEnds
+from vpngate.kernel.programmed.program_hooks import ProgramHooks
+from vpngate.kernel.programmed.programmed_table import TURN, ProgrammedTable
+from vpngate.kernel.programmed.spared_in_force import SparedInForce
+from vpngate.kernel.shaping.devices.veth_devices import VethDevices
+from vpngate.kernel.shaping.route import Route
+from vpngate.kernel.shaping.shaper import Shaper
+from vpngate.kernel.steps import Steps
+from vpngate.kernel.table.owned import OwnedTable, Rules
+from vpngate.kernel.table.protected import ProtectedSets
+from vpngate.kernel.table.switch import Switch
+from vpngate.kernel.way import Way
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import Ruleset
+
+if TYPE_CHECKING:
+    from vpngate.kernel.table.hooks import Hooks
+    from vpngate.kernel.table.spared import SparedSets
+    from vpngate.kernel.table.witness import Witness
+
+
+class BpfSteps(Steps):
+    """All that stands in the kernel for one plane of programs, part by part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._programs: ProgrammedTable | None = None
+        self._interfaces: ProgramHooks | None = None
+        self._near: NearEnds | None = None
+        self._far: FarEnds | None = None
+
+    @property
+    def programs(self) -> ProgrammedTable:
+        """Stages, maps and counters, from `open` on."""
+        if self._programs is None:
+            raise RuntimeError("the data plane has not been started")
+        return self._programs
+
+    def open(self, ruleset: Ruleset, protected: Intervals) -> None:
+        """Take the name, make maps and programs; none stands anywhere yet."""
+        self.ruleset = ruleset
+        for protocol in (NETFILTER, ROUTE):
+            self._channels.append(Channel(protocol))
+        owner, route = self._channels
+        OwnedTable(owner, ruleset.table).claim()
+        self._route = Route()
+        table = self._programs = ProgrammedTable(ruleset.table)
+        self._interfaces = ProgramHooks(table)
+        self._near, self._far = NearEnds(table), FarEnds(route)
+        table.create(ruleset)
+        self._taken = True
+        # The same questions, answered by programs instead of a table.
+        self.table = cast("OwnedTable", table)
+        self.hooks = cast("Hooks", self._interfaces)
+        self.spared = cast("SparedSets", SparedInForce(table, ruleset.spared))
+        self.witness = cast("Witness", self._near)
+        self.switch = Switch(self.table)
+        self.protected = ProtectedSets(self.table)
+        pairs = VethDevices(ruleset.table, self._route, route, self._far)
+        self.shaper = Shaper(pairs, self._route, route, self._near)
+        maps = FlowMaps(table.flows, self.shaper.class_id)
+        self.throttled = Throttled(table, maps, self.shaper, ruleset.max_flows)
+        self.way = Way(self.switch, self.shaper, self.throttled)
+        self.protected.put(protected)
+        remove_every_kind(ruleset.table, self._route, route)
+        self.shaper.look_around()
+
+    def install(self, ruleset: Ruleset) -> None:
+        """Spared first, then the pairs, then programs at the hooks."""
+        self.spared.create()
+        if ruleset.enforce:
+            self._note_packet_of(ruleset)
+            self.way.build(ruleset.rate)
+            self.way.fit(ruleset.rate, wanted=True)
+        self._put_up(ruleset, self.table.commit)
+
+    def rules(self, ruleset: Ruleset) -> Rules:
+        """The programs that will be wanted are made ahead; no rule is."""
+        names = self.hooks.choose(ruleset).interfaces
+        if self._interfaces is not None:
+            headers = self._interfaces.headers(names)
+            self.programs.make_ahead_for(ruleset, headers)
+        return Rules([])
+
+    def take_down(self) -> None:
+        """Disarm, then the stages; what waits in the pairs is still on its way."""
+        if self._taken:
+            each(self.switch.disarm, self.programs.destroy)
+            self.way.to_vacate = True
+
+    def close(self) -> None:
+        """At last hooks and pairs, and what the kernel was asked through."""
+        if self._interfaces is not None:
+            each(self._interfaces.close)
+        if self._taken:
+            each(self.way.remove)
+            self._taken = False
+        super().close()
+        for part in (self._near, self._far, self._programs):
+            if part is not None:
+                each(part.close)
+        self._near = self._far = self._programs = self._interfaces = None
+
+    def _put_up(
+        self,
+        ruleset: Ruleset,
+        commit: Callable[[Sequence[Change]], None],
+        rules: Rules | None = None,  # noqa: ARG002
+        also: Sequence[Change] = (),
+    ) -> None:
+        """Have this ruleset's programs in force, then stand at its interfaces.
+
+        They spare whom they should from the moment on that they are.
+        """
+        commit([one for one in also if one != TURN])
+        names = self._note_packet_of(ruleset)
+        if self._interfaces is not None:
+            headers = self._interfaces.headers(names)
+            self.programs.serve(ruleset, headers, turn=TURN in also)
+            self._interfaces.stand(names)
+
+    def _note_packet_of(self, ruleset: Ruleset) -> tuple[str, ...]:
+        names = self.hooks.choose(ruleset).interfaces
+        self._note_packet()
+        return names
