@@ -152,10 +152,10 @@ WITHIN = {
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
         ("code",),
-        ("far_ends", "in_the_way"),
+        ("far_ends", "in_the_way", "kernel_clock"),
     ),
     "kernel.programmed": (
-        ("flow_bits", "made_ahead", "set_memory"),
+        ("flow_bits", "made_ahead", "set_memory", "unfit"),
         ("flow_maps", "stage_slots"),
         ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),

@@ -8,9 +8,11 @@ everybody that its name is in use: it goes with the process, as programs do.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.bpf.kernel_clock import insist_on_one_clock
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
@@ -28,6 +30,7 @@ from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.links import Announcement, What
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
@@ -61,6 +64,7 @@ class BpfSteps(Steps):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         OwnedTable(owner, ruleset.table).claim()
+        insist_on_one_clock()
         self._route = Route()
         table = self._programs = ProgrammedTable(ruleset.table)
         self._interfaces = ProgramHooks(table)
@@ -99,6 +103,32 @@ class BpfSteps(Steps):
             headers = self._interfaces.headers(names)
             self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
+
+    def stand_few(self) -> bool:
+        """Do a little of what is left to do at interfaces; whether more is."""
+        return self._interfaces is not None and self._interfaces.stand_few()
+
+    def at_once(self, news: Announcement) -> Callable[[], None] | None:
+        """Also where programs stand at what has gone from here, or has another name.
+
+        It may be in another namespace, where a pair's index is another's.
+        """
+        if self._interfaces is not None and self._is_astray(news):
+            return partial(self._interfaces.leave_at, news.index)
+        return super().at_once(news)
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something of ours may have changed; from any thread."""
+        return self._is_astray(news) or super().concerns(news)
+
+    def _is_astray(self, news: Announcement) -> bool:
+        if self._interfaces is None:
+            return False
+        name = self._interfaces.name_at(news.index)
+        if name is None:
+            return False
+        renamed = news.link is not None and news.link.name != name
+        return news.what is What.LINK_GONE or (news.what is What.LINK and renamed)
 
     def take_down(self) -> None:
         """Disarm, then the stages; what waits in the pairs is still on its way."""
