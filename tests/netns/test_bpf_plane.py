@@ -203,7 +203,7 @@ def test_handshakes_are_copied_and_forgeries_are_not() -> None:
 
 
 def test_the_first_packets_through_a_new_pair_come_back() -> None:
-    """The kernel may be late to begin with the queue of an end that was up too early."""
+    """The kernel begins late with a queue; one that it is given it begins with."""
 
     async def scenario(running: Running) -> None:
         plane = running.plane
