@@ -6,7 +6,8 @@ the way in; does not know what becomes of an interface where something stands. O
 way out chains come first, and what comes back from a pair does not meet them again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import errno
+from collections.abc import Collection, Iterable
 
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
@@ -20,30 +21,11 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
+_NO_SUCH_HOOK = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _SIDES = {
     HookPoint.INGRESS: (tc.CLSACT_INGRESS, AttachPoint.TCX_INGRESS),
     HookPoint.EGRESS: (tc.CLSACT_EGRESS, AttachPoint.TCX_EGRESS),
 }
-
-
-def in_the_way(
-    nftables: Channel,
-    route: Channel,
-    interfaces: Mapping[str, int],
-    *,
-    table: str,
-    ours: Collection[int] = (),
-) -> dict[str, str]:
-    """Those of the interfaces where something of others' stands, and what it is.
-
-    `interfaces` are names and indexes, `ours` the numbers of programs that we have put
-    there, `table` is our own. Raises KernelRefused for what cannot be asked.
-    """
-    found = chains_before(nftables, interfaces, table=table)
-    for name, index in interfaces.items():
-        if why := found.get(name) or program_at(route, index, ours):
-            found[name] = why
-    return found
 
 
 def chains_before(
@@ -87,5 +69,7 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
-    except BpfRefused:
-        return []
+    except BpfRefused as error:
+        if error.number in _NO_SUCH_HOOK:
+            return []
+        raise
