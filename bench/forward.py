@@ -1,30 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the table costs ordinary traffic, beside forwarding it by a bare port.
 
-How it is measured is said in `bench.ports`. `hooked` is vpngate's, with a million
-registered prefixes; `set` is how it would be done with nft alone: both addresses of
-every packet are looked up in an interval set of the same prefixes.
+How it is measured is said in `bench.ports`. `hooked` and `programmed` are vpngate's
+planes, of nftables and of eBPF, each with a million registered prefixes; `set` is how
+it would be done with nft alone: both addresses of every packet are looked up in an
+interval set of the same prefixes.
 
 Run as root, with gcc.
 """
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.contract import Effort, Figure, Row, condensed, summary
 from bench.kernel import flow, nested, nft_file, ruleset
 from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
 from bench.traffic import KINDS
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.steps import Steps
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
 
-HOOKED, SET = "hooked", "set"
-# What a packet may cost more, as a part of what forwarding a bare one costs.
-OBSERVING_AT_MOST, ENFORCING_AT_MOST = 0.45, 0.75
+HOOKED, PROGRAMMED, SET = "hooked", "programmed", "set"
+PLANES = {HOOKED: "nftables", PROGRAMMED: "eBPF"}
+
+
+class Most(NamedTuple):
+    """What a packet may cost more, as a part of what forwarding a bare one costs.
+
+    `any_other` is for what is neither plain UDP nor the mix.
+    """
+
+    observing: float
+    enforcing: float
+    any_other: float = 0.0
+
+    def of(self, kind: str, *, enforcing: bool) -> float:
+        """The bound for a kind of traffic."""
+        most = self.enforcing if enforcing else self.observing
+        return round(most if kind in _USUAL else most + self.any_other, 2)
+
+
+AT_MOST = {HOOKED: Most(0.45, 0.75), PROGRAMMED: Most(0.14, 0.18, 0.05)}
+_USUAL = ("udp", "mix")
 _LEFT = "A gateway that does nothing else forwards {:.2f} of the packets it did."
 _AT_ONCE = 5000  # verdicts asked for in one go
 _SUBSCRIBERS = 500
@@ -33,14 +58,19 @@ _IDLE = 600
 
 
 class Hooked:
-    """The data plane at one port of the gateway."""
+    """A data plane at one port of the gateway."""
 
-    def __init__(self, at: Gateway, full: Intervals) -> None:
+    def __init__(
+        self, at: Gateway, full: Intervals, port: str, steps: Steps | None = None
+    ) -> None:
         self._at = at
         self._loop = asyncio.new_event_loop()
-        self._plane = LiveDataPlane()
+        self._plane = LiveDataPlane(steps=steps)
         self._rules = replace(
-            ruleset(full), interfaces=(at.device(HOOKED),), deadman=_DEADMAN
+            ruleset(full),
+            table=f"vpngate_{port}",
+            interfaces=(at.device(port),),
+            deadman=_DEADMAN,
         )
         self._there = 0
 
@@ -74,7 +104,7 @@ def _one(number: int) -> Throttle:
 
 
 def figures(
-    title: str, port: str, found: Slices, most: float | None
+    title: str, port: str, found: Slices, most: Callable[[str], float] | None = None
 ) -> Iterator[Figure]:
     """A figure for each kind of traffic: what the port adds to forwarding it."""
     for kind in KINDS:
@@ -85,25 +115,31 @@ def figures(
         yield Figure(
             f"{kind}, {title}",
             "ns a packet",
-            "vpngate adds" if port == HOOKED else "an interval set adds",
+            "vpngate adds" if port in PLANES else "an interval set adds",
             added,
             "forwarding by a bare port",
             forwarding,
-            at_most=most,
+            at_most=most and most(kind),
             # Once a table: the others say it by their ratios.
             note=_LEFT.format(1 / (1 + ratio)) if kind == "udp" else "",
         )
 
 
-def _both(
-    at: Gateway, measure: Measure, seconds: float, title: str, most: float
+def _both_ways(
+    at: Gateway, measure: Measure, seconds: float, title: str, *, enforcing: bool
 ) -> Iterator[Figure]:
-    """As a router, and masquerading."""
-    found = measure.slices(seconds, (HOOKED, BARE))
-    yield from figures(f"{title}, routed", HOOKED, found, most)
+    """As a router, and masquerading; all planes and the bare port in turn."""
+    found = measure.slices(seconds, (*AT_MOST, BARE))
+    yield from _of_each(f"{title}, routed", found, enforcing=enforcing)
     with at.masquerading():
-        found = measure.slices(seconds, (HOOKED, BARE))
-    yield from figures(f"{title}, masquerading", HOOKED, found, most)
+        found = measure.slices(seconds, (*AT_MOST, BARE))
+    yield from _of_each(f"{title}, masquerading", found, enforcing=enforcing)
+
+
+def _of_each(title: str, found: Slices, *, enforcing: bool) -> Iterator[Figure]:
+    for port, most in AT_MOST.items():
+        bound = partial(most.of, enforcing=enforcing)
+        yield from figures(f"{PLANES[port]}, {title}", port, found, bound)
 
 
 def _interval_set(at: Gateway, full: Intervals, folder: Path) -> None:
@@ -128,31 +164,37 @@ def measured(effort: Effort) -> Iterator[Figure]:
     full = nested(prefixes)
     with (
         tempfile.TemporaryDirectory() as name,
-        gateway(Path(name), (HOOKED, BARE, SET)) as at,
+        gateway(Path(name), (*AT_MOST, BARE, SET)) as at,
+        contextlib.ExitStack() as stack,
     ):
         measure = Measure(at, Path(name))
-        hooked = Hooked(at, full)
-        try:
-            hooked.observe()
-            yield from _both(at, measure, seconds, "observing", OBSERVING_AT_MOST)
-            hooked.enforce()
-            for count in counts:
-                hooked.have(count)
-                title = f"enforcing, {count:,} verdicts"
-                yield from _both(at, measure, seconds, title, ENFORCING_AT_MOST)
-        finally:
-            hooked.close()
+        planes = [
+            Hooked(at, full, HOOKED),
+            Hooked(at, full, PROGRAMMED, BpfSteps()),
+        ]
+        for one in planes:
+            stack.callback(one.close)
+            one.observe()
+        yield from _both_ways(at, measure, seconds, "observing", enforcing=False)
+        for one in planes:
+            one.enforce()
+        for count in counts:
+            for one in planes:
+                one.have(count)
+            title = f"enforcing, {count:,} verdicts"
+            yield from _both_ways(at, measure, seconds, title, enforcing=True)
+        stack.close()
         _interval_set(at, full, Path(name))
         found = measure.slices(seconds, (SET, BARE))
-        yield from figures(f"{len(full):,} intervals on every packet", SET, found, None)
+        yield from figures(f"{len(full):,} intervals on every packet", SET, found)
 
 
 ROW = Row(
     "forward",
     "What forwarding an ordinary packet costs more",
     measured,
-    seconds=180,
+    seconds=240,
     root=True,
-    about=f"{HOW} The table has a million registered prefixes; last comes how it would "
-    "be done with nft alone, both ends of every packet looked up in those prefixes.",
+    about=f"{HOW} Both planes have a million registered prefixes; last comes how it "
+    "would be done with nft alone, both ends of every packet looked up in them.",
 )

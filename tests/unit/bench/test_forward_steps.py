@@ -64,9 +64,16 @@ def test_a_port_is_told_beside_forwarding_alone() -> None:
     found = {
         (kind, port): np.full(60, ns) for kind in KINDS for port, ns in cost.items()
     }
-    udp, *others = forward.figures("routed", forward.HOOKED, found, 0.45)
+    udp, *others = forward.figures("routed", forward.HOOKED, found, lambda _: 0.45)
     assert udp.ratio is not None
     assert udp.ratio.median == pytest.approx(0.5)
     assert udp.holds is False
     assert "0.67" in udp.note
     assert [figure.note for figure in others] == [""] * 3
+
+
+def test_what_is_neither_plain_nor_mixed_may_cost_a_little_more() -> None:
+    most = forward.AT_MOST[forward.PROGRAMMED]
+    assert most.of("mix", enforcing=True) == 0.18
+    assert most.of("quic", enforcing=True) == 0.23
+    assert most.of("tcp", enforcing=False) == 0.19
