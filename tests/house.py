@@ -152,12 +152,18 @@ WITHIN = {
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
         ("code",),
-        ("far_ends", "in_the_way"),
+        ("far_ends", "marks"),
+        ("in_the_way",),
     ),
     "kernel.programmed": (
-        ("flow_bits", "set_memory"),
+        ("attachments", "flow_bits", "set_memory"),
         ("flow_maps", "programmed_table"),
         ("near_ends", "program_hooks", "spared_in_force"),
+    ),
+    "kernel.programmed.attachments": (
+        ("attachment",),
+        ("by_filters", "by_links"),
+        ("chosen",),
     ),
     "kernel.bpf.code": (
         ("finding", "sifting", "way_back"),

@@ -14,6 +14,8 @@ from vpngate.kernel.bpf.far_ends import FarEnds
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
+from vpngate.kernel.programmed.attachments.attachment import Attaching
+from vpngate.kernel.programmed.attachments.chosen import chosen
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
@@ -28,6 +30,7 @@ from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.links import Announcement, current_devices
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
@@ -37,11 +40,33 @@ if TYPE_CHECKING:
     from vpngate.kernel.table.witness import Witness
 
 
-class BpfSteps(Steps):
-    """All that stands in the kernel for one plane of programs, part by part."""
+class WayOfPrograms(Way):
+    """The way, which begins at the hooks: filters there can be taken away."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        hooks: ProgramHooks,
+        switch: Switch,
+        shaper: Shaper,
+        throttled: Throttled,
+    ) -> None:
+        super().__init__(switch, shaper, throttled)
+        self._hooks = hooks
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether a pair may have changed, or what stands at a hook."""
+        return super().concerns(news) or self._hooks.concerns(news)
+
+
+class BpfSteps(Steps):
+    """All that stands in the kernel for one plane of programs, part by part.
+
+    `attaching` makes what has programs stand at interfaces.
+    """
+
+    def __init__(self, attaching: Attaching = chosen) -> None:
         super().__init__()
+        self._attaching = attaching
         self._programs: ProgrammedTable | None = None
         self._interfaces: ProgramHooks | None = None
         self._near: NearEnds | None = None
@@ -62,9 +87,11 @@ class BpfSteps(Steps):
         owner, route = self._channels
         OwnedTable(owner, ruleset.table).claim()
         self._route = Route()
-        table = self._programs = ProgrammedTable(ruleset.table)
-        self._interfaces = ProgramHooks(table, owner, route)
-        self._near, self._far = NearEnds(table), FarEnds(route)
+        hooks, near = (self._attaching(route, ruleset.table) for _ in range(2))
+        table = ProgrammedTable(ruleset.table, lasting=hooks.lasting)
+        self._programs = table
+        self._interfaces = ProgramHooks(table, hooks, owner, route)
+        self._near, self._far = NearEnds(table, near), FarEnds(route)
         table.create(ruleset)
         self._taken = True
         # The same questions, answered by programs instead of a table.
@@ -78,9 +105,12 @@ class BpfSteps(Steps):
         self.shaper = Shaper(pairs, self._route, route, self._near)
         maps = FlowMaps(table.flows, self.shaper.class_id)
         self.throttled = Throttled(table, maps, self.shaper, ruleset.max_flows)
-        self.way = Way(self.switch, self.shaper, self.throttled)
+        parts = self.switch, self.shaper, self.throttled
+        self.way = WayOfPrograms(self._interfaces, *parts)
         self.protected.put(protected)
-        remove_every_kind(ruleset.table, self._route, route)
+        taken_over = current_devices(ruleset.interfaces) if hooks.lasting else {}
+        kept = {device.index for device in taken_over.values()}
+        remove_every_kind(ruleset.table, self._route, route, kept)
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:

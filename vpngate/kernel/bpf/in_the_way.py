@@ -9,6 +9,7 @@ way out chains come first, and what comes back from a pair does not meet them ag
 from collections.abc import Collection, Iterable, Mapping
 
 from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf.marks import SIDES, is_marked
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire import tc
@@ -20,9 +21,9 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
-_SIDES = {
-    HookPoint.INGRESS: (tc.CLSACT_INGRESS, AttachPoint.TCX_INGRESS),
-    HookPoint.EGRESS: (tc.CLSACT_EGRESS, AttachPoint.TCX_EGRESS),
+_POINTS = {
+    HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
+    HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
 }
 
 
@@ -37,11 +38,12 @@ def in_the_way(
     """Those of the interfaces where something of others' stands, and what it is.
 
     `interfaces` are names and indexes, `ours` the numbers of programs that we have put
-    there, `table` is our own. Raises KernelRefused for what cannot be asked.
+    there by links, `table` is our own, which marks its filters. Raises KernelRefused
+    for what cannot be asked.
     """
     found = chains_before(nftables, interfaces, table=table)
     for name, index in interfaces.items():
-        if why := found.get(name) or program_at(route, index, ours):
+        if why := found.get(name) or program_at(route, index, ours, table):
             found[name] = why
     return found
 
@@ -71,12 +73,12 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
     return ""
 
 
-def program_at(route: Channel, index: int, ours: Collection[int]) -> str:
+def program_at(route: Channel, index: int, ours: Collection[int], table: str) -> str:
     """What of others' stands at an interface beside nftables; empty if nothing."""
-    for hook, (side, point) in _SIDES.items():
+    for hook, point in _POINTS.items():
         where = hook.name.lower()
-        for one in tc.filters_at(route, index, side):
-            if not isinstance(one, tc.Classifier) or one.program not in ours:
+        for one in tc.filters_at(route, index, SIDES[hook]):
+            if not is_marked(one, table):
                 return f"has tc filters that are not vpngate's at {where}"
         if any(number not in ours for number in _by_tcx(index, point)):
             return f"has programs that are not vpngate's at {where} (TCX)"

@@ -3,37 +3,35 @@
 
 Knows how a program comes to a hook and is exchanged there, that an interface which
 cannot be had, or where something of others' stands, holds up no other, and of which
-link layer each is; does not know what programs do. A link goes with the process (TCX,
-Linux 6.6). One thread alone may change it; `refused` and `index_of` may be asked by
-any.
+link layer each is; does not know what programs do, nor how the kernel is told
+(`attachments/`). One thread alone may change it; `refused`, `index_of` and `concerns`
+may be asked by any.
 """
 
 import fcntl
 import socket
 import struct
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
-from vpngate.errors import KernelRefused, MissingFeature, Problem
+from vpngate.errors import KernelRefused
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.in_the_way import chains_before, program_at
 from vpngate.kernel.bpf.plane_maps import Stand
-from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.programmed.attachments.attachment import Attachment, Standing
 from vpngate.kernel.programmed.programmed_table import (
     ETHERNET,
     NO_HEADER,
     ProgrammedTable,
 )
 from vpngate.kernel.wire.channel import Channel
-from vpngate.kernel.wire.links import Device, current_devices
+from vpngate.kernel.wire.links import Announcement, Device, current_devices
 from vpngate.packets import HookPoint
 from vpngate.ruleset import Ruleset
 
-_POINTS = {
-    HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
-    HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
-}
 # ARPHRD_* of linux/if_arp.h: those that have Ethernet's header, and those with none.
 _WITH_HEADER = {1, 772}
 _WITHOUT = {512, 519, 65534, 768, 769, 776, 778, 823, 65535}
@@ -49,7 +47,6 @@ class _Refused(NamedTuple):
 
 class _Attached(NamedTuple):
     at: int  # the interface's index
-    links: dict[HookPoint, int]  # descriptors
     header: int
 
 
@@ -60,9 +57,14 @@ class ProgramHooks:
     """
 
     def __init__(
-        self, table: ProgrammedTable, nftables: Channel, route: Channel
+        self,
+        table: ProgrammedTable,
+        attachment: Attachment,
+        nftables: Channel,
+        route: Channel,
     ) -> None:
         self._table = table
+        self._attachment = attachment
         self._nftables, self._route = nftables, route
         self._devices: dict[str, Device] = {}  # those that are there
         self._refused: dict[str, _Refused] = {}
@@ -77,6 +79,12 @@ class ProgramHooks:
         """The index that an interface had at the last look."""
         device = self._devices.get(name)
         return None if device is None else device.index
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something may have come or gone where our programs stand."""
+        if news.what not in self._attachment.announced:
+            return False
+        return any(one.at == news.index for one in self._attached.copy().values())
 
     @property
     def largest_mtu(self) -> int:
@@ -104,25 +112,18 @@ class ProgramHooks:
 
     def stand(self, names: tuple[str, ...]) -> None:
         """Have the table's programs stand at these interfaces, and at no others."""
-        for name in set(self._attached) - set(names):
-            self._leave(name)
+        for name in (self._attached.keys() | self._refused.keys()) - set(names):
+            self._try_to_leave(name)
         for name in names:
             if name in self._refused:
-                self._leave(name)
+                self._try_to_leave(name)
                 continue
-            device, header = self._devices[name], _header(name)
-            known = self._attached.get(name)
-            if known and (known.at, known.header) != (device.index, header):
-                self._leave(name)
-                known = None
             try:
-                if known is None:
-                    self._attach(name, device.index, header or NO_HEADER)
-                else:
-                    self._exchange(known)
+                self._stand_at(name, _header(name) or NO_HEADER)
             except KernelRefused as error:
-                self._leave(name)
-                self._refused[name] = _Refused(device.index, error.lines[0])
+                self._try_to_leave(name)
+                at = self._devices[name].index
+                self._refused[name] = _Refused(at, error.lines[0])
 
     def are_whole(self, ruleset: Ruleset) -> bool:
         """Whether our programs stand at all interfaces that can be had now."""
@@ -152,9 +153,10 @@ class ProgramHooks:
         return bool(lacking)
 
     def close(self) -> None:
-        """Leave all interfaces."""
-        for name in list(self._attached):
-            self._leave(name)
+        """Leave all interfaces, each whatever became of the others."""
+        with ExitStack() as stack:
+            for name in self._attached.keys() | self._refused.keys():
+                stack.callback(partial(self._leave, name))
 
     def _wanted(self) -> tuple[str, ...]:
         return tuple(name for name in self._devices if name not in self._refused)
@@ -177,8 +179,9 @@ class ProgramHooks:
     def _shared(self, name: str) -> str:
         """What of others' stands at an interface beside chains; empty if nothing."""
         ours = [programs.id_of(one) for one in self._table.hooks.values()]
+        index, table = self._devices[name].index, self._table.name
         try:
-            return program_at(self._route, self._devices[name].index, ours)
+            return program_at(self._route, index, ours, table)
         except KernelRefused as error:  # it may have just gone
             return error.lines[0]
 
@@ -192,9 +195,9 @@ class ProgramHooks:
             return False
         if Stand(HookPoint.INGRESS, header) in self._table.hooks:
             try:
-                self._attach(name, self._devices[name].index, header)
-            except (KernelRefused, MissingFeature):
-                self._leave(name)
+                self._stand_at(name, header)
+            except KernelRefused:
+                self._try_to_leave(name)
                 return False
             del self._refused[name]
             return False
@@ -202,39 +205,33 @@ class ProgramHooks:
         return True
 
     def _is_whole(self, name: str) -> bool:
-        known = self._attached[name]
-        if known.at != self._devices[name].index:
+        at, header = self._attached[name]
+        if at != self._devices[name].index:
             return False
-        return all(
-            programs.id_of(self._table.hooks[Stand(point, known.header)])
-            in programs.attached(known.at, _POINTS[point])
-            for point in HookPoint
-        )
+        return self._attachment.stands_at(at, self._programs(header))
 
-    def _attach(self, name: str, index: int, header: int) -> None:
-        links: dict[HookPoint, int] = {}
-        self._attached[name] = _Attached(index, links, header)
-        for point in HookPoint:
-            program = self._table.hooks[Stand(point, header)]
-            try:
-                links[point] = programs.link(program, index, _POINTS[point])
-            except BpfRefused as error:
-                if error.number in _NO_LINKS and not self._others(name):
-                    raise _no_links() from error
-                raise
+    def _stand_at(self, name: str, header: int) -> None:
+        index, known = self._devices[name].index, self._attached.get(name)
+        if known and known.at != index:
+            self._leave(name)
+        self._attached[name] = _Attached(index, header)
+        self._attachment.stand_at(index, self._programs(header))
 
-    def _others(self, name: str) -> bool:
-        return any(other.links for n, other in self._attached.items() if n != name)
-
-    def _exchange(self, known: _Attached) -> None:
-        for point, link in known.links.items():
-            programs.exchange(link, self._table.hooks[Stand(point, known.header)])
+    def _programs(self, header: int) -> Standing:
+        return {point: self._table.hooks[Stand(point, header)] for point in HookPoint}
 
     def _leave(self, name: str) -> None:
-        known = self._attached.pop(name, None)
-        if known is not None:
-            for link in known.links.values():
-                programs.close(link)
+        """Also where a dead daemon has left programs that we could not take over."""
+        known = self._attached.get(name)
+        index = known.at if known else self.index_of(name)
+        if index is not None:
+            self._attachment.leave(index)
+        self._attached.pop(name, None)
+
+    def _try_to_leave(self, name: str) -> None:
+        """It holds up no other; tried again at the next look."""
+        with suppress(KernelRefused):
+            self._leave(name)
 
     def _look(self, ruleset: Ruleset) -> None:
         self._devices = current_devices(ruleset.interfaces)
@@ -247,17 +244,6 @@ class ProgramHooks:
 
 
 _SIOCGIFHWADDR = 0x8927
-_NO_LINKS = (22,)  # EINVAL: such a hook is not known
-
-
-def _no_links() -> MissingFeature:
-    return MissingFeature(
-        Problem(
-            "kernel",
-            "has no hooks for links of programs (TCX)",
-            'take Linux 6.6 or later, or gateway.plane = "nftables"',
-        )
-    )
 
 
 def _header(name: str) -> int | None:

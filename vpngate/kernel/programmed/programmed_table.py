@@ -3,7 +3,7 @@
 
 Knows how each is changed and read back, under the names that nftables' table has for
 them; does not know interfaces, or which flows are throttled. One thread alone may use
-it. Its descriptors are the only ones: what it does ends with the process.
+it. Its descriptors are the only ones of its stages: what it does ends with the process.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.code.hooked import at_hook, at_near_end
+from vpngate.kernel.bpf.code.hooked import at_hook, at_lasting_hook, at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
 from vpngate.kernel.bpf.code.stages import (
     PROTECTED,
@@ -57,10 +57,15 @@ _KINDS = 64  # signatures that a later configuration may have
 
 
 class ProgrammedTable:
-    """See `table/owned.py` for what its twin does under the same names."""
+    """See `table/owned.py` for what its twin does under the same names.
 
-    def __init__(self, name: str) -> None:
+    `lasting` is whether what stands at hooks outlives the process: then next to
+    nothing stands there, and is never exchanged.
+    """
+
+    def __init__(self, name: str, *, lasting: bool) -> None:
         self.name = name
+        self._lasting = lasting
         self.changed = 0.0  # when whom is spared was, by a clock that never jumps
         self.made = SparedArrays.of(Intervals.empty())  # last, perhaps not in force
         self.hooks: dict[Stand, int] = {}  # programs
@@ -111,16 +116,9 @@ class ProgrammedTable:
         self._signatures = by_order(ruleset.signatures)
         self._limit()
         self._put_stages()
-        parts = self._parts()
-        made = {
-            stand: programs.load(at_hook(parts, stand), "vpngate_hook")
-            for stand in self._stands()
-        }
-        old, self.hooks = self.hooks, made
-        for program in old.values():
-            programs.close(program)
+        self._put_hooks()
         self._served = alike, headers
-        return made
+        return self.hooks
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Make changes of verdicts, or turn to the arrays that were made last."""
@@ -230,11 +228,29 @@ class ProgrammedTable:
             for stand in self._stands()
         ]
         for number, code in (*made, (int(Stage.WITNESS), witness(parts))):
-            program = programs.load(code, "vpngate_stage")
-            try:
-                self.maps.stages.put(index(number), struct.pack("=I", program))
-            finally:
-                programs.close(program)
+            self._put_stage(number, code)
+
+    def _put_stage(self, number: int, code: bytes) -> None:
+        program = programs.load(code, "vpngate_stage")
+        try:
+            self.maps.stages.put(index(number), struct.pack("=I", program))
+        finally:
+            programs.close(program)
+
+    def _put_hooks(self) -> None:
+        """Make programs for hooks anew, or what lasting ones go on at."""
+        parts, old = self._parts(), self.hooks
+        if self._lasting:
+            for stand in self._stands():
+                self._put_stage(stage_at(Stage.HOOK, stand), at_hook(parts, stand))
+        make, known = (at_lasting_hook, old) if self._lasting else (at_hook, {})
+        made = {
+            stand: known.get(stand) or programs.load(make(parts, stand), "vpngate_hook")
+            for stand in self._stands()
+        }
+        self.hooks = made
+        for program in set(old.values()) - set(made.values()):
+            programs.close(program)
 
     def _stands(self) -> list[Stand]:
         return [Stand(p, h) for p in HookPoint for h in sorted(self._headers)]

@@ -41,6 +41,10 @@ class Watchman(Protocol):
         """Look at what is sent to a device that has just been made."""
         ...
 
+    def stands_at(self, number: int) -> bool:
+        """Whether it still does, as far as anybody else could have it gone."""
+        ...
+
     def leave(self, number: int) -> None:
         """Before a device goes, or when what has its name is somebody else's."""
         ...
@@ -134,7 +138,7 @@ class Shaper:
         self.indexes |= frozenset(self._devices.watched(number))
 
     def missing(self) -> list[int]:
-        """The devices that are not there, or not up, or have lost their root."""
+        """The devices that are not there, or not up, or lack a root or a witness."""
         at = links_at(self._channel, self._index.values())
         pairs = zip(self._index.items(), at, strict=True)
         found = {n: link for (n, index), link in pairs if index and link is not None}
@@ -142,7 +146,9 @@ class Shaper:
         return [
             number
             for number in self._index
-            if number not in whole or found[number].queue != "htb"
+            if number not in whole
+            or found[number].queue != "htb"
+            or not self._watchman.stands_at(number)
         ]
 
     def is_down(self, link: Link) -> bool:
