@@ -36,6 +36,7 @@ ABOUT_NFTABLES = {
     "test_kernel_table.py": "the owned table",
     "test_many_ifbs.py": "ifbs",
     "test_many_interfaces.py": "chains of 255 devices",
+    "test_many_handshakes.py": "verdicts are heard of as nftables announces them",
     "test_nflog.py": "NFLOG",
     "test_reverse_path.py": "the expression fib",
     "test_signatures_live.py": "the compiler to nftables",

@@ -119,15 +119,16 @@ def spared(pid: int) -> dict[str, str]:
     """The bounds of registered addresses, by family."""
     found = {}
     for family in Family:
-        bounds = _bounds(pid, family).bounds
-        found[f"spared_{family.label}"] = bounds.tobytes().hex()
+        parts = _bounds(pid, family).parts
+        found[f"spared_{family.label}"] = b"".join(p.tobytes() for p in parts).hex()
     return found
 
 
 def spares(pid: int, asked: str) -> bool:
     """Whether registered addresses hold this one, now."""
     family = Family.IPV6 if ":" in asked else Family.IPV4
-    return _bounds(pid, family).start(parse_address(asked)) is not None
+    row = np.frombuffer(parse_address(asked), np.uint8).reshape(1, -1)
+    return _bounds(pid, family).starts(row) != [None]
 
 
 def _bounds(pid: int, family: Family) -> set_memory.ReadBounds:

@@ -14,7 +14,8 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     verbs, paths         what the daemon answers to, these verbs aside
 
 And with options for what takes minutes otherwise: --verify-every so many seconds,
---share-over so many, of the traffic that `halt.throttled_share` is a share of.
+--share-over so many, of the traffic that `halt.throttled_share` is a share of; and
+--ring so many bytes for copies that programs make.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from vpngate.kernel.wire import messages
 from vpngate.packets import Endpoint, Family, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Delta, Intervals
+from vpngate.ruleset import ring_records
 from vpngate.ruleset.registered import Use, entrance
 
 _IDLE = 60  # seconds
@@ -167,7 +169,9 @@ def main() -> None:
     parser.add_argument("--socket", required=True)
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     parser.add_argument("--share-over", type=float, default=throttled_share._OVER)
+    parser.add_argument("--ring", type=int, default=ring_records.RING_SIZE)
     args = parser.parse_args()
+    ring_records.RING_SIZE = args.ring
     life.VERIFY_EVERY = args.verify_every
     throttled_share._LEAST *= args.share_over / throttled_share._OVER
     throttled_share._OVER = args.share_over

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ from tests.lab.daemon import Daemon
 from tests.lab.forging import Flow, mouth
 from tests.lab.namespaces import LabError, Namespace, wait_until
 from tests.lab.topology import Host, Lab
+from tests.planes import PLANE
+from vpngate.config import Plane
 
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = ("env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.lab.barrage")
@@ -44,28 +47,34 @@ _ports = itertools.count(40_000)  # of the client: each handshake is another flo
 
 Record = Callable[[str, object], None]
 
-_SEEN = """
-table netdev seen {
-    counter asked { }
-    counter answered { }
-    counter flooded { }
-    chain from_client {
-        type filter hook ingress device "lan0" priority -300
-        udp dport 51820 counter name asked
-    }
-    chain to_client {
+# Before every chain of vpngate's; programs have no interface with a chain at ingress.
+_FAMILY, _IN_BY = {
+    Plane.NFTABLES: ("netdev", 'type filter hook ingress device "{}" priority -300;'),
+    Plane.EBPF: ("inet", 'type filter hook prerouting priority -300; iifname "{}"'),
+}[PLANE]
+_SEEN = f"""
+table {_FAMILY} seen_in {{
+    counter asked {{ }}
+    counter flooded {{ }}
+    chain from_client {{
+        {_IN_BY.format("lan0")} udp dport 51820 counter name asked
+    }}
+    chain flood_in {{
+        {_IN_BY.format("lan1")} udp dport 51820 counter name flooded
+    }}
+}}
+table netdev seen_out {{
+    counter answered {{ }}
+    counter flooded {{ }}
+    chain to_client {{
         type filter hook egress device "lan0" priority -300
         udp sport 51820 counter name answered
-    }
-    chain flood_in {
-        type filter hook ingress device "lan1" priority -300
-        udp dport 51820 counter name flooded
-    }
-    chain flood_out {
+    }}
+    chain flood_out {{
         type filter hook egress device "lan1" priority -300
         udp dport 51820 counter name flooded
-    }
-}
+    }}
+}}
 """
 
 
@@ -81,14 +90,18 @@ class Flood(NamedTuple):
 
 @dataclass
 class Seen:
-    """What the operator's table has counted."""
+    """What the operator's tables have counted."""
 
     gateway: Namespace
 
     def count(self, what: str) -> int:
-        command = ("nft", "list", "counters", "table", "netdev", "seen")
-        listed = self.gateway.call(lambda: subprocess.check_output(command, text=True))
-        return int(dict(_COUNTERS.findall(listed))[what])
+        found = 0
+        for table in (f"{_FAMILY} seen_in", "netdev seen_out"):
+            command = ("nft", "list", "counters", "table", *table.split())
+            ask = partial(subprocess.check_output, command, text=True)
+            listed = self.gateway.call(ask)
+            found += int(dict(_COUNTERS.findall(listed)).get(what, 0))
+        return found
 
     def come(self, what: str, before: int) -> bool:
         """Whether one more comes."""
@@ -105,7 +118,8 @@ def seen(lab: Lab) -> Iterator[Seen]:
         lab.gateway.run("ip", f"-{version}", "route", "add", "blackhole", network)
     lab.gateway.run("nft", "-f", "-", stdin=_SEEN)
     yield Seen(lab.gateway)
-    lab.gateway.run("nft", "delete", "table", "netdev", "seen")
+    lab.gateway.run("nft", "delete", "table", _FAMILY, "seen_in")
+    lab.gateway.run("nft", "delete", "table", "netdev", "seen_out")
 
 
 def shake_hands(lab: Lab, seen: Seen, port: int, version: int) -> bool:

@@ -204,7 +204,7 @@ def test_handshakes_are_copied_and_forgeries_are_not(attaching: str) -> None:
             assert copy.packet.source == Endpoint(parse_address(HOST), 40001)
             counters = await running.plane.counters()
             assert counters.reverse_path_failed == 1
-            assert capture.losses == {"overrun": 0}
+            assert capture.losses == {"gap": 0}
 
     at_the_gateway(attaching, scenario)
 

@@ -29,6 +29,7 @@ PATIENCE = 60.0  # seconds until a halt: on a busy machine, too
 _LOOKS = 3.0  # seconds in which there are some looks
 _SHARE_OVER = 60.0  # seconds, of which 10 Mbit/s make a share worth anything
 _MANY = 90  # subscribers
+_RING = 1 << 18  # bytes of copies, over the eBPF plane: fewer than are left unread
 _TO_REGISTER = slice(1, 11)  # of them, by one test: spared from then on
 _NEVER_REGISTERED = slice(11, None)
 
@@ -56,7 +57,8 @@ def started(wide: Lab) -> Iterator[Daemon]:
     )
     # It looks at the kernel when a test asks for it, and not between. What passes in a
     # minute is enough for a share, not in ten.
-    program = (*HARNESS, "--verify-every", "3600", "--share-over", str(_SHARE_OVER))
+    options = ("--verify-every", "3600", "--share-over", str(_SHARE_OVER))
+    program = (*HARNESS, *options, "--ring", str(_RING))
     with daemon(wide.gateway, settings, program) as running:
         yield running
 

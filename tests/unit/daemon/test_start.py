@@ -10,6 +10,7 @@ from tests.unit.daemon.desk import Desk
 from tests.unit.daemon.gatehouse import MACHINE
 from vpngate.daemon import gateway
 from vpngate.daemon.applying.announcements import Announcements
+from vpngate.daemon.capture_and_plane import Capture, CaptureAndPlane
 from vpngate.daemon.gateway import Gateway
 from vpngate.kernel.dryrun import DryRunDataPlane
 
@@ -36,7 +37,12 @@ def test_what_the_kernel_holds_goes_where_the_start_cannot_be_told(
         raise MemoryError
 
     monkeypatch.setattr(gateway, "look", lambda _: MACHINE)
-    monkeypatch.setattr(gateway, "data_plane", lambda *_: plane)
+
+    def never(_: object) -> Capture:
+        raise AssertionError
+
+    made = CaptureAndPlane(plane, never)
+    monkeypatch.setattr(gateway, "capture_and_plane", lambda *_: made)
     monkeypatch.setattr(Announcements, "started", full)
     daemon = Gateway(desk.read, str(desk.config), str(tmp_path / "socket"))
     with pytest.raises(MemoryError):

@@ -2,8 +2,9 @@
 """Receives the copies that the kernel's programs put into a ring.
 
 Knows how a ring is read (`kernel/bpf/ringbuf.c`: eight bytes before each record say how
-long it is, and whether it is whole) and what is lost there: `overrun`, copies that
-found no room. Does not know the programs, nor what the packets mean.
+long it is, and whether it is whole) and what is lost there: `gap`, copies that found no
+room, which shows at once and not with a later copy. Does not know the programs, nor
+what the packets mean.
 """
 
 import mmap
@@ -45,8 +46,7 @@ class RingCapture(LiveCapture):
     def __init__(self, ring: SharedRing) -> None:
         super().__init__()
         self._ring = ring
-        self._lost_at_last = ring.full()
-        self._lost_before_us = self._lost_at_last
+        self._lost_before_us = ring.full()
 
     def fileno(self) -> int:
         """The ring, readable when records wait."""
@@ -55,14 +55,13 @@ class RingCapture(LiveCapture):
     @property
     def losses(self) -> Mapping[str, int]:
         """Copies that found no room since the start."""
-        return {"overrun": self._ring.full() - self._lost_before_us}
+        return {"gap": self._ring.full() - self._lost_before_us}
 
     def receive(self) -> list[Captured]:
         """The packets that wait, at most some thousands; never blocks."""
         ring, captured = self._ring, list[Captured]()
         (at,) = struct.unpack_from("=Q", ring.read, 0)
         (end,) = struct.unpack_from("=Q", ring.there, 0)
-        self._note_losses()
         for _ in range(_AT_ONCE):
             if at >= end:
                 break
@@ -93,9 +92,3 @@ class RingCapture(LiveCapture):
         packet = decode(record[RECORD_HEADER : RECORD_HEADER + size])
         if packet is not None:
             captured.append(Captured(packet, HookPoint(hook), index, time.time()))
-
-    def _note_losses(self) -> None:
-        if self.is_drained:
-            lost = self._ring.full()
-            self.lost_before += lost - self._lost_at_last
-            self._lost_at_last = lost

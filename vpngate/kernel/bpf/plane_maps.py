@@ -13,8 +13,7 @@ from typing import NamedTuple
 from vpngate.kernel.bpf.maps import Map, MapLayout, mapped_array
 from vpngate.kernel.bpf.syscall import MapFlag, MapKind
 from vpngate.packets import Direction, Family, HookPoint
-from vpngate.ruleset import names
-from vpngate.ruleset.ring_records import RING_SIZE
+from vpngate.ruleset import names, ring_records
 
 # A flow's key: both addresses, source and destination port as they travel (0 without),
 # and the transport, 4 bytes in the machine's order.
@@ -107,7 +106,8 @@ class PlaneMaps:
             self._make_flows(max_flows)
             self._make_counts()
             self._make_limits(signatures)
-            self.ring = self._make("copies", MapLayout(MapKind.RING, 0, 0, RING_SIZE))
+            copies = MapLayout(MapKind.RING, 0, 0, ring_records.RING_SIZE)
+            self.ring = self._make("copies", copies)
             # The only one whose other users do not keep it: programs go on at its
             # stages only as long as this process has it open.
             stages = MapLayout(MapKind.PROGRAM_ARRAY, 4, 4, STAGES)

@@ -145,7 +145,6 @@ class ProgrammedTable:
 
     def protect(self, protected: Intervals, watched: Intervals) -> None:
         """Have exactly these in the small sets, whatever was there."""
-        self.settle()
         if not self._few.fits(protected):
             bigger = Few((2 * len(protected) + 2).bit_length() + 1)
             old, self._few = self._few, bigger
@@ -171,7 +170,7 @@ class ProgrammedTable:
         """For each row, where its set's interval around it begins; None without."""
         if not sets:
             return []
-        return set_memory.starts(self._found(sets[0]), addresses)
+        return self._found(sets[0]).starts(addresses)
 
     def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
         """For each row, whether its set of intervals holds it."""
