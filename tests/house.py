@@ -156,8 +156,9 @@ WITHIN = {
         ("in_the_way",),
     ),
     "kernel.programmed": (
-        ("attachments", "flow_bits", "set_memory"),
-        ("flow_maps", "programmed_table"),
+        ("attachments", "flow_bits", "made_ahead", "set_memory"),
+        ("at_hooks", "flow_maps", "stage_slots"),
+        ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),
     ),
     "kernel.programmed.attachments": (

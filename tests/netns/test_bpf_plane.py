@@ -157,7 +157,7 @@ def test_the_witness_tells_and_throws_the_switch(attaching: str) -> None:
         await plane.throttle([flow()])
         await plane.rearm()
         with open_ring(running.steps) as capture:
-            table._few.put(
+            table.parts.few.put(
                 1, Intervals.of_prefixes([f"{HOST}/32"])
             )  # what the witness asks
             table._set(8, 0)  # it has settled
@@ -259,7 +259,7 @@ def test_where_something_of_others_stands_the_interface_is_left_alone(
             assert told in plane.refused["gate0"]
             assert await running.send(3) == 3
             assert await running.diverted() == before
-            loaded = running.steps.programs.hooks.copy()
+            loaded = dict(running.steps.programs.hooks)
             await plane.verify()  # still there
             assert plane.refused
             await asyncio.to_thread(gateway.run, "sh", "-ec", take)

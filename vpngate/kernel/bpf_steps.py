@@ -19,7 +19,7 @@ from vpngate.kernel.programmed.attachments.chosen import chosen
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
-from vpngate.kernel.programmed.programmed_table import ProgrammedTable
+from vpngate.kernel.programmed.programmed_table import TURN, ProgrammedTable
 from vpngate.kernel.programmed.spared_in_force import SparedInForce
 from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
@@ -90,7 +90,7 @@ class BpfSteps(Steps):
         hooks, near = (self._attaching(route, ruleset.table) for _ in range(2))
         table = ProgrammedTable(ruleset.table, lasting=hooks.lasting)
         self._programs = table
-        self._interfaces = ProgramHooks(table, hooks, owner, route)
+        self._interfaces = ProgramHooks(table, hooks)
         self._near, self._far = NearEnds(table, near), FarEnds(route)
         table.create(ruleset)
         self._taken = True
@@ -123,8 +123,11 @@ class BpfSteps(Steps):
         self._put_up(ruleset, self.table.commit)
 
     def rules(self, ruleset: Ruleset) -> Rules:
-        """Nothing is made ahead: programs know the interfaces that there are."""
-        self.hooks.choose(ruleset)
+        """The programs that will be wanted are made ahead; no rule is."""
+        names = self.hooks.choose(ruleset).interfaces
+        if self._interfaces is not None:
+            headers = self._interfaces.headers(names)
+            self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
 
     def take_down(self) -> None:
@@ -153,12 +156,15 @@ class BpfSteps(Steps):
         rules: Rules | None = None,  # noqa: ARG002
         also: Sequence[Change] = (),
     ) -> None:
-        """Spare first, then have this ruleset's programs stand at its interfaces."""
-        commit(also)
+        """Have this ruleset's programs in force, then stand at its interfaces.
+
+        They spare whom they should from the moment on that they are.
+        """
+        commit([one for one in also if one != TURN])
         names = self._note_packet_of(ruleset)
         if self._interfaces is not None:
             headers = self._interfaces.headers(names)
-            self.programs.serve(ruleset, headers)
+            self.programs.serve(ruleset, headers, turn=TURN in also)
             self._interfaces.stand(names)
 
     def _note_packet_of(self, ruleset: Ruleset) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ may be asked by any.
 import fcntl
 import socket
 import struct
-from collections.abc import Collection, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from vpngate.kernel.programmed.programmed_table import (
     NO_HEADER,
     ProgrammedTable,
 )
-from vpngate.kernel.wire.channel import Channel
+from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Announcement, Device, current_devices
 from vpngate.packets import HookPoint
 from vpngate.ruleset import Ruleset
@@ -51,21 +51,11 @@ class _Attached(NamedTuple):
 
 
 class ProgramHooks:
-    """The interfaces of one plane; see `table/hooks.py` for its twin.
+    """The interfaces of one plane; see `table/hooks.py` for its twin."""
 
-    The kernel is asked through `nftables` and `route` what of others' stands there.
-    """
-
-    def __init__(
-        self,
-        table: ProgrammedTable,
-        attachment: Attachment,
-        nftables: Channel,
-        route: Channel,
-    ) -> None:
+    def __init__(self, table: ProgrammedTable, attachment: Attachment) -> None:
         self._table = table
         self._attachment = attachment
-        self._nftables, self._route = nftables, route
         self._devices: dict[str, Device] = {}  # those that are there
         self._refused: dict[str, _Refused] = {}
         self._attached: dict[str, _Attached] = {}
@@ -98,7 +88,7 @@ class ProgramHooks:
         self._refuse_shared(self._devices.keys() - known)
         return replace(ruleset, interfaces=self._wanted())
 
-    def headers(self, names: tuple[str, ...]) -> set[int]:
+    def headers(self, names: tuple[str, ...]) -> frozenset[int]:
         """The link headers that packets of these have; others are refused."""
         found = {ETHERNET}
         for name in names:
@@ -108,7 +98,7 @@ class ProgramHooks:
                 self._refused[name] = _Refused(self._devices[name].index, why)
             else:
                 found.add(header)
-        return found
+        return frozenset(found)
 
     def stand(self, names: tuple[str, ...]) -> None:
         """Have the table's programs stand at these interfaces, and at no others."""
@@ -147,8 +137,8 @@ class ProgramHooks:
             self._refused[name] = self._refused.pop(name)
         if not few:
             return False
-        before = chains_before(self._nftables, few, table=self._table.name)
-        free = [name for name in few if not (before.get(name) or self._shared(name))]
+        taken = self._shared(few, few)
+        free = [name for name in few if name not in taken]
         lacking = [name for name in free if self._lacks_programs(name)]
         return bool(lacking)
 
@@ -168,22 +158,29 @@ class ProgramHooks:
         """
         if not self._devices or not (few or self._attached):
             return
-        names, table = list(self._devices), self._table.name
-        found = chains_before(self._nftables, names, table=table)
-        for name in few:
-            if name not in found and (why := self._shared(name)):
-                found[name] = why
-        for name, why in found.items():
+        for name, why in self._shared(list(self._devices), few).items():
             self._refused[name] = _Refused(self._devices[name].index, why)
 
-    def _shared(self, name: str) -> str:
-        """What of others' stands at an interface beside chains; empty if nothing."""
+    def _shared(self, names: Sequence[str], few: Collection[str]) -> dict[str, str]:
+        """Those of the names that have chains of others', or of the few with more.
+
+        Through channels of its own: it is asked in other threads, too.
+        """
         ours = [programs.id_of(one) for one in self._table.hooks.values()]
-        index, table = self._devices[name].index, self._table.name
-        try:
-            return program_at(self._route, index, ours, table)
-        except KernelRefused as error:  # it may have just gone
-            return error.lines[0]
+        with (
+            closing(Channel(NETFILTER)) as nftables,
+            closing(Channel(ROUTE)) as route,
+        ):
+            found = chains_before(nftables, names, table=self._table.name)
+            for name in few:
+                try:
+                    index, table = self._devices[name].index, self._table.name
+                    why = program_at(route, index, ours, table)
+                except KernelRefused as error:  # it may have just gone
+                    why = error.lines[0]
+                if why:
+                    found.setdefault(name, why)
+        return found
 
     def _lacks_programs(self, name: str) -> bool:
         """Whether one that is free lacks programs only; where it does not it has them.

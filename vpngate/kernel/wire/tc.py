@@ -170,12 +170,23 @@ def delete_classifier(place: Place) -> bytes:
 
 
 def classifiers(channel: Channel, places: Sequence[Place]) -> list[Classifier | None]:
-    """The filter of kind bpf at each of these places, asked for one by one."""
-    told = map(_of_every_protocol, places)
-    kind = attribute(KIND, b"bpf\0")
-    answers = channel.ask([packed(GET_FILTER, 0, one, kind) for one in told])
-    found = [None if one is None else _filter(one) for one in answers]
-    return [one if isinstance(one, Classifier) else None for one in found]
+    """The filter of kind bpf at each of these places, asked for one by one.
+
+    None in a block that interfaces share: it is no place of one interface's.
+    """
+    return [_classifier(channel, _of_every_protocol(place)) for place in places]
+
+
+def _classifier(channel: Channel, place: Place) -> Classifier | None:
+    question = packed(GET_FILTER, 0, place, attribute(KIND, b"bpf\0"))
+    try:
+        answer = channel.ask_for_one(question)
+    except Rejected as error:
+        if error.number == errno.EOPNOTSUPP:
+            return None
+        raise
+    found = None if answer is None else _filter(answer)
+    return found if isinstance(found, Classifier) else None
 
 
 def _of_every_protocol(place: Place) -> Place:
