@@ -12,7 +12,7 @@ from tests.lab.topology import Lab
 from vpngate.config import examine_config
 from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Finding, Weight
-from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf import marks, programs
 from vpngate.kernel.bpf.assembly import ActionCode, Assembly
 from vpngate.kernel.bpf.in_the_way import in_the_way
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
@@ -22,8 +22,10 @@ from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
 from vpngate.kernel.wire.links import current_links
+from vpngate.packets import HookPoint
 
 pytestmark = pytest.mark.netns
+TABLE, HUNG = "vpngate", (False, True)
 
 
 def found(ours: Collection[int] = ()) -> dict[str, str]:
@@ -31,7 +33,7 @@ def found(ours: Collection[int] = ()) -> dict[str, str]:
     links = current_links()
     interfaces = {name: links[name].index for name in ("lan0", "lan1")}
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-        return in_the_way(nftables, route, interfaces, table="vpngate", ours=ours)
+        return in_the_way(nftables, route, interfaces, table=TABLE, ours=ours)
 
 
 def chain(table: str, hook: str = "ingress device lan0") -> str:
@@ -88,10 +90,14 @@ def test_programs_of_others_and_not_our_own(lab: Lab) -> None:
         with ExitStack() as stack, closing(Channel(ROUTE)) as route:
             program = loaded(stack)
             index = current_links()["lan1"].index
-            stands = tc.Place(index, 1, tc.CLSACT_EGRESS, 1 << 16)
-            change = Change(tc.new_classifier(stands, program, "others"), "filter")
-            assert not route.each([change])
-            return [found(), found([programs.id_of(program)])]
+            stands, told = marks.place(index, HookPoint.EGRESS), []
+            for mark in ("others", *(marks.name(TABLE, hung=one) for one in HUNG)):
+                data = tc.new_classifier(stands, program, mark)
+                assert not route.each([Change(data, "filter")])
+                told.append(found())
+                data = tc.delete_classifier(stands)
+                assert not route.each([Change(data, "filter")])
+            return told
 
     def by_link() -> list[dict[str, str]]:
         with ExitStack() as stack:
@@ -103,7 +109,7 @@ def test_programs_of_others_and_not_our_own(lab: Lab) -> None:
 
     with clsact(lab):
         told = "has tc filters that are not vpngate's at egress"
-        assert lab.gateway.call(by_filter) == [{"lan1": told}, {}]
+        assert lab.gateway.call(by_filter) == [{"lan1": told}, {}, {}]
     try:
         told = "has programs that are not vpngate's at ingress (TCX)"
         assert lab.gateway.call(by_link) == [{"lan1": told}, {}]
@@ -168,8 +174,7 @@ def test_doctor_has_rows_for_the_plane_that_is_chosen(lab: Lab, tmp_path: Path) 
     assert told["privilege CAP_BPF"].weight is Weight.SOUND
     assert told["privilege CAP_PERFMON"].weight is Weight.SOUND
     assert told[f"kernel: {Feature.PAIR}"].weight is Weight.SOUND
-    if told[f"kernel: {Feature.TCX}"].weight is Weight.SOUND:
-        the_whole_is_tried(told)
+    the_whole_is_tried(told)
     assert f"kernel: {Feature.FORWARD}" not in told
     refused = told["interface lan0"]
     assert refused.weight is Weight.CONFLICT

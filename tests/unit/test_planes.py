@@ -23,19 +23,7 @@ def test_it_is_left_out_over_the_other_alone(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planes, "PLANE", plane)
-    monkeypatch.setattr(planes, "has_links", lambda: True)
     left_out = bool(planes.why_not(LIVE / "test_kernel_table.py"))
     assert left_out is (plane is Plane.EBPF)
     assert planes.why_not(LIVE / "test_throttling.py") == ""
     assert planes.why_not(Path("tests/netns/test_smoke.py")) == ""
-
-
-def test_what_needs_links_is_left_out_where_there_are_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(planes, "has_links", lambda: False)
-    for plane in Plane:
-        monkeypatch.setattr(planes, "PLANE", plane)
-        assert "TCX" in planes.why_not(LIVE / "test_bpf_life.py")
-        told = planes.why_not(LIVE / "test_smoke.py")
-        assert bool(told) is (plane is Plane.EBPF)

@@ -12,6 +12,7 @@ from vpngate.config import Config
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
+from vpngate.kernel.bpf.marks import is_marked
 from vpngate.kernel.neighbours import (
     BaseChain,
     Filter,
@@ -57,6 +58,7 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
         *_chains(config, beside),
         *_flowtables(beside),
         *_filters(config, beside),
+        *_left_behind(config, beside),
     ]
     yield from found
     if not found:
@@ -179,6 +181,8 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields findings on filters that run before ours, or that slowed packets skip."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
+        if is_marked(one, config.gateway.table):
+            continue
         if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):
             key = (side, one.kind, one.preference, one.actions)
             alike.setdefault(key, {})[beside.names.get(one.interface, "a block")] = None
@@ -192,6 +196,23 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
             yield _before(where, actions)
         else:
             yield _behind(config, where, actions)
+
+
+def _left_behind(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    """Filters of the eBPF plane's, on a kernel where they outlive a killed daemon."""
+    ours = {
+        beside.names.get(one.interface, "a block"): None
+        for _, one in beside.filters
+        if is_marked(one, config.gateway.table)
+    }
+    if ours and beside.daemon is None:
+        yield Finding(
+            Weight.COST,
+            f"tc filters vpngate:{config.gateway.table} of {few(list(ours))}",
+            "were left behind by a daemon that was killed, and lead nowhere",
+            "",
+            "the next one takes them over; to be rid of them: vpngate clear",
+        )
 
 
 def _before(where: str, actions: str) -> Finding:

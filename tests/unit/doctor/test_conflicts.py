@@ -173,6 +173,24 @@ def test_filters(side: HookPoint, one: Filter, words: str) -> None:
         assert f"pref 1 at {side.name.lower()} of lan0" in finding.where
 
 
+@pytest.mark.parametrize(
+    ("named", "there", "weight"),
+    [
+        ("vpngate:vpngate", False, Weight.COST),
+        ("vpngate:vpngate+clsact", False, Weight.COST),
+        ("vpngate:vpngate", True, Weight.SOUND),
+        ("vpngate:other", True, Weight.COST),  # as anybody's who comes before
+    ],
+)
+def test_filters_of_our_own(named: str, weight: Weight, *, there: bool) -> None:
+    one = Filter(2, 0, 65500, "bpf", 0x7667, (), named)
+    beside = replace(ALONE, filters=((HookPoint.INGRESS, one),))
+    daemon = DAEMON if there else None
+    (finding,) = judged(replace(beside, daemon=daemon))
+    assert finding.weight is weight
+    assert ("left behind" in finding.what) is (weight is Weight.COST and not there)
+
+
 def test_filters_that_may_be_skipped_cost_something() -> None:
     accepting = config(gateway='interfaces = ["lan0"]\naccept_skipped_filters = true')
     one = (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800, ("gact",)))

@@ -78,7 +78,7 @@ def program_at(route: Channel, index: int, ours: Collection[int], table: str) ->
     for hook, point in _POINTS.items():
         where = hook.name.lower()
         for one in tc.filters_at(route, index, SIDES[hook]):
-            if not is_marked(one, table):
+            if not (isinstance(one, tc.Classifier) and is_marked(one, table)):
                 return f"has tc filters that are not vpngate's at {where}"
         if any(number not in ours for number in _by_tcx(index, point)):
             return f"has programs that are not vpngate's at {where} (TCX)"

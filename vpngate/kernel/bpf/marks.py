@@ -5,6 +5,8 @@ Knows their preference, handle and name; does not know how they come and go. A n
 whose table it belongs to, and whether the clsact that it hangs in is ours as well.
 """
 
+from typing import Protocol
+
 from vpngate.kernel.wire import tc
 from vpngate.packets import HookPoint
 
@@ -29,13 +31,30 @@ def name(table: str, *, hung: bool) -> str:
     return f"vpngate:{table}" + (_AND_CLSACT if hung else "")
 
 
-def is_marked(one: tc.Classifier | str, table: str) -> bool:
+class Named(Protocol):
+    """A filter that says what it is called."""
+
+    @property
+    def preference(self) -> int:
+        """The place in its row."""
+        ...
+
+    @property
+    def handle(self) -> int:
+        """What tells it from others of that preference."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Empty for kinds that have none."""
+        ...
+
+
+def is_marked(one: Named, table: str) -> bool:
     """Whether a filter is one of that table."""
-    return (
-        isinstance(one, tc.Classifier)
-        and (one.preference, one.handle) == (PREFERENCE, HANDLE)
-        and one.name in (name(table, hung=True), name(table, hung=False))
-    )
+    stands = one.preference, one.handle
+    ours = name(table, hung=True), name(table, hung=False)
+    return stands == (PREFERENCE, HANDLE) and one.name in ours
 
 
 def tells_of_clsact(one: tc.Classifier) -> bool:

@@ -98,7 +98,7 @@ class ByFilters(Attachment):
 
     def _holds_others(self, index: int) -> bool:
         return any(
-            not marks.is_marked(one, self._table)
+            not (isinstance(one, tc.Classifier) and marks.is_marked(one, self._table))
             for side in marks.SIDES.values()
             for one in tc.filters_at(self._channel, index, side)
         )
