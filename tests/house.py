@@ -152,11 +152,11 @@ WITHIN = {
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
         ("code",),
-        ("far_ends", "marks"),
+        ("far_ends", "kernel_clock", "marks"),
         ("in_the_way",),
     ),
     "kernel.programmed": (
-        ("attachments", "flow_bits", "made_ahead", "set_memory"),
+        ("attachments", "flow_bits", "made_ahead", "set_memory", "unfit"),
         ("at_hooks", "flow_maps", "stage_slots"),
         ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),

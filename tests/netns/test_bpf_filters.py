@@ -215,11 +215,10 @@ def test_what_is_announced_of_an_interface_with_a_filter_is_a_matter() -> None:
         steps: BpfSteps, _plane: LiveDataPlane, _gateway: Namespace
     ) -> None:
         here = socket.if_nametoindex("gate0")
-        way = steps.way
-        assert way.endangers(Announcement(What.FILTER_GONE, here))
-        assert not way.endangers(Announcement(What.FILTER, here))
-        assert way.concerns(Announcement(What.FILTER, here))
-        assert not way.concerns(Announcement(What.FILTER_GONE, 1))
+        assert steps.at_once(Announcement(What.FILTER_GONE, here)) is not None
+        assert steps.at_once(Announcement(What.FILTER, here)) is None
+        assert steps.concerns(Announcement(What.FILTER, here))
+        assert not steps.concerns(Announcement(What.FILTER_GONE, 1))
 
     in_this_process(scenario)
 

@@ -8,9 +8,11 @@ everybody that its name is in use: it goes with the process, as programs do.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.bpf.kernel_clock import insist_on_one_clock
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
@@ -30,7 +32,7 @@ from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
-from vpngate.kernel.wire.links import Announcement, current_devices
+from vpngate.kernel.wire.links import Announcement, What, current_devices
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
@@ -38,24 +40,6 @@ if TYPE_CHECKING:
     from vpngate.kernel.table.hooks import Hooks
     from vpngate.kernel.table.spared import SparedSets
     from vpngate.kernel.table.witness import Witness
-
-
-class WayOfPrograms(Way):
-    """The way, which begins at the hooks: filters there can be taken away."""
-
-    def __init__(
-        self,
-        hooks: ProgramHooks,
-        switch: Switch,
-        shaper: Shaper,
-        throttled: Throttled,
-    ) -> None:
-        super().__init__(switch, shaper, throttled)
-        self._hooks = hooks
-
-    def concerns(self, news: Announcement) -> bool:
-        """Whether a pair may have changed, or what stands at a hook."""
-        return super().concerns(news) or self._hooks.concerns(news)
 
 
 class BpfSteps(Steps):
@@ -86,6 +70,7 @@ class BpfSteps(Steps):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         OwnedTable(owner, ruleset.table).claim()
+        insist_on_one_clock()
         self._route = Route()
         hooks, near = (self._attaching(route, ruleset.table) for _ in range(2))
         table = ProgrammedTable(ruleset.table, lasting=hooks.lasting)
@@ -105,8 +90,7 @@ class BpfSteps(Steps):
         self.shaper = Shaper(pairs, self._route, route, self._near)
         maps = FlowMaps(table.flows, self.shaper.class_id)
         self.throttled = Throttled(table, maps, self.shaper, ruleset.max_flows)
-        parts = self.switch, self.shaper, self.throttled
-        self.way = WayOfPrograms(self._interfaces, *parts)
+        self.way = Way(self.switch, self.shaper, self.throttled)
         self.protected.put(protected)
         taken_over = current_devices(ruleset.interfaces) if hooks.lasting else {}
         kept = {device.index for device in taken_over.values()}
@@ -129,6 +113,40 @@ class BpfSteps(Steps):
             headers = self._interfaces.headers(names)
             self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
+
+    def stand_few(self) -> bool:
+        """Do a little of what is left to do at interfaces; whether more is."""
+        return self._interfaces is not None and self._interfaces.stand_few()
+
+    def at_once(self, news: Announcement) -> Callable[[], None] | None:
+        """Also where programs stand at what has gone from here, or has another name.
+
+        It may be in another namespace, where a pair's index is another's. Where a
+        filter has gone from a hook, what comes back there is not known any more.
+        """
+        if self._interfaces is not None and self._is_astray(news):
+            return partial(self._interfaces.leave_at, news.index)
+        if news.what is What.FILTER_GONE and self._is_at_hooks(news):
+            return self.way.break_off
+        return super().at_once(news)
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something of ours may have changed; from any thread."""
+        return (
+            self._is_astray(news) or self._is_at_hooks(news) or super().concerns(news)
+        )
+
+    def _is_at_hooks(self, news: Announcement) -> bool:
+        return self._interfaces is not None and self._interfaces.concerns(news)
+
+    def _is_astray(self, news: Announcement) -> bool:
+        if self._interfaces is None:
+            return False
+        name = self._interfaces.name_at(news.index)
+        if name is None:
+            return False
+        renamed = news.link is not None and news.link.name != name
+        return news.what is What.LINK_GONE or (news.what is What.LINK and renamed)
 
     def take_down(self) -> None:
         """Disarm, then the stages; what waits in the pairs is still on its way."""

@@ -38,7 +38,7 @@ class NearEnds:
         self._attachment.stand_at(index, self._those)
 
     def stands_at(self, number: int) -> bool:
-        """Whether it still looks."""
+        """Whether our program does; somebody may have detached it."""
         index = self._indexes.get(number)
         return index is not None and self._attachment.stands_at(index, self._those)
 

@@ -47,7 +47,6 @@ from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, names, sharing
 from vpngate.ruleset.witnessing import SETTLING
 
-ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
 _SPARE_ROOM = 4096  # verdicts that have ended and are still to be taken out

@@ -42,7 +42,7 @@ class Watchman(Protocol):
         ...
 
     def stands_at(self, number: int) -> bool:
-        """Whether it still does, as far as anybody else could have it gone."""
+        """Whether it still looks there."""
         ...
 
     def leave(self, number: int) -> None:
@@ -138,7 +138,7 @@ class Shaper:
         self.indexes |= frozenset(self._devices.watched(number))
 
     def missing(self) -> list[int]:
-        """The devices that are not there, or not up, or lack a root or a witness."""
+        """The devices that are not there, or not up, or have lost their root."""
         at = links_at(self._channel, self._index.values())
         pairs = zip(self._index.items(), at, strict=True)
         found = {n: link for (n, index), link in pairs if index and link is not None}

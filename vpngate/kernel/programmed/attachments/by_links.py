@@ -4,6 +4,7 @@
 Knows which links it holds; does not know what else stands at an interface.
 """
 
+import errno
 from collections.abc import Collection
 
 from vpngate.kernel.bpf import programs
@@ -19,7 +20,7 @@ _POINTS = {
 
 
 class ByLinks(Attachment):
-    """Links are not announced; a filter that somebody puts beside one is."""
+    """Links are not announced; filters that somebody puts beside one are."""
 
     lasting = False
     announced: Collection[What] = (What.FILTER,)
@@ -31,9 +32,9 @@ class ByLinks(Attachment):
         """Make links, or have others stand where they do."""
         links = self._links.setdefault(index, {})
         for hook, program in those.items():
-            if hook in links:
-                programs.exchange(links[hook], program)
-            else:
+            if hook in links and _is_severed(links[hook], program):
+                programs.close(links.pop(hook))
+            if hook not in links:
                 links[hook] = programs.link(program, index, _POINTS[hook])
 
     def stands_at(self, index: int, those: Standing) -> bool:
@@ -52,3 +53,14 @@ class ByLinks(Attachment):
             programs.close(link)
 
     forget = leave
+
+
+def _is_severed(link: int, program: int) -> bool:
+    """Have a program stand by a link, unless somebody has detached that."""
+    try:
+        programs.exchange(link, program)
+    except BpfRefused as error:
+        if error.number != errno.ENOLINK:
+            raise
+        return True
+    return False
