@@ -8,7 +8,7 @@ vpngate to it, and whose things are vpngate's own; does not know how they are fo
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vpngate.config import Config
+from vpngate.config import Config, Plane
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
@@ -37,7 +37,7 @@ class Neighbours:
     """
 
     matched: tuple[Link, ...] = ()
-    ifb: Link | None = None  # of our name
+    ifb: Link | None = None  # of our name, or a pair's near end
     chains: tuple[BaseChain, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
     tables: tuple[ListedTable, ...] = ()
@@ -53,7 +53,7 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields a finding for each neighbour, or one finding that there are none."""
     found = [
         *_table(config, beside),
-        *_ifb(beside),
+        *_ifb(config, beside),
         *_group(config, beside),
         *_chains(config, beside),
         *_flowtables(beside),
@@ -96,12 +96,13 @@ def _is_daemons(holder: Holder, beside: Neighbours) -> bool:
     return beside.daemon is not None and holder.may_be(beside.daemon)
 
 
-def _ifb(beside: Neighbours) -> Iterator[Finding]:
+def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
     link = beside.ifb
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
-    if objection := objection_to(link, beside.root):
+    kind = "veth" if config.gateway.plane is Plane.EBPF else "ifb"
+    if objection := objection_to(link, beside.root, kind):
         yield Finding(
             Weight.CONFLICT,
             where,

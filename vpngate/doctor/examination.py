@@ -38,8 +38,8 @@ from vpngate.doctor.surroundings import (
 from vpngate.doctor.trials import try_kernel
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours
-from vpngate.kernel.bpf.in_the_way import in_the_way
-from vpngate.kernel.shaping.devices.naming import ifb_names
+from vpngate.kernel.programmed.unfit import objections
+from vpngate.kernel.shaping.devices.naming import ifb_names, near_names
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
@@ -109,8 +109,7 @@ def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Findi
     """What keeps programs off interfaces; a running daemon tells its own."""
     table = config.gateway.table
     try:
-        with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-            found = in_the_way(nftables, route, interfaces, table=table)
+        found = objections(interfaces, [*interfaces], table=table, ours=())
     except VpngateError as error:
         what = f"not looked at: {error.lines[0]}"
         yield Finding(Weight.UNKNOWN, "what comes before programs", what)
@@ -128,7 +127,8 @@ def _neighbours(
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}
-    possible = ifb_names(config.gateway.table)
+    by_programs = config.gateway.plane is Plane.EBPF
+    possible = (near_names if by_programs else ifb_names)(config.gateway.table)
     ifb = next((links[name] for name in possible if name in links), None)
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         return Neighbours(

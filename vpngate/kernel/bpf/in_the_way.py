@@ -6,7 +6,8 @@ the way in; does not know what becomes of an interface where something stands. O
 way out chains come first, and what comes back from a pair does not meet them again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import errno
+from collections.abc import Collection, Iterable
 
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.marks import SIDES, is_marked
@@ -21,31 +22,11 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
+_NO_SUCH_HOOK = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _POINTS = {
     HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
     HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
 }
-
-
-def in_the_way(
-    nftables: Channel,
-    route: Channel,
-    interfaces: Mapping[str, int],
-    *,
-    table: str,
-    ours: Collection[int] = (),
-) -> dict[str, str]:
-    """Those of the interfaces where something of others' stands, and what it is.
-
-    `interfaces` are names and indexes, `ours` the numbers of programs that we have put
-    there by links, `table` is our own, which marks its filters. Raises KernelRefused
-    for what cannot be asked.
-    """
-    found = chains_before(nftables, interfaces, table=table)
-    for name, index in interfaces.items():
-        if why := found.get(name) or program_at(route, index, ours, table):
-            found[name] = why
-    return found
 
 
 def chains_before(
@@ -74,7 +55,11 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
 
 
 def program_at(route: Channel, index: int, ours: Collection[int], table: str) -> str:
-    """What of others' stands at an interface beside nftables; empty if nothing."""
+    """What of others' stands at an interface beside nftables; empty if nothing.
+
+    `ours` are the numbers of programs that we have put there by links; filters of ours
+    have our table's mark.
+    """
     for hook, point in _POINTS.items():
         where = hook.name.lower()
         for one in tc.filters_at(route, index, SIDES[hook]):
@@ -89,5 +74,7 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
-    except BpfRefused:
-        return []
+    except BpfRefused as error:
+        if error.number in _NO_SUCH_HOOK:
+            return []
+        raise
