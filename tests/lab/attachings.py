@@ -11,10 +11,11 @@ import pytest
 from tests.planes import BY_FILTERS, PLANE
 from vpngate.config import Plane
 from vpngate.errors import MissingPrivilege
-from vpngate.kernel.programmed.attachments.attachment import Attaching
+from vpngate.kernel.programmed.attachments.attachment import Attaching, Attachment
 from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.programmed.attachments.by_links import ByLinks
-from vpngate.kernel.programmed.attachments.chosen import has_links
+from vpngate.kernel.programmed.attachments.chosen import chosen, has_links
+from vpngate.kernel.wire.channel import Channel
 
 ATTACHINGS: Mapping[str, Attaching] = {
     "links": lambda _channel, _table: ByLinks(),
@@ -25,6 +26,11 @@ ATTACHINGS: Mapping[str, Attaching] = {
 def by_filters() -> bool:
     """Whether a daemon of this run has its programs stand by filters."""
     return PLANE is Plane.EBPF and (BY_FILTERS or not has_links())
+
+
+def as_asked(channel: Channel, table: str) -> Attachment:
+    """As a daemon of this run has it."""
+    return ByFilters(channel, table) if BY_FILTERS else chosen(channel, table)
 
 
 def _there() -> list[str]:
