@@ -170,23 +170,23 @@ def delete_classifier(place: Place) -> bytes:
 
 
 def classifiers(channel: Channel, places: Sequence[Place]) -> list[Classifier | None]:
-    """The filter of kind bpf at each of these places, asked for one by one.
+    """The filter of kind bpf at each of these places.
 
     None in a block that interfaces share: it is no place of one interface's.
     """
-    return [_classifier(channel, _of_every_protocol(place)) for place in places]
-
-
-def _classifier(channel: Channel, place: Place) -> Classifier | None:
-    question = packed(GET_FILTER, 0, place, attribute(KIND, b"bpf\0"))
+    kind = attribute(KIND, b"bpf\0")
+    questions = [
+        packed(GET_FILTER, 0, _of_every_protocol(place), kind) for place in places
+    ]
     try:
-        answer = channel.ask_for_one(question)
+        answers = channel.ask(questions)
     except Rejected as error:
-        if error.number == errno.EOPNOTSUPP:
-            return None
-        raise
-    found = None if answer is None else _filter(answer)
-    return found if isinstance(found, Classifier) else None
+        if error.number != errno.EOPNOTSUPP:
+            raise
+        alone = [classifiers(channel, [one]) for one in places if len(places) > 1]
+        return [found for [found] in alone] or [None]
+    told = [None if one is None else _filter(one) for one in answers]
+    return [one if isinstance(one, Classifier) else None for one in told]
 
 
 def _of_every_protocol(place: Place) -> Place:
