@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 class BpfSteps(Steps):
     """All that stands in the kernel for one plane of programs, part by part."""
 
+    on_its_way = 0.1  # what is in a pair waits for its processor's turn
+
     def __init__(self) -> None:
         super().__init__()
         self._programs: ProgrammedTable | None = None
