@@ -210,7 +210,7 @@ def test_handshakes_are_copied_and_forgeries_are_not(attaching: str) -> None:
 
 
 def test_the_first_packets_through_a_new_pair_come_back(attaching: str) -> None:
-    """The kernel may be late with the queue of an end that was up too early."""
+    """The kernel begins late with a queue; one that it is given it begins with."""
 
     async def scenario(running: Running) -> None:
         plane = running.plane

@@ -48,6 +48,8 @@ class BpfSteps(Steps):
     `attaching` makes what has programs stand at interfaces.
     """
 
+    on_its_way = 0.1  # what is in a pair waits for its processor's turn
+
     def __init__(self, attaching: Attaching = chosen) -> None:
         super().__init__()
         self._attaching = attaching

@@ -45,6 +45,7 @@ class Steps:
     """
 
     ruleset: Ruleset  # in force
+    on_its_way = 0.0  # seconds that what has left a queue may still be on a device
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []

@@ -8,10 +8,12 @@ it. Its descriptors are the only ones of its stages: what it does ends with the 
 
 import ctypes
 import mmap
+import re
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -277,6 +279,6 @@ class ProgrammedTable:
 
 
 def _processors() -> int:
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as told:  # noqa: PTH123
-        first, _, last = told.read().strip().partition("-")
-    return int(last or first) - int(first) + 1
+    """How many there may be: their numbers are told as 0-3, or 0,2-3."""
+    told = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+    return int(re.split("[,-]", told.strip())[-1]) + 1

@@ -37,29 +37,21 @@ class End(NamedTuple):
 
 
 def new_pair(near: End, far: End) -> bytes:
-    """Make both, neither of them up yet."""
+    """Make both, the near end up."""
     peer = attribute(_PEER, _described(far, 0, FAR_MTU_WHILE_MADE), nested=True)
     information = attribute(links.IFLA_INFO_KIND, _KIND)
     information += attribute(links.IFLA_INFO_DATA, peer, nested=True)
-    body = _described(near, 0, _NEAR_MTU)
+    body = _described(near, links.UP, _NEAR_MTU)
     body += attribute(links.IFLA_LINKINFO, information, nested=True)
     return message(links.NEW_LINK, CREATE | EXCLUSIVE, body)
 
 
-def put_up(near: int, far: int) -> list[bytes]:
-    """Put the far end up, have it take packets of any size, and put the near end up.
-
-    In this order: an end that is up before its other has no carrier, and the kernel
-    begins with its queue some time after it has; until then it drops all packets.
-    """
-
-    def up(index: int) -> bytes:
-        return links.LINK_HEAD.pack(0, 0, index, links.UP, links.UP)
-
-    still = links.LINK_HEAD.pack(0, 0, far, 0, 0)
+def put_up(index: int) -> list[bytes]:
+    """Put the far end up, and then have it take packets of any size."""
+    up = links.LINK_HEAD.pack(0, 0, index, links.UP, links.UP)
+    still = links.LINK_HEAD.pack(0, 0, index, 0, 0)
     mtu = attribute(links.IFLA_MTU, struct.pack("=I", FAR_MTU))
-    bodies = up(far), still + mtu, up(near)
-    return [message(links.NEW_LINK, 0, body) for body in bodies]
+    return [message(links.NEW_LINK, 0, up), message(links.NEW_LINK, 0, still + mtu)]
 
 
 def _described(end: End, flags: int, mtu: int) -> bytes:

@@ -79,7 +79,7 @@ class VethDevices:
         self._made[number] = (indexes[0], indexes[1])
         try:
             self._keeper.stand_at(indexes[1])
-            self._put_up(name, *self._made[number])
+            self._put_up(far.name, indexes[1])
         except MachineFault:
             self._delete(indexes[0], name)
             raise
@@ -142,8 +142,8 @@ class VethDevices:
             raise KernelRefused(Problem(where, what, REMEDY))
         self.delete(link)
 
-    def _put_up(self, name: str, near: int, far: int) -> None:
-        changes = [Change(one, f"interface {name}") for one in pairs.put_up(near, far)]
+    def _put_up(self, name: str, index: int) -> None:
+        changes = [Change(one, f"interface {name}") for one in pairs.put_up(index)]
         if failures := self._channel.each(changes):
             raise KernelRefused(Problem(failures[0].what, str(failures[0])))
 
