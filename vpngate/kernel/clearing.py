@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from vpngate.errors import Problem, TableTaken
+from vpngate.errors import KernelRefused, Problem, TableTaken
 from vpngate.kernel.bpf.far_ends import FarEnds
 from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
@@ -80,21 +80,30 @@ def remove_every_kind(
         names, others = remove_left_behind(devices, channel)
         removed += [f"interface {name}" for name in names]
         foreign += others
-    removed += _remove_filters(ByFilters(channel, table), channel, kept)
-    return removed, foreign
+    filters, faults = _remove_filters(ByFilters(channel, table), channel, kept)
+    return removed + filters, foreign + faults
 
 
 def _remove_filters(
     filters: ByFilters, channel: Channel, kept: Collection[int]
-) -> list[str]:
-    """Those at all interfaces but the kept, and the clsact that came with them."""
+) -> tuple[list[str], list[Problem]]:
+    """Those at all interfaces but the kept, and the clsact that came with them.
+
+    They do nothing, so that one which cannot be removed holds nobody up.
+    """
     found = [index for index in filters.left_behind() if index not in kept]
-    removed = []
+    removed, faults = [], []
     for index, link in zip(found, links_at(channel, found), strict=True):
-        if link is not None:
+        if link is None:
+            continue
+        where = f"filters of interface {link.name}"
+        try:
             filters.leave(index)
-            removed.append(f"filters of interface {link.name}")
-    return removed
+        except KernelRefused as error:
+            faults.append(Problem(where, f"cannot be removed: {error.lines[0]}"))
+        else:
+            removed.append(where)
+    return removed, faults
 
 
 def _take(table: OwnedTable) -> Cleared:
