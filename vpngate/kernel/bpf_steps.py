@@ -10,6 +10,7 @@ everybody that its name is in use: it goes with the process, as programs do.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from vpngate.kernel.bpf.clocks import expect_one_clock
 from vpngate.kernel.bpf.far_ends import FarEnds
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
@@ -56,6 +57,7 @@ class BpfSteps(Steps):
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
         """Take the name, make maps and programs; none stands anywhere yet."""
+        expect_one_clock()
         self.ruleset = ruleset
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
