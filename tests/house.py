@@ -151,6 +151,7 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
+        ("clocks", "ipsec_paths", "taken_off"),
         ("code",),
         ("far_ends", "in_the_way"),
     ),

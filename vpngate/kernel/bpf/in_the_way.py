@@ -6,10 +6,13 @@ the way in; does not know what becomes of an interface where something stands. O
 way out chains come first, and what comes back from a pair does not meet them again.
 """
 
+import errno
 from collections.abc import Collection, Iterable, Mapping
 
+from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.bpf.taken_off import what_it_needs
 from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import Channel
@@ -71,6 +74,12 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
     return ""
 
 
+def objection_to(route: Channel, index: int, ours: Collection[int]) -> str:
+    """Why an interface is left alone, beside chains; empty if it need not be."""
+    need = what_it_needs(route, index)
+    return need.why if need else program_at(route, index, ours)
+
+
 def program_at(route: Channel, index: int, ours: Collection[int]) -> str:
     """What of others' stands at an interface beside nftables; empty if nothing."""
     for hook, (side, point) in _SIDES.items():
@@ -87,5 +96,9 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
-    except BpfRefused:
+    except MissingFeature:
         return []
+    except BpfRefused as error:
+        if error.number == errno.EINVAL:
+            return []
+        raise  # more than are asked for, or it has gone: in doubt they are others'

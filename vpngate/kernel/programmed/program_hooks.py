@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from vpngate.errors import KernelRefused, MissingFeature, Problem
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.in_the_way import chains_before, program_at
+from vpngate.kernel.bpf.in_the_way import chains_before, objection_to
 from vpngate.kernel.bpf.plane_maps import Stand
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.programmed.programmed_table import (
@@ -35,8 +35,9 @@ _POINTS = {
     HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
 }
 # ARPHRD_* of linux/if_arp.h: those that have Ethernet's header, and those with none.
+# Not GRE (778, 823): what it has for a link header may be the outer IP header.
 _WITH_HEADER = {1, 772}
-_WITHOUT = {512, 519, 65534, 768, 769, 776, 778, 823, 65535}
+_WITHOUT = {512, 519, 65534, 768, 769, 776, 65535}
 
 
 _ASKED_AT_ONCE = 32  # interfaces a look: what stands there takes a tenth of a ms each
@@ -178,7 +179,7 @@ class ProgramHooks:
         """What of others' stands at an interface beside chains; empty if nothing."""
         ours = [programs.id_of(one) for one in self._table.hooks.values()]
         try:
-            return program_at(self._route, self._devices[name].index, ours)
+            return objection_to(self._route, self._devices[name].index, ours)
         except KernelRefused as error:  # it may have just gone
             return error.lines[0]
 
