@@ -81,7 +81,7 @@ demo: setup
 # Lint and types fail at once; the tests all run, and what failed is told in the end.
 test: setup
 	@$(MAKE) --no-print-directory lint types
-	@tests/run-steps unit faults netns fuzz-slice corpus-if-there
+	@tests/run-steps unit faults netns planes-slice fuzz-slice corpus-if-there
 	@[ "$$(id -u)" -eq 0 ] || echo 'make test: without root the live tests were left out (see the skips above)'
 	@echo 'make test: passed'
 

@@ -151,13 +151,14 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
-        ("clocks", "ipsec_paths", "taken_off"),
+        ("ipsec_paths", "taken_off"),
         ("code",),
-        ("far_ends", "in_the_way"),
+        ("far_ends", "in_the_way", "kernel_clock"),
     ),
     "kernel.programmed": (
-        ("flow_bits", "set_memory"),
-        ("flow_maps", "programmed_table"),
+        ("flow_bits", "made_ahead", "set_memory", "unfit"),
+        ("flow_maps", "stage_slots"),
+        ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),
     ),
     "kernel.bpf.code": (

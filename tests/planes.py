@@ -46,7 +46,13 @@ ABOUT_NFTABLES = {
     "test_what_waits.py": "parts of the nftables plane",
 }
 # They run the eBPF plane, whatever a run was asked for.
-ABOUT_PROGRAMS = {"test_bpf_left_alone.py", "test_bpf_life.py", "test_bpf_plane.py"}
+ABOUT_PROGRAMS = {
+    "test_bpf_failures.py",
+    "test_bpf_interfaces.py",
+    "test_bpf_left_alone.py",
+    "test_bpf_life.py",
+    "test_bpf_plane.py",
+}
 
 
 def why_not(path: Path) -> str:

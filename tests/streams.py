@@ -77,6 +77,8 @@ SECONDS = {
     "tests/netns/test_veth_left_behind.py": 30,
     "tests/netns/test_bpf_life.py": 30,
     "tests/netns/test_bpf_plane.py": 20,
+    "tests/netns/test_bpf_interfaces.py": 30,
+    "tests/netns/test_bpf_failures.py": 30,
     "tests/netns/test_veth_pairs.py": 40,
     "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,

@@ -22,10 +22,15 @@ from prometheus_client.samples import Sample
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Site
 from tests.planes import PLANE
+from vpngate.config import Plane
 from vpngate.daemon.outside.client import request
 from vpngate.errors import DaemonUnreachable
 
-VPNGATE = str(Path(sys.executable).with_name("vpngate"))
+# The command; over a plane that is refused as yet, without the rule that refuses it.
+VPNGATE = {
+    Plane.NFTABLES: str(Path(sys.executable).with_name("vpngate")),
+    Plane.EBPF: str(Path(__file__).with_name("vpngate-lifted")),
+}[PLANE]
 _ROOT = Path(__file__).parents[2]
 SHIPPED = _ROOT / "config"
 # Runs a module of these tests as a program.

@@ -12,6 +12,7 @@ import os
 import sys
 import traceback
 
+from tests.lab import lifted
 from vpngate.cli import main
 
 WORD = "forked without exec"
@@ -32,4 +33,5 @@ if __name__ == "__main__":
             os._exit(0)
         os.wait()
         sys.exit(0)
+    lifted.lift()
     sys.exit(main())

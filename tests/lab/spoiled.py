@@ -14,6 +14,7 @@ from vpngate.kernel.bpf.maps import index
 from vpngate.kernel.bpf.plane_maps import Stage, stage_at
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.bpf_steps import BpfSteps
+from vpngate.kernel.programmed.made_ahead import stands
 from vpngate.kernel.programmed.programmed_table import TURN
 from vpngate.prefixes.intervals import Intervals
 
@@ -21,17 +22,15 @@ from vpngate.prefixes.intervals import Intervals
 def lose_from(steps: BpfSteps, lost: Intervals) -> None:
     """Have all stages, the witness's too, spare fewer than is believed."""
     table = steps.programs
-    table.made = SparedArrays.of(steps.spared.held.difference(lost))
+    table.make_anew(SparedArrays.of(steps.spared.held.difference(lost)))
     table.commit([TURN])
 
 
 def ignore_spared_in(steps: BpfSteps) -> None:
     """Have verdicts acted on whoever is spared; the witness sees what it should."""
     table = steps.programs
-    parts = replace(
-        table._parts(), few=Few(), spared=SparedArrays.of(Intervals.empty())
-    )
-    for stand in table._stands():
+    parts = replace(table.parts, few=Few(), spared=SparedArrays.of(Intervals.empty()))
+    for stand in stands(table._headers):
         program = programs.load(throttling(parts, stand), "spoiled")
         number = index(stage_at(Stage.THROTTLE, stand))
         table.maps.stages.put(number, struct.pack("=I", program))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Interfaces that need of a packet what a pair takes off it, and a clock of one's own.
+"""Interfaces that need of a packet what a pair takes off it.
 
     host                              gateway
       far0 ─── vxlan over the wire ─── near0, perhaps with top0 on it
@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.daemon import PYTHON
 from tests.lab.namespaces import LabError
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build
@@ -168,6 +167,18 @@ def over(
     wire.gateway.call(lambda: asyncio.run(whole()))
 
 
+def lay_tunnel(wire: Wire) -> None:
+    """The host's end of it."""
+    wire.host.ip(
+        f"link add far0 address {_MAC}1 type vxlan id 100 remote 10.77.0.2"
+        " dstport 4789",
+        f"addr add {HOST[0]}/24 dev far0",
+        "link set far0 up",
+        f"neigh add {GATEWAY[0]} lladdr {_MAC}2 dev far0",
+    )
+    netfilter_sees(wire, 0)
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("steps", [BpfSteps, Steps])
 def test_one_that_needs_a_packets_route_is_left_alone(
@@ -187,33 +198,45 @@ def test_one_that_needs_a_packets_route_is_left_alone(
         assert bool(slowed) is not programs
 
     with build() as wire:
-        wire.host.ip(
-            f"link add far0 address {_MAC}1 type vxlan id 100 remote 10.77.0.2"
-            " dstport 4789",
-            f"addr add {HOST[0]}/24 dev far0",
-            "link set far0 up",
-            f"neigh add {GATEWAY[0]} lladdr {_MAC}2 dev far0",
-        )
-        netfilter_sees(wire, 0)
+        lay_tunnel(wire)
         wire.gateway.ip(*shape.lines)
         over(steps(), wire, shape.interface, partial(scenario, wire))
 
 
-def test_a_plain_bridge_and_a_plain_tunnel_are_had() -> None:
-    async def scenario(plane: LiveDataPlane) -> None:
-        assert not plane.refused
+_PLAIN = f"{_TUNNEL} id 100 remote 10.77.0.1"
+_ADDRESSED = f"addr add {GATEWAY[0]}/24 dev"
+
+
+@pytest.mark.parametrize(
+    ("interface", "lines"),
+    [
+        ("near0", (f"link set near0 address {_MAC}2",)),
+        (
+            "top0",
+            (
+                f"link add top0 address {_MAC}2 type bridge",
+                "link set near0 master top0 up",
+            ),
+        ),
+    ],
+)
+def test_a_plain_tunnel_and_a_bridge_of_one_are_had(
+    interface: str, lines: tuple[str, ...]
+) -> None:
+    async def scenario(wire: Wire, plane: LiveDataPlane) -> None:
         await plane.verify()
         assert not plane.refused
+        came = await asyncio.to_thread(exchange, wire, 100)
+        assert came == (_COUNT, _COUNT, 0)
+        counters = await plane.counters()
+        assert set(counters.diverted_packets.values()) == {_COUNT}
 
     with build() as wire:
-        wire.gateway.ip(
-            f"{_TUNNEL} id 100 remote 10.77.0.1",
-            "link add top0 type bridge",
-            "link set near0 master top0",
-        )
-        netfilter_sees(wire, 0)
-        for interface in ("near0", "top0"):
-            over(BpfSteps(), wire, interface, scenario)
+        lay_tunnel(wire)
+        up = f"link set {interface} up"
+        neighbour = f"neigh add {HOST[0]} lladdr {_MAC}1 dev {interface}"
+        wire.gateway.ip(_PLAIN, *lines, f"{_ADDRESSED} {interface}", up, neighbour)
+        over(BpfSteps(), wire, interface, partial(scenario, wire))
 
 
 _PORT = 5000
@@ -348,28 +371,3 @@ def test_what_ipsec_has_let_in_is_left_alone() -> None:
 
 def test_whether_there_is_ipsec_is_asked_of_the_kernel() -> None:
     assert ipsec_paths.is_known() is Path("/proc/net/xfrm_stat").exists()
-
-
-_STARTED = """
-import asyncio
-from tests.netns.test_bpf_left_alone import rules
-from vpngate.kernel.bpf import ipsec_paths
-from vpngate.kernel.bpf_steps import BpfSteps
-from vpngate.kernel.live import LiveDataPlane
-asyncio.run(LiveDataPlane(steps=BpfSteps()).start(rules("gate0")))
-"""
-
-
-@pytest.mark.parametrize("seconds", [86400, -3600])
-def test_with_a_clock_of_its_own_it_does_not_start(seconds: int) -> None:
-    """A dead man's time of seconds lasted for a day."""
-    apart = ("unshare", "--time", "--monotonic", str(seconds))
-    with (
-        build() as wire,
-        wire.gateway.running(*apart, *PYTHON, "-c", _STARTED) as process,
-    ):
-        assert process.wait()
-        [told] = [one for one in process.output().splitlines() if "clock:" in one]
-        assert f"{seconds:+.2f} s apart" in told
-        assert "a time namespace" in told
-        assert "vgs-vpngate" not in wire.gateway.run("ip", "-br", "link")

@@ -150,7 +150,7 @@ def test_the_witness_tells_and_throws_the_switch() -> None:
         await plane.throttle([flow()])
         await plane.rearm()
         with open_ring(running.steps) as capture:
-            table._few.put(
+            table.parts.few.put(
                 1, Intervals.of_prefixes([f"{HOST}/32"])
             )  # what the witness asks
             table._set(8, 0)  # it has settled
@@ -198,99 +198,5 @@ def test_handshakes_are_copied_and_forgeries_are_not() -> None:
             counters = await running.plane.counters()
             assert counters.reverse_path_failed == 1
             assert capture.losses == {"gap": 0}
-
-    at_the_gateway(scenario)
-
-
-def test_what_is_changed_by_hand_is_mended() -> None:
-    async def scenario(running: Running) -> None:
-        plane = running.plane
-        hooks = running.steps._interfaces
-        assert hooks is not None
-        hooks._leave("gate0")
-        assert "hook" in await plane.verify()
-        assert await plane.verify() == []
-        await plane.throttle([flow()])
-        await plane.rearm()
-        await running.send(3)
-        assert await running.diverted() == 3
-
-    at_the_gateway(scenario)
-
-
-def test_where_something_of_others_stands_the_interface_is_left_alone() -> None:
-    """Found when it is looked again, and over when that is gone."""
-    hook = "type filter hook ingress device gate0 priority 0;"
-    matching = "protocol ip u32 match u8 0 0 classid 1:1"
-    ways = (
-        (
-            [f"nft 'table netdev own {{ chain c {{ {hook} }}; }}'"],
-            "nft delete table netdev own",
-            "netdev own c",
-        ),
-        (
-            [
-                "tc qdisc add dev gate0 clsact",
-                f"tc filter add dev gate0 egress {matching}",
-            ],
-            "tc qdisc del dev gate0 clsact",
-            "tc filters",
-        ),
-    )
-
-    async def scenario(running: Running) -> None:
-        plane, gateway = running.plane, running.wire.gateway
-        await plane.throttle([flow()])
-        await plane.rearm()
-        for put, take, told in ways:
-            await running.send(3)
-            before = await running.diverted()
-            await asyncio.to_thread(gateway.run, "sh", "-ec", "\n".join(put))
-            await plane.verify()
-            assert told in plane.refused["gate0"]
-            assert await running.send(3) == 3
-            assert await running.diverted() == before
-            loaded = running.steps.programs.hooks.copy()
-            await plane.verify()  # still there
-            assert plane.refused
-            await asyncio.to_thread(gateway.run, "sh", "-ec", take)
-            await plane.verify()
-            assert not plane.refused
-            assert running.steps.programs.hooks == loaded  # none was made anew
-            assert await running.send(3) == 3
-            assert await running.diverted() == before + 3
-
-    at_the_gateway(scenario)
-
-
-def test_an_interface_that_goes_and_comes_is_had_again() -> None:
-    async def scenario(running: Running) -> None:
-        plane, wire = running.plane, running.wire
-        await plane.throttle([flow()])
-        await plane.rearm()
-        for words in (
-            "link set gate0 down",
-            "link set gate0 name gate1",
-            "link set gate1 name gate0",
-            "link set gate0 up",
-        ):
-            await asyncio.to_thread(wire.gateway.ip, words)
-            await plane.verify()
-        assert await running.send(3) == 3
-        assert await running.diverted() == 3
-        await asyncio.to_thread(wire.gateway.ip, "link del gate0")
-        await plane.verify()
-        await asyncio.to_thread(
-            wire.host.ip,
-            f"link add eth0 type veth peer name gate0 netns {wire.gateway.path}",
-            f"addr add {HOST}/24 dev eth0",
-            "link set eth0 up",
-        )
-        await asyncio.to_thread(
-            wire.gateway.ip, f"addr add {GATEWAY}/24 dev gate0", "link set gate0 up"
-        )
-        await plane.verify()
-        assert await running.send(3) == 3
-        assert await running.diverted() == 6
 
     at_the_gateway(scenario)

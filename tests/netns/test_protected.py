@@ -100,7 +100,7 @@ def lose_remote(plane: LiveDataPlane, mine: Throttle) -> None:
     """Have the kernel protect one end of a flow alone."""
     steps = plane._steps
     if isinstance(steps, BpfSteps):
-        steps.programs._few.put(PROTECTED, only(mine.subscriber.address))
+        steps.programs.parts.few.put(PROTECTED, only(mine.subscriber.address))
         return
     table, name = steps.table, names.protected_set(Family.IPV4)
     few = only(mine.remote.address).of(Family.IPV4)

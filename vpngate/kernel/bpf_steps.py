@@ -8,17 +8,18 @@ everybody that its name is in use: it goes with the process, as programs do.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from vpngate.kernel.bpf.clocks import expect_one_clock
 from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.bpf.kernel_clock import insist_on_one_clock
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
-from vpngate.kernel.programmed.programmed_table import ProgrammedTable
+from vpngate.kernel.programmed.programmed_table import TURN, ProgrammedTable
 from vpngate.kernel.programmed.spared_in_force import SparedInForce
 from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
@@ -29,6 +30,7 @@ from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.links import Announcement, What
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
@@ -57,15 +59,15 @@ class BpfSteps(Steps):
 
     def open(self, ruleset: Ruleset, protected: Intervals) -> None:
         """Take the name, make maps and programs; none stands anywhere yet."""
-        expect_one_clock()
         self.ruleset = ruleset
         for protocol in (NETFILTER, ROUTE):
             self._channels.append(Channel(protocol))
         owner, route = self._channels
         OwnedTable(owner, ruleset.table).claim()
+        insist_on_one_clock()
         self._route = Route()
         table = self._programs = ProgrammedTable(ruleset.table)
-        self._interfaces = ProgramHooks(table, owner, route)
+        self._interfaces = ProgramHooks(table)
         self._near, self._far = NearEnds(table), FarEnds(route)
         table.create(ruleset)
         self._taken = True
@@ -95,9 +97,38 @@ class BpfSteps(Steps):
         self._put_up(ruleset, self.table.commit)
 
     def rules(self, ruleset: Ruleset) -> Rules:
-        """Nothing is made ahead: programs know the interfaces that there are."""
-        self.hooks.choose(ruleset)
+        """The programs that will be wanted are made ahead; no rule is."""
+        names = self.hooks.choose(ruleset).interfaces
+        if self._interfaces is not None:
+            headers = self._interfaces.headers(names)
+            self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
+
+    def stand_few(self) -> bool:
+        """Do a little of what is left to do at interfaces; whether more is."""
+        return self._interfaces is not None and self._interfaces.stand_few()
+
+    def at_once(self, news: Announcement) -> Callable[[], None] | None:
+        """Also where programs stand at what has gone from here, or has another name.
+
+        It may be in another namespace, where a pair's index is another's.
+        """
+        if self._interfaces is not None and self._is_astray(news):
+            return partial(self._interfaces.leave_at, news.index)
+        return super().at_once(news)
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something of ours may have changed; from any thread."""
+        return self._is_astray(news) or super().concerns(news)
+
+    def _is_astray(self, news: Announcement) -> bool:
+        if self._interfaces is None:
+            return False
+        name = self._interfaces.name_at(news.index)
+        if name is None:
+            return False
+        renamed = news.link is not None and news.link.name != name
+        return news.what is What.LINK_GONE or (news.what is What.LINK and renamed)
 
     def take_down(self) -> None:
         """Disarm, then the stages; what waits in the pairs is still on its way."""
@@ -125,12 +156,15 @@ class BpfSteps(Steps):
         rules: Rules | None = None,  # noqa: ARG002
         also: Sequence[Change] = (),
     ) -> None:
-        """Spare first, then have this ruleset's programs stand at its interfaces."""
-        commit(also)
+        """Have this ruleset's programs in force, then stand at its interfaces.
+
+        They spare whom they should from the moment on that they are.
+        """
+        commit([one for one in also if one != TURN])
         names = self._note_packet_of(ruleset)
         if self._interfaces is not None:
             headers = self._interfaces.headers(names)
-            self.programs.serve(ruleset, headers)
+            self.programs.serve(ruleset, headers, turn=TURN in also)
             self._interfaces.stand(names)
 
     def _note_packet_of(self, ruleset: Ruleset) -> tuple[str, ...]:

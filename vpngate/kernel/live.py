@@ -62,8 +62,8 @@ class LiveDataPlane:
         self._repair_wanted = asyncio.Event()
         self._repaired: list[str] = []  # since `verify` last told
         self._sparing = Sparing(self._lanes, self._steps)
-        again = self._repair_wanted.set
-        self._mending = Mending(self._lanes, self._steps, self._sparing, again)
+        parts = self._lanes, self._steps, self._sparing
+        self._mending = Mending(*parts, again=self._repair_wanted.set)
 
     @property
     def refused(self) -> Mapping[str, str]:
@@ -79,17 +79,15 @@ class LiveDataPlane:
                 await asyncio.to_thread(self._steps.spared.begin, ruleset.spared)
                 await self._sparing.fill(ruleset.spared)
                 await self._do(self._steps.install, ruleset)
+                await self._mending.stand()
                 if not await self._sparing.in_sync():
                     await self._sparing.refill()
                 self._listen()
             except BaseException:
                 await self._close()
                 raise
-        for work in (
-            self._look_after(),
-            self._make_ready(),
-            self._repair_when_wanted(),
-        ):
+        after = self._look_after(), self._make_ready(), self._repair_when_wanted()
+        for work in after:
             self._tasks.add(asyncio.create_task(work))
 
     async def replace(self, ruleset: Ruleset) -> None:
@@ -252,9 +250,9 @@ class LiveDataPlane:
         """In the watcher's thread: disarm now, have it repaired soon."""
         if not self._lanes.are_open or not self._steps.concerns(news):
             return
-        if self._steps.way.endangers(news):
+        if (urgent := self._steps.at_once(news)) is not None:
             with contextlib.suppress(RuntimeError):  # it is being shut down
-                self._lanes.urge(self._steps.way.break_off)
+                self._lanes.urge(urgent)
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:

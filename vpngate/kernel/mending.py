@@ -38,6 +38,11 @@ class Mending:
         while await self._do(self._steps.way.advance):
             pass
 
+    async def stand(self) -> None:
+        """Have what a change put in force stand at all interfaces, step by step."""
+        while await self._do(self._steps.stand_few):
+            pass
+
     async def end_verdicts(self) -> None:
         """End those that wait for it, step by step; what fails is tried again later.
 
@@ -86,12 +91,17 @@ class Mending:
         """
         await self.end_verdicts()
         steps = self._steps
-        repaired = await self._do(steps.repair)
+        try:
+            repaired = await self._do(steps.repair)
+        except VpngateError:
+            await self.advance()  # what cannot be asked holds up the ifbs no more
+            raise
         rules = None
         if steps.stale:
             rules = await asyncio.to_thread(steps.rules, steps.ruleset)
         try:
             await self._do(steps.mended, rules)
+            await self.stand()
         except VpngateError:
             await self.advance()  # no hook holds up the ifbs
             raise
@@ -102,6 +112,7 @@ class Mending:
     async def conclude(self) -> None:
         """Clear up behind a change that is in force, whatever becomes of this."""
         try:
+            await self.stand()
             await self.end_verdicts()
             await self.drain()
             await self._do(self._steps.way.vacate)

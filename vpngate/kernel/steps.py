@@ -45,15 +45,6 @@ class Steps:
     """
 
     ruleset: Ruleset  # in force
-    table: OwnedTable
-    hooks: Hooks
-    switch: Switch
-    spared: SparedSets
-    protected: ProtectedSets
-    witness: Witness
-    shaper: Shaper
-    throttled: Throttled
-    way: Way
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -204,6 +195,14 @@ class Steps:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
         seconds = min(self.ruleset.deadman, at_most)
         return self.ruleset.enforce and self.switch.arm(seconds)
+
+    def stand_few(self) -> bool:
+        """Do a little of what is left to do at interfaces; whether more is."""
+        return False
+
+    def at_once(self, news: Announcement) -> Callable[[], None] | None:
+        """What must not wait for a repair, if anything; from any thread."""
+        return self.way.break_off if self.way.endangers(news) else None
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable, Mapping
 from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
-from vpngate.kernel.bpf.taken_off import what_it_needs
 from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import Channel
@@ -72,12 +71,6 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
             which = f"{chain.family} {chain.table} {chain.name}"
             return f"has the chain {which} at ingress, which a program comes before"
     return ""
-
-
-def objection_to(route: Channel, index: int, ours: Collection[int]) -> str:
-    """Why an interface is left alone, beside chains; empty if it need not be."""
-    need = what_it_needs(route, index)
-    return need.why if need else program_at(route, index, ours)
 
 
 def program_at(route: Channel, index: int, ours: Collection[int]) -> str:

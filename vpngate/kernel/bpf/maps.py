@@ -158,6 +158,8 @@ class Map:
 
         The map lives as long as it is mapped.
         """
+        if self.descriptor < 0:  # which would be memory of nobody's, and empty
+            raise BpfRefused(f"map the map {self.name} into memory", errno.EBADF)
         whole = -(-self.layout.value // 8) * 8 * self.layout.entries
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         try:

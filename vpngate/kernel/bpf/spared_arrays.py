@@ -14,13 +14,16 @@ takes no value of more than 4 MiB, so many addresses are in several maps, and th
 programs that use them know where each begins.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.maps import Map, MapLayout, mapped_array
-from vpngate.kernel.bpf.syscall import MapKind
+from vpngate.kernel.bpf.syscall import BpfRefused, MapKind
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import digits, following
@@ -98,14 +101,36 @@ class Few:
 
     def put(self, number: int, intervals: Intervals) -> None:
         """Have exactly these in a set, for every packet that comes from now on."""
-        inner = self._inner(intervals)
+        self.put_all({number: intervals})
+
+    def put_all(self, sets: Mapping[int, Intervals]) -> None:
+        """The same for several sets: all of them are made before one is there."""
+        made: dict[int, Map] = {}
+        turned: list[int] = []
         try:
-            self._turn(number, inner)
+            for number, intervals in sets.items():
+                made[number] = self._inner(intervals)
+            for number, inner in made.items():
+                turned.append(number)
+                self._turn(number, inner)
         except BaseException:
-            inner.close()
+            for number in turned:
+                with suppress(BpfRefused):  # `is_whole` tells
+                    self._turn(number, self.inner[number])
+            for inner in made.values():
+                inner.close()
             raise
-        self.inner[number].close()
-        self.inner[number] = inner
+        for number, inner in made.items():
+            self.inner[number].close()
+            self.inner[number] = inner
+
+    def is_whole(self) -> bool:
+        """Whether the kernel asks what was put there."""
+        return all(
+            self.outer.get(number.to_bytes(4, "little"))
+            == programs.id_of(one.descriptor).to_bytes(4, "little")
+            for number, one in enumerate(self.inner)
+        )
 
     def close(self) -> None:
         """Let go of them."""

@@ -7,11 +7,15 @@ alone may use it.
 """
 
 import struct
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from vpngate.kernel.bpf.plane_maps import FILTER_BITS, KEY_SIZES, MIX, PlaneMaps
+from vpngate.kernel.bpf.syscall import BpfRefused
+from vpngate.kernel.wire.failures import Failure, Rejected
 from vpngate.packets import Direction, Family
 
 _HEAD = struct.Struct("=BBB")  # what is done, direction, family
@@ -62,9 +66,22 @@ class FlowBits:
         }
         self._bits = {one: maps.filters[one].mapped() for one in Direction}
 
-    def change(self, change: bytes) -> None:
-        """Make one; BpfRefused where there is no room."""
-        place, value = FlowPlace.of(change)
+    def change_all(self, changes: Sequence[bytes]) -> None:
+        """Make all or, where the kernel refuses one, none: Rejected."""
+        before: list[tuple[FlowPlace, bytes | None]] = []
+        try:
+            for change in changes:
+                place, value = FlowPlace.of(change)
+                known = self.get(place) if place in self._there else None
+                before.append((place, known))
+                self._have(place, value)
+        except BpfRefused as error:
+            for place, value in reversed(before):
+                with suppress(BpfRefused):  # it is looked after like one that ended
+                    self._have(place, value)
+            raise Rejected([Failure("verdict", error.number, "")]) from error
+
+    def _have(self, place: FlowPlace, value: bytes | None) -> None:
         if value is None:
             self.take_out(place)
             return

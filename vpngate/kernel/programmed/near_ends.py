@@ -17,7 +17,7 @@ from vpngate.kernel.bpf.plane_maps import (
     WAITING_RECORDS,
     waiting_at,
 )
-from vpngate.kernel.bpf.syscall import AttachPoint
+from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.programmed.programmed_table import ProgrammedTable
 from vpngate.packets import Family
 
@@ -30,6 +30,7 @@ class NearEnds:
     def __init__(self, table: ProgrammedTable) -> None:
         self._table = table
         self._links: dict[int, int] = {}  # descriptors, by the number of a pair
+        self._indexes: dict[int, int] = {}  # of the near ends
 
     def stand_at(self, number: int, device: str, major: int) -> None:  # noqa: ARG002
         """Look at what is sent to a pair that has just been made."""
@@ -37,6 +38,17 @@ class NearEnds:
         index = socket.if_nametoindex(device)
         point = AttachPoint.TCX_EGRESS
         self._links[number] = programs.link(self._table.near_end, index, point)
+        self._indexes[number] = index
+
+    def stands_at(self, number: int) -> bool:
+        """Whether our program does; somebody may have detached it."""
+        if number not in self._links:
+            return False
+        try:
+            there = programs.attached(self._indexes[number], AttachPoint.TCX_EGRESS)
+        except BpfRefused:  # the pair has just gone
+            return False
+        return programs.id_of(self._table.near_end) in there
 
     def leave(self, number: int) -> None:
         """Before a pair goes, or when what has its name is somebody else's."""

@@ -16,15 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.code.hooked import at_hook, at_near_end
+from vpngate.kernel.bpf.code.hooked import at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
 from vpngate.kernel.bpf.code.stages import (
     PROTECTED,
     WATCHED,
     PlaneParts,
-    copying,
-    throttling,
-    witness,
 )
 from vpngate.kernel.bpf.maps import index
 from vpngate.kernel.bpf.plane_maps import (
@@ -35,13 +32,13 @@ from vpngate.kernel.bpf.plane_maps import (
     RING_FULL,
     SETTLING_AT,
     PlaneMaps,
-    Stage,
     Stand,
-    stage_at,
 )
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.programmed import set_memory
 from vpngate.kernel.programmed.flow_bits import FlowBits
+from vpngate.kernel.programmed.made_ahead import MadeAhead, StageSet, in_programs
+from vpngate.kernel.programmed.stage_slots import StageSlots
 from vpngate.kernel.wire.channel import Change
 from vpngate.packets import Family, HookPoint
 from vpngate.prefixes.intervals import Intervals
@@ -49,7 +46,6 @@ from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, names, sharing
 from vpngate.ruleset.witnessing import SETTLING
 
-ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
 _SPARE_ROOM = 4096  # verdicts that have ended and are still to be taken out
@@ -65,20 +61,20 @@ class ProgrammedTable:
         self.made = SparedArrays.of(Intervals.empty())  # last, perhaps not in force
         self.hooks: dict[Stand, int] = {}  # programs
         self.near_end = -1
-        self._spared = self.made
-        self._headers: set[int] = set()
-        self._served: tuple[Ruleset, set[int]] | None = None
+        self._headers: frozenset[int] = frozenset()
+        self._served: tuple[Ruleset, frozenset[int]] | None = None
+        self._ahead = MadeAhead()
 
     def create(self, ruleset: Ruleset) -> None:
         """Make maps and stages; MissingFeature or MissingPrivilege if it cannot be."""
-        signatures = by_order(ruleset.signatures)
-        self._ruleset, self._signatures = ruleset, signatures
         self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, _KINDS)
         self.flows = FlowBits(self.maps)
-        self._few = Few()
+        self._slots = StageSlots(self.maps.stages)
         self._times = self.maps.times.mapped()
         self._limits = self.maps.limits.mapped()
-        self.near_end = programs.load(at_near_end(self._parts()), "vpngate_near")
+        signatures = by_order(ruleset.signatures)
+        self.parts = PlaneParts(ruleset, signatures, self.maps, Few(), self.made)
+        self.near_end = programs.load(at_near_end(self.parts), "vpngate_near")
 
     def close(self) -> None:
         """Let go of all of it: the stages end at once."""
@@ -86,49 +82,72 @@ class ProgrammedTable:
             if program >= 0:
                 programs.close(program)
         self.hooks, self.near_end = {}, -1
+        self._ahead.close()
+        self._slots.close()
         self.maps.close()
-        self._few.close()
-        for arrays in {id(one): one for one in (self.made, self._spared)}.values():
+        self.parts.few.close()
+        for arrays in {id(one): one for one in (self.made, self.parts.spared)}.values():
             arrays.close()
 
     def destroy(self) -> None:
         """Leave all packets alone from now on."""
         self.disarm()
-        for number in range(Stage.WITNESS + 1):
-            self.maps.stages.remove(index(number))
+        self._slots.empty()
 
-    def serve(self, ruleset: Ruleset, headers: set[int]) -> dict[Stand, int]:
-        """Have programs for a ruleset and such interfaces; those for hooks.
+    def make_anew(self, made: SparedArrays) -> None:
+        """Have these to turn to, and the programs that ask them; in any thread."""
+        self.forget_made()
+        self.made = made
+        parts = replace(self.parts, spared=made)
+        self._ahead.make(parts, self._headers, hooks=False)
 
-        Stages first: what a hook's program leads to is there before it is. They are
-        made anew only if others are needed: it takes a tenth of a second.
+    def forget_made(self) -> None:
+        """What was made last is not wanted, unless it is in force."""
+        if self.made is not self.parts.spared:
+            self.made.close()
+            self.made = self.parts.spared
+
+    def make_ahead_for(self, ruleset: Ruleset, headers: frozenset[int]) -> None:
+        """Make what `serve` will want when it turns to what was made; in any thread."""
+        if self._served != (in_programs(ruleset), headers):
+            parts = replace(self._parts_of(ruleset), spared=self.made)
+            self._ahead.make(parts, headers, hooks=True)
+
+    def serve(
+        self, ruleset: Ruleset, headers: frozenset[int], *, turn: bool = False
+    ) -> None:
+        """Have programs for a ruleset and such interfaces: `hooks`, and their stages.
+
+        All or none of it is in force then. With `turn` they ask the arrays that were
+        made last. Stages first: what a hook's program leads to is there before it is.
+        They are made anew only if others are needed.
         """
-        alike = replace(ruleset, interfaces=(), spared=Intervals.empty())
-        if self._served == (alike, headers):
-            return self.hooks
-        self._served = None
-        self._ruleset, self._headers = ruleset, headers
-        self._signatures = by_order(ruleset.signatures)
+        served = in_programs(ruleset), headers
+        if self._served == served:
+            if turn:
+                self._turn()
+            return
+        parts = self._parts_of(ruleset)
+        if turn:
+            parts = replace(parts, spared=self.made)
+        loaded = self._ahead.take(parts, headers, hooks=True)
+        made = dict(loaded.hooks)
+        loaded.hooks.clear()
+        try:
+            self._hold(loaded, parts)
+        except BaseException:
+            _close(made)
+            raise
+        self._headers, self._served = headers, served
         self._limit()
-        self._put_stages()
-        parts = self._parts()
-        made = {
-            stand: programs.load(at_hook(parts, stand), "vpngate_hook")
-            for stand in self._stands()
-        }
         old, self.hooks = self.hooks, made
-        for program in old.values():
-            programs.close(program)
-        self._served = alike, headers
-        return made
+        _close(old)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Make changes of verdicts, or turn to the arrays that were made last."""
-        for change in changes:
-            if change == TURN:
-                self._turn()
-            else:
-                self.flows.change(change.data)
+        if TURN in changes:
+            self._turn()
+        self.flows.change_all([one.data for one in changes if one != TURN])
 
     introduce = introduce_slowing = commit
 
@@ -147,16 +166,21 @@ class ProgrammedTable:
 
     def protect(self, protected: Intervals, watched: Intervals) -> None:
         """Have exactly these in the small sets, whatever was there."""
-        if not self._few.fits(protected):
-            bigger = Few((2 * len(protected) + 2).bit_length() + 1)
-            old, self._few = self._few, bigger
-            bigger.put(PROTECTED, protected)
-            bigger.put(WATCHED, watched)
-            self._put_stages()
-            old.close()
+        old = self.parts.few
+        sets = {PROTECTED: protected, WATCHED: watched}
+        if old.fits(protected):
+            old.put_all(sets)
             return
-        self._few.put(PROTECTED, protected)
-        self._few.put(WATCHED, watched)
+        bigger = Few((2 * len(protected) + 2).bit_length() + 1)
+        try:
+            bigger.put_all(sets)
+            parts = replace(self.parts, few=bigger)
+            loaded = self._ahead.take(parts, self._headers, hooks=False)
+            self._hold(loaded, parts)
+        except BaseException:
+            bigger.close()
+            raise
+        old.close()
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each counter."""
@@ -203,51 +227,38 @@ class ProgrammedTable:
     def _found(self, name: str) -> set_memory.ReadBounds:
         family = next(one for one in Family if f"_{one.label}" in name)
         if name == names.protected_set(family):
-            return set_memory.of_few(family, self._few, PROTECTED)
-        return set_memory.of_large(family, self._spared.searched[family])
+            return set_memory.of_few(family, self.parts.few, PROTECTED)
+        return set_memory.of_large(family, self.parts.spared.searched[family])
+
+    def is_whole(self) -> bool:
+        """Whether packets meet the programs, and these the sets, put there."""
+        return self._slots.are_whole() and self.parts.few.is_whole()
 
     def _turn(self) -> None:
-        old, self._spared = self._spared, self.made
-        try:
+        """Have every packet that comes from now on meet what was made last."""
+        parts = replace(self.parts, spared=self.made)
+        self._hold(self._ahead.take(parts, self._headers, hooks=False), parts)
+
+    def _hold(self, loaded: StageSet, parts: PlaneParts) -> None:
+        """Have these stages in force; only then are they what there is."""
+        turned = parts.spared is not self.parts.spared
+        if turned:
             self.settle()
-            self._put_stages()
-        except BaseException:
-            self._spared = old
-            raise
-        if old is not self._spared:
-            old.close()
+        self._slots.hold(loaded)
+        old, self.parts = self.parts, parts
+        if turned:
+            old.spared.close()
 
-    def _put_stages(self) -> None:
-        """Have every packet that comes from now on go on at stages made anew.
-
-        Those that slow first: whoever is spared more is so at once.
-        """
-        parts = self._parts()
-        made = [
-            (stage_at(stage, stand), make(parts, stand))
-            for stage, make in ((Stage.THROTTLE, throttling), (Stage.COPY, copying))
-            for stand in self._stands()
-        ]
-        for number, code in (*made, (int(Stage.WITNESS), witness(parts))):
-            program = programs.load(code, "vpngate_stage")
-            try:
-                self.maps.stages.put(index(number), struct.pack("=I", program))
-            finally:
-                programs.close(program)
-
-    def _stands(self) -> list[Stand]:
-        return [Stand(p, h) for p in HookPoint for h in sorted(self._headers)]
-
-    def _parts(self) -> PlaneParts:
-        return PlaneParts(
-            self._ruleset, self._signatures, self.maps, self._few, self._spared
-        )
+    def _parts_of(self, ruleset: Ruleset) -> PlaneParts:
+        signatures = by_order(ruleset.signatures)
+        return replace(self.parts, ruleset=ruleset, signatures=signatures)
 
     def _limit(self) -> None:
-        many = len(self._signatures)
+        ruleset, signatures = self.parts.ruleset, self.parts.signatures
+        many = len(signatures)
         for point in HookPoint:
-            for number, one in enumerate(self._signatures):
-                rate = sharing.copies(self._ruleset, one).rate
+            for number, one in enumerate(signatures):
+                rate = sharing.copies(ruleset, one).rate
                 between = _SECOND // rate
                 at = (point * many + number) * LIMIT_SIZE
                 limit = 0, between, (rate - 1) * between
@@ -256,6 +267,11 @@ class ProgrammedTable:
     def _set(self, at: int, value: int) -> None:
         """In one piece: programs read it at any moment."""
         ctypes.c_uint64.from_buffer(self._times, at).value = value
+
+
+def _close(hooks: dict[Stand, int]) -> None:
+    for program in hooks.values():
+        programs.close(program)
 
 
 def _processors() -> int:

@@ -26,7 +26,6 @@ class SparedInForce:
     def __init__(self, table: ProgrammedTable, held: Intervals) -> None:
         self.held = held
         self._table = table
-        self._before: SparedArrays | None = None
 
     def begin(self, held: Intervals) -> None:
         """Before anything is asked: make what is to be held."""
@@ -36,12 +35,10 @@ class SparedInForce:
     def create(self) -> None:
         """Have it in force."""
         self._table.commit([TURN])
-        self._before = None
 
     def begin_anew(self, spared: Intervals) -> None:
         """Make others; in any thread, while nothing else is changed."""
-        made = SparedArrays.of(spared)
-        self._before, self._table.made = self._table.made, made
+        self._table.make_anew(SparedArrays.of(spared))
 
     def making(self) -> Iterator[list[Change]]:
         """Nothing is left to make."""
@@ -61,7 +58,6 @@ class SparedInForce:
 
     def turned(self, spared: Intervals) -> None:
         """Note that they do."""
-        self._before = None
         self.changed(spared)
 
     def changed(self, spared: Intervals) -> None:
@@ -70,9 +66,7 @@ class SparedInForce:
 
     def abandon(self) -> None:
         """Those that were made last are not wanted, unless they are in force."""
-        if self._before is not None:
-            self._table.made.close()
-            self._table.made, self._before = self._before, None
+        self._table.forget_made()
 
     def clear_away(self) -> bool:
         """The kernel does, once no program uses them."""
@@ -102,6 +96,8 @@ class SparedInForce:
 
     def agrees(self, family: Family, addresses: Rows) -> bool:
         """Whether the kernel spares those of the addresses that it should, no other."""
+        if not self._table.is_whole():
+            return False
         sets = self._sets(family, len(addresses))
         return readback.agrees(self._table, sets, self.held, addresses)
 

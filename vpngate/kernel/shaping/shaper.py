@@ -41,6 +41,10 @@ class Watchman(Protocol):
         """Look at what is sent to a device that has just been made."""
         ...
 
+    def stands_at(self, number: int) -> bool:
+        """Whether it still looks there."""
+        ...
+
     def leave(self, number: int) -> None:
         """Before a device goes, or when what has its name is somebody else's."""
         ...
@@ -142,7 +146,9 @@ class Shaper:
         return [
             number
             for number in self._index
-            if number not in whole or found[number].queue != "htb"
+            if number not in whole
+            or found[number].queue != "htb"
+            or not self._watchman.stands_at(number)
         ]
 
     def is_down(self, link: Link) -> bool:

@@ -43,6 +43,10 @@ class Witness:
         )
         self._at.add(number)
 
+    def stands_at(self, number: int) -> bool:
+        """Whether it does: nobody else can take it out of a table that is owned."""
+        return number in self._at
+
     def leave(self, number: int) -> None:
         """Before an ifb goes; its chain, or the whole table, may have gone already."""
         if number not in self._at:

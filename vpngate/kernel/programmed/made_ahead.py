@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs that are loaded before they are needed, in any thread.
+
+Knows which programs a plane goes on at and stands by, and whether those that were made
+are the ones that are wanted now; does not know what they do, nor when they are put in
+force. The verifier takes a tenth of a second for them: nothing urgent is to wait for
+that.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf.code.hooked import at_hook
+from vpngate.kernel.bpf.code.stages import PlaneParts, copying, throttling, witness
+from vpngate.kernel.bpf.plane_maps import Stage, Stand, stage_at
+from vpngate.packets import HookPoint
+from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import Ruleset
+
+_KEPT = 2  # for other arrays of spared addresses, and for other rules
+
+
+class StageSet(NamedTuple):
+    """Programs, as descriptors, and what they are made of.
+
+    stages  by number, those that slow first: whoever is spared more is so at once
+    hooks   by where they meet packets; none unless they were asked for
+    """
+
+    parts: PlaneParts
+    headers: frozenset[int]
+    stages: dict[int, int]
+    hooks: dict[Stand, int]
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for one in (*self.stages.values(), *self.hooks.values()):
+            programs.close(one)
+        self.stages.clear()
+        self.hooks.clear()
+
+    def fits(self, parts: PlaneParts, headers: frozenset[int]) -> bool:
+        """Whether they are made of the same, for the same interfaces."""
+        mine = self.parts
+        return (
+            (mine.maps, mine.few, mine.spared) == (parts.maps, parts.few, parts.spared)
+            and (self.headers, mine.signatures) == (headers, parts.signatures)
+            and in_programs(mine.ruleset) == in_programs(parts.ruleset)
+        )
+
+
+def in_programs(ruleset: Ruleset) -> Ruleset:
+    """What of a ruleset programs are made of."""
+    return replace(ruleset, interfaces=(), spared=Intervals.empty())
+
+
+def stands(headers: frozenset[int]) -> list[Stand]:
+    """Where programs meet packets with such link headers."""
+    return [Stand(point, header) for point in HookPoint for header in sorted(headers)]
+
+
+def load(parts: PlaneParts, headers: frozenset[int], *, hooks: bool) -> StageSet:
+    """Load them all, or none."""
+    made = StageSet(parts, headers, {}, {})
+    try:
+        for stage, code in ((Stage.THROTTLE, throttling), (Stage.COPY, copying)):
+            for stand in stands(headers):
+                number = stage_at(stage, stand)
+                made.stages[number] = programs.load(code(parts, stand), "vpngate_stage")
+        made.stages[Stage.WITNESS] = programs.load(witness(parts), "vpngate_stage")
+        for stand in stands(headers) if hooks else ():
+            made.hooks[stand] = programs.load(at_hook(parts, stand), "vpngate_hook")
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+class MadeAhead:
+    """A few sets of programs that may soon be wanted."""
+
+    def __init__(self) -> None:
+        self._kept: list[StageSet] = []
+
+    def make(self, parts: PlaneParts, headers: frozenset[int], *, hooks: bool) -> None:
+        """Have them ready; in any thread, one at a time."""
+        self._kept.append(load(parts, headers, hooks=hooks))
+        while len(self._kept) > _KEPT:
+            self._kept.pop(0).close()
+
+    def take(
+        self, parts: PlaneParts, headers: frozenset[int], *, hooks: bool
+    ) -> StageSet:
+        """Those that are wanted now: made already, or else at once."""
+        for one in self._kept:
+            if one.fits(parts, headers) and bool(one.hooks) >= hooks:
+                self._kept.remove(one)
+                return one
+        return load(parts, headers, hooks=hooks)
+
+    def close(self) -> None:
+        """Let go of those that nobody wanted."""
+        kept: Sequence[StageSet] = self._kept
+        self._kept = []
+        for one in kept:
+            one.close()
