@@ -200,3 +200,20 @@ def test_handshakes_are_copied_and_forgeries_are_not() -> None:
             assert capture.losses == {"gap": 0}
 
     at_the_gateway(scenario)
+
+
+def test_the_first_packets_through_a_new_pair_come_back() -> None:
+    """The kernel begins late with a queue; one that it is given it begins with."""
+
+    async def scenario(running: Running) -> None:
+        plane = running.plane
+        for _ in range(10):
+            await plane.replace(replace(RULES, enforce=False))
+            await plane.replace(RULES)
+            await plane.throttle([flow()])
+            await plane.rearm()
+            before = await running.diverted()
+            assert await running.send(3) == 3
+            assert await running.diverted() == before + 3
+
+    at_the_gateway(scenario)

@@ -14,13 +14,13 @@ from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.assembly import ActionCode, Assembly
-from vpngate.kernel.bpf.in_the_way import in_the_way
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.programmed.unfit import objections
 from vpngate.kernel.survey import bpf_trial, namespace, trial
 from vpngate.kernel.survey.passage import HOMES
 from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
-from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
+from vpngate.kernel.wire.channel import ROUTE, Change, Channel
 from vpngate.kernel.wire.links import current_links
 
 pytestmark = pytest.mark.netns
@@ -30,8 +30,7 @@ def found(ours: Collection[int] = ()) -> dict[str, str]:
     """At both interfaces of the lab's subscribers, in the namespace of this thread."""
     links = current_links()
     interfaces = {name: links[name].index for name in ("lan0", "lan1")}
-    with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-        return in_the_way(nftables, route, interfaces, table="vpngate", ours=ours)
+    return objections(interfaces, [*interfaces], table="vpngate", ours=ours)
 
 
 def chain(table: str, hook: str = "ingress device lan0") -> str:

@@ -40,8 +40,8 @@ from vpngate.doctor.surroundings import (
 from vpngate.doctor.trials import try_kernel
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours
-from vpngate.kernel.bpf.in_the_way import in_the_way
 from vpngate.kernel.bpf.taken_off import what_it_needs
+from vpngate.kernel.programmed.unfit import objections
 from vpngate.kernel.shaping.devices.naming import far_names, ifb_names, near_names
 from vpngate.kernel.survey.ipsec_policies import policies_for_what_comes_in
 from vpngate.kernel.wire import tc
@@ -113,12 +113,14 @@ def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Findi
     """What keeps programs off interfaces; a running daemon tells its own."""
     table = config.gateway.table
     try:
-        with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-            asked = (
-                (name, what_it_needs(route, interfaces[name])) for name in interfaces
-            )
-            needs = {name: need for name, need in asked if need is not None}
-            found = in_the_way(nftables, route, interfaces, table=table)
+        with closing(Channel(ROUTE)) as route:
+            needs = {
+                name: need
+                for name, index in interfaces.items()
+                if (need := what_it_needs(route, index))
+            }
+        others = [name for name in interfaces if name not in needs]
+        found = objections(interfaces, others, table=table, ours=())
         policies = policies_for_what_comes_in()
     except VpngateError as error:
         what = f"not looked at: {error.lines[0]}"

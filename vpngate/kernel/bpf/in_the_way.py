@@ -7,7 +7,7 @@ way out chains come first, and what comes back from a pair does not meet them ag
 """
 
 import errno
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
@@ -26,26 +26,6 @@ _SIDES = {
     HookPoint.INGRESS: (tc.CLSACT_INGRESS, AttachPoint.TCX_INGRESS),
     HookPoint.EGRESS: (tc.CLSACT_EGRESS, AttachPoint.TCX_EGRESS),
 }
-
-
-def in_the_way(
-    nftables: Channel,
-    route: Channel,
-    interfaces: Mapping[str, int],
-    *,
-    table: str,
-    ours: Collection[int] = (),
-) -> dict[str, str]:
-    """Those of the interfaces where something of others' stands, and what it is.
-
-    `interfaces` are names and indexes, `ours` the numbers of programs that we have put
-    there, `table` is our own. Raises KernelRefused for what cannot be asked.
-    """
-    found = chains_before(nftables, interfaces, table=table)
-    for name, index in interfaces.items():
-        if why := found.get(name) or program_at(route, index, ours):
-            found[name] = why
-    return found
 
 
 def chains_before(
@@ -89,9 +69,9 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
-    except MissingFeature:
+    except MissingFeature:  # nor programs at all
         return []
     except BpfRefused as error:
         if error.number == errno.EINVAL:
             return []
-        raise  # more than are asked for, or it has gone: in doubt they are others'
+        raise  # it has gone, or more stand there than are asked for: not ours alone

@@ -96,6 +96,9 @@ def through_pair(wire: Wire) -> None:
         pairs = VethDevices(_TABLE, route, channel, keeper)
         device = pairs.make(0)
         stack.callback(_delete, pairs)
+        # As the daemon does: with a root of its own a pair takes packets at once. The
+        # kernel's comes some time after the end has a carrier; until then all are lost.
+        route.tc("add", "htb", device, _CLASS & 0xFFFF0000, parent=tc.ROOT, default=0)
         stack.enter_context(_clsact(channel, wire.near))
         for hook in HookPoint:
             counts = stack.enter_context(closing(_counts()))
