@@ -156,7 +156,7 @@ WITHIN = {
         ("far_ends", "in_the_way", "kernel_clock"),
     ),
     "kernel.programmed": (
-        ("flow_bits", "made_ahead", "set_memory", "unfit"),
+        ("chain_news", "flow_bits", "made_ahead", "set_memory", "unfit"),
         ("flow_maps", "stage_slots"),
         ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),

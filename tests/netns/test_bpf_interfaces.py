@@ -104,6 +104,36 @@ def test_where_something_of_others_stands_the_interface_is_left_alone() -> None:
     at_the_gateway(scenario)
 
 
+def test_a_chain_that_comes_is_found_at_once() -> None:
+    """It would see slowed packets twice, until somebody looks."""
+    hook = "type filter hook ingress device gate0 priority 0;"
+    elsewhere = "type filter hook ingress device lo priority 0;"
+
+    async def scenario(running: Running) -> None:
+        gateway = running.wire.gateway
+        await running.plane.throttle([flow()])
+        await running.plane.rearm()
+        for rules in (
+            f"table netdev other {{ chain c {{ {elsewhere} }}; }}",
+            f"table netdev own {{ chain c {{ {hook} }}; }}",
+        ):
+            assert not running.plane.refused
+            await asyncio.to_thread(gateway.run, "nft", rules)
+        deadline = time.monotonic() + 10  # seconds; a look by the clock is 30 away
+        while not running.plane.refused:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        before = await running.diverted()
+        assert await running.send(3) == 3
+        assert await running.diverted() == before
+        await asyncio.to_thread(gateway.run, "nft", "delete table netdev own")
+        await running.plane.verify()
+        assert await running.send(3) == 3
+        assert await running.diverted() == before + 3
+
+    at_the_gateway(scenario)
+
+
 def test_an_interface_that_goes_and_comes_is_had_again() -> None:
     async def scenario(running: Running) -> None:
         plane, wire = running.plane, running.wire

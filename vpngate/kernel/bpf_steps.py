@@ -16,6 +16,7 @@ from vpngate.kernel.bpf.kernel_clock import insist_on_one_clock
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
+from vpngate.kernel.programmed.chain_news import ChainNews
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 class BpfSteps(Steps):
     """All that stands in the kernel for one plane of programs, part by part."""
+
+    hearing = ChainNews
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +122,8 @@ class BpfSteps(Steps):
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        return self._is_astray(news) or super().concerns(news)
+        shared = news.what is What.CHAIN
+        return shared or self._is_astray(news) or super().concerns(news)
 
     def _is_astray(self, news: Announcement) -> bool:
         if self._interfaces is None:

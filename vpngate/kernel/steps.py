@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +29,7 @@ from vpngate.kernel.table.switch import ENDING, Switch
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
-from vpngate.kernel.wire.links import Announcement, What
+from vpngate.kernel.wire.links import Announcement, Listener, What
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -41,10 +42,11 @@ _VERDICTS = 50  # a step, if no more classes are needed than it may make
 class Steps:
     """All that stands in the kernel for one table, part by part.
 
-    One thread alone may use it, from `open` on; `concerns` any.
+    One thread alone may use it, from `open` on; `concerns`, and what it is told, any.
     """
 
     ruleset: Ruleset  # in force
+    hearing: Callable[[Listener], AbstractContextManager[object]] = nullcontext
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -218,8 +220,7 @@ class Steps:
     def repair(self) -> list[str]:
         """Compare ifbs and hooks, mend what differs; labels of what did.
 
-        What takes long is left to `mended` and `way.advance`: until then nothing is
-        slowed.
+        What takes long is left to `mended` and `way.advance`; nothing is slowed before.
         """
         self.way.vacate()
         repaired = ["ifb"] if self.way.is_broken() else []

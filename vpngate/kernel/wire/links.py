@@ -77,6 +77,7 @@ class What(Enum):
     QDISC = "qdisc"  # at the root: came, went, or took another's place
     FILTER = "filter"  # came, or changed
     FILTER_GONE = "filter gone"  # or where filters stand, with all of them
+    CHAIN = "chain"  # of nftables, came to the hook of some interface
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
 
 
