@@ -45,6 +45,17 @@ ABOUT_NFTABLES = {
     "test_trial.py": "nftables' features",
     "test_what_waits.py": "parts of the nftables plane",
 }
+# What holds over programs what one of those holds over nftables.
+TWINS = {
+    "test_copying_live.py": "test_bpf_plane.py",
+    "test_dispatch_live.py": "test_bpf_frames.py",
+    "test_failed_changes.py": "test_bpf_failures.py",
+    "test_ifb_of_ours.py": "test_veth_left_behind.py",
+    "test_many_interfaces.py": "test_bpf_interfaces.py",
+    "test_signatures_live.py": "test_bpf_agreement.py",
+    "test_spared_oracle.py": "test_bpf_promise.py",
+    "test_trial.py": "test_programs_survey.py",
+}
 # They run the eBPF plane, whatever a run was asked for.
 ABOUT_PROGRAMS = {
     "test_bpf_failures.py",

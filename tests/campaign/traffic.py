@@ -17,6 +17,7 @@ import struct
 import sys
 import termios
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,8 @@ _HEADER = struct.Struct("!8sQ")
 _NAME = b"campaign"  # so that no tunnel is ever taken for it
 _BUFFER = 8 << 20  # bytes; who is not scheduled for a while loses nothing
 _AGAIN = 0.1  # seconds before a stream that ended is opened again
+# Seconds in which word comes that a segment was sent again for nothing.
+NEEDLESS_BY = 0.2
 _NOBODY_THERE = 1 << 40  # bytes under way of a stream that has no other end
 _COUNT = struct.Struct("=i")
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -124,6 +127,26 @@ class _Receiver:
                     self._book.note_number(number)
 
 
+class Resent:
+    """What had to be sent again, told once it is known that it had to.
+
+    On a busy machine a probe goes out because an answer is late. That it was needless
+    is known when the other end has said so.
+    """
+
+    def __init__(self) -> None:
+        self.latest = 0
+        self._lately: deque[tuple[float, int]] = deque()
+
+    def count(self, latest: int, now: float) -> int:
+        """The least of the last moments; `now` in seconds."""
+        self.latest = latest
+        self._lately.append((now, latest))
+        while self._lately[0][0] < now - NEEDLESS_BY:
+            self._lately.popleft()
+        return min(count for _, count in self._lately)
+
+
 class _StreamSender:
     """Listens, and writes to who has called last."""
 
@@ -135,7 +158,8 @@ class _StreamSender:
         self._payload = bytes(end.size)
         self._rest = b""  # of a write that the kernel took a part of
         self._connection: socket.socket | None = None
-        self._resent_before = 0
+        self._resent = Resent()
+        self._resent_before = 0  # by the connections before this one
 
     def turn(self) -> None:
         self._accept()
@@ -147,7 +171,7 @@ class _StreamSender:
             self._write(self._connection, len(due))
         except OSError:
             self._book.note_broken()
-            self._resent_before = self._book.resent
+            self._resent_before = self._resent.latest
             self._connection.close()
             self._connection = None
 
@@ -156,7 +180,7 @@ class _StreamSender:
             accepted, _ = self._listener.accept()
             accepted.setblocking(False)
             if self._connection is not None:
-                self._resent_before = self._book.resent
+                self._resent_before = self._resent.latest
                 self._connection.close()
             self._connection, self._rest = accepted, b""
 
@@ -178,7 +202,8 @@ class _StreamSender:
             return
         (again,) = struct.unpack_from("=I", info, _RETRANSMITTED)
         (needless,) = struct.unpack_from("=I", info, _DUPLICATES)
-        self._book.note_resent(self._resent_before + max(0, again - needless))
+        latest = self._resent_before + max(0, again - needless)
+        self._book.note_resent(self._resent.count(latest, time.monotonic()))
 
 
 class _StreamReceiver:

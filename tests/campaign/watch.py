@@ -19,7 +19,7 @@ from typing import NamedTuple
 from tests.campaign.book import Book
 from tests.campaign.counts import Counts, Kind, longest_silence
 from tests.campaign.judge import Pair
-from tests.campaign.traffic import End
+from tests.campaign.traffic import NEEDLESS_BY, End
 from tests.lab.daemon import PYTHON
 from tests.lab.namespaces import Namespace
 from tests.lab.topology import Place
@@ -83,8 +83,13 @@ class Watch:
     def calm(self) -> None:
         """Wait until no stream makes up any more for what it lost, or could not send.
 
-        What it sends again would be held against whatever comes next.
+        What it sends again would be held against whatever comes next; so would what is
+        not told yet.
         """
+        self._until_made_up()
+        time.sleep(NEEDLESS_BY + _LOOK)
+
+    def _until_made_up(self) -> None:
         end = time.monotonic() + _CALM
         streams = [
             book

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Boot each kernel, run the live core there, and print what came of it.
 
-Knows which tests make the core, and which modules no program asks for by itself.
+Knows which tests make the core, which want a boot of their own, and which modules no
+program asks for by itself.
 """
 
 import argparse
 import compileall
+import itertools
 import shlex
 import shutil
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.kernels.guest import Kernel, Outcome, ran
@@ -31,9 +34,12 @@ _CORE = (
     "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
+# Of a kernel that has loaded nothing yet: it keeps what it has loaded.
+_FRESH = ("tests/kernels/test_lacking.py",)
+_RUNS = (_CORE, _FRESH)
 
 
-def _command(tests: list[str]) -> str:
+def _command(tests: Iterable[str]) -> str:
     """What the guest runs: pytest, as on the machine itself."""
     words = [sys.executable, "-m", "pytest", "-v", "--tb=short", "--color=no"]
     words += ["-p", "no:cacheprovider", f"--timeout={_TEST}"]
@@ -83,10 +89,10 @@ def main() -> int:
     for folder in _COMPILED:  # as the packages are: a guest takes a minute for it
         compileall.compile_dir(_REPOSITORY / folder, quiet=1)
     lines, passed = [], True
-    for kernel in kernels:
+    runs = [asked.tests] if asked.tests else _RUNS
+    for kernel, tests in itertools.product(kernels, runs):
         begin = time.monotonic()
-        command = _command(asked.tests or list(_CORE))
-        with ran(kernel, command, _MODULES, _LONGEST) as outcome:
+        with ran(kernel, _command(tests), _MODULES, _LONGEST) as outcome:
             lines.append(_told(kernel, outcome, time.monotonic() - begin))
             passed = passed and outcome.status == 0
     print(*lines, sep="\n")  # noqa: T201

@@ -95,8 +95,8 @@ def _shake_hands(client: Host, server: Host, opening: Opening) -> None:
 
 
 @contextlib.contextmanager
-def _running(site: Site, *interfaces: str) -> Iterator[Daemon]:
-    settings = enforcing_settings(site, "-".join(interfaces))
+def _running(site: Site, name: str, *interfaces: str) -> Iterator[Daemon]:
+    settings = enforcing_settings(site, name)
     settings.change(gateway={"interfaces": list(interfaces)})
     with daemon(site.gateway, settings) as started:
         yield started
@@ -106,10 +106,10 @@ def test_who_has_the_same_address_outside_gives_nobody_a_verdict(
     site: Site, outside: tuple[Host, Host]
 ) -> None:
     """A handshake as good as any, but for a flow that is another one's in the VRF."""
-    with _running(site, "lan7") as running:
+    with _running(site, "outside", "lan7") as running:
         _shake_hands(*outside, handshakes.wireguard())
         running.wait_for_flow("wireguard", "throttle")
-    with _running(site, "lan2", "lan7") as running:
+    with _running(site, "both", "lan2", "lan7") as running:
         assert set(running.ask("status")["interfaces_left_alone"]) == {"lan7"}
         _shake_hands(*outside, handshakes.wireguard())
         # What is seen comes after what is not, and both in their order.
@@ -125,7 +125,10 @@ def test_nobody_outside_speaks_for_who_is_in_the_vrf(
     opening = handshakes.wireguard()
     ends = site.neighbour.ipv4, site.member.ipv4
     flow = forging.Flow(*ends, 40_000, opening.port, Transport.UDP)
-    with _running(site, "lan7") as running, forging.mouth(outside[0]) as mouth:
+    with (
+        _running(site, "forger", "lan7") as running,
+        forging.mouth(outside[0]) as mouth,
+    ):
         forging.tell(mouth, flow, opening.request, back=False)
         forging.tell(mouth, flow, opening.answer, back=True)
         name = "vpngate_reverse_path_failed_packets_total"

@@ -45,6 +45,7 @@ class BpfSteps(Steps):
     """All that stands in the kernel for one plane of programs, part by part."""
 
     hearing = ChainNews
+    on_its_way = 0.1  # what is in a pair waits for its processor's turn
 
     def __init__(self) -> None:
         super().__init__()

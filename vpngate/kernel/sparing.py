@@ -80,20 +80,29 @@ class Sparing:
     async def verify(self) -> bool:
         """Ask for a sample of who is spared, and mend what differs; whether any did.
 
-        What is doubted from a change that was broken off is no disagreement yet; what
-        cannot be put right is one more each time.
+        What is doubted from a change that was broken off is no disagreement yet, nor
+        is a question that the kernel does not answer; what cannot be put right is one
+        more each time.
         """
+        protected = self._steps.protected
+        look = await self._do(protected.look)
+        wrong = look.apart
         try:
-            look = await self._do(self._steps.protected.mend)
+            if any(look):
+                wrong = True  # for as long as it is not put right
+                await self._do(protected.put_anew)
+                wrong = look.apart
             doubted = self.doubted
             apart = not doubted and not await self.in_sync()
             if doubted or apart:
+                wrong = True
                 await self.refill()
         except VpngateError:
-            self.note(agrees=False)
+            if wrong:
+                self.note(agrees=False)
             raise
-        doubted |= look.doubted
         apart |= look.apart
+        doubted |= look.doubted
         if apart or not doubted:
             self.note(agrees=not apart)
         return apart or doubted

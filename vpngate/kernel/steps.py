@@ -47,6 +47,7 @@ class Steps:
 
     ruleset: Ruleset  # in force
     hearing: Callable[[Listener], AbstractContextManager[object]] = nullcontext
+    on_its_way = 0.0  # seconds that what has left a queue may still be on a device
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -260,11 +261,11 @@ class Steps:
         The owner's socket first: a table that could not be taken down goes with it,
         and nothing may be sent to an ifb that is gone.
         """
-        owner, others = self._channels[:1], self._channels[1:]
-        each(*(channel.close for channel in owner))
+        closing = [channel.close for channel in self._channels]
+        each(*closing[:1])
         if self._taken:
             each(self.way.remove)
-        each(*(channel.close for channel in others))
+        each(*closing[1:])
         if self._route is not None:
             each(self._route.close)
         self._taken = False

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.book import SLOT, Book
-from tests.campaign.traffic import End
+from tests.campaign.traffic import NEEDLESS_BY, End, Resent
 from tests.house import ROOT
 from tests.lab.namespaces import wait_until
 
@@ -71,6 +71,23 @@ def test_a_flow_writes_down_what_it_sent_and_what_came(
         assert book.resent == 0
         if not stream:
             assert book.missing(0, sent) == 0
+
+
+def test_what_was_sent_again_for_nothing_is_never_told() -> None:
+    """A probe at 2.0, of which the other end says at 2.1 that it had that already."""
+    resent, told = Resent(), set[int]()
+    for hundredth in range(100, 400):
+        when = hundredth / 100
+        told.add(resent.count(1 if 2.0 <= when < 2.1 else 0, when))
+    assert told == {0}
+
+
+def test_what_was_lost_is_told_a_little_later() -> None:
+    resent = Resent()
+    assert resent.count(0, 1.0) == 0
+    assert resent.count(1, 1.1) == 0
+    assert resent.count(1, 1.1 + 1.1 * NEEDLESS_BY) == 1
+    assert resent.latest == 1
 
 
 def test_a_stream_tells_what_is_under_way(tmp_path: Path) -> None:

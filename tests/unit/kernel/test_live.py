@@ -186,8 +186,8 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
         asked.append("agrees")
         return harmed != "registered"
 
-    def mend() -> Look:
-        return refuse() if harmed == "protected" else Look(doubted=False, apart=False)
+    def look() -> Look:
+        return Look(doubted=False, apart=harmed == "protected")
 
     async def scenario() -> None:
         plane = LiveDataPlane()
@@ -198,7 +198,7 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
             abandon=lambda: None,
         )
         plane._steps.spared = cast("SparedSets", sets)
-        protected = SimpleNamespace(mend=mend)
+        protected = SimpleNamespace(look=look, put_anew=refuse)
         plane._steps.protected = cast("ProtectedSets", protected)
         monkeypatch.setattr(plane._sparing, "fill_anew", refused)
         monkeypatch.setattr(plane._sparing, "give_up", nothing)
@@ -212,6 +212,57 @@ def test_what_cannot_be_put_right_is_a_disagreement_each_time(
 
     asyncio.run(scenario())
     assert ("agrees" in asked) == (harmed != "protected")
+
+
+@pytest.mark.parametrize("asked", ["protected", "registered"])
+@pytest.mark.parametrize("doubted", [False, True])
+def test_a_question_without_an_answer_is_no_disagreement(
+    asked: str, *, doubted: bool
+) -> None:
+    """Nothing is known of what the kernel has, where its answers do not fit."""
+
+    def unanswered(*_: object) -> NoReturn:
+        raise KernelRefused("no buffer space")
+
+    def look() -> Look:
+        if asked == "protected":
+            unanswered()
+        return Look(doubted=doubted, apart=False)
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        sets = SimpleNamespace(sample=lambda: [("family", "few")], agrees=unanswered)
+        plane._steps.spared = cast("SparedSets", sets)
+        protected = SimpleNamespace(look=look, put_anew=lambda: None)
+        plane._steps.protected = cast("ProtectedSets", protected)
+        with opened(plane):
+            for _ in range(3):
+                with pytest.raises(KernelRefused):
+                    await plane.verify()
+        assert plane._sparing.differed == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_was_wrong_counts_also_where_the_next_question_has_no_answer() -> None:
+    """It was seen, and it is put right; nothing is known of the rest."""
+
+    def unanswered(*_: object) -> NoReturn:
+        raise KernelRefused("no buffer space")
+
+    async def scenario() -> None:
+        plane = LiveDataPlane()
+        sets = SimpleNamespace(sample=lambda: [("family", "few")], agrees=unanswered)
+        plane._steps.spared = cast("SparedSets", sets)
+        protected = SimpleNamespace(
+            look=lambda: Look(doubted=False, apart=True), put_anew=lambda: None
+        )
+        plane._steps.protected = cast("ProtectedSets", protected)
+        with opened(plane), pytest.raises(KernelRefused):
+            await plane.verify()
+        assert plane._sparing.differed == 1
+
+    asyncio.run(scenario())
 
 
 def test_what_comes_into_doubt_while_a_look_waits_is_no_disagreement() -> None:

@@ -71,13 +71,14 @@ class ProtectedSets:
             finally:
                 self._table.changed = changed  # nobody was added
 
-    def mend(self) -> Look:
-        """Write them anew if they are in doubt, or the kernel gives wrong answers."""
+    def look(self) -> Look:
+        """Whether they are in doubt; else, whether the kernel gives wrong answers."""
         doubted = self.doubted
-        apart = not doubted and not self._in_sync()
-        if doubted or apart:
-            self.put(self.held)
-        return Look(doubted, apart)
+        return Look(doubted, not doubted and not self._in_sync())
+
+    def put_anew(self) -> None:
+        """Write them as they should be."""
+        self.put(self.held)
 
     def compare(self, family: Family, after: bytes | None) -> readback.Compared:
         """Compare the intervals behind an address with the kernel's, a few of them."""
