@@ -138,9 +138,8 @@ class Steps:
 
     def end(self, choose: Choice) -> Sweep:
         """Have the verdicts ended that are chosen, by and by (`end_few`)."""
-        sweep = self.throttled.sweep(choose)
-        self._sweeps.append(sweep)
-        return sweep
+        self._sweeps.append(self.throttled.sweep(choose))
+        return self._sweeps[-1]
 
     def end_few(self) -> bool:
         """End a few of the verdicts that wait for it; whether more do."""
