@@ -124,6 +124,8 @@ class BpfSteps(Steps):
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
         shared = news.what is What.CHAIN
+        if news.what is What.CHAIN_GONE and self._interfaces is not None:
+            shared = bool(self._interfaces.refused)  # perhaps for that
         return shared or self._is_astray(news) or super().concerns(news)
 
     def _is_astray(self, news: Announcement) -> bool:

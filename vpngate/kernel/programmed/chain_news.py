@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Word of chains that come to the hook of interfaces where programs stand.
+"""Word of chains that come to the hook of interfaces where programs stand, or go.
 
 Knows nftables' announcements; does not know at which interfaces programs stand, nor
-what becomes of these. Where announcements were lost there may be such a chain.
+what becomes of these. Where announcements were lost there may be such a chain. One that
+goes does not say at which hook it was.
 """
 
 import os
@@ -21,6 +22,8 @@ from vpngate.packets import HookPoint
 
 _GROUP = 7  # NFNLGRP_NFTABLES
 _NEW_CHAIN = nft.SUBSYSTEM | nft.NEW_CHAIN
+_GONE_CHAIN = nft.SUBSYSTEM | nft.DELETE_CHAIN
+_FAMILIES = {nft.NETDEV, nft.INET}
 _RECEIVE = 1 << 18
 
 
@@ -53,21 +56,26 @@ class ChainNews:
         poll.register(self._wake, select.POLLIN)
         try:
             while all(ready != self._wake for ready, _ in poll.poll()):
-                if self._comes_before_programs():
-                    self._listener(Announcement(What.CHAIN))
+                for what in self._receive():
+                    self._listener(Announcement(what))
         finally:
             self._socket.close()
             os.close(self._wake)
 
-    def _comes_before_programs(self) -> bool:
+    def _receive(self) -> set[What]:
         try:
-            return has_chain_at_ingress(self._socket.recv(_RECEIVE))
+            return read_chain_news(self._socket.recv(_RECEIVE))
         except OSError:  # ENOBUFS: more happened than the socket could hold
-            return True
+            return {What.CHAIN}
 
 
-def has_chain_at_ingress(datagram: bytes) -> bool:
-    """Whether a datagram of the kernel's tells of one that is new, or hooked anew."""
-    bodies = [b for kind, _, _, b in each_message(datagram) if kind == _NEW_CHAIN]
-    chains = read_chains(bytes(body) for body in bodies)
-    return any(chain.point is HookPoint.INGRESS for chain in chains)
+def read_chain_news(datagram: bytes) -> set[What]:
+    """What a datagram of the kernel's tells of chains, new or hooked anew, and gone."""
+    found = set[What]()
+    for kind, _, _, body in each_message(datagram):
+        chains = read_chains([bytes(body)]) if kind == _NEW_CHAIN else ()
+        if any(chain.point is HookPoint.INGRESS for chain in chains):
+            found.add(What.CHAIN)
+        if kind == _GONE_CHAIN and body[0] in _FAMILIES:
+            found.add(What.CHAIN_GONE)
+    return found

@@ -78,6 +78,7 @@ class What(Enum):
     FILTER = "filter"  # came, or changed
     FILTER_GONE = "filter gone"  # or where filters stand, with all of them
     CHAIN = "chain"  # of nftables, came to the hook of some interface
+    CHAIN_GONE = "chain gone"  # perhaps from there
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
 
 
