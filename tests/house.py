@@ -151,12 +151,16 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
+        ("ipsec_paths", "taken_off"),
         ("code",),
         ("far_ends", "kernel_clock", "marks"),
         ("in_the_way",),
     ),
     "kernel.programmed": (
-        ("attachments", "flow_bits", "made_ahead", "set_memory", "unfit"),
+        (
+            *("attachments", "chain_news", "flow_bits", "made_ahead", "set_memory"),
+            "unfit",
+        ),
         ("at_hooks", "flow_maps", "stage_slots"),
         ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),

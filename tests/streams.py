@@ -37,6 +37,7 @@ SECONDS = {
     "tests/unit/registry/test_oracle.py": 10,
     "tests/netns/test_peers.py": 300,
     "tests/netns/test_sides.py": 220,
+    "tests/netns/test_bpf_left_alone.py": 60,
     "tests/netns/test_bpf_promise.py": 50,
     "tests/netns/test_doctor.py": 70,
     "tests/netns/test_fleet.py": 80,

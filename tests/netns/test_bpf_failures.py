@@ -18,7 +18,7 @@ import pytest
 
 from tests.lab.attachings import over_each
 from tests.netns.test_bpf_plane import HOST, RULES, Running, at_the_gateway, flow
-from vpngate.errors import VpngateError
+from vpngate.errors import MissingFeature, VpngateError
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.maps import Map, index
 from vpngate.kernel.bpf.plane_maps import Stage
@@ -207,5 +207,21 @@ def test_memory_of_a_map_that_is_closed_is_refused(attaching: str) -> None:
         (closed, *_), *_ = (one.maps for one in arrays.searched.values())
         with pytest.raises(BpfRefused):
             closed.mapped()
+
+    at_the_gateway(attaching, scenario)
+
+
+def test_more_signatures_than_there_is_room_for_change_nothing(attaching: str) -> None:
+    many = tuple(RULES.signatures) * 40
+
+    async def scenario(running: Running) -> None:
+        plane = running.plane
+        await plane.replace(replace(RULES, spared=MINE))
+        with pytest.raises(MissingFeature, match="has room for 64"):
+            await plane.replace(replace(RULES, signatures=many))
+        assert await plane.verify() == []
+        assert await spared(running)
+        await plane.replace(RULES)
+        assert not await spared(running)
 
     at_the_gateway(attaching, scenario)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The interfaces that programs stand at: shared, moved, renamed, many, or unfit.
+"""The interfaces that programs stand at: shared, moved, renamed, or many.
 
 Whatever is done to one, nobody there loses a packet, and the others are as they were.
 """
@@ -13,11 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import pytest
-
 from tests.lab.attachings import over_each
 from tests.lab.daemon import PYTHON
-from tests.lab.namespaces import PATIENCE, LabError, Namespace
+from tests.lab.namespaces import PATIENCE, Namespace
 from tests.netns.test_bpf_plane import (
     GATEWAY,
     HOST,
@@ -30,7 +28,6 @@ from tests.netns.test_bpf_plane import (
 from tests.netns.wire import build
 from vpngate.kernel.bpf.syscall import CallAttributes, Command, attempt
 from vpngate.kernel.bpf_steps import BpfSteps
-from vpngate.kernel.programmed import unfit
 from vpngate.kernel.programmed.attachments.by_links import ByLinks
 
 pytestmark = over_each
@@ -117,6 +114,42 @@ def test_where_something_of_others_stands_the_interface_is_left_alone(
             assert running.steps.programs.hooks == loaded  # none was made anew
             assert await running.send(3) == 3
             assert await running.diverted() == before + 3
+
+    at_the_gateway(attaching, scenario)
+
+
+async def noticed(running: Running, *, refused: bool) -> None:
+    """Wait until somebody has looked; by the clock that is up to 30 seconds away."""
+    deadline = time.monotonic() + 10
+    while bool(running.plane.refused) is not refused:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)  # until what follows is done
+
+
+def test_a_chain_that_comes_or_goes_is_noticed_at_once(attaching: str) -> None:
+    """It would see slowed packets twice, until somebody looks."""
+    hook = "type filter hook ingress device gate0 priority 0;"
+    elsewhere = "type filter hook ingress device lo priority 0;"
+
+    async def scenario(running: Running) -> None:
+        gateway = running.wire.gateway
+        await running.plane.throttle([flow()])
+        await running.plane.rearm()
+        for rules in (
+            f"table netdev other {{ chain c {{ {elsewhere} }}; }}",
+            f"table netdev own {{ chain c {{ {hook} }}; }}",
+        ):
+            assert not running.plane.refused
+            await asyncio.to_thread(gateway.run, "nft", rules)
+        await noticed(running, refused=True)
+        before = await running.diverted()
+        assert await running.send(3) == 3
+        assert await running.diverted() == before
+        await asyncio.to_thread(gateway.run, "nft", "delete table netdev own")
+        await noticed(running, refused=False)
+        assert await running.send(3) == 3
+        assert await running.diverted() == before + 3
 
     at_the_gateway(attaching, scenario)
 
@@ -233,42 +266,6 @@ def test_what_is_urgent_waits_for_no_interfaces(attaching: str) -> None:
         # Where it waited for all of them it waited once, for more than all the others.
         assert len(waited) > len(many) / 15
         print(f"longest {1000 * max(waited):.0f} ms of {len(waited)}")  # noqa: T201
-
-    at_the_gateway(attaching, scenario)
-
-
-def test_kinds_that_packets_do_not_come_back_to_are_left_alone(attaching: str) -> None:
-    async def scenario(running: Running) -> None:
-        plane, gateway = running.plane, running.wire.gateway
-        try:
-            gateway.ip("link add vx0 type vxlan external dstport 4789")
-        except LabError:
-            pytest.skip("this kernel has no vxlan")
-        await plane.replace(replace(RULES, interfaces=("gate0", "vx0")))
-        assert "vxlan" in plane.refused["vx0"]
-        assert "gate0" not in plane.refused
-
-    at_the_gateway(attaching, scenario)
-
-
-def test_a_bridge_whose_packets_iptables_sees_is_left_alone(
-    attaching: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As where br_netfilter is loaded, which this kernel may not have."""
-    switch = tmp_path / "bridge-nf-call-iptables"
-    monkeypatch.setattr(unfit, "_FILTERING", (str(switch), str(tmp_path / "none")))
-    rules = replace(RULES, interfaces=("gate0", "br0", "br0.5"))
-
-    async def scenario(running: Running) -> None:
-        plane, gateway = running.plane, running.wire.gateway
-        gateway.ip("link add br0 type bridge")
-        switch.write_text("1\n")
-        await plane.replace(rules)
-        assert "br_netfilter" in plane.refused["br0"]
-        assert "gate0" not in plane.refused
-        switch.write_text("0\n")
-        await plane.verify()
-        assert not plane.refused
 
     at_the_gateway(attaching, scenario)
 

@@ -13,6 +13,7 @@ from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
 from vpngate.kernel.bpf.marks import is_marked
+from vpngate.kernel.bpf.taken_off import Requirement
 from vpngate.kernel.neighbours import (
     BaseChain,
     Filter,
@@ -37,11 +38,11 @@ class Neighbours:
     """
 
     matched: tuple[Link, ...] = ()
-    ifb: Link | None = None  # of our name, or a pair's near end
+    device: Link | None = None  # of the name of one where slowed packets wait
     chains: tuple[BaseChain, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
     tables: tuple[ListedTable, ...] = ()
-    root: Queue | None = None  # of that ifb
+    root: Queue | None = None  # of that device
     filters: tuple[tuple[HookPoint, Filter], ...] = ()
     daemon: Holder | None = None
     table_owner: Holder | None = None
@@ -53,7 +54,7 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields a finding for each neighbour, or one finding that there are none."""
     found = [
         *_table(config, beside),
-        *_ifb(config, beside),
+        *_device(config, beside),
         *_group(config, beside),
         *_chains(config, beside),
         *_flowtables(beside),
@@ -71,6 +72,26 @@ def judge_in_the_way(found: Mapping[str, str]) -> Iterator[Finding]:
         cost = "the interface is left alone"
         where = f"interface {name}"
         yield Finding(Weight.CONFLICT, where, why, cost, BEFORE_OTHERS)
+
+
+def judge_needs(found: Mapping[str, Requirement]) -> Iterator[Finding]:
+    """The interfaces that need of packets what the eBPF plane takes off them."""
+    for name, need in found.items():
+        cost = "the interface is left alone"
+        where = f"interface {name}"
+        yield Finding(Weight.CONFLICT, where, need.why, cost, need.remedy)
+
+
+def judge_ipsec(policies: int) -> Iterator[Finding]:
+    """What the eBPF plane does not slow, where tunnels of IPsec end on this machine."""
+    if policies:
+        yield Finding(
+            Weight.COST,
+            "IPsec",
+            f"has {policies} polic{'y' if policies == 1 else 'ies'} for what comes in",
+            "what it lets in here is not slowed on its way in",
+            'gateway.plane = "nftables" slows it',
+        )
 
 
 def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
@@ -96,8 +117,8 @@ def _is_daemons(holder: Holder, beside: Neighbours) -> bool:
     return beside.daemon is not None and holder.may_be(beside.daemon)
 
 
-def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    link = beside.ifb
+def _device(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    link = beside.device
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
@@ -122,6 +143,8 @@ def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 def _group(config: Config, beside: Neighbours) -> Iterator[Finding]:
     reader = beside.group_reader
+    if config.gateway.plane is Plane.EBPF:  # copies go another way
+        return
     if reader is None or _is_daemons(reader, beside):
         return
     yield Finding(
@@ -134,6 +157,8 @@ def _group(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 
 def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    if config.gateway.plane is Plane.EBPF:  # on the way out chains come before programs
+        return
     matched = [link.name for link in beside.matched]
     for chain in beside.chains:
         if (chain.family, chain.table) == (_NETDEV, config.gateway.table):

@@ -18,6 +18,7 @@ from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
 from vpngate.kernel.programmed.attachments.attachment import Attaching
 from vpngate.kernel.programmed.attachments.chosen import chosen
+from vpngate.kernel.programmed.chain_news import ChainNews
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
@@ -48,6 +49,7 @@ class BpfSteps(Steps):
     `attaching` makes what has programs stand at interfaces.
     """
 
+    hearing = ChainNews
     on_its_way = 0.1  # what is in a pair waits for its processor's turn
 
     def __init__(self, attaching: Attaching = chosen) -> None:
@@ -134,9 +136,10 @@ class BpfSteps(Steps):
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        return (
-            self._is_astray(news) or self._is_at_hooks(news) or super().concerns(news)
-        )
+        shared = news.what is What.CHAIN or self._is_at_hooks(news)
+        if news.what is What.CHAIN_GONE and self._interfaces is not None:
+            shared = bool(self._interfaces.refused)  # perhaps for that
+        return shared or self._is_astray(news) or super().concerns(news)
 
     def _is_at_hooks(self, news: Announcement) -> bool:
         return self._interfaces is not None and self._interfaces.concerns(news)

@@ -9,6 +9,7 @@ way out chains come first, and what comes back from a pair does not meet them ag
 import errno
 from collections.abc import Collection, Iterable
 
+from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.marks import SIDES, is_marked
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
@@ -22,7 +23,6 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
-_NO_SUCH_HOOK = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _POINTS = {
     HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
     HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
@@ -74,7 +74,9 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
+    except MissingFeature:  # nor programs at all
+        return []
     except BpfRefused as error:
-        if error.number in _NO_SUCH_HOOK:
+        if error.number == errno.EINVAL:
             return []
-        raise
+        raise  # it has gone, or more stand there than are asked for: not ours alone

@@ -8,15 +8,14 @@ it. Its descriptors are the only ones of its stages: what it does ends with the 
 
 import ctypes
 import mmap
-import re
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from vpngate.errors import MissingFeature, Problem
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.code.hooked import at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
@@ -25,7 +24,7 @@ from vpngate.kernel.bpf.code.stages import (
     WATCHED,
     PlaneParts,
 )
-from vpngate.kernel.bpf.maps import index
+from vpngate.kernel.bpf.maps import index, processors
 from vpngate.kernel.bpf.plane_maps import (
     ARMED_AT,
     COUNT_SIZE,
@@ -48,6 +47,7 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, names, sharing
 from vpngate.ruleset.witnessing import SETTLING
+from vpngate.signatures import Signature
 
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
@@ -78,12 +78,12 @@ class ProgrammedTable:
 
     def create(self, ruleset: Ruleset) -> None:
         """Make maps and stages; MissingFeature or MissingPrivilege if it cannot be."""
+        signatures = _in_order(ruleset)
         self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, _KINDS)
         self.flows = FlowBits(self.maps)
         self._slots = StageSlots(self.maps.stages)
         self._times = self.maps.times.mapped()
         self._limits = self.maps.limits.mapped()
-        signatures = by_order(ruleset.signatures)
         self.parts = PlaneParts(ruleset, signatures, self.maps, Few(), self.made)
         self.near_end = programs.load(at_near_end(self.parts), "vpngate_near")
 
@@ -194,7 +194,7 @@ class ProgrammedTable:
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each counter."""
         size = len(COUNTED) * COUNT_SIZE
-        whole = self.maps.counters.get(index(0), size * _processors()) or b""
+        whole = self.maps.counters.get(index(0), size * processors()) or b""
         totals = np.frombuffer(whole, "<u8").reshape(-1, len(COUNTED), 2).sum(axis=0)
         return {
             name: (int(packets), int(octets))
@@ -259,7 +259,7 @@ class ProgrammedTable:
             old.spared.close()
 
     def _parts_of(self, ruleset: Ruleset) -> PlaneParts:
-        signatures = by_order(ruleset.signatures)
+        signatures = _in_order(ruleset)
         return replace(self.parts, ruleset=ruleset, signatures=signatures)
 
     def _limit(self) -> None:
@@ -278,7 +278,11 @@ class ProgrammedTable:
         ctypes.c_uint64.from_buffer(self._times, at).value = value
 
 
-def _processors() -> int:
-    """How many there may be: their numbers are told as 0-3, or 0,2-3."""
-    told = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
-    return int(re.split("[,-]", told.strip())[-1]) + 1
+def _in_order(ruleset: Ruleset) -> list[Signature]:
+    """Its signatures; MissingFeature if there are more than have room."""
+    signatures = by_order(ruleset.signatures)
+    if len(signatures) > _KINDS:
+        told = f"are {len(signatures)}, and the eBPF plane has room for {_KINDS}"
+        remedy = 'enable fewer tunnels, or choose gateway.plane = "nftables"'
+        raise MissingFeature(Problem("signatures", told, remedy))
+    return signatures
