@@ -142,6 +142,7 @@ planes: setup .foreign/.done
 planes-slice: setup
 	@echo '== a slice of them over the eBPF plane'
 	@PLANE=ebpf $(PYTEST) tests/netns/test_smoke.py tests/netns/test_no_fork.py
+	@PLANE=ebpf BY_FILTERS=1 $(PYTEST) tests/netns/test_smoke.py
 
 # A Debian package for each release, and the wheel, below dist/. pip asks its index for
 # wheels that are not there yet; their hashes are in requirements/. REVISION=2: the same

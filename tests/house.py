@@ -151,14 +151,24 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
+        ("ipsec_paths", "taken_off"),
         ("code",),
-        ("far_ends", "in_the_way", "kernel_clock"),
+        ("far_ends", "kernel_clock", "marks"),
+        ("in_the_way",),
     ),
     "kernel.programmed": (
-        ("flow_bits", "made_ahead", "set_memory", "unfit"),
-        ("flow_maps", "stage_slots"),
+        (
+            *("attachments", "chain_news", "flow_bits", "made_ahead", "set_memory"),
+            "unfit",
+        ),
+        ("at_hooks", "flow_maps", "stage_slots"),
         ("programmed_table",),
         ("near_ends", "program_hooks", "spared_in_force"),
+    ),
+    "kernel.programmed.attachments": (
+        ("attachment",),
+        ("by_filters", "by_links"),
+        ("chosen",),
     ),
     "kernel.bpf.code": (
         ("finding", "sifting", "way_back"),

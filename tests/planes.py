@@ -2,18 +2,16 @@
 """The data plane that live tests run over, and those that are about one plane alone.
 
 Knows what a run was asked for (`PLANE=ebpf make netns`, `make planes`), and why a file
-has nothing to say of another plane; does not know what the tests do.
+has nothing to say of another plane; does not know what the tests do. Programs stand by
+links where the kernel has them; `BY_FILTERS=1` has them stand by filters all the same.
 """
 
 import os
-from functools import cache
 from pathlib import Path
 
 from vpngate.config import Plane
-from vpngate.errors import VpngateError
-from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.syscall import AttachPoint
 
+BY_FILTERS = bool(os.environ.get("BY_FILTERS"))
 PLANE = Plane(os.environ.get("PLANE") or Plane.NFTABLES)
 # Where slowed packets wait, and of which kind such a device is, as ip(8) names it.
 DEVICE, KIND = {
@@ -25,6 +23,7 @@ NEAR_END = DEVICE.partition("-")[0]
 # They look into the nftables table, or break it: what they promise needs a form of its
 # own for programs.
 ABOUT_NFTABLES = {
+    "test_campaign.py": "its faults and its looks are at nftables' table",
     "test_comparison.py": "intervals are taken out of nftables' sets",
     "test_copying_live.py": "the rules that copy",
     "test_dispatch_live.py": "the rules that tell packets apart",
@@ -45,28 +44,20 @@ ABOUT_NFTABLES = {
     "test_trial.py": "nftables' features",
     "test_what_waits.py": "parts of the nftables plane",
 }
-# They run the eBPF plane, whatever a run was asked for.
-ABOUT_PROGRAMS = {
-    "test_bpf_failures.py",
-    "test_bpf_interfaces.py",
-    "test_bpf_life.py",
-    "test_bpf_plane.py",
+# What holds over programs what one of those holds over nftables.
+TWINS = {
+    "test_copying_live.py": "test_bpf_plane.py",
+    "test_dispatch_live.py": "test_bpf_frames.py",
+    "test_failed_changes.py": "test_bpf_failures.py",
+    "test_ifb_of_ours.py": "test_veth_left_behind.py",
+    "test_many_interfaces.py": "test_bpf_interfaces.py",
+    "test_signatures_live.py": "test_bpf_agreement.py",
+    "test_spared_oracle.py": "test_bpf_promise.py",
+    "test_trial.py": "test_programs_survey.py",
 }
 
 
 def why_not(path: Path) -> str:
     """Why a test file has nothing to say of the plane asked for; empty if it has."""
-    if (PLANE is Plane.EBPF or path.name in ABOUT_PROGRAMS) and not has_links():
-        return "needs a kernel with links for programs (TCX, Linux 6.6)"
     reason = ABOUT_NFTABLES.get(path.name, "") if PLANE is Plane.EBPF else ""
     return f"about nftables alone: {reason}" if reason else ""
-
-
-@cache
-def has_links() -> bool:
-    """Whether this kernel has what the eBPF plane stands by; asked at loopback."""
-    try:
-        programs.attached(1, AttachPoint.TCX_INGRESS)
-    except VpngateError:
-        return False
-    return True

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.kernels.guest import Kernel, Outcome, ran
-from tests.planes import PLANE
+from tests.planes import BY_FILTERS, PLANE
 
 _REPOSITORY = Path(__file__).parents[2]
 _ROOTS = _REPOSITORY / ".kernels"
@@ -50,6 +50,7 @@ def _command(tests: Iterable[str]) -> str:
             "export HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin",
             "export PYTHONDONTWRITEBYTECODE=1 VPNGATE_GUEST=1",
             f"export VPNGATE_PATIENCE={_PATIENCE} PLANE={PLANE.value}",
+            f"export BY_FILTERS={BY_FILTERS or ''}",
             shlex.join(words),
         )
     )

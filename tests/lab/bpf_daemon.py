@@ -5,6 +5,7 @@ Knows how a map is found by its holder's descriptors; the layouts are the data p
 own. Root alone may ask.
 """
 
+import bisect
 import os
 import struct
 import time
@@ -129,6 +130,22 @@ def spares(pid: int, asked: str) -> bool:
     family = Family.IPV6 if ":" in asked else Family.IPV4
     row = np.frombuffer(parse_address(asked), np.uint8).reshape(1, -1)
     return _bounds(pid, family).starts(row) != [None]
+
+
+def around(pid: int, asked: str) -> tuple[int, int]:
+    """First and last address of the interval that holds this one; LookupError if none.
+
+    Another registry may be in place of this one from one moment to the next.
+    """
+    family = Family.IPV6 if ":" in asked else Family.IPV4
+    address = int.from_bytes(parse_address(asked), "big")
+    for part in _bounds(pid, family).parts:
+        words = part.tolist()
+        bounds = words if family is Family.IPV4 else [u << 64 | low for u, low in words]
+        place = bisect.bisect_right(bounds, address)
+        if place % 2:
+            return bounds[place - 1], bounds[place] - 1
+    raise LookupError(f"{asked} is not spared")
 
 
 def _bounds(pid: int, family: Family) -> set_memory.ReadBounds:

@@ -14,8 +14,9 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
     verbs, paths         what the daemon answers to, these verbs aside
 
 And with options for what takes minutes otherwise: --verify-every so many seconds,
---share-over so many, of the traffic that `halt.throttled_share` is a share of; and
---ring so many bytes for copies that programs make.
+--share-over so many, of the traffic that `halt.throttled_share` is a share of;
+--ring so many bytes for copies that programs make; and for what is over too soon to
+have something come between, --making so many seconds more for a registry's arrays.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tests.lab import lifted
+from tests.lab import lifted, spoiled
 from tests.lab.spoiled import ignore_spared_in, lose_from
 from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
@@ -171,7 +172,9 @@ def main() -> None:
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     parser.add_argument("--share-over", type=float, default=throttled_share._OVER)
     parser.add_argument("--ring", type=int, default=ring_records.RING_SIZE)
+    parser.add_argument("--making", type=float, default=0.0)
     args = parser.parse_args()
+    spoiled.delay_making(args.making)
     ring_records.RING_SIZE = args.ring
     life.VERIFY_EVERY = args.verify_every
     throttled_share._LEAST *= args.share_over / throttled_share._OVER

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from tests import rulesets
+from tests.lab.attachings import as_asked
 from tests.lab.namespaces import Namespace
 from tests.planes import PLANE
 from vpngate.config import Plane
@@ -37,7 +38,7 @@ def in_gateway(
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:
-        steps = BpfSteps() if PLANE is Plane.EBPF else None
+        steps = BpfSteps(as_asked) if PLANE is Plane.EBPF else None
         plane = LiveDataPlane(steps=steps)
         try:
             await scenario(plane)

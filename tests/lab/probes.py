@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from tests.lab import load
+from tests.lab import bpf_daemon, load
+from tests.lab.daemon import Daemon
 from tests.lab.load import Arrivals, Stream
 from tests.lab.namespaces import LabError, Namespace
 from tests.lab.topology import Place
+from tests.planes import PLANE
+from vpngate.config import Plane
 
 _ATTEMPTS = 20  # a change that cuts nft short is over in milliseconds
 _ANSWER = 60.0  # seconds: a machine may be busy with other things
@@ -62,19 +65,24 @@ class Interval(NamedTuple):
 
 
 def spared_around(
-    gateway: Namespace, version: int, addresses: Sequence[str]
+    running: Daemon, version: int, addresses: Sequence[str]
 ) -> list[Interval]:
     """The intervals of the kernel's set that hold these addresses, in order.
 
-    Asked of nft(8), not of the daemon. An address that is not spared is a LabError.
+    Asked of the kernel, by nft(8) or in programs' maps, not of the daemon. An address
+    that is not spared is an error.
     """
+    if PLANE is Plane.EBPF:
+        found = {bpf_daemon.around(running.process.pid, one) for one in addresses}
+        return sorted(Interval(*one) for one in found)
     name = f"spared_ipv{version}_1"
     wanted = f"{{ {', '.join(addresses)} }}"
-    answer = _asked(gateway, "get", "element", "netdev", "vpngate", name, wanted)
-    found = _ELEMENTS.search(answer)
-    if found is None:
+    question = ("get", "element", "netdev", "vpngate", name, wanted)
+    answer = _asked(running.namespace, *question)
+    told = _ELEMENTS.search(answer)
+    if told is None:
         raise LabError(f"nft tells no elements: {answer}")
-    return sorted(_interval(text.strip()) for text in found[1].split(","))
+    return sorted(_interval(text.strip()) for text in told[1].split(","))
 
 
 def _asked(gateway: Namespace, *question: str) -> str:

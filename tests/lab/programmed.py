@@ -2,17 +2,21 @@
 """The eBPF plane in a process of its own, to be killed or stopped.
 
 Knows two flows of one interface that have verdicts, one of them of a registered
-address; does not know what happens to it. Says `ready` once it slows, and re-arms.
+address; does not know what happens to it. Says `ready` once it slows, and re-arms;
+stops when asked to terminate. Its argument is a way of attaching (`attachings.py`).
 
     slowed      from 10.77.0.1
     registered  from 10.77.0.11: the kernel alone leaves it be
 """
 
 import asyncio
+import contextlib
+import signal
 import sys
 import time
 from dataclasses import replace
 
+from tests.lab.attachings import ATTACHINGS
 from tests.lab.plane import RULESET
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
@@ -39,8 +43,10 @@ def flow(source: str) -> Throttle:
 
 
 async def run() -> None:
-    steps = BpfSteps()
+    steps = BpfSteps(ATTACHINGS[sys.argv[1]])
     plane = LiveDataPlane(steps=steps)
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     await plane.start(RULES)
     flows = [flow(SLOWED), flow(REGISTERED)]
     # Past the check that would drop the second.
@@ -48,9 +54,11 @@ async def run() -> None:
     assert await plane.rearm()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    while True:
-        await asyncio.sleep(DEADMAN / 3)
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(over.wait(), DEADMAN / 3)
         await plane.rearm()
+    await plane.stop()
 
 
 if __name__ == "__main__":

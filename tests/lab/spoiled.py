@@ -6,6 +6,7 @@ know what is to be seen of it. In the kernel's thread.
 """
 
 import struct
+import time
 from dataclasses import replace
 
 from vpngate.kernel.bpf import programs
@@ -16,6 +17,7 @@ from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.programmed.made_ahead import stands
 from vpngate.kernel.programmed.programmed_table import TURN
+from vpngate.kernel.programmed.spared_in_force import SparedInForce
 from vpngate.prefixes.intervals import Intervals
 
 
@@ -35,3 +37,14 @@ def ignore_spared_in(steps: BpfSteps) -> None:
         number = index(stage_at(Stage.THROTTLE, stand))
         table.maps.stages.put(number, struct.pack("=I", program))
         programs.close(program)
+
+
+def delay_making(seconds: float) -> None:
+    """Have each registry's arrays take so much longer, where they are made."""
+    begin_anew = SparedInForce.begin_anew
+
+    def delayed(self: SparedInForce, spared: Intervals) -> None:
+        time.sleep(seconds)
+        begin_anew(self, spared)
+
+    SparedInForce.begin_anew = delayed  # type: ignore[method-assign]

@@ -16,13 +16,16 @@ from typing import Any
 
 import pytest
 
+from tests.lab.attachings import over_each
 from tests.netns.test_bpf_plane import HOST, RULES, Running, at_the_gateway, flow
-from vpngate.errors import VpngateError
+from vpngate.errors import MissingFeature, VpngateError
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.maps import Map, index
 from vpngate.kernel.bpf.plane_maps import Stage
 from vpngate.kernel.bpf.syscall import BpfRefused
 from vpngate.prefixes.intervals import Intervals
+
+pytestmark = over_each
 
 MINE = Intervals.of_prefixes([f"{HOST}/32"])
 OTHERS = Intervals.of_prefixes(["198.51.100.0/24"])
@@ -95,7 +98,7 @@ async def refused_in_turn(
 
 
 def test_whoever_is_protected_stays_so_whatever_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+    attaching: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = Refusing(monkeypatch)
 
@@ -117,12 +120,12 @@ def test_whoever_is_protected_stays_so_whatever_is_refused(
         assert not await spared(running)
         assert await plane.verify() == []
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
 @pytest.mark.parametrize("also_rules", [False, True], ids=["registry", "and rules"])
 def test_whoever_is_registered_stays_so_whatever_is_refused(
-    monkeypatch: pytest.MonkeyPatch, *, also_rules: bool
+    attaching: str, monkeypatch: pytest.MonkeyPatch, *, also_rules: bool
 ) -> None:
     """A registry without them is refused half way, with other rules or without."""
     refusing = Refusing(monkeypatch)
@@ -145,10 +148,12 @@ def test_whoever_is_registered_stays_so_whatever_is_refused(
         assert not await spared(running)
         assert await plane.verify() == []
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_what_is_not_in_the_slots_any_more_is_seen_and_put_right() -> None:
+def test_what_is_not_in_the_slots_any_more_is_seen_and_put_right(
+    attaching: str,
+) -> None:
     async def scenario(running: Running) -> None:
         plane, table = running.plane, running.steps.programs
         await plane.replace(replace(RULES, spared=MINE))
@@ -161,11 +166,11 @@ def test_what_is_not_in_the_slots_any_more_is_seen_and_put_right() -> None:
         assert await spared(running)
         assert await plane.verify() == []
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
 def test_of_verdicts_that_find_no_room_none_is_there(
-    monkeypatch: pytest.MonkeyPatch,
+    attaching: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusing = Refusing(monkeypatch)
 
@@ -192,10 +197,10 @@ def test_of_verdicts_that_find_no_room_none_is_there(
         await plane.throttle(some)
         assert len(await plane.slowed()) == len(some)
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_memory_of_a_map_that_is_closed_is_refused() -> None:
+def test_memory_of_a_map_that_is_closed_is_refused(attaching: str) -> None:
     async def scenario(running: Running) -> None:
         arrays = running.steps.programs.parts.spared
         await running.plane.replace(replace(RULES, spared=MINE))
@@ -203,4 +208,20 @@ def test_memory_of_a_map_that_is_closed_is_refused() -> None:
         with pytest.raises(BpfRefused):
             closed.mapped()
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
+
+
+def test_more_signatures_than_there_is_room_for_change_nothing(attaching: str) -> None:
+    many = tuple(RULES.signatures) * 40
+
+    async def scenario(running: Running) -> None:
+        plane = running.plane
+        await plane.replace(replace(RULES, spared=MINE))
+        with pytest.raises(MissingFeature, match="has room for 64"):
+            await plane.replace(replace(RULES, signatures=many))
+        assert await plane.verify() == []
+        assert await spared(running)
+        await plane.replace(RULES)
+        assert not await spared(running)
+
+    at_the_gateway(attaching, scenario)

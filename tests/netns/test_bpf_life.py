@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
+from tests.lab.attachings import over_each
 from tests.lab.daemon import PYTHON
 from tests.lab.namespaces import Namespace, Process, wait_until
 from tests.lab.programmed import (
@@ -26,15 +27,16 @@ from tests.lab.programmed import (
     REGISTERED,
     SLOWED,
 )
+from tests.lab.standing import programs_at, stages_of, told_of
 from tests.netns.wire import Wire, build
-from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.syscall import AttachPoint
 from vpngate.kernel.clearing import clear
+
+pytestmark = over_each
 
 NEAR = "vgs-vpngate"
 _AT_ONCE = 0.05  # seconds to the end of throttling
 _SO_RCVBUFFORCE = 33
-_PROGRAM = (*PYTHON, "-m", "tests.lab.programmed")
+PROGRAM = (*PYTHON, "-m", "tests.lab.programmed")
 
 
 @dataclass
@@ -128,18 +130,23 @@ def pair(gateway: Namespace) -> Pair:
 
 
 @contextlib.contextmanager
-def slowing() -> Iterator[tuple[Wire, Process]]:
+def slowing(attaching: str, *before: str) -> Iterator[tuple[Wire, Process]]:
+    """`before` is told to tc at the gateway first."""
     with build() as wire:
+        for words in before:
+            wire.gateway.run("tc", *words.split())
         wire.host.ip(
             *(f"addr add {one}/24 dev eth0" for one in (REGISTERED, PLAIN)),
         )
-        with wire.gateway.running(*_PROGRAM) as process:
+        with wire.gateway.running(*PROGRAM, attaching) as process:
             process.expect("ready")
             yield wire, process
 
 
-def test_killed_under_load_it_slows_nobody_at_once_and_nothing_is_lost() -> None:
-    with slowing() as (wire, process), Load(wire) as load:
+def test_killed_under_load_it_slows_nobody_at_once_and_nothing_is_lost(
+    attaching: str,
+) -> None:
+    with slowing(attaching) as (wire, process), Load(wire) as load:
         wait_until(lambda: pair(wire.gateway).dropped > 20, "a full queue")
         assert pair(wire.gateway).waiting
         process.send(signal.SIGKILL)
@@ -160,8 +167,10 @@ def test_killed_under_load_it_slows_nobody_at_once_and_nothing_is_lost() -> None
         assert len(slowed.came) == slowed.sent - ended.dropped
 
 
-def test_stopped_it_slows_until_the_dead_mans_time_and_again_when_continued() -> None:
-    with slowing() as (wire, process), Load(wire) as load:
+def test_stopped_it_slows_until_the_dead_mans_time_and_again_when_continued(
+    attaching: str,
+) -> None:
+    with slowing(attaching) as (wire, process), Load(wire) as load:
         wait_until(lambda: pair(wire.gateway).dropped > 20, "a full queue")
         process.send(signal.SIGSTOP)
         time.sleep(DEADMAN + 0.1)
@@ -176,19 +185,23 @@ def test_stopped_it_slows_until_the_dead_mans_time_and_again_when_continued() ->
             assert len(flow.came) == flow.sent
 
 
-def test_a_start_over_what_a_killed_one_left_and_a_clear() -> None:
-    with slowing() as (wire, process), Load(wire) as load:
+def test_a_start_over_what_a_killed_one_left_and_a_clear(attaching: str) -> None:
+    with slowing(attaching) as (wire, process), Load(wire) as load:
         wait_until(lambda: pair(wire.gateway).went_in > 20, "slowed")
         process.send(signal.SIGKILL)
         process.wait()
-        with wire.gateway.running(*_PROGRAM) as another:
+        with wire.gateway.running(*PROGRAM, attaching) as another:
             another.expect("ready")
             wait_until(lambda: pair(wire.gateway).went_in > 20, "slowed")
             another.send(signal.SIGKILL)
             another.wait()
         wait_until(lambda: pair(wire.gateway).waiting == 0, "nothing waits")
         cleared = wire.gateway.call(lambda: clear("vpngate"))
-        assert (cleared.removed, cleared.foreign) == ((f"interface {NEAR}",), ())
+        filters = () if attaching == "links" else ("filters of interface gate0",)
+        assert (cleared.removed, cleared.foreign) == (
+            (f"interface {NEAR}", *filters),
+            (),
+        )
         assert "vg" not in wire.gateway.run("ip", "-br", "link", "show", "type", "veth")
         load.end()
         for source in (REGISTERED, PLAIN):
@@ -196,22 +209,33 @@ def test_a_start_over_what_a_killed_one_left_and_a_clear() -> None:
             assert len(flow.came) == flow.sent
 
 
-def test_nothing_of_it_stands_at_the_interface_once_it_was_killed() -> None:
-    with slowing() as (wire, process):
+def test_what_is_left_at_the_interface_slows_copies_and_costs_nothing(
+    attaching: str,
+) -> None:
+    """Nothing at all by links; by filters programs that lead nowhere."""
+    with slowing(attaching) as (wire, process):
         index = wire.gateway.call(lambda: socket.if_nametoindex("gate0"))
-        points = (AttachPoint.TCX_INGRESS, AttachPoint.TCX_EGRESS)
 
         def standing() -> list[int]:
-            return [len(programs.attached(index, point)) for point in points]
+            return wire.gateway.call(lambda: programs_at(index))
 
-        assert wire.gateway.call(standing) == [1, 1]
+        assert len(standing()) == 2
+        assert all(map(stages_of, standing()))
         process.send(signal.SIGKILL)
         process.wait()
-        wait_until(lambda: wire.gateway.call(standing) == [0, 0], "no program")
+        if attaching == "links":
+            wait_until(lambda: not standing(), "no program")
+            return
+        assert len(standing()) == 2
+        wait_until(lambda: not any(map(stages_of, standing())), "no stage")
+        for program in standing():
+            told = told_of(program)
+            assert told.instructions < 40
+            assert len(told.maps) == 1  # of the stages: it counts and copies nothing
 
 
-def test_a_flush_by_somebody_else_changes_nothing() -> None:
-    with slowing() as (wire, _), Load(wire):
+def test_a_flush_by_somebody_else_changes_nothing(attaching: str) -> None:
+    with slowing(attaching) as (wire, _), Load(wire):
         wire.gateway.run("nft", "flush", "ruleset")
         before = pair(wire.gateway).went_in
         wait_until(lambda: pair(wire.gateway).went_in > before + 50, "slowed still")

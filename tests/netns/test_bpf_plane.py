@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from tests.lab.attachings import ATTACHINGS, over_each
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build
 from tests.unit import crafted
@@ -21,6 +22,8 @@ from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Direction, Endpoint, HookPoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
+
+pytestmark = over_each
 
 RULES = replace(RULESET, interfaces=("gate0",), reverse_path=True)
 HOST, GATEWAY = "10.77.0.1", "10.77.0.2"
@@ -73,9 +76,11 @@ class Running:
         return counters.diverted_packets[Direction.UPLOAD]
 
 
-def at_the_gateway(scenario: Callable[[Running], Awaitable[None]]) -> None:
+def at_the_gateway(
+    attaching: str, scenario: Callable[[Running], Awaitable[None]]
+) -> None:
     async def whole(wire: Wire) -> None:
-        steps = BpfSteps()
+        steps = BpfSteps(ATTACHINGS[attaching])
         plane = LiveDataPlane(steps=steps)
         try:
             await plane.start(RULES)
@@ -89,7 +94,9 @@ def at_the_gateway(scenario: Callable[[Running], Awaitable[None]]) -> None:
         wire.gateway.call(lambda: asyncio.run(whole(wire)))
 
 
-def test_a_verdict_is_acted_on_only_while_armed_and_nobody_is_spared() -> None:
+def test_a_verdict_is_acted_on_only_while_armed_and_nobody_is_spared(
+    attaching: str,
+) -> None:
     async def scenario(running: Running) -> None:
         plane = running.plane
         await plane.throttle([flow()])
@@ -118,10 +125,10 @@ def test_a_verdict_is_acted_on_only_while_armed_and_nobody_is_spared() -> None:
         # Its verdict was ended, so there was nothing to spare it from.
         assert not await plane.slowed()
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_it_is_slowed_to_its_rate() -> None:
+def test_it_is_slowed_to_its_rate(attaching: str) -> None:
     rules = replace(RULES, rate=1_000_000)
 
     async def scenario(running: Running) -> None:
@@ -139,10 +146,10 @@ def test_it_is_slowed_to_its_rate() -> None:
         assert passed * 8 / took > 0.75 * rules.rate
         assert after.dropped_packets[up] > 0
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_the_witness_tells_and_throws_the_switch() -> None:
+def test_the_witness_tells_and_throws_the_switch(attaching: str) -> None:
     """Somebody spared is sent to a pair all the same, by a fault that is made here."""
 
     async def scenario(running: Running) -> None:
@@ -161,10 +168,10 @@ def test_the_witness_tells_and_throws_the_switch() -> None:
             capture.receive()
             assert capture.witnesses == 1
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_packets_that_wait_can_be_looked_up() -> None:
+def test_packets_that_wait_can_be_looked_up(attaching: str) -> None:
     async def scenario(running: Running) -> None:
         await running.plane.throttle([flow()])
         await running.plane.rearm()
@@ -173,10 +180,10 @@ def test_packets_that_wait_can_be_looked_up() -> None:
         glance = await running.plane.glance()
         assert (parse_address(HOST), parse_address(GATEWAY)) in glance.waiting
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_handshakes_are_copied_and_forgeries_are_not() -> None:
+def test_handshakes_are_copied_and_forgeries_are_not(attaching: str) -> None:
     wireguard = next(crafted.undisguised()).up[0]
 
     async def scenario(running: Running) -> None:
@@ -199,10 +206,10 @@ def test_handshakes_are_copied_and_forgeries_are_not() -> None:
             assert counters.reverse_path_failed == 1
             assert capture.losses == {"gap": 0}
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)
 
 
-def test_the_first_packets_through_a_new_pair_come_back() -> None:
+def test_the_first_packets_through_a_new_pair_come_back(attaching: str) -> None:
     """The kernel begins late with a queue; one that it is given it begins with."""
 
     async def scenario(running: Running) -> None:
@@ -216,4 +223,4 @@ def test_the_first_packets_through_a_new_pair_come_back() -> None:
             assert await running.send(3) == 3
             assert await running.diverted() == before + 3
 
-    at_the_gateway(scenario)
+    at_the_gateway(attaching, scenario)

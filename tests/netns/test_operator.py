@@ -76,11 +76,26 @@ def test_drop_rule_drops_what_it_would_have_dropped(
         small = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_SMALL)
         plain = load.run_stream(*_plain(lab, direction), rate=2e6, seconds=1.0)
         assert (small.lost, plain.lost) == (0, 0)
+    _wait_for_slowing(enforcing, sender, receiver, direction)
     before = enforcing.metric("vpngate_throttled_packets_total", direction=direction)
     after_it = load.run_stream(sender, receiver, rate=2e6, seconds=1.0, size=_BIG)
     assert after_it.lost == 0
     passed = enforcing.metric("vpngate_throttled_packets_total", direction=direction)
     assert passed - before >= after_it.sent
+
+
+def _wait_for_slowing(
+    enforcing: Daemon, sender: Place, receiver: Place, direction: str
+) -> None:
+    """Programs have left an interface with such a chain alone, and come back to it."""
+    name = "vpngate_throttled_packets_total"
+    before = enforcing.metric(name, direction=direction)
+
+    def slowed() -> bool:
+        load.run_stream(sender, receiver, rate=2e5, seconds=0.2, size=_BIG)
+        return enforcing.metric(name, direction=direction) > before
+
+    wait_until(slowed, "slowed again")
 
 
 def _passed_ifb(gateway: Namespace) -> int:

@@ -12,7 +12,7 @@ from tests.lab.topology import Lab
 from vpngate.config import examine_config
 from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Finding, Weight
-from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf import marks, programs
 from vpngate.kernel.bpf.assembly import ActionCode, Assembly
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.programmed.unfit import objections
@@ -22,15 +22,17 @@ from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Change, Channel
 from vpngate.kernel.wire.links import current_links
+from vpngate.packets import HookPoint
 
 pytestmark = pytest.mark.netns
+TABLE, HUNG = "vpngate", (False, True)
 
 
 def found(ours: Collection[int] = ()) -> dict[str, str]:
     """At both interfaces of the lab's subscribers, in the namespace of this thread."""
     links = current_links()
     interfaces = {name: links[name].index for name in ("lan0", "lan1")}
-    return objections(interfaces, [*interfaces], table="vpngate", ours=ours)
+    return objections(interfaces, [*interfaces], table=TABLE, ours=ours)
 
 
 def chain(table: str, hook: str = "ingress device lan0") -> str:
@@ -87,10 +89,14 @@ def test_programs_of_others_and_not_our_own(lab: Lab) -> None:
         with ExitStack() as stack, closing(Channel(ROUTE)) as route:
             program = loaded(stack)
             index = current_links()["lan1"].index
-            stands = tc.Place(index, 1, tc.CLSACT_EGRESS, 1 << 16)
-            change = Change(tc.new_classifier(stands, program, "others"), "filter")
-            assert not route.each([change])
-            return [found(), found([programs.id_of(program)])]
+            stands, told = marks.place(index, HookPoint.EGRESS), []
+            for mark in ("others", *(marks.name(TABLE, hung=one) for one in HUNG)):
+                data = tc.new_classifier(stands, program, mark)
+                assert not route.each([Change(data, "filter")])
+                told.append(found())
+                data = tc.delete_classifier(stands)
+                assert not route.each([Change(data, "filter")])
+            return told
 
     def by_link() -> list[dict[str, str]]:
         with ExitStack() as stack:
@@ -102,7 +108,7 @@ def test_programs_of_others_and_not_our_own(lab: Lab) -> None:
 
     with clsact(lab):
         told = "has tc filters that are not vpngate's at egress"
-        assert lab.gateway.call(by_filter) == [{"lan1": told}, {}]
+        assert lab.gateway.call(by_filter) == [{"lan1": told}, {}, {}]
     try:
         told = "has programs that are not vpngate's at ingress (TCX)"
         assert lab.gateway.call(by_link) == [{"lan1": told}, {}]
@@ -147,34 +153,31 @@ def test_a_pair_that_returns_nothing_is_noticed(
         namespace.alone(lambda: bpf_trial.through_pair(namespace.lay_wire(*HOMES)))
 
 
-def test_doctor_has_rows_for_the_plane_that_is_chosen(lab: Lab, tmp_path: Path) -> None:
-    def findings(plane: str) -> list[Finding]:
-        text = f'[gateway]\ninterfaces = ["lan*"]\nplane = "{plane}"\n'
-        examined = examine_config(text, where="x", known_tunnels=["wireguard"])
-        assert examined.config is not None
-        socket = str(tmp_path / "control.sock")
-        return examine(examined, examined.config, "x", socket)
+def findings(lab: Lab, folder: Path, plane: str) -> dict[str, Finding]:
+    text = f'[gateway]\ninterfaces = ["lan*"]\nplane = "{plane}"\n'
+    examined = examine_config(text, where="x", known_tunnels=["wireguard"])
+    assert examined.config is not None
+    config, socket = examined.config, str(folder / "control.sock")
+    found = lab.gateway.call(lambda: examine(examined, config, "x", socket))
+    return {one.where: one for one in reversed(found)}  # of several the worst
 
+
+def test_doctor_has_rows_for_the_plane_that_is_chosen(lab: Lab, tmp_path: Path) -> None:
     lab.gateway.run("nft", next(iter(RULES)))
     try:
-        programs_, nftables = (
-            lab.gateway.call(lambda plane=plane: findings(plane))  # type: ignore[misc]
-            for plane in ("ebpf", "nftables")
-        )
+        told = findings(lab, tmp_path, "ebpf")
+        others = findings(lab, tmp_path, "nftables")
     finally:
         lab.gateway.run("nft", "delete", "table", "netdev", "own")
-    told = {one.where: one for one in programs_}
     assert told["privilege CAP_BPF"].weight is Weight.SOUND
     assert told["privilege CAP_PERFMON"].weight is Weight.SOUND
     assert told[f"kernel: {Feature.PAIR}"].weight is Weight.SOUND
-    if told[f"kernel: {Feature.TCX}"].weight is Weight.SOUND:
-        the_whole_is_tried(told)
+    the_whole_is_tried(told)
     assert f"kernel: {Feature.FORWARD}" not in told
     refused = told["interface lan0"]
     assert refused.weight is Weight.CONFLICT
     assert "netdev own c at ingress" in refused.what
-    others = {one.where for one in nftables}
-    assert not {f"kernel: {one}" for one in trial.OF_PROGRAMS} & others
+    assert not {f"kernel: {one}" for one in trial.OF_PROGRAMS} & others.keys()
     assert "privilege CAP_BPF" not in others
 
 
@@ -185,3 +188,42 @@ def the_whole_is_tried(told: dict[str, Finding]) -> None:
     copies = told["capture: a ring of the programs'"]
     assert copies.weight is Weight.SOUND, copies.what
     assert told["kernel: the way back to a source"].weight is Weight.SOUND
+
+
+_POLICY = (
+    "src 192.0.2.1 dst 192.0.2.2 dir fwd tmpl src 192.0.2.3 dst 192.0.2.4 proto esp"
+    " mode tunnel"
+)
+BESIDE = {
+    "ip xfrm policy add " + _POLICY: "ip xfrm policy flush",
+    "ip link add vgr-vpngate type bridge": "ip link del vgr-vpngate",
+    "ip link add ifb-vpngate type bridge": "ip link del ifb-vpngate",
+    "ip link add lan8 type vxlan external dstport 4790": "ip link del lan8",
+    "ip link add lan9 type bridge nf_call_ip6tables 1": "ip link del lan9",
+}
+
+
+def test_doctor_tells_what_is_in_the_way_of_one_plane_alone(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        for up, down in BESIDE.items():
+            lab.gateway.run("sh", "-ec", up)
+            stack.callback(lab.gateway.run, "sh", "-ec", down)
+        told = findings(lab, tmp_path, "ebpf")
+        others = findings(lab, tmp_path, "nftables")
+    assert told["interface vgr-vpngate"].weight is Weight.CONFLICT
+    assert "is not a veth" in told["interface vgr-vpngate"].what
+    assert "interface ifb-vpngate" not in told
+    assert others["interface ifb-vpngate"].weight is Weight.CONFLICT
+    assert "interface vgr-vpngate" not in others
+    assert told["IPsec"].weight is Weight.COST
+    assert "1 policy for what comes in" in told["IPsec"].what
+    assert "IPsec" not in others
+    assert told["interface lan8"].weight is Weight.CONFLICT
+    assert "vxlan external" in told["interface lan8"].what
+    if Path("/proc/sys/net/bridge").is_dir():
+        assert told["interface lan9"].weight is Weight.CONFLICT
+        assert "netfilter has seen" in told["interface lan9"].what
+    for name in ("interface lan8", "interface lan9"):
+        assert others.get(name, told["IPsec"]).weight is not Weight.CONFLICT

@@ -241,7 +241,7 @@ def test_no_reload_slows_a_registered_address(
         ordinary = stack.enter_context(
             load.stream(lab.client.at(), lab.stranger.at(), rate=_ORDINARY_RATE)
         )
-        seconds = [_reload(lab, running, registry) for _ in range(RELOADS)]
+        seconds = [_reload(running, registry) for _ in range(RELOADS)]
         *arrivals, plain = probes.stop_all([*streams, ordinary])
     spared, sent = _spared(running), sum(one.sent for one in arrivals)
     figures = {
@@ -265,7 +265,7 @@ def test_no_reload_slows_a_registered_address(
     _assert_verdicts_bite(running, registry, probed[0])
 
 
-def _reload(lab: Lab, running: Daemon, registry: Storm) -> float:
+def _reload(running: Daemon, registry: Storm) -> float:
     """One more reload, taken and in the kernel; how long it took."""
     registry.move()
     begin = time.monotonic()
@@ -275,7 +275,7 @@ def _reload(lab: Lab, running: Daemon, registry: Storm) -> float:
     assert sum(outcome["prefixes"].values()) >= _PREFIXES
     for version in (4, 6):
         addresses = [one for one in ABOUT if ip_address(one).version == version]
-        found = probes.spared_around(lab.gateway, version, addresses)
+        found = probes.spared_around(running, version, addresses)
         assert found == registry.around(version)
     return seconds
 

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A daemon with a large registry ends under load, and another one begins."""
 
+import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab import load, wireguard
+from tests.lab.attachings import by_filters
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.topology import Lab
 
@@ -34,6 +36,19 @@ def _detoured(running: Daemon) -> float:
     return running.metric("vpngate_throttled_packets_total")
 
 
+@contextlib.contextmanager
+def _clsact(lab: Lab) -> Iterator[None]:
+    """To hang it in empties an interface's queue."""
+    devices = ("lan0", "lan1") if by_filters() else ()
+    for device in devices:
+        lab.gateway.run("tc", "qdisc", "add", "dev", device, "clsact")
+    try:
+        yield
+    finally:
+        for device in devices:
+            lab.gateway.run("tc", "qdisc", "del", "dev", device, "clsact")
+
+
 @pytest.mark.parametrize(
     "end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"]
 )
@@ -43,11 +58,15 @@ def test_a_restart_costs_nobody_a_packet(
     end: signal.Signals,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """And the unregistered tunnel is slowed again from its next handshake on."""
+    """And the unregistered tunnel is slowed again from its next handshake on.
+
+    Where programs stand by filters, as docs/ebpf.md has it: clsact was there before.
+    """
     settings = enforcing_settings(lab, tmp_path.name)
     settings.change(throttle={"rate": "512kbit"})
     settings.register(*_many())
     with (
+        _clsact(lab),
         wireguard.tunnel(lab.client, lab.member) as registered,
         wireguard.tunnel(lab.client, lab.stranger) as other,
         load.stream(

@@ -216,7 +216,7 @@ def test_observe_waits_for_no_registry_and_for_no_source(
         assert told.startswith("observe")
         assert not is_armed(running)
 
-    with daemon(gateway, settings, HARNESS) as running:
+    with daemon(gateway, settings, (*HARNESS, "--making", "3")) as running:
         enforce(running)
         running.wait_until(lambda: is_armed(running), "armed")
         with settings.registry.open("a") as file:

@@ -12,6 +12,8 @@ from vpngate.config import Config, Plane
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
+from vpngate.kernel.bpf.marks import is_marked
+from vpngate.kernel.bpf.taken_off import Requirement
 from vpngate.kernel.neighbours import (
     BaseChain,
     Filter,
@@ -36,11 +38,11 @@ class Neighbours:
     """
 
     matched: tuple[Link, ...] = ()
-    ifb: Link | None = None  # of our name, or a pair's near end
+    device: Link | None = None  # of the name of one where slowed packets wait
     chains: tuple[BaseChain, ...] = ()
     flowtables: tuple[Flowtable, ...] = ()
     tables: tuple[ListedTable, ...] = ()
-    root: Queue | None = None  # of that ifb
+    root: Queue | None = None  # of that device
     filters: tuple[tuple[HookPoint, Filter], ...] = ()
     daemon: Holder | None = None
     table_owner: Holder | None = None
@@ -52,11 +54,12 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields a finding for each neighbour, or one finding that there are none."""
     found = [
         *_table(config, beside),
-        *_ifb(config, beside),
+        *_device(config, beside),
         *_group(config, beside),
         *_chains(config, beside),
         *_flowtables(beside),
         *_filters(config, beside),
+        *_left_behind(config, beside),
     ]
     yield from found
     if not found:
@@ -69,6 +72,26 @@ def judge_in_the_way(found: Mapping[str, str]) -> Iterator[Finding]:
         cost = "the interface is left alone"
         where = f"interface {name}"
         yield Finding(Weight.CONFLICT, where, why, cost, BEFORE_OTHERS)
+
+
+def judge_needs(found: Mapping[str, Requirement]) -> Iterator[Finding]:
+    """The interfaces that need of packets what the eBPF plane takes off them."""
+    for name, need in found.items():
+        cost = "the interface is left alone"
+        where = f"interface {name}"
+        yield Finding(Weight.CONFLICT, where, need.why, cost, need.remedy)
+
+
+def judge_ipsec(policies: int) -> Iterator[Finding]:
+    """What the eBPF plane does not slow, where tunnels of IPsec end on this machine."""
+    if policies:
+        yield Finding(
+            Weight.COST,
+            "IPsec",
+            f"has {policies} polic{'y' if policies == 1 else 'ies'} for what comes in",
+            "what it lets in here is not slowed on its way in",
+            'gateway.plane = "nftables" slows it',
+        )
 
 
 def _table(config: Config, beside: Neighbours) -> Iterator[Finding]:
@@ -94,8 +117,8 @@ def _is_daemons(holder: Holder, beside: Neighbours) -> bool:
     return beside.daemon is not None and holder.may_be(beside.daemon)
 
 
-def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
-    link = beside.ifb
+def _device(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    link = beside.device
     if link is None or beside.daemon is not None:
         return
     where = f"interface {link.name}"
@@ -120,6 +143,8 @@ def _ifb(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 def _group(config: Config, beside: Neighbours) -> Iterator[Finding]:
     reader = beside.group_reader
+    if config.gateway.plane is Plane.EBPF:  # copies go another way
+        return
     if reader is None or _is_daemons(reader, beside):
         return
     yield Finding(
@@ -132,6 +157,8 @@ def _group(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 
 def _chains(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    if config.gateway.plane is Plane.EBPF:  # on the way out chains come before programs
+        return
     matched = [link.name for link in beside.matched]
     for chain in beside.chains:
         if (chain.family, chain.table) == (_NETDEV, config.gateway.table):
@@ -180,6 +207,8 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields findings on filters that run before ours, or that slowed packets skip."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
+        if is_marked(one, config.gateway.table):
+            continue
         if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):
             key = (side, one.kind, one.preference, one.actions)
             alike.setdefault(key, {})[beside.names.get(one.interface, "a block")] = None
@@ -193,6 +222,23 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
             yield _before(where, actions)
         else:
             yield _behind(config, where, actions)
+
+
+def _left_behind(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    """Filters of the eBPF plane's, on a kernel where they outlive a killed daemon."""
+    ours = {
+        beside.names.get(one.interface, "a block"): None
+        for _, one in beside.filters
+        if is_marked(one, config.gateway.table)
+    }
+    if ours and beside.daemon is None:
+        yield Finding(
+            Weight.COST,
+            f"tc filters vpngate:{config.gateway.table} of {few(list(ours))}",
+            "were left behind by a daemon that was killed, and lead nowhere",
+            "",
+            "the next one takes them over; to be rid of them: vpngate clear",
+        )
 
 
 def _before(where: str, actions: str) -> Finding:

@@ -17,6 +17,8 @@ from vpngate.doctor import holders, host
 from vpngate.doctor.conflicts import (
     Neighbours,
     judge_in_the_way,
+    judge_ipsec,
+    judge_needs,
     judge_neighbours,
 )
 from vpngate.doctor.findings import Finding, Weight, in_order
@@ -38,8 +40,10 @@ from vpngate.doctor.surroundings import (
 from vpngate.doctor.trials import try_kernel
 from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours
+from vpngate.kernel.bpf.taken_off import what_it_needs
 from vpngate.kernel.programmed.unfit import objections
-from vpngate.kernel.shaping.devices.naming import ifb_names, near_names
+from vpngate.kernel.shaping.devices.naming import far_names, ifb_names, near_names
+from vpngate.kernel.survey.ipsec_policies import policies_for_what_comes_in
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
@@ -109,12 +113,22 @@ def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Findi
     """What keeps programs off interfaces; a running daemon tells its own."""
     table = config.gateway.table
     try:
-        found = objections(interfaces, [*interfaces], table=table, ours=())
+        with closing(Channel(ROUTE)) as route:
+            needs = {
+                name: need
+                for name, index in interfaces.items()
+                if (need := what_it_needs(route, index))
+            }
+        others = [name for name in interfaces if name not in needs]
+        found = objections(interfaces, others, table=table, ours=())
+        policies = policies_for_what_comes_in()
     except VpngateError as error:
         what = f"not looked at: {error.lines[0]}"
         yield Finding(Weight.UNKNOWN, "what comes before programs", what)
     else:
+        yield from judge_needs(needs)
         yield from judge_in_the_way(found)
+        yield from judge_ipsec(policies)
 
 
 def _neighbours(
@@ -127,14 +141,12 @@ def _neighbours(
     if not who.has(NET_ADMIN):
         raise MissingPrivilege("the caller may not: it needs CAP_NET_ADMIN")
     by_index = {link.index: link.name for link in links.values()}
-    by_programs = config.gateway.plane is Plane.EBPF
-    possible = (near_names if by_programs else ifb_names)(config.gateway.table)
-    ifb = next((links[name] for name in possible if name in links), None)
+    device = _shaping_device(config, links)
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         return Neighbours(
             matched=tuple(links[name] for name in names),
-            ifb=ifb,
-            root=tc.queue_at(route, ifb.index, tc.ROOT) if ifb else None,
+            device=device,
+            root=tc.queue_at(route, device.index, tc.ROOT) if device else None,
             chains=tuple(neighbours.base_chains(nftables)),
             flowtables=tuple(neighbours.flowtables(nftables)),
             tables=tuple(neighbours.tables(nftables)),
@@ -148,6 +160,16 @@ def _neighbours(
             group_reader=holders.of_group(config.capture.nflog_group),
             names=by_index,
         )
+
+
+def _shaping_device(config: Config, links: Mapping[str, Link]) -> Link | None:
+    """What has a name that the daemon's own devices will have, whoever's it is."""
+    table = config.gateway.table
+    if config.gateway.plane is Plane.EBPF:
+        names = near_names(table) + far_names(table)
+    else:
+        names = ifb_names(table)
+    return next((links[name] for name in names if name in links), None)
 
 
 def _owner(config: Config) -> Holder | None:

@@ -19,8 +19,13 @@ from vpngate.packets import Direction
 # nftables has had the egress hook since 5.16. Before 6.12 a verdict that is refreshed
 # forgets its own idle time, and gets the longest there is.
 OLDEST, KEEPS_IDLE_TIMES = (5, 16), (6, 12)
-# Since then programs stand at hooks by links, which end with the daemon.
-HAS_LINKS = (6, 6)
+# Programs set a packet's time of departure since the first. Since the other they stand
+# at hooks by links, which end with the daemon.
+OLDEST_FOR_PROGRAMS, HAS_LINKS = (5, 18), (6, 6)
+_BY_FILTERS = (
+    "each packet costs half as much again, and the queue of an interface loses what is"
+    " in it, as the daemon starts and as it stops"
+)
 
 
 class Need(Enum):
@@ -80,7 +85,9 @@ FEATURES: Mapping[Feature, Known] = {
     ),
     Feature.PROGRAMS: Known(Need.ALL, "CONFIG_BPF_SYSCALL, and CAP_BPF, CAP_PERFMON"),
     Feature.CLSACT: Known(Need.ALL, "sch_ingress and cls_bpf"),
-    Feature.TCX: Known(Need.ALL, "Linux 6.6 or later, with CONFIG_NET_XGRESS"),
+    Feature.TCX: Known(
+        Need.COMFORT, "Linux 6.6 or later, with CONFIG_NET_XGRESS", _BY_FILTERS
+    ),
     Feature.PAIR: Known(Need.ENFORCING, "veth, and programs of Linux 5.18 or later"),
 }
 
@@ -117,7 +124,12 @@ def judge_release(release: str, plane: Plane = Plane.NFTABLES) -> Finding:
 def _of_programs(where: str, version: tuple[int, int]) -> Finding:
     if version >= HAS_LINKS:
         return Finding(Weight.SOUND, where, "is new enough")
-    oldest = ".".join(map(str, HAS_LINKS))
+    if version >= OLDEST_FOR_PROGRAMS:
+        links = ".".join(map(str, HAS_LINKS))
+        what = "has no links for programs: they stand by filters of clsact"
+        remedy = f"Linux {links} or later has them"
+        return Finding(Weight.COST, where, what, _BY_FILTERS, remedy)
+    oldest = ".".join(map(str, OLDEST_FOR_PROGRAMS))
     what = f"is older than {oldest}, the oldest for the eBPF plane"
     remedy = 'install a newer kernel, or choose gateway.plane = "nftables"'
     return Finding(Weight.MISSING, where, what, Need.ALL.cost, remedy)

@@ -16,6 +16,9 @@ from vpngate.kernel.bpf.kernel_clock import insist_on_one_clock
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.lanes import each
+from vpngate.kernel.programmed.attachments.attachment import Attaching
+from vpngate.kernel.programmed.attachments.chosen import chosen
+from vpngate.kernel.programmed.chain_news import ChainNews
 from vpngate.kernel.programmed.flow_maps import FlowMaps
 from vpngate.kernel.programmed.near_ends import NearEnds
 from vpngate.kernel.programmed.program_hooks import ProgramHooks
@@ -30,7 +33,7 @@ from vpngate.kernel.table.protected import ProtectedSets
 from vpngate.kernel.table.switch import Switch
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
-from vpngate.kernel.wire.links import Announcement, What
+from vpngate.kernel.wire.links import Announcement, What, current_devices
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
 
@@ -41,10 +44,17 @@ if TYPE_CHECKING:
 
 
 class BpfSteps(Steps):
-    """All that stands in the kernel for one plane of programs, part by part."""
+    """All that stands in the kernel for one plane of programs, part by part.
 
-    def __init__(self) -> None:
+    `attaching` makes what has programs stand at interfaces.
+    """
+
+    hearing = ChainNews
+    on_its_way = 0.1  # what is in a pair waits for its processor's turn
+
+    def __init__(self, attaching: Attaching = chosen) -> None:
         super().__init__()
+        self._attaching = attaching
         self._programs: ProgrammedTable | None = None
         self._interfaces: ProgramHooks | None = None
         self._near: NearEnds | None = None
@@ -66,9 +76,11 @@ class BpfSteps(Steps):
         OwnedTable(owner, ruleset.table).claim()
         insist_on_one_clock()
         self._route = Route()
-        table = self._programs = ProgrammedTable(ruleset.table)
-        self._interfaces = ProgramHooks(table)
-        self._near, self._far = NearEnds(table), FarEnds(route)
+        hooks, near = (self._attaching(route, ruleset.table) for _ in range(2))
+        table = ProgrammedTable(ruleset.table, lasting=hooks.lasting)
+        self._programs = table
+        self._interfaces = ProgramHooks(table, hooks)
+        self._near, self._far = NearEnds(table, near), FarEnds(route)
         table.create(ruleset)
         self._taken = True
         # The same questions, answered by programs instead of a table.
@@ -84,7 +96,9 @@ class BpfSteps(Steps):
         self.throttled = Throttled(table, maps, self.shaper, ruleset.max_flows)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.protected.put(protected)
-        remove_every_kind(ruleset.table, self._route, route)
+        taken_over = current_devices(ruleset.interfaces) if hooks.lasting else {}
+        kept = {device.index for device in taken_over.values()}
+        remove_every_kind(ruleset.table, self._route, route, kept)
         self.shaper.look_around()
 
     def install(self, ruleset: Ruleset) -> None:
@@ -111,15 +125,24 @@ class BpfSteps(Steps):
     def at_once(self, news: Announcement) -> Callable[[], None] | None:
         """Also where programs stand at what has gone from here, or has another name.
 
-        It may be in another namespace, where a pair's index is another's.
+        It may be in another namespace, where a pair's index is another's. Where a
+        filter has gone from a hook, what comes back there is not known any more.
         """
         if self._interfaces is not None and self._is_astray(news):
             return partial(self._interfaces.leave_at, news.index)
+        if news.what is What.FILTER_GONE and self._is_at_hooks(news):
+            return self.way.break_off
         return super().at_once(news)
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        return self._is_astray(news) or super().concerns(news)
+        shared = news.what is What.CHAIN or self._is_at_hooks(news)
+        if news.what is What.CHAIN_GONE and self._interfaces is not None:
+            shared = bool(self._interfaces.refused)  # perhaps for that
+        return shared or self._is_astray(news) or super().concerns(news)
+
+    def _is_at_hooks(self, news: Announcement) -> bool:
+        return self._interfaces is not None and self._interfaces.concerns(news)
 
     def _is_astray(self, news: Announcement) -> bool:
         if self._interfaces is None:

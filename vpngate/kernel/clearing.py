@@ -6,11 +6,13 @@ does not know who asks. A daemon's start takes away devices by the same code.
 """
 
 import errno
+from collections.abc import Collection
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from vpngate.errors import Problem, TableTaken
+from vpngate.errors import KernelRefused, Problem, TableTaken
 from vpngate.kernel.bpf.far_ends import FarEnds
+from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.devices.left_behind import remove_left_behind
 from vpngate.kernel.shaping.devices.shaping_devices import ShapingDevices
@@ -20,6 +22,7 @@ from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire import messages
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.failures import Rejected
+from vpngate.kernel.wire.links import links_at
 from vpngate.packets import Direction, Family, Transport
 from vpngate.ruleset import names
 
@@ -40,7 +43,7 @@ class Cleared(NamedTuple):
 
 
 def clear(table: str) -> Cleared:
-    """Remove what a dead daemon left of the table of that name, and of its devices.
+    """Remove what a dead daemon left of the table, its devices and its filters.
 
     Blocking. TableTaken if a process owns the table: then nothing is touched. While
     this goes on the table is ours, so that no daemon that starts meanwhile has some
@@ -54,17 +57,18 @@ def clear(table: str) -> Cleared:
         route = stack.enter_context(closing(Route()))
         removed, foreign = remove_every_kind(table, route, channel)
         return Cleared(
-            (*of_table.removed, *(f"interface {name}" for name in removed)),
+            (*of_table.removed, *removed),
             (*of_table.foreign, *foreign),
         )
 
 
 def remove_every_kind(
-    table: str, route: Route, channel: Channel
+    table: str, route: Route, channel: Channel, kept: Collection[int] = ()
 ) -> tuple[list[str], list[Problem]]:
-    """Delete all devices that a dead daemon has left of a table.
+    """Delete all devices that a dead daemon has left of a table, and its filters.
 
-    The names of those that are gone, and what has such a name and is not ours.
+    What is gone, and what has such a name and is not ours. Filters at the interfaces of
+    those indexes are `kept`, for who takes them over.
     """
     kinds: tuple[ShapingDevices, ...] = (
         IfbDevices(table, route, channel),
@@ -74,9 +78,32 @@ def remove_every_kind(
     foreign: list[Problem] = []
     for devices in kinds:
         names, others = remove_left_behind(devices, channel)
-        removed += names
+        removed += [f"interface {name}" for name in names]
         foreign += others
-    return removed, foreign
+    filters, faults = _remove_filters(ByFilters(channel, table), channel, kept)
+    return removed + filters, foreign + faults
+
+
+def _remove_filters(
+    filters: ByFilters, channel: Channel, kept: Collection[int]
+) -> tuple[list[str], list[Problem]]:
+    """Those at all interfaces but the kept, and the clsact that came with them.
+
+    They do nothing, so that one which cannot be removed holds nobody up.
+    """
+    found = [index for index in filters.left_behind() if index not in kept]
+    removed, faults = [], []
+    for index, link in zip(found, links_at(channel, found), strict=True):
+        if link is None:
+            continue
+        where = f"filters of interface {link.name}"
+        try:
+            filters.leave(index)
+        except KernelRefused as error:
+            faults.append(Problem(where, f"cannot be removed: {error.lines[0]}"))
+        else:
+            removed.append(where)
+    return removed, faults
 
 
 def _take(table: OwnedTable) -> Cleared:

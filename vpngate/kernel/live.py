@@ -245,6 +245,7 @@ class LiveDataPlane:
         listener = partial(self._notice, asyncio.get_running_loop())
         watcher.tell(listener)
         self._hearing.callback(watcher.leave, listener)
+        self._hearing.enter_context(self._steps.hearing(listener))
 
     def _notice(self, loop: asyncio.AbstractEventLoop, news: Announcement) -> None:
         """In the watcher's thread: disarm now, have it repaired soon."""

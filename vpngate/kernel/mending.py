@@ -16,7 +16,6 @@ from vpngate.kernel.steps import Steps
 
 _DRAIN = 1.0  # seconds at most; a queue holds 0.2
 _DRAIN_STEP = 0.02
-_ON_ITS_WAY = 0.1  # what has left a queue may wait for its processor's turn
 
 
 class Mending:
@@ -64,7 +63,7 @@ class Mending:
                         return
                     await asyncio.sleep(_DRAIN_STEP)
             if self._steps.draining:
-                await asyncio.sleep(_ON_ITS_WAY)
+                await asyncio.sleep(self._steps.on_its_way)
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 

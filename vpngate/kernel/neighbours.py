@@ -61,7 +61,10 @@ class ListedTable:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter of traffic control, and the kinds of its actions in order."""
+    """A filter of traffic control, and the kinds of its actions in order.
+
+    Of a BPF program `name` is what whoever put it there called it.
+    """
 
     interface: int
     parent: int
@@ -69,6 +72,7 @@ class Filter:
     kind: str
     handle: int
     actions: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def acts(self) -> bool:
@@ -174,7 +178,8 @@ def read_filters(answers: Iterable[bytes]) -> Iterator[Filter]:
             )
             if _POLICE.get(kind) in options:
                 kinds += ("police",)
-            yield Filter(interface, parent, info >> 16, kind, handle, kinds)
+            name = text(options.get(tc.BPF_NAME, b"")) if kind == "bpf" else ""
+            yield Filter(interface, parent, info >> 16, kind, handle, kinds, name)
 
 
 def _point(number: int, hook: int) -> HookPoint | None:

@@ -8,6 +8,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +29,7 @@ from vpngate.kernel.table.switch import ENDING, Switch
 from vpngate.kernel.table.witness import Witness
 from vpngate.kernel.way import Way
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Change, Channel
-from vpngate.kernel.wire.links import Announcement, What
+from vpngate.kernel.wire.links import Announcement, Listener, What
 from vpngate.plan import Plan
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
@@ -41,10 +42,12 @@ _VERDICTS = 50  # a step, if no more classes are needed than it may make
 class Steps:
     """All that stands in the kernel for one table, part by part.
 
-    One thread alone may use it, from `open` on; `concerns` any.
+    One thread alone may use it, from `open` on; `concerns`, and what it is told, any.
     """
 
     ruleset: Ruleset  # in force
+    hearing: Callable[[Listener], AbstractContextManager[object]] = nullcontext
+    on_its_way = 0.0  # seconds that what has left a queue may still be on a device
 
     def __init__(self) -> None:
         self._channels: list[Channel] = []
@@ -135,9 +138,8 @@ class Steps:
 
     def end(self, choose: Choice) -> Sweep:
         """Have the verdicts ended that are chosen, by and by (`end_few`)."""
-        sweep = self.throttled.sweep(choose)
-        self._sweeps.append(sweep)
-        return sweep
+        self._sweeps.append(self.throttled.sweep(choose))
+        return self._sweeps[-1]
 
     def end_few(self) -> bool:
         """End a few of the verdicts that wait for it; whether more do."""
@@ -218,8 +220,7 @@ class Steps:
     def repair(self) -> list[str]:
         """Compare ifbs and hooks, mend what differs; labels of what did.
 
-        What takes long is left to `mended` and `way.advance`: until then nothing is
-        slowed.
+        What takes long is left to `mended` and `way.advance`; nothing is slowed before.
         """
         self.way.vacate()
         repaired = ["ifb"] if self.way.is_broken() else []
@@ -259,11 +260,11 @@ class Steps:
         The owner's socket first: a table that could not be taken down goes with it,
         and nothing may be sent to an ifb that is gone.
         """
-        owner, others = self._channels[:1], self._channels[1:]
-        each(*(channel.close for channel in owner))
+        closing = [channel.close for channel in self._channels]
+        each(*closing[:1])
         if self._taken:
             each(self.way.remove)
-        each(*(channel.close for channel in others))
+        each(*closing[1:])
         if self._route is not None:
             each(self._route.close)
         self._taken = False

@@ -6,9 +6,17 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.doctor.settings import config
-from vpngate.doctor.conflicts import Neighbours, judge_in_the_way, judge_neighbours
+from vpngate.config import examine_config
+from vpngate.doctor.conflicts import (
+    Neighbours,
+    judge_in_the_way,
+    judge_ipsec,
+    judge_needs,
+    judge_neighbours,
+)
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
+from vpngate.kernel.bpf.taken_off import Requirement
 from vpngate.kernel.neighbours import BaseChain, Filter, Flowtable, ListedTable
 from vpngate.kernel.shaping.devices.naming import ADDRESS
 from vpngate.kernel.wire.links import Link
@@ -37,6 +45,35 @@ def test_what_keeps_programs_off_an_interface() -> None:
     assert "left alone" in finding.cost
     assert 'gateway.plane = "nftables"' in finding.remedy
     assert list(judge_in_the_way({})) == []
+
+
+def test_what_interfaces_need_of_packets() -> None:
+    need = Requirement("is a bridge", "set it to 0")
+    (finding,) = judge_needs({"lan0": need})
+    assert (finding.weight, finding.where) == (Weight.CONFLICT, "interface lan0")
+    assert (finding.what, finding.remedy) == (need.why, need.remedy)
+    assert "left alone" in finding.cost
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 policy"), (3, "3 policies")])
+def test_tunnels_of_ipsec_that_end_here(count: int, words: str) -> None:
+    (finding,) = judge_ipsec(count)
+    assert finding.weight is Weight.COST
+    assert f"has {words} for what comes in" in finding.what
+    assert list(judge_ipsec(0)) == []
+
+
+def test_programs_are_told_of_their_own_neighbours() -> None:
+    """Not of what is in the way of nftables: an NFLOG group, chains that come later."""
+    text = '[gateway]\ninterfaces = ["lan0"]\nplane = "ebpf"'
+    programs = examine_config(text, where="x", known_tunnels=["wireguard"]).config
+    assert programs is not None
+    far = Link(9, "vgr-vpngate", up=True, hardware=1, kind="veth")
+    late = BaseChain("netdev", "own", "c", HookPoint.EGRESS, 900, ("lan0",))
+    beside = replace(ALONE, device=far, group_reader=OTHER, chains=(late,))
+    (finding,) = judge_neighbours(programs, beside)
+    assert (finding.weight, finding.where) == (Weight.CONFLICT, "interface vgr-vpngate")
+    assert len(judged(beside)) == 3
 
 
 def test_nobody_else() -> None:
@@ -88,7 +125,7 @@ def test_tables_of_other_names_or_families() -> None:
 def test_an_ifb_of_our_name(
     ifb: Link, root: Queue | None, daemon: Holder | None, weight: Weight
 ) -> None:
-    beside = replace(ALONE, ifb=ifb, root=root, daemon=daemon)
+    beside = replace(ALONE, device=ifb, root=root, daemon=daemon)
     assert weighed(beside) == [weight]
 
 
@@ -171,6 +208,24 @@ def test_filters(side: HookPoint, one: Filter, words: str) -> None:
     assert words in finding.cost
     if words:
         assert f"pref 1 at {side.name.lower()} of lan0" in finding.where
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "weight"),
+    [
+        ("vpngate:vpngate", False, Weight.COST),
+        ("vpngate:vpngate+clsact", False, Weight.COST),
+        ("vpngate:vpngate", True, Weight.SOUND),
+        ("vpngate:other", True, Weight.COST),  # as anybody's who comes before
+    ],
+)
+def test_filters_of_our_own(named: str, weight: Weight, *, there: bool) -> None:
+    one = Filter(2, 0, 65500, "bpf", 0x7667, (), named)
+    beside = replace(ALONE, filters=((HookPoint.INGRESS, one),))
+    daemon = DAEMON if there else None
+    (finding,) = judged(replace(beside, daemon=daemon))
+    assert finding.weight is weight
+    assert ("left behind" in finding.what) is (weight is Weight.COST and not there)
 
 
 def test_filters_that_may_be_skipped_cost_something() -> None:

@@ -39,7 +39,14 @@ def test_release(release: str, weight: Weight) -> None:
 
 @pytest.mark.parametrize(
     ("release", "weight"),
-    [("6.5.9", Weight.MISSING), ("6.6.0", Weight.SOUND), ("next", Weight.UNKNOWN)],
+    [
+        ("5.17.9", Weight.MISSING),
+        ("5.18", Weight.COST),
+        ("6.1.0-18-amd64", Weight.COST),
+        ("6.5.9", Weight.COST),
+        ("6.6.0", Weight.SOUND),
+        ("next", Weight.UNKNOWN),
+    ],
 )
 def test_release_for_programs(release: str, weight: Weight) -> None:
     assert judge_release(release, Plane.EBPF).weight is weight
@@ -65,7 +72,7 @@ def test_a_feature_that_is_there_and_one_that_is_not(feature: Feature) -> None:
 
 def test_what_is_degraded_only() -> None:
     degraded = {f for f, known in FEATURES.items() if known.need is Need.COMFORT}
-    assert degraded == {Feature.FQ_CODEL}
+    assert degraded == {Feature.FQ_CODEL, Feature.TCX}
 
 
 def test_packets_that_arrived_and_packets_that_did_not() -> None:

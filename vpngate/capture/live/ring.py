@@ -9,6 +9,7 @@ what the packets mean.
 
 import mmap
 import struct
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -47,6 +48,8 @@ class RingCapture(LiveCapture):
         super().__init__()
         self._ring = ring
         self._lost_before_us = ring.full()
+        self._held = threading.Lock()  # by nobody else
+        self._held.acquire()
 
     def fileno(self) -> int:
         """The ring, readable when records wait."""
@@ -58,10 +61,27 @@ class RingCapture(LiveCapture):
         return {"gap": self._ring.full() - self._lost_before_us}
 
     def receive(self) -> list[Captured]:
-        """The packets that wait, at most some thousands; never blocks."""
+        """The packets that wait, at most some thousands; never blocks.
+
+        First how far, then which of them are whole, and only then what is in them: in
+        the reverse of the order in which the kernel writes.
+        """
         ring, captured = self._ring, list[Captured]()
         (at,) = struct.unpack_from("=Q", ring.read, 0)
         (end,) = struct.unpack_from("=Q", ring.there, 0)
+        self._keep_order()
+        read, whole = self._whole(at, end)
+        self._keep_order()
+        for start, length in whole:
+            self._take(ring.there[start : start + length], captured)
+        self._keep_order()
+        struct.pack_into("=Q", ring.read, 0, read)
+        self.is_drained = read >= end
+        return captured
+
+    def _whole(self, at: int, end: int) -> tuple[int, list[tuple[int, int]]]:
+        """Up to where records are whole, and the places of those to be taken."""
+        ring, found = self._ring, list[tuple[int, int]]()
         for _ in range(_AT_ONCE):
             if at >= end:
                 break
@@ -71,12 +91,19 @@ class RingCapture(LiveCapture):
                 break
             length = head & _LENGTH
             if not head & _DISCARDED:
-                record = ring.there[start + _HEAD : start + _HEAD + length]
-                self._take(record, captured)
+                found.append((start + _HEAD, length))
             at += -(-(_HEAD + length) // _ALIGNED) * _ALIGNED
-        struct.pack_into("=Q", ring.read, 0, at)
-        self.is_drained = at >= end
-        return captured
+        return at, found
+
+    def _keep_order(self) -> None:
+        """Have the processor do what comes next after what came before.
+
+        Else those of arm64 may read ahead. To let a lock go waits for what is done
+        already (a store-release), to take it holds up what follows (a load-acquire),
+        and the second never overtakes the first.
+        """
+        self._held.release()
+        self._held.acquire()
 
     def close(self) -> None:
         """Stop reading; the ring itself is the data plane's."""

@@ -9,7 +9,9 @@ way out chains come first, and what comes back from a pair does not meet them ag
 import errno
 from collections.abc import Collection, Iterable
 
+from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
+from vpngate.kernel.bpf.marks import SIDES, is_marked
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire import tc
@@ -21,10 +23,9 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
-_NO_SUCH_HOOK = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-_SIDES = {
-    HookPoint.INGRESS: (tc.CLSACT_INGRESS, AttachPoint.TCX_INGRESS),
-    HookPoint.EGRESS: (tc.CLSACT_EGRESS, AttachPoint.TCX_EGRESS),
+_POINTS = {
+    HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
+    HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
 }
 
 
@@ -53,12 +54,16 @@ def _chain_at(name: str, chains: Collection[BaseChain]) -> str:
     return ""
 
 
-def program_at(route: Channel, index: int, ours: Collection[int]) -> str:
-    """What of others' stands at an interface beside nftables; empty if nothing."""
-    for hook, (side, point) in _SIDES.items():
+def program_at(route: Channel, index: int, ours: Collection[int], table: str) -> str:
+    """What of others' stands at an interface beside nftables; empty if nothing.
+
+    `ours` are the numbers of programs that we have put there by links; filters of ours
+    have our table's mark.
+    """
+    for hook, point in _POINTS.items():
         where = hook.name.lower()
-        for one in tc.filters_at(route, index, side):
-            if not isinstance(one, tc.Classifier) or one.program not in ours:
+        for one in tc.filters_at(route, index, SIDES[hook]):
+            if not (isinstance(one, tc.Classifier) and is_marked(one, table)):
                 return f"has tc filters that are not vpngate's at {where}"
         if any(number not in ours for number in _by_tcx(index, point)):
             return f"has programs that are not vpngate's at {where} (TCX)"
@@ -69,7 +74,9 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     """None on a kernel that has no such hooks (before 6.6)."""
     try:
         return programs.attached(index, point)
+    except MissingFeature:  # nor programs at all
+        return []
     except BpfRefused as error:
-        if error.number in _NO_SUCH_HOOK:
+        if error.number == errno.EINVAL:
             return []
-        raise
+        raise  # it has gone, or more stand there than are asked for: not ours alone

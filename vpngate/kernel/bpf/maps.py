@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from vpngate.kernel.bpf.syscall import (
@@ -31,6 +32,7 @@ _MAP_CREATE = f"IIIIIII{NAME}s"
 _ELEMENT, _BATCH = "IIQQQ", "QQQQIIQQ"
 _COUNT_AT = 32  # of a batch: how many it was, and how many were done
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENXIO})
+_POSSIBLE = Path("/sys/devices/system/cpu/possible")
 
 
 class MapLayout(NamedTuple):
@@ -199,6 +201,17 @@ class Map:
 def index(number: int) -> bytes:
     """The key of an array's element."""
     return struct.pack("=I", number)
+
+
+def processors() -> int:
+    """How many there may be, each with its own part of a map's value."""
+    return count_of(_POSSIBLE.read_text("ascii"))
+
+
+def count_of(listed: str) -> int:
+    """How many are in the kernel's list of some, `0,2-3` say."""
+    ends = (part.partition("-") for part in listed.strip().split(","))
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ends)
 
 
 def mapped_array(name: str, size: int, entries: int = 1) -> Map:

@@ -73,12 +73,13 @@ CLAIM_AT, WHOLE_AT, TIME_AT, ENDS_AT, WAITING_SIZE = 0, 8, 16, 24, 56
 class Stage(IntEnum):
     """Programs that others go on at: they end with the daemon's last descriptor.
 
-    The first three by hook, and by whether packets have a link header.
+    All but the last by hook, and by whether packets have a link header.
     """
 
     THROTTLE = 0
     COPY = 4
-    WITNESS = 8
+    HOOK = 8  # where what stands at a hook may outlive the daemon
+    WITNESS = 12
 
 
 STAGES = Stage.WITNESS + 1

@@ -101,6 +101,7 @@ class Helper(IntEnum):
     CHANGE_TYPE = 32
     PULL_DATA = 39
     CHANGE_HEAD = 43
+    IPSEC_STATE = 66  # of those that let a packet in
     FIB_LOOKUP = 69
     BOOT_NOW = 125  # nanoseconds of CLOCK_BOOTTIME
     RING_OUTPUT = 130

@@ -10,16 +10,15 @@ import socket
 import struct
 import time
 
-from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.plane_maps import (
     CLAIM_AT,
     ENDS_AT,
     WAITING_RECORDS,
     waiting_at,
 )
-from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.programmed.attachments.attachment import Attachment, Standing
 from vpngate.kernel.programmed.programmed_table import ProgrammedTable
-from vpngate.packets import Family
+from vpngate.packets import Family, HookPoint
 
 _REMEMBERED = 3 * 10**9  # nanoseconds
 
@@ -27,39 +26,36 @@ _REMEMBERED = 3 * 10**9  # nanoseconds
 class NearEnds:
     """The witness of one plane."""
 
-    def __init__(self, table: ProgrammedTable) -> None:
+    def __init__(self, table: ProgrammedTable, attachment: Attachment) -> None:
         self._table = table
-        self._links: dict[int, int] = {}  # descriptors, by the number of a pair
-        self._indexes: dict[int, int] = {}  # of the near ends
+        self._attachment = attachment
+        self._indexes: dict[int, int] = {}  # of near ends, by the number of a pair
 
     def stand_at(self, number: int, device: str, major: int) -> None:  # noqa: ARG002
         """Look at what is sent to a pair that has just been made."""
         self.leave(number)
-        index = socket.if_nametoindex(device)
-        point = AttachPoint.TCX_EGRESS
-        self._links[number] = programs.link(self._table.near_end, index, point)
-        self._indexes[number] = index
+        index = self._indexes[number] = socket.if_nametoindex(device)
+        self._attachment.stand_at(index, self._those)
 
     def stands_at(self, number: int) -> bool:
         """Whether our program does; somebody may have detached it."""
-        if number not in self._links:
-            return False
-        try:
-            there = programs.attached(self._indexes[number], AttachPoint.TCX_EGRESS)
-        except BpfRefused:  # the pair has just gone
-            return False
-        return programs.id_of(self._table.near_end) in there
+        index = self._indexes.get(number)
+        return index is not None and self._attachment.stands_at(index, self._those)
 
     def leave(self, number: int) -> None:
         """Before a pair goes, or when what has its name is somebody else's."""
-        link = self._links.pop(number, None)
-        if link is not None:
-            programs.close(link)
+        index = self._indexes.pop(number, None)
+        if index is not None:
+            self._attachment.forget(index)
 
     def close(self) -> None:
         """Leave all."""
-        for number in list(self._links):
+        for number in list(self._indexes):
             self.leave(number)
+
+    @property
+    def _those(self) -> Standing:
+        return {HookPoint.EGRESS: self._table.near_end}
 
     def waiting(self) -> list[tuple[bytes, bytes]]:
         """Source and destination of a few packets of the last seconds."""

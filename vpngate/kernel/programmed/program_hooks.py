@@ -1,38 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The interfaces at whose hooks programs stand, each for itself.
 
-Knows how a program comes to a hook and is exchanged there, a few at a time, and that an
-interface which cannot be had holds up no other; does not know what keeps one from it
-(`unfit.py`), nor what programs do. A link goes with the process (TCX,
-Linux 6.6). One thread alone may change it; `refused` and `index_of` may be asked by
-any.
+Knows that they come, are exchanged and go a few at a time, and that an interface which
+cannot be had holds up no other; does not know what keeps one from it (`unfit.py`), how
+the kernel is told (`attachments/`), nor what programs do. One thread alone may change
+it; `refused`, `index_of`, `name_at` and `concerns` may be asked by any.
 """
 
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
-from vpngate.errors import KernelRefused, MissingFeature, Problem
+from vpngate.errors import KernelRefused
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.plane_maps import Stand
-from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.programmed.attachments.attachment import Attachment, Standing
 from vpngate.kernel.programmed.programmed_table import ProgrammedTable
 from vpngate.kernel.programmed.unfit import ETHERNET, header_of, objections
-from vpngate.kernel.wire.links import Device, current_devices
+from vpngate.kernel.wire.links import Announcement, Device, current_devices
 from vpngate.packets import HookPoint
 from vpngate.ruleset import Ruleset
 
-_POINTS = {
-    HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
-    HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
-}
 _ASKED_AT_ONCE = 32  # interfaces a look: what stands there takes a tenth of a ms each
 # Seconds a step: the kernel waits for all its processors at each that comes or goes.
 _STEP = 0.02
-_NO_LINKS = (22,)  # EINVAL: such a hook is not known
-_SEVERED = 67  # ENOLINK: somebody has detached it
 
 
 class _Refused(NamedTuple):
@@ -42,15 +37,15 @@ class _Refused(NamedTuple):
 
 class _Attached(NamedTuple):
     at: int  # the interface's index
-    links: dict[HookPoint, int]  # descriptors
     header: int
 
 
 class ProgramHooks:
     """The interfaces of one plane; see `table/hooks.py` for its twin."""
 
-    def __init__(self, table: ProgrammedTable) -> None:
+    def __init__(self, table: ProgrammedTable, attachment: Attachment) -> None:
         self._table = table
+        self._attachment = attachment
         self._devices: dict[str, Device] = {}  # those that are there
         self._refused: dict[str, _Refused] = {}
         self._attached: dict[str, _Attached] = {}
@@ -94,10 +89,12 @@ class ProgramHooks:
     def stand(self, names: tuple[str, ...]) -> None:
         """Have the table's programs stand at these interfaces, and at no others.
 
-        Begun with those that have some already, and done by `stand_few`.
+        Begun with those that have some already, and done by `stand_few`. Where a dead
+        daemon may have left some that are not taken over, these go, too.
         """
         self._meant = frozenset(names)
-        gone = [name for name in self._attached if name not in self._meant]
+        seen = self._attached.keys() | self._refused.keys()
+        gone = [name for name in seen if name not in self._meant]
         new = [name for name in names if name not in self._attached]
         known = [name for name in names if name in self._attached]
         self._due = deque((*known, *gone, *new))
@@ -114,12 +111,17 @@ class ProgramHooks:
         """Stand no longer at an interface that has gone from here, or is another's."""
         for name, known in list(self._attached.items()):
             if known.at == index:
-                self._leave(name)
+                self._try_to_leave(name)
 
     def name_at(self, index: int) -> str | None:
         """The name of the interface there, when programs were put to it; any thread."""
         attached = self._attached.copy()
         return next((n for n, each in attached.items() if each.at == index), None)
+
+    def concerns(self, news: Announcement) -> bool:
+        """Whether something may have come or gone where our programs stand."""
+        told = news.what in self._attachment.announced
+        return told and self.name_at(news.index) is not None
 
     def are_whole(self, ruleset: Ruleset) -> bool:
         """Whether our programs stand at all interfaces that can be had now."""
@@ -148,9 +150,10 @@ class ProgramHooks:
         return bool(free)
 
     def close(self) -> None:
-        """Leave all interfaces."""
-        for name in list(self._attached):
-            self._leave(name)
+        """Leave all interfaces, each whatever became of the others."""
+        with ExitStack() as stack:
+            for name in self._attached.keys() | self._refused.keys():
+                stack.callback(partial(self._leave, name))
 
     def _wanted(self) -> tuple[str, ...]:
         return tuple(name for name in self._devices if name not in self._refused)
@@ -171,63 +174,38 @@ class ProgramHooks:
         known = self._attached.get(name)
         meant = name in self._meant and name not in self._refused
         if not meant or device is None or header is None:
-            self._leave(name)
+            self._try_to_leave(name)
             return
-        if known and (known.at, known.header) != (device.index, header):
-            self._leave(name)
-            known = None
         try:
-            if known is None or not self._exchange(known):
+            if known and known.at != device.index:
                 self._leave(name)
-                self._attach(name, device.index, header)
+            self._attached[name] = _Attached(device.index, header)
+            self._attachment.stand_at(device.index, self._programs(header))
         except KernelRefused as error:
-            self._leave(name)
+            self._try_to_leave(name)
             self._refused[name] = _Refused(device.index, error.lines[0])
 
     def _is_whole(self, name: str) -> bool:
-        known = self._attached[name]
-        if known.at != self._devices[name].index:
+        at, header = self._attached[name]
+        if at != self._devices[name].index:
             return False
-        try:
-            return all(
-                programs.id_of(self._table.hooks[Stand(point, known.header)])
-                in programs.attached(known.at, _POINTS[point])
-                for point in HookPoint
-            )
-        except KernelRefused:  # it has just gone
-            return False
+        return self._attachment.stands_at(at, self._programs(header))
 
-    def _attach(self, name: str, index: int, header: int) -> None:
-        links: dict[HookPoint, int] = {}
-        self._attached[name] = _Attached(index, links, header)
-        for point in HookPoint:
-            program = self._table.hooks[Stand(point, header)]
-            try:
-                links[point] = programs.link(program, index, _POINTS[point])
-            except BpfRefused as error:
-                if error.number in _NO_LINKS and not self._others(name):
-                    raise _no_links() from error
-                raise
-
-    def _others(self, name: str) -> bool:
-        return any(other.links for n, other in self._attached.items() if n != name)
-
-    def _exchange(self, known: _Attached) -> bool:
-        """Have other programs stand there; False where somebody has detached ours."""
-        for point, link in known.links.items():
-            try:
-                programs.exchange(link, self._table.hooks[Stand(point, known.header)])
-            except BpfRefused as error:
-                if error.number == _SEVERED:
-                    return False
-                raise
-        return True
+    def _programs(self, header: int) -> Standing:
+        return {point: self._table.hooks[Stand(point, header)] for point in HookPoint}
 
     def _leave(self, name: str) -> None:
-        known = self._attached.pop(name, None)
-        if known is not None:
-            for link in known.links.values():
-                programs.close(link)
+        """Also where a dead daemon has left programs that were not taken over."""
+        known = self._attached.get(name)
+        index = known.at if known else self.index_of(name)
+        if index is not None:
+            self._attachment.leave(index)
+        self._attached.pop(name, None)
+
+    def _try_to_leave(self, name: str) -> None:
+        """It holds up no other; tried again at the next look."""
+        with suppress(KernelRefused):
+            self._leave(name)
 
     def _look(self, ruleset: Ruleset) -> None:
         self._devices = current_devices(ruleset.interfaces)
@@ -237,13 +215,3 @@ class ProgramHooks:
             for name, each in self._refused.items()
             if self.index_of(name) == each.of
         }
-
-
-def _no_links() -> MissingFeature:
-    return MissingFeature(
-        Problem(
-            "kernel",
-            "has no hooks for links of programs (TCX)",
-            'take Linux 6.6 or later, or gateway.plane = "nftables"',
-        )
-    )

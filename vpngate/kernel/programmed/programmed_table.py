@@ -3,18 +3,19 @@
 
 Knows how each is changed and read back, under the names that nftables' table has for
 them; does not know interfaces, or which flows are throttled. One thread alone may use
-it. Its descriptors are the only ones: what it does ends with the process.
+it. Its descriptors are the only ones of its stages: what it does ends with the process.
 """
 
 import ctypes
 import mmap
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from vpngate.errors import MissingFeature, Problem
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.code.hooked import at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
@@ -23,7 +24,7 @@ from vpngate.kernel.bpf.code.stages import (
     WATCHED,
     PlaneParts,
 )
-from vpngate.kernel.bpf.maps import index
+from vpngate.kernel.bpf.maps import index, processors
 from vpngate.kernel.bpf.plane_maps import (
     ARMED_AT,
     COUNT_SIZE,
@@ -36,6 +37,7 @@ from vpngate.kernel.bpf.plane_maps import (
 )
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
 from vpngate.kernel.programmed import set_memory
+from vpngate.kernel.programmed.at_hooks import AtHooks
 from vpngate.kernel.programmed.flow_bits import FlowBits
 from vpngate.kernel.programmed.made_ahead import MadeAhead, StageSet, in_programs
 from vpngate.kernel.programmed.stage_slots import StageSlots
@@ -45,6 +47,7 @@ from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, names, sharing
 from vpngate.ruleset.witnessing import SETTLING
+from vpngate.signatures import Signature
 
 TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
@@ -53,35 +56,43 @@ _KINDS = 64  # signatures that a later configuration may have
 
 
 class ProgrammedTable:
-    """See `table/owned.py` for what its twin does under the same names."""
+    """See `table/owned.py` for what its twin does under the same names.
 
-    def __init__(self, name: str) -> None:
+    `lasting` is whether what stands at hooks may outlive the process.
+    """
+
+    def __init__(self, name: str, *, lasting: bool) -> None:
         self.name = name
         self.changed = 0.0  # when whom is spared was, by a clock that never jumps
         self.made = SparedArrays.of(Intervals.empty())  # last, perhaps not in force
-        self.hooks: dict[Stand, int] = {}  # programs
+        self._at_hooks = AtHooks(lasting=lasting)
         self.near_end = -1
         self._headers: frozenset[int] = frozenset()
         self._served: tuple[Ruleset, frozenset[int]] | None = None
         self._ahead = MadeAhead()
 
+    @property
+    def hooks(self) -> Mapping[Stand, int]:
+        """The programs that are to stand at hooks."""
+        return self._at_hooks.programs
+
     def create(self, ruleset: Ruleset) -> None:
         """Make maps and stages; MissingFeature or MissingPrivilege if it cannot be."""
+        signatures = _in_order(ruleset)
         self.maps = PlaneMaps(ruleset.max_flows + _SPARE_ROOM, _KINDS)
         self.flows = FlowBits(self.maps)
         self._slots = StageSlots(self.maps.stages)
         self._times = self.maps.times.mapped()
         self._limits = self.maps.limits.mapped()
-        signatures = by_order(ruleset.signatures)
         self.parts = PlaneParts(ruleset, signatures, self.maps, Few(), self.made)
         self.near_end = programs.load(at_near_end(self.parts), "vpngate_near")
 
     def close(self) -> None:
         """Let go of all of it: the stages end at once."""
-        for program in (*self.hooks.values(), self.near_end):
-            if program >= 0:
-                programs.close(program)
-        self.hooks, self.near_end = {}, -1
+        self._at_hooks.close()
+        if self.near_end >= 0:
+            programs.close(self.near_end)
+        self.near_end = -1
         self._ahead.close()
         self._slots.close()
         self.maps.close()
@@ -131,17 +142,15 @@ class ProgrammedTable:
         if turn:
             parts = replace(parts, spared=self.made)
         loaded = self._ahead.take(parts, headers, hooks=True)
-        made = dict(loaded.hooks)
-        loaded.hooks.clear()
+        made = self._at_hooks.taken_from(loaded, parts)
         try:
             self._hold(loaded, parts)
         except BaseException:
-            _close(made)
+            self._at_hooks.drop(made)
             raise
         self._headers, self._served = headers, served
         self._limit()
-        old, self.hooks = self.hooks, made
-        _close(old)
+        self._at_hooks.turn(made)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Make changes of verdicts, or turn to the arrays that were made last."""
@@ -185,7 +194,7 @@ class ProgrammedTable:
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each counter."""
         size = len(COUNTED) * COUNT_SIZE
-        whole = self.maps.counters.get(index(0), size * _processors()) or b""
+        whole = self.maps.counters.get(index(0), size * processors()) or b""
         totals = np.frombuffer(whole, "<u8").reshape(-1, len(COUNTED), 2).sum(axis=0)
         return {
             name: (int(packets), int(octets))
@@ -250,7 +259,7 @@ class ProgrammedTable:
             old.spared.close()
 
     def _parts_of(self, ruleset: Ruleset) -> PlaneParts:
-        signatures = by_order(ruleset.signatures)
+        signatures = _in_order(ruleset)
         return replace(self.parts, ruleset=ruleset, signatures=signatures)
 
     def _limit(self) -> None:
@@ -269,12 +278,11 @@ class ProgrammedTable:
         ctypes.c_uint64.from_buffer(self._times, at).value = value
 
 
-def _close(hooks: dict[Stand, int]) -> None:
-    for program in hooks.values():
-        programs.close(program)
-
-
-def _processors() -> int:
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as told:  # noqa: PTH123
-        first, _, last = told.read().strip().partition("-")
-    return int(last or first) - int(first) + 1
+def _in_order(ruleset: Ruleset) -> list[Signature]:
+    """Its signatures; MissingFeature if there are more than have room."""
+    signatures = by_order(ruleset.signatures)
+    if len(signatures) > _KINDS:
+        told = f"are {len(signatures)}, and the eBPF plane has room for {_KINDS}"
+        remedy = 'enable fewer tunnels, or choose gateway.plane = "nftables"'
+        raise MissingFeature(Problem("signatures", told, remedy))
+    return signatures

@@ -10,6 +10,7 @@ import struct
 from vpngate.errors import VpngateError
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.maps import Map, index
+from vpngate.kernel.bpf.plane_maps import Stage
 from vpngate.kernel.programmed.made_ahead import StageSet
 
 
@@ -23,15 +24,18 @@ class StageSlots:
     def hold(self, wanted: StageSet) -> None:
         """Have these in force, in their order, and no others; on an error those before.
 
-        Where even these cannot be put back `are_whole` tells.
+        Where even these cannot be put back `are_whole` tells. Programs proper of hooks
+        stay in their slots unless there are others.
         """
         before = self._held.stages if self._held else {}
+        own = any(map(_is_of_hooks, wanted.stages))
+        kept = set() if own else set(filter(_is_of_hooks, before))
         done: list[int] = []
         try:
             for number, program in wanted.stages.items():
                 done.append(number)
                 self._put(number, program)
-            for number in before.keys() - wanted.stages.keys():
+            for number in before.keys() - wanted.stages.keys() - kept:
                 done.append(number)
                 self._slots.remove(index(number))
         except BaseException:
@@ -40,6 +44,7 @@ class StageSlots:
             raise
         held, self._held = self._held, wanted
         if held is not None:
+            wanted.stages.update((n, held.stages.pop(n)) for n in kept)
             held.close()
 
     def are_whole(self) -> bool:
@@ -73,3 +78,7 @@ class StageSlots:
                     self._slots.remove(index(number))
             except VpngateError:
                 continue
+
+
+def _is_of_hooks(number: int) -> bool:
+    return Stage.HOOK <= number < Stage.WITNESS

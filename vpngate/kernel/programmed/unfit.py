@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What keeps programs off an interface: its kind, its headers, or what stands there.
+"""What keeps programs off an interface: its needs, its headers, or what stands there.
 
-Knows of which interfaces a packet comes back from a pair as it went, and where an IP
-header begins there; does not know what becomes of the others. Of what has not been
-tried with packets it is one.
+Knows where an IP header begins there, and who is asked about the rest; does not know
+what becomes of those that cannot be had.
 """
 
 import fcntl
 import socket
 import struct
 from collections.abc import Collection, Mapping
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import closing
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.bpf.in_the_way import chains_before, program_at
+from vpngate.kernel.bpf.taken_off import what_it_needs
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
-from vpngate.kernel.wire.links import Link, links_at
 
 ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 # ARPHRD_* of linux/if_arp.h: those that have Ethernet's header, and those with none.
@@ -24,15 +22,6 @@ ETHERNET, NO_HEADER = 14, 0  # bytes before the IP header
 # it came.
 _WITH_HEADER = {1, 772}
 _WITHOUT = {512, 519, 65534}  # PPP, raw IP, tun
-# What drives an interface, in words of rtnetlink. A pair forgets the route that a
-# packet was given: others (vxlan, geneve and more, with `external`) send by it.
-_KINDS = {"", "veth", "vlan", "bond", "team", "bridge", "tun", "ppp", "macvlan"}
-_BRIDGE, _STACKED = "bridge", {"vlan", "macvlan"}
-# Of the namespace of whoever reads them; not there where br_netfilter is not loaded.
-_FILTERING = (
-    "/proc/sys/net/bridge/bridge-nf-call-iptables",
-    "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
-)
 _SIOCGIFHWADDR = 0x8927
 
 
@@ -50,40 +39,16 @@ def objections(
     """
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         found = chains_before(nftables, devices, table=table)
-        links = links_at(route, [devices[name] for name in few])
-        for name, link in zip(few, links, strict=True):
+        for name in few:
+            index = devices[name]
             try:
-                why = _of_kind(link, route) or program_at(route, devices[name], ours)
+                need = what_it_needs(route, index)
+                why = need.why if need else program_at(route, index, ours, table)
             except KernelRefused as error:  # it may have just gone
                 why = error.lines[0]
             if why:
                 found.setdefault(name, why)
     return found
-
-
-def _of_kind(link: Link | None, route: Channel) -> str:
-    if link is None:
-        return "it has just gone"
-    if link.kind not in _KINDS:
-        return f"is of a kind ({link.kind}) that has not been tried with programs"
-    if _BRIDGE in (link.kind, *_below(link, route)) and _is_filtered():
-        return "is a bridge whose packets iptables sees (br_netfilter)"
-    return ""
-
-
-def _below(link: Link, route: Channel) -> list[str]:
-    """The kind of what an interface stands on; of a veth that is its other end."""
-    if not link.parent or link.kind not in _STACKED:
-        return []
-    return [one.kind for one in links_at(route, [link.parent]) if one is not None]
-
-
-def _is_filtered() -> bool:
-    for path in map(Path, _FILTERING):
-        with suppress(FileNotFoundError):
-            if path.read_text(encoding="ascii").strip() != "0":
-                return True
-    return False
 
 
 def header_of(name: str) -> int | None:

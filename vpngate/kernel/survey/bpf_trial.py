@@ -151,10 +151,8 @@ def _clsact(channel: Channel, interface: int) -> ExitStack:
     """Have it as long as the stack is open."""
     if failures := channel.each([Change(tc.new_clsact(interface), "clsact")]):
         raise Rejected(failures)
-    stands = tc.Place(interface, tc.CLSACT_HANDLE, tc.CLSACT)
-    gone = Change(tc.packed(tc.DELETE_QDISC, 0, stands), "clsact")
     stack = ExitStack()
-    stack.callback(channel.each, [gone])
+    stack.callback(channel.each, [Change(tc.delete_clsact(interface), "clsact")])
     return stack
 
 

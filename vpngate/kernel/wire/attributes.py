@@ -13,7 +13,7 @@ from collections.abc import Iterator
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 
 REQUEST, ACK, ECHO, DUMP = 0x1, 0x4, 0x8, 0x300  # NLM_F_*
-EXCLUSIVE, CREATE, APPEND = 0x200, 0x400, 0x800
+REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 NESTED = 0x8000  # NLA_F_NESTED
 
 _ATTRIBUTE = struct.Struct("=HH")  # length, type

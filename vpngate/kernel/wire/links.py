@@ -32,13 +32,13 @@ from vpngate.kernel.wire.attributes import (
 from vpngate.kernel.wire.channel import ROUTE, Channel
 
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
-NEW_LINK, _DELETE_LINK, _GET_LINK = 16, 17, 18
+NEW_LINK, _DELETE_LINK, GET_LINK = 16, 17, 18
 LINK_HEAD = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 IFLA_ADDRESS = 1
-IFLA_IFNAME, IFLA_MTU, _IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
-_IFLA_MASTER, IFLA_LINKMODE, IFLA_LINKINFO = 10, 17, 18
-IFLA_TX_QUEUES, IFLA_RX_QUEUES, _IFLA_LINK_NETNSID = 31, 32, 37
-_IFLA_EXT_MASK, _SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
+IFLA_IFNAME, IFLA_MTU, IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
+IFLA_MASTER, IFLA_LINKMODE, IFLA_LINKINFO = 10, 17, 18
+IFLA_TX_QUEUES, IFLA_RX_QUEUES, IFLA_LINK_NETNSID = 31, 32, 37
+IFLA_EXT_MASK, SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 _AT_ONCE = 500  # questions: the answers fit the receive buffer
 UP, NO_ARP, MULTICAST = 0x1, 0x80, 0x1000  # IFF_*
@@ -77,6 +77,8 @@ class What(Enum):
     QDISC = "qdisc"  # at the root: came, went, or took another's place
     FILTER = "filter"  # came, or changed
     FILTER_GONE = "filter gone"  # or where filters stand, with all of them
+    CHAIN = "chain"  # of nftables, came to the hook of some interface
+    CHAIN_GONE = "chain gone"  # perhaps from there
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
 
 
@@ -152,8 +154,8 @@ def _question(flags: int = 0, name: str = "", index: int = 0) -> bytes:
     body = LINK_HEAD.pack(0, 0, index, 0, 0)
     if name:
         body += attribute(IFLA_IFNAME, name.encode() + b"\0")
-    body += attribute(_IFLA_EXT_MASK, struct.pack("=I", _SKIP_STATS))
-    return message(_GET_LINK, flags, body)
+    body += attribute(IFLA_EXT_MASK, struct.pack("=I", SKIP_STATS))
+    return message(GET_LINK, flags, body)
 
 
 def _named(answer: bytes) -> tuple[str, Device]:
@@ -275,12 +277,12 @@ def _read(kind: int, body: memoryview) -> Announcement | None:
 
 def _read_link(body: bytes | memoryview) -> Link:
     _, hardware, index, flags, _ = LINK_HEAD.unpack_from(body)
-    parts = picked(body, LINK_HEAD.size, _IFLA_LINK_NETNSID)
+    parts = picked(body, LINK_HEAD.size, IFLA_LINK_NETNSID)
     name = text(parts.get(IFLA_IFNAME, b""))
-    master = host_number(parts.get(_IFLA_MASTER, b""))
-    parent = host_number(parts.get(_IFLA_LINK, b""))
+    master = host_number(parts.get(IFLA_MASTER, b""))
+    parent = host_number(parts.get(IFLA_LINK, b""))
     kind = text(attributes(parts.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
-    if _IFLA_LINK_NETNSID in parts or kind == "veth":
+    if IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
     return Link(
         index,

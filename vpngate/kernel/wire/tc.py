@@ -7,6 +7,7 @@ listed; does not know which of them are ours.
 
 import errno
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from vpngate.kernel.wire.attributes import (
     DUMP,
     ECHO,
     EXCLUSIVE,
+    REPLACE,
     attribute,
     attributes,
     host_number,
@@ -86,6 +88,7 @@ class Classifier(NamedTuple):
     preference: int
     handle: int
     program: int
+    name: str  # whoever put it there chose it
 
 
 def packed(kind: int, flags: int, place: Place, body: bytes = b"") -> bytes:
@@ -129,19 +132,65 @@ def new_clsact(interface: int) -> bytes:
     return packed(NEW_QDISC, CREATE | EXCLUSIVE, stands, attribute(KIND, b"clsact\0"))
 
 
-def new_classifier(place: Place, descriptor: int, name: str) -> bytes:
+def delete_clsact(interface: int) -> bytes:
+    """Have that place no more, nor any filter in it."""
+    return packed(DELETE_QDISC, 0, Place(interface, CLSACT_HANDLE, CLSACT))
+
+
+def interfaces_with_clsact(channel: Channel) -> list[int]:
+    """The indexes of those that have it."""
+    answers = channel.dump(ask(GET_QDISC, 0))  # each class's queue, too
+    there = [one for one in answers if HEAD.unpack_from(one)[3] == CLSACT]
+    found = map(_queue, there)
+    return [one.interface for one in found if one.kind == "clsact"]
+
+
+def new_classifier(
+    place: Place, descriptor: int, name: str, *, instead: bool = False
+) -> bytes:
     """Have a program decide on all packets that pass a side of clsact.
 
     The preference stands in the upper half of the place's `info`. It stays when the
-    descriptor is closed.
+    descriptor is closed. Refused where there is one; `instead`: it takes the place of
+    the one that is there, from one packet to the next, and is refused where none is.
     """
     number = struct.Struct("=I").pack
     options = attribute(BPF_PROGRAM, number(descriptor))
     options += attribute(BPF_NAME, name.encode() + b"\0")
     options += attribute(BPF_FLAGS, number(BPF_DECIDES))
     body = attribute(KIND, b"bpf\0") + attribute(OPTIONS, options, nested=True)
-    told = place._replace(info=place.info | EVERY_PROTOCOL)
-    return packed(NEW_FILTER, CREATE | EXCLUSIVE, told, body)
+    how = REPLACE if instead else CREATE | EXCLUSIVE
+    return packed(NEW_FILTER, how, _of_every_protocol(place), body)
+
+
+def delete_classifier(place: Place) -> bytes:
+    """Delete that one filter of kind bpf."""
+    told = _of_every_protocol(place)
+    return packed(DELETE_FILTER, 0, told, attribute(KIND, b"bpf\0"))
+
+
+def classifiers(channel: Channel, places: Sequence[Place]) -> list[Classifier | None]:
+    """The filter of kind bpf at each of these places.
+
+    None in a block that interfaces share: it is no place of one interface's.
+    """
+    kind = attribute(KIND, b"bpf\0")
+    questions = [
+        packed(GET_FILTER, 0, _of_every_protocol(place), kind) for place in places
+    ]
+    try:
+        answers = channel.ask(questions)
+    except Rejected as error:
+        if error.number != errno.EOPNOTSUPP:
+            raise
+        alone = [classifiers(channel, [one]) for one in places if len(places) > 1]
+        return [found for [found] in alone] or [None]
+    told = [None if one is None else _filter(one) for one in answers]
+    return [one if isinstance(one, Classifier) else None for one in told]
+
+
+def _of_every_protocol(place: Place) -> Place:
+    return place._replace(info=place.info | EVERY_PROTOCOL)
 
 
 def filters_at(channel: Channel, interface: int, side: int) -> list[Classifier | str]:
@@ -168,4 +217,5 @@ def _filter(answer: bytes) -> Classifier | str | None:
     if kind != "bpf":
         return kind
     options = attributes(parts[OPTIONS])
-    return Classifier(info >> 16, handle, host_number(options.get(BPF_ID, b"")))
+    name, program = options.get(BPF_NAME, b""), options.get(BPF_ID, b"")
+    return Classifier(info >> 16, handle, host_number(program), text(name))

@@ -63,6 +63,18 @@ def at_hook(told: PlaneParts, stand: Stand) -> bytes:
     return code.label("out").exit(ActionCode.NEXT).assembled()
 
 
+def at_lasting_hook(told: PlaneParts, stand: Stand) -> bytes:
+    """The one for hooks where it stays when the daemon is killed.
+
+    It goes on at the other. Without a daemon there is none, and a packet meets next to
+    nothing: but what has waited is still told apart, and is as it was.
+    """
+    code = Assembly().set(R6, R1)
+    is_back(code, stand.point, "new")
+    _go_on_at(code.label("new"), told, stage_at(Stage.HOOK, stand))
+    return code.label("out").exit(ActionCode.NEXT).assembled()
+
+
 def _go_on_at(code: Assembly, told: PlaneParts, number: int) -> None:
     """Where no daemon is, there is no stage: it is on its way."""
     code.set(R1, R6).map(R2, told.maps.stages).set(R3, number)

@@ -9,6 +9,7 @@ array that ends with the daemon, so that none of this is done without one.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vpngate.kernel.bpf import ipsec_paths
 from vpngate.kernel.bpf.assembly import (
     R0,
     R1,
@@ -95,6 +96,8 @@ def throttling(told: PlaneParts, stand: Stand) -> bytes:
     code = _begin()
     code.call(Helper.NOW).map_value(R1, told.maps.times)
     code.load(8, R1, R1, ARMED_AT).jump(">=", R0, R1, "out")
+    if stand.point is HookPoint.INGRESS:  # on the way out nobody asks for it any more
+        ipsec_paths.leave_alone(code, "out")
     load_addresses(code, stand.link_header, "out")
     for family in Family:
         code.label(addresses_of(family))

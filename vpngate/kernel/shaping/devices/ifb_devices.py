@@ -22,7 +22,7 @@ from vpngate.kernel.shaping.refusals import lacking
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.wire.channel import Channel
 from vpngate.kernel.wire.failures import in_one_line
-from vpngate.kernel.wire.link_counts import bytes_at
+from vpngate.kernel.wire.link_details import bytes_at
 from vpngate.kernel.wire.links import Link, links_named
 from vpngate.kernel.wire.tc import Queue
 

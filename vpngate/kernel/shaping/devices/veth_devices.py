@@ -27,7 +27,7 @@ from vpngate.kernel.shaping.refusals import lacking
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.wire.channel import Change, Channel
 from vpngate.kernel.wire.failures import Failure, in_one_line
-from vpngate.kernel.wire.link_counts import bytes_at
+from vpngate.kernel.wire.link_details import bytes_at
 from vpngate.kernel.wire.links import Link, links_at, links_named
 from vpngate.kernel.wire.tc import Queue
 
