@@ -206,7 +206,8 @@ kernels: setup .kernels/.done
 	@$(BIN)/python -m tests.kernels $(if $(KERNEL),--kernel $(KERNEL)) $(TESTS)
 
 # Peers are compiled: without a compiler they are left out.
-.venv/.bench-done: requirements/bench.txt .venv/.done
+.venv/.bench-done: requirements/bench.txt bench/packages.txt .venv/.done | .apt-done
+	@tests/install-packages bench/packages.txt
 	@$(BIN)/pip install --quiet --no-deps --require-hashes --no-build-isolation \
 	  -r requirements/bench.txt && touch $@ || echo 'make bench: without peers that have to be built'
 

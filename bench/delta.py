@@ -19,6 +19,7 @@ from bench.contract import Curve, Effort, Figure, Row
 from bench.kernel import gateway, nested, nft_address, nft_file, ruleset
 from bench.registry import SEED
 from tests.lab.namespaces import Namespace
+from tests.lab.plane import data_plane
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.prefixes.intervals import Intervals
 
@@ -75,7 +76,7 @@ def _changes(full: Intervals, size: int) -> Iterator[tuple[Intervals, Intervals]
 
 @asynccontextmanager
 async def _plane(full: Intervals) -> AsyncIterator[LiveDataPlane]:
-    plane = LiveDataPlane()
+    plane = data_plane()
     await plane.start(ruleset(full))
     try:
         yield plane

@@ -27,6 +27,8 @@ from tests.lab import topology
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.namespaces import wait_until
 from tests.lab.topology import Host, Lab
+from tests.planes import PLANE
+from vpngate.config import Plane
 
 _ROOT = Path(__file__).parent.parent
 _STILL = 3.0  # seconds without another verdict: no more will come
@@ -138,6 +140,8 @@ def _end(host: Host) -> End:
 @contextlib.contextmanager
 def gate(packets_per_second: int | None = None) -> Iterator[Gate]:
     """A gateway whose daemon enforces, with settings as shipped but for the copies."""
+    if PLANE is not Plane.NFTABLES:
+        raise SystemExit("the kernel tells of verdicts of nftables alone")
     with topology.build() as lab:
         lab.gateway.ip(
             f"route add 100.80.0.0/12 via {lab.client.ipv4} dev lan0",

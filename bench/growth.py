@@ -22,6 +22,7 @@ from bench.handshaker import End, Plan, frames
 from bench.kernel import flow, gateway, nested, ruleset
 from bench.trees import OURS, filled
 from tests.lab.namespaces import Namespace
+from tests.lab.plane import data_plane
 from vpngate.daemon import garbage
 from vpngate.flows import FlowTable
 from vpngate.kernel.live import LiveDataPlane
@@ -133,7 +134,7 @@ def _lookup(data: bytes) -> float:
 
 @asynccontextmanager
 async def _plane(spared: Intervals) -> AsyncIterator[LiveDataPlane]:
-    plane = LiveDataPlane()
+    plane = data_plane()
     await plane.start(ruleset(spared))
     try:
         yield plane

@@ -61,6 +61,8 @@ def _running(count: int) -> Iterator[Daemon]:
     with topology.build() as lab:
         settings = enforcing_settings(lab)
         if count:
+            # Its prefixes are from anywhere, also where no VPN server is.
+            settings.change(registry={"allow_special": True})
             registry.write(Path(settings.registry), count, "csv")
         with daemon(lab.gateway, settings) as running:
             yield running

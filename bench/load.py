@@ -18,7 +18,7 @@ from bench.contract import Curve, Effort, Figure, Row
 from bench.kernel import gateway, nested, nft_file, ruleset
 from bench.trees import OURS, peers
 from tests.lab.namespaces import Namespace
-from vpngate.kernel.live import LiveDataPlane
+from tests.lab.plane import data_plane
 from vpngate.prefixes.intervals import Intervals
 
 _ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ def _into_kernel(
 
 
 async def _start(full: Intervals) -> float:
-    plane = LiveDataPlane()
+    plane = data_plane()
     begin = time.perf_counter()
     await plane.start(ruleset(full))
     spent = time.perf_counter() - begin
@@ -100,7 +100,7 @@ async def _start(full: Intervals) -> float:
 
 async def _replace(full: Intervals) -> float:
     """From nothing to all of it."""
-    plane = LiveDataPlane()
+    plane = data_plane()
     await plane.start(ruleset(Intervals.empty()))
     begin = time.perf_counter()
     await plane.replace(ruleset(full))

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import vpngate
+from tests.planes import PLANE
 
 _PACKAGES = ("numpy", "scapy", "pytricia", "py-radix", "nfstream")
 _PROGRAMS = {"nft": ("nft", "--version"), "tshark": ("tshark", "--version")}
@@ -27,6 +28,7 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "Python": platform.python_version(),
         "vpngate": vpngate.__version__,
+        "data plane": PLANE.value,
     }
     for name in _PACKAGES:
         try:

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 from bench.contract import Curve, Effort, Figure, Row
 from tests.lab import bulk, joined, topology
-from tests.lab.plane import RULESET
+from tests.lab.plane import RULESET, data_plane
 from tests.lab.topology import Lab
-from vpngate.kernel.live import LiveDataPlane
-from vpngate.kernel.shaping.devices.naming import ifb_name
+from tests.planes import DEVICE
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.readings import ClassReading, read_classes
 from vpngate.kernel.wire import tc
@@ -58,7 +57,7 @@ async def measured(
 ) -> tuple[float, float]:
     """Share of the rate that passed, and the longest queue in ms."""
     channel = Channel(ROUTE)
-    index = current_links()[ifb_name(RULESET.table)].index
+    index = current_links()[DEVICE].index
     root = tc.queue_at(channel, index, tc.ROOT)
     assert root is not None
 
@@ -122,7 +121,7 @@ async def _at(
 ) -> list[Figure]:
     """All loads, both ways, at one rate."""
     found = []
-    plane = LiveDataPlane()
+    plane = data_plane()
     await plane.start(replace(RULESET, rate=int(rate), deadman=3600.0))
     try:
         await plane.throttle([flow(lab, t) for t in (Transport.UDP, Transport.TCP)])

@@ -19,6 +19,7 @@ from bench.contract import Curve, Effort, Figure, Row
 from bench.footprint import kernel_objects, resident
 from bench.kernel import gateway, ruleset
 from bench.steps import Steps
+from tests.lab.plane import data_plane
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport
@@ -60,7 +61,7 @@ async def _all(most: int, flows: int, seconds: float) -> list[Figure]:
 
 @asynccontextmanager
 async def _plane() -> AsyncIterator[LiveDataPlane]:
-    plane = LiveDataPlane()
+    plane = data_plane()
     await plane.start(ruleset(Intervals.empty()))
     try:
         await plane.rearm()

@@ -21,6 +21,8 @@ from bench.contract import Curve, Effort, Figure, Row
 from bench.kernel import disjoint, flow, gateway, ruleset
 from bench.steps import Steps
 from tests.lab.namespaces import Namespace
+from tests.lab.plane import data_plane
+from tests.planes import KIND, NEAR_END
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.way import Way
@@ -98,7 +100,7 @@ async def meanwhile(
 
 
 class Off:
-    """When the switch was last turned off for what happened to the ifb."""
+    """When the switch was last turned off for what happened to the device."""
 
     def __init__(self) -> None:
         self.at = threading.Event()
@@ -114,10 +116,10 @@ class Off:
 
 
 def disarmed_after(namespace: Namespace, table: str, off: Off) -> float:
-    """Delete the ifb; seconds until nothing is sent to it any more."""
+    """Delete where packets wait; seconds until nothing is sent to it any more."""
     off.at.clear()
     begin = time.perf_counter()
-    namespace.run("ip", "link", "del", f"ifb-{table}")
+    namespace.run("ip", "link", "del", f"{NEAR_END}-{table}")
     off.at.wait(60)
     return off.when - begin
 
@@ -138,7 +140,7 @@ async def _attack(
 ) -> list[Figure]:
     full = ruleset(disjoint(count))
     empty = replace(full, spared=Intervals.empty())
-    plane = LiveDataPlane()
+    plane = data_plane()
     off = Off()
     await plane.start(empty)
     try:
@@ -147,7 +149,7 @@ async def _attack(
         found = [one async for one in _during(plane, full, flows)]
         await plane.replace(empty)
         await plane.throttle(flows)
-        found += [one async for one in _ifb_gone(plane, namespace, full, off)]
+        found += [one async for one in _device_gone(plane, namespace, full, off)]
     finally:
         await plane.stop()
     return found
@@ -183,10 +185,10 @@ async def _during(
     steps.leave()
 
 
-async def _ifb_gone(
+async def _device_gone(
     plane: LiveDataPlane, namespace: Namespace, full: Ruleset, off: Off
 ) -> AsyncIterator[Figure]:
-    """The ifb is deleted by hand, whatever is under way."""
+    """It is deleted by hand, whatever is under way."""
     works: tuple[tuple[str, Callable[[], Coroutine[Any, Any, Any]]], ...] = (
         ("nothing", lambda: asyncio.sleep(1)),
         ("a replace", lambda: plane.replace(full)),
@@ -199,7 +201,7 @@ async def _ifb_gone(
         await asyncio.sleep(0.2)
         spent = await asyncio.to_thread(disarmed_after, namespace, full.table, off)
         yield Figure(
-            f"disarmed once the ifb is deleted, during {what}",
+            f"disarmed once the {KIND} is deleted, during {what}",
             "ms",
             "vpngate",
             [spent * 1e3],

@@ -32,14 +32,18 @@ class Gatewayed(Protocol):
     def gateway(self) -> Namespace: ...
 
 
+def data_plane() -> LiveDataPlane:
+    """The one that this run is over; nothing has started yet."""
+    return LiveDataPlane(steps=BpfSteps(as_asked) if PLANE is Plane.EBPF else None)
+
+
 def in_gateway(
     lab: Gatewayed, scenario: Callable[[LiveDataPlane], Awaitable[None]]
 ) -> None:
     """Run a scenario with a data plane of its own, stopped at the end."""
 
     async def whole() -> None:
-        steps = BpfSteps(as_asked) if PLANE is Plane.EBPF else None
-        plane = LiveDataPlane(steps=steps)
+        plane = data_plane()
         try:
             await scenario(plane)
         finally:
