@@ -4,8 +4,9 @@
 A row of the bench. Its captures are made up as `make_capture.py` does it: few long
 flows, and many short ones. The programs take turns on one core, start-up included. A
 round before them does not count: it brings the capture into memory, and compiles
-vpngate's modules as installing it does. nfstream is looked for in this interpreter, or
-in the one that `NFSTREAM_PYTHON` names.
+vpngate's modules as installing it does. tshark has a capture of its own size: with
+three times as many packets in few flows it took 17 times as long. nfstream is looked
+for in this interpreter, or in the one that `NFSTREAM_PYTHON` names.
 """
 
 import importlib.util
@@ -28,6 +29,7 @@ for flow in NFStreamer(source=sys.argv[1]):
     if flow.application_category_name == "VPN":
         print(flow.application_name, flow.src_ip, flow.dst_ip)
 """
+_TUNNELS = "wg or openvpn or isakmp or l2tp or pptp"  # as Wireshark names them
 _OURS = "vpngate classify"
 # Ours to theirs at most, by kind of flows: what was promised.
 _AT_MOST = {
@@ -36,6 +38,10 @@ _AT_MOST = {
 }
 _TITLES = {"long": "few long flows", "short": "many short flows"}
 _JOBS_AT_MOST = 1 / 1.8
+_COPIES = 4  # captures that are classified side by side
+_OF_TSHARK = 100_000  # packets
+# Commands by name, and a sentence about those that are not there.
+Peers = tuple[dict[str, list[str]], str]
 
 
 class Took(NamedTuple):
@@ -64,7 +70,7 @@ def took(command: list[str], environment: Mapping[str, str], cores: int) -> Took
     return Took(clock, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def peers(capture: str) -> tuple[dict[str, list[str]], str]:
+def peers(capture: str) -> Peers:
     """The other programs' commands, and a sentence about those that are not there."""
     nfstream = os.environ.get("NFSTREAM_PYTHON", "")
     if not nfstream and importlib.util.find_spec("nfstream"):
@@ -72,12 +78,18 @@ def peers(capture: str) -> tuple[dict[str, list[str]], str]:
     commands = {
         "ndpiReader": ["ndpiReader", "-q", "-i", capture],
         "nfstream": [nfstream, "-c", _NFSTREAM, capture],
-        "tshark": ["tshark", "-q", "-r", capture],
         "tcpdump, a trivial filter": ["tcpdump", "-r", capture, "udp port 9"],
     }
     there = {name: line for name, line in commands.items() if shutil.which(line[0])}
     missing = ", ".join(commands.keys() - there.keys())
     return there, f"Not installed: {missing}." if missing else ""
+
+
+def _tshark(capture: str) -> Peers:
+    """Its command, that finds the same by its own dissectors; or a sentence."""
+    if not shutil.which("tshark"):
+        return {}, "Not installed: tshark."
+    return {"tshark": ["tshark", "-n", "-r", capture, "-Y", _TUNNELS]}, ""
 
 
 def in_turn(
@@ -99,25 +111,32 @@ def in_turn(
 def measure(effort: Effort) -> Iterator[Figure]:
     packets = effort.pick(whole=3_000_000, quick=300_000, tiny=2000)
     turns = effort.pick(whole=5, quick=3, tiny=1)
+    few = min(packets, _OF_TSHARK)
     with tempfile.TemporaryDirectory() as folder:
+        capture = Path(folder, "capture.pcap")
         for kind in _TITLES:
-            capture = str(Path(folder, f"{kind}.pcap"))
-            make = ["-m", "bench.make_capture", capture, "--kind", kind]
-            subprocess.run(
-                [sys.executable, *make, "--packets", str(packets)],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            yield from _beside_peers(kind, capture, packets, turns)
+            _make(capture, kind, packets)
+            those = peers(str(capture))
+            yield from _beside(those, kind, capture, packets, turns)
             yield from _side_by_side(kind, capture, packets, turns)
-            Path(capture).unlink()
+            _make(capture, kind, few)
+            yield from _beside(_tshark(str(capture)), kind, capture, few, turns)
 
 
-def _beside_peers(
-    kind: str, capture: str, packets: int, turns: int
+def _make(capture: Path, kind: str, packets: int) -> None:
+    command = ["-m", "bench.make_capture", str(capture), "--kind", kind]
+    subprocess.run(
+        [sys.executable, *command, "--packets", str(packets)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def _beside(
+    those: Peers, kind: str, capture: Path, packets: int, turns: int
 ) -> Iterator[Figure]:
-    others, note = peers(capture)
-    found = in_turn({_OURS: [*_classify(), capture], **others}, turns)
+    others, note = those
+    found = in_turn({_OURS: [*_classify(), str(capture)], **others}, turns)
     title = f"{packets:,} packets, {_TITLES[kind]}"
     for unit, part in (("s of a core", 1), ("MiB at most", 2)):
         ours = [one[part] for one in found[_OURS]]
@@ -135,14 +154,14 @@ def _beside_peers(
 
 
 def _side_by_side(
-    kind: str, capture: str, packets: int, turns: int
+    kind: str, capture: Path, packets: int, turns: int
 ) -> Iterator[Figure]:
-    """Two copies of a capture by two processes on two cores, and by one."""
-    command = [*_classify(), capture, capture, "--jobs"]
+    """Copies of a capture by two processes on two cores, and by one."""
+    command = [*_classify(), *[str(capture)] * _COPIES, "--jobs"]
     two, one = "--jobs 2", "--jobs 1"
     found = in_turn({two: [*command, "2"], one: [*command, "1"]}, turns, cores=2)
     yield Figure(
-        f"two captures of {packets:,} packets, {_TITLES[kind]}",
+        f"{_COPIES} captures of {packets:,} packets, {_TITLES[kind]}",
         "s by the clock",
         what=two,
         ours=[each.clock for each in found[two]],

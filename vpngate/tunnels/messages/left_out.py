@@ -2,12 +2,13 @@
 """What scapy loads beside what a second reader asks of it, and is spared here.
 
 Knows which modules of scapy take as long to load as all the others, and that nothing of
-them is ever asked: the makers of network cards and of Bluetooth devices, which it would
-keep a copy of in the user's home, and the certificates that a payload of IKEv2 may
-hold, which nobody dissects here. The classes that decide are scapy's own, untouched.
-Does not know any protocol.
+them is ever asked: the makers of network cards (its own list, or that of a Wireshark
+that is installed) and of Bluetooth devices, which it would keep a copy of in the user's
+home, and the certificates that a payload of IKEv2 may hold, which nobody dissects here.
+The classes that decide are scapy's own, untouched. Does not know any protocol.
 """
 
+import os.path
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,14 @@ _NAMES_OF_DEVICES = {
     "scapy.libs.manuf": {"DATA": ""},
     "scapy.libs.bluetoothids": {"DATA": ""},
 }
+_WIRESHARKS = "share/wireshark/manuf"
 
 
 @contextmanager
 def without_names_of_devices() -> Iterator[None]:
     """Have scapy begin without them, and keep nothing of what it reads."""
     import_module("scapy.main").__dict__["SCAPY_CACHE_FOLDER"] = None
-    with _empty(_NAMES_OF_DEVICES):
+    with _empty(_NAMES_OF_DEVICES), _unseen(_WIRESHARKS):
         yield
 
 
@@ -52,3 +54,18 @@ def _empty(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
     finally:
         for name in empty:
             del sys.modules[name]
+
+
+@contextmanager
+def _unseen(ending: str) -> Iterator[None]:
+    """For now, files of such a path do not exist, whoever asks."""
+    exists = os.path.exists
+
+    def seen(path: Any) -> bool:
+        return not str(path).endswith(ending) and exists(path)
+
+    os.path.exists = seen
+    try:
+        yield
+    finally:
+        os.path.exists = exists
