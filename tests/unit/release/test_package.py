@@ -109,8 +109,10 @@ def test_the_licence_of_each_companion_is_told() -> None:
     page = copyright_page(packages, "usr/lib/vpngate/lib")
     for pin in package.pinned():
         name = pin.partition("==")[0].replace("-", "[-_]")
-        assert re.search(rf"(?im)^Files: usr/lib/vpngate/lib/\*/{name}\*$", page), pin
-    assert "unknown" not in page
+        files = rf"(?ims)^Files: usr/lib/vpngate/lib/\*/{name}\*$.+?^License: (.+?)$"
+        told = re.search(files, page)
+        assert told, pin
+        assert "unknown" not in told[1]
 
 
 def test_a_wheel_carries_configuration_and_units(tmp_path: Path) -> None:

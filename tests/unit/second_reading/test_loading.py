@@ -62,21 +62,19 @@ def test_what_somebody_else_has_loaded_stays(library: str) -> None:
     assert done.stdout == "True\n"
 
 
-_OF_WIRESHARK = """
+_READ = """
 import os, sys
 exists = os.path.exists
 os.path.exists = lambda path: "wireshark" in str(path) or exists(path)
-opened = []
-sys.addaudithook(lambda event, told: event == "open" and opened.append(str(told[0])))
-from vpngate.tunnels.messages import ike
-from scapy.data import MANUFDB
-print(len(MANUFDB), [path for path in opened if "wireshark" in path])
-print(os.path.exists("/usr/share/wireshark/manuf"))
+read = []
+sys.addaudithook(lambda event, told: event == "open" and read.append(str(told[0])))
+from vpngate.tunnels.messages import ike, ipsec, l2tp, openvpn, pptp, wireguard
+print(*(path for path in read if path.startswith(("/etc", "/usr/share"))))
 """
 
 
-def test_what_wireshark_knows_of_cards_is_not_read() -> None:
-    """Where it is installed scapy would read 50,000 lines of it, in 0.1 s."""
-    program = [sys.executable, "-c", _OF_WIRESHARK]
+def test_no_names_are_read_from_files_of_this_machine() -> None:
+    """An installed Wireshark has 50,000 makers of network cards, which took 0.1 s."""
+    program = [sys.executable, "-c", _READ]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["0 []", "True"]
+    assert done.stdout.strip() == ""

@@ -2,32 +2,33 @@
 """What scapy loads beside what a second reader asks of it, and is spared here.
 
 Knows which modules of scapy take as long to load as all the others, and that nothing of
-them is ever asked: the makers of network cards (its own list, or that of a Wireshark
-that is installed) and of Bluetooth devices, which it would keep a copy of in the user's
-home, and the certificates that a payload of IKEv2 may hold, which nobody dissects here.
-The classes that decide are scapy's own, untouched. Does not know any protocol.
+them is ever asked: the makers of network cards and of Bluetooth devices, which it would
+keep a copy of in the user's home, names in files of this machine (an installed
+Wireshark's list of makers takes longest of all), and the certificates that a payload of
+IKEv2 may hold, which nobody dissects here. The classes that decide are scapy's own,
+untouched. Does not know any protocol.
 """
 
-import os.path
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 _NAMES_OF_DEVICES = {
     "scapy.libs.manuf": {"DATA": ""},
     "scapy.libs.bluetoothids": {"DATA": ""},
 }
-_WIRESHARKS = "share/wireshark/manuf"
 
 
 @contextmanager
 def without_names_of_devices() -> Iterator[None]:
     """Have scapy begin without them, and keep nothing of what it reads."""
     import_module("scapy.main").__dict__["SCAPY_CACHE_FOLDER"] = None
-    with _empty(_NAMES_OF_DEVICES), _unseen(_WIRESHARKS):
+    with _empty(_NAMES_OF_DEVICES):
+        _load("scapy.data", {"open": _no_file})
         yield
 
 
@@ -56,16 +57,16 @@ def _empty(modules: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
             del sys.modules[name]
 
 
-@contextmanager
-def _unseen(ending: str) -> Iterator[None]:
-    """For now, files of such a path do not exist, whoever asks."""
-    exists = os.path.exists
+def _no_file(path: str, *_: Any, **__: Any) -> NoReturn:
+    """Names of protocols and services are scapy's own then, or none: like in a jail."""
+    raise FileNotFoundError(path)
 
-    def seen(path: Any) -> bool:
-        return not str(path).endswith(ending) and exists(path)
 
-    os.path.exists = seen
-    try:
-        yield
-    finally:
-        os.path.exists = exists
+def _load(name: str, instead: Mapping[str, Any]) -> None:
+    """Load a module, unless it is loaded, with these in the place of built-ins."""
+    spec = None if name in sys.modules else find_spec(name)
+    if spec is None or spec.loader is None:
+        return
+    module = sys.modules[name] = module_from_spec(spec)
+    module.__dict__.update(instead)
+    spec.loader.exec_module(module)
