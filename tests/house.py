@@ -69,8 +69,8 @@ WITHIN = {
     ),
     "cli.steering": (("order",), ("confirm", "enforce", "observe")),
     "daemon": (
-        ("garbage", "outside", "threads", "wall_clock"),
-        ("capture_and_plane", "kept", "traffic"),
+        ("outside", "threads", "wall_clock"),
+        ("capture_and_plane", "garbage", "kept", "traffic"),
         ("in_force",),
         ("facts", "first_snapshot"),
         ("wellbeing",),

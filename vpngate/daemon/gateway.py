@@ -264,7 +264,7 @@ class Gateway:
             self._lookout.soon()
 
     async def _age(self) -> None:
-        garbage.collect_young()
+        await garbage.collect()
         logs.tell_uncaught()
         try:
             await self._reloader.age()

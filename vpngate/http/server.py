@@ -29,7 +29,7 @@ ACCEPTED_AT_ONCE = 64
 BACKLOG = 1024  # connections that the kernel holds until it is their turn
 GRACE = 0.05  # seconds, twice at the stop, for connections that are just being made
 PATIENCE = 10.0  # seconds for a request to arrive, be answered, and be taken
-LOOK_EVERY = 0.25  # seconds, for those that are overdue
+LOOK_EVERY, WHEN_ALONE = 0.25, 1.0  # seconds, for those that are overdue
 
 
 class HttpServer:
@@ -113,11 +113,13 @@ class HttpServer:
         # anything else, and how many the kernel holds. The second may be larger.
         listener.listen(BACKLOG)
         while not self._stopping.is_set():
-            for connection in self._admission.all():
+            there = self._admission.all()
+            for connection in there:
                 if connection.overdue(self._patience):
                     connection.drop()
+            pause = LOOK_EVERY if there else WHEN_ALONE
             try:
-                async with asyncio.timeout(min(LOOK_EVERY, self._patience / 8)):
+                async with asyncio.timeout(min(pause, self._patience / 8)):
                     await self._stopping.wait()
             except TimeoutError:
                 continue

@@ -292,7 +292,8 @@ class LiveDataPlane:
 
     async def _make_ready(self) -> None:
         while True:
-            await asyncio.sleep(_MAKE_READY)
+            many = self._steps.throttled.are_many
+            await asyncio.sleep(_MAKE_READY if many else _LOOK_AFTER)
             try:
                 await self._mending.make_ready()
             except Exception as error:  # noqa: BLE001 - it must go on

@@ -2,11 +2,14 @@
 """Cycles are collected while they are young; what lives long is not gone through."""
 
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
+from tests.house import ROOT
 from vpngate.daemon import garbage
 
 
@@ -44,3 +47,22 @@ def test_no_full_collection_comes_by_itself() -> None:
     kept = [[number] for number in range(300_000)]
     assert gc.get_stats()[2]["collections"] == full
     del kept
+
+
+def test_what_was_freed_goes_back_to_the_machine() -> None:
+    """In a process of its own: 100 MB in small pieces, of which every tenth stays."""
+    program = (
+        "from vpngate.daemon.garbage import give_back\n"
+        "from bench.footprint import resident\n"
+        "there = [bytes(1000) for _ in range(100_000)]\n"
+        "there = there[::10]\n"
+        "full = resident(); give_back(); print(full - resident())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert float(done.stdout) > 0

@@ -19,7 +19,7 @@ from vpngate.kernel.detour.verdicts import FlowId, HeldVerdict, Verdicts, identi
 from vpngate.kernel.shaping.classes import Classes
 from vpngate.kernel.shaping.places import IfbPlaces
 from vpngate.kernel.shaping.shaper import Shaper
-from vpngate.kernel.shaping.spares import Spares
+from vpngate.kernel.shaping.spares import MANY, Spares
 from vpngate.kernel.table.pace import Pace
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.failures import Rejected
@@ -279,6 +279,11 @@ class Throttled:
         """Have classes removed that nobody needs."""
         used = {*self._verdicts.places, *self._places.ready}
         self.classes.remove_idle(used, now)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether classes are to be ready ahead: of few each is made in no time."""
+        return self._verdicts.buckets >= MANY
 
     def make_ready(self) -> bool:
         """Make the classes of a place that somebody may soon need; whether to go on."""

@@ -12,7 +12,7 @@ For each new class the kernel walks one list of all classes there are, of all de
 from vpngate.kernel.shaping.classes import Classes
 from vpngate.kernel.shaping.places import IfbPlaces
 
-_MANY = 1000  # places in use: with fewer a class is made in no time
+MANY = 1000  # places in use: with fewer a class is made in no time
 _PART = 3  # for so many in use one is ready
 
 
@@ -29,7 +29,7 @@ class Spares:
         Those that cannot be made now are made when they are needed, or the next time.
         """
         places, classes = self._places, self._classes
-        places.spare = used // _PART if used >= _MANY else 0
+        places.spare = used // _PART if used >= MANY else 0
         if classes.waiting:
             return False
         if places.adjust():
