@@ -16,7 +16,7 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Bounds, Delta, Intervals
 from vpngate.prefixes.rows import Flags, Rows, following, keys, preceding
 
-SAMPLE = 500  # addresses of each family
+SAMPLE = 1000  # addresses of each family
 STEP = 250  # addresses asked for at once: others must have their turn, too
 _random = np.random.default_rng()
 
