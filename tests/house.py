@@ -151,9 +151,9 @@ WITHIN = {
         ("syscall",),
         ("maps", "programs"),
         ("assembly", "plane_maps", "spared_arrays"),
-        ("ipsec_paths", "taken_off"),
+        ("ipsec_paths", "needs"),
         ("code",),
-        ("far_ends", "kernel_clock", "marks"),
+        ("far_ends", "kernel_clock", "marks", "taken_off"),
         ("in_the_way",),
     ),
     "kernel.programmed": (
@@ -170,6 +170,7 @@ WITHIN = {
         ("by_filters", "by_links"),
         ("chosen",),
     ),
+    "kernel.bpf.needs": (("bridge_chains", "kernel_release", "root_filters"),),
     "kernel.bpf.code": (
         ("finding", "sifting", "way_back"),
         ("asking", "counting", "recognising"),

@@ -18,6 +18,9 @@ from tests.lab import forging, handshakes, load, rates, victims, wireguard
 from tests.lab.daemon import Daemon, daemon, enforcing_settings
 from tests.lab.namespaces import Namespace
 from tests.lab.rates import Way
+from tests.planes import PLANE
+from vpngate.config import Plane
+from vpngate.kernel.bpf.needs.kernel_release import is_before
 from vpngate.packets import Transport
 
 _RATE = 512e3  # bit/s: slow enough for a kernel that is emulated
@@ -29,6 +32,8 @@ _NEIGHBOURS = "lan4"
 
 @pytest.fixture(scope="module", params=KINDS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    if request.param == "ppp" and PLANE is Plane.EBPF and is_before((6, 6)):
+        pytest.skip("programs leave PPP alone on this kernel")
     with build(KINDS[request.param]) as built:
         yield built
 

@@ -22,6 +22,7 @@ from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Direction, Endpoint, HookPoint, Transport, parse_address
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import Ruleset
 
 pytestmark = over_each
 
@@ -77,13 +78,18 @@ class Running:
 
 
 def at_the_gateway(
-    attaching: str, scenario: Callable[[Running], Awaitable[None]]
+    attaching: str,
+    scenario: Callable[[Running], Awaitable[None]],
+    rules: Ruleset = RULES,
+    lay: Callable[[Wire], object] = lambda _: None,
 ) -> None:
+    """A plane there, armed with nothing; `lay` is done to the wire before."""
+
     async def whole(wire: Wire) -> None:
         steps = BpfSteps(ATTACHINGS[attaching])
         plane = LiveDataPlane(steps=steps)
         try:
-            await plane.start(RULES)
+            await plane.start(rules)
             await scenario(Running(wire, plane, steps))
         finally:
             await plane.stop()
@@ -91,6 +97,7 @@ def at_the_gateway(
     with build() as wire:
         wire.gateway.sysctl("net.ipv4.ip_forward", 1)
         wire.gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
+        lay(wire)
         wire.gateway.call(lambda: asyncio.run(whole(wire)))
 
 

@@ -26,6 +26,7 @@ from tests.unit.ruleset.cases import Case, cases
 from tests.unit.ruleset.contents import CLASS, _spared, _spent, _verdicts
 from tests.unit.ruleset.promise import promised
 from vpngate.kernel.bpf.assembly import ActionCode
+from vpngate.kernel.bpf.maps import index
 from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import rows_of
@@ -176,3 +177,31 @@ def test_every_packet_fares_as_promised(
 
     assert namespace.call(run) > 4000 // ONE_IN // (1 if enforce else 9)
     assert not wrong, f"{len(wrong)}:\n" + "\n".join(map(str, wrong[:20]))
+
+
+def test_nobody_is_slowed_where_a_small_set_cannot_be_asked(
+    namespace: Namespace,
+) -> None:
+    """Whoever is protected is in it: the large set does not tell."""
+    case = next(
+        one
+        for one in cases(rulesets.RULESET)
+        if one.spared == "nobody"
+        and promised(one).device is not None
+        and one.kind.name != "VLAN"
+        and can_be_tried(one.kind.frame)
+    )
+
+    def run() -> list[int]:
+        here = socket.if_nametoindex("here"), socket.if_nametoindex("there")
+        told = []
+        with TriedPlane(rulesets.RULESET, Intervals.empty()) as plane:
+            for _ in range(2):
+                lay_out(plane, case)
+                interface = here[not case.lives]
+                trial = plane.meet(case.point, case.kind.frame, interface)
+                told.append(trial.returned)
+                plane.few.outer.remove(index(0))
+        return told
+
+    assert namespace.call(run) == [ActionCode.REDIRECT, ActionCode.NEXT]

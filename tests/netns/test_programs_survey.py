@@ -4,25 +4,29 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.lab.topology import Lab
+from tests.rulesets import RULESET
 from vpngate.config import examine_config
 from vpngate.doctor.examination import examine
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.kernel.bpf import marks, programs
-from vpngate.kernel.bpf.assembly import ActionCode, Assembly
+from vpngate.kernel.bpf.assembly import R0, R6, ActionCode, Assembly, Context
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.programmed.unfit import objections
-from vpngate.kernel.survey import bpf_trial, namespace, trial
+from vpngate.kernel.shaping.devices.naming import near_names
+from vpngate.kernel.survey import bpf_trial, namespace, passage, trial
 from vpngate.kernel.survey.passage import HOMES
 from vpngate.kernel.survey.trial import Feature
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Change, Channel
 from vpngate.kernel.wire.links import current_links
-from vpngate.packets import HookPoint
+from vpngate.packets import Direction, HookPoint
 
 pytestmark = pytest.mark.netns
 TABLE, HUNG = "vpngate", (False, True)
@@ -32,7 +36,9 @@ def found(ours: Collection[int] = ()) -> dict[str, str]:
     """At both interfaces of the lab's subscribers, in the namespace of this thread."""
     links = current_links()
     interfaces = {name: links[name].index for name in ("lan0", "lan1")}
-    return objections(interfaces, [*interfaces], table=TABLE, ours=ours)
+    looked = objections(interfaces, [*interfaces], table=TABLE, ours=ours)
+    assert not looked.unasked
+    return looked.objections
 
 
 def chain(table: str, hook: str = "ingress device lan0") -> str:
@@ -151,6 +157,41 @@ def test_a_pair_that_returns_nothing_is_noticed(
     monkeypatch.setattr("vpngate.kernel.bpf.far_ends.returner", lambda: lost)
     with pytest.raises(bpf_trial.Lost, match="3 were sent to a pair and 0 came back"):
         namespace.alone(lambda: bpf_trial.through_pair(namespace.lay_wire(*HOMES)))
+
+
+def test_packets_that_come_back_and_go_no_further_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def swallowing(code: Assembly, _hook: HookPoint, otherwise: str) -> None:
+        code.load(4, R0, R6, Context.TC_INDEX).jump("==", R0, 0, otherwise)
+        code.exit(ActionCode.DROP)
+
+    monkeypatch.setattr("vpngate.kernel.survey.bpf_trial.is_back", swallowing)
+    with pytest.raises(bpf_trial.Lost, match=r"3 packets came back .* 0 arrived"):
+        namespace.alone(lambda: bpf_trial.through_pair(namespace.lay_wire(*HOMES)))
+
+
+HANDSHAKE = {Direction.UPLOAD: b"\x01\0\0\0" + bytes(144)}
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_what_passes_its_class_and_does_not_arrive_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, *, lossy: bool
+) -> None:
+    if lossy:
+        lost = Assembly().exit(ActionCode.DROP).assembled()
+        monkeypatch.setattr("vpngate.kernel.bpf.far_ends.returner", lambda: lost)
+    ruleset = replace(RULESET, interfaces=(namespace.NEAR,))
+
+    def work() -> dict[Direction, passage.Passage]:
+        whole = passage.Whole(BpfSteps(), near_names(ruleset.table)[0])
+        wire = namespace.lay_wire(*HOMES)
+        return passage.pass_through(ruleset, wire, HANDSHAKE, whole)
+
+    for one in namespace.alone(work).values():
+        assert (one.sent, one.counted, one.shaped) == (3, 3, 3)
+        assert one.arrived == (0 if lossy else 3)
+        assert one.whole is not lossy
 
 
 def findings(lab: Lab, folder: Path, plane: str) -> dict[str, Finding]:

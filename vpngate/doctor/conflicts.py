@@ -12,7 +12,7 @@ from vpngate.config import Config, Plane
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
 from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
-from vpngate.kernel.bpf.marks import is_marked
+from vpngate.kernel.bpf.marks import table_of
 from vpngate.kernel.bpf.taken_off import Requirement
 from vpngate.kernel.neighbours import (
     BaseChain,
@@ -57,7 +57,7 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
         *_device(config, beside),
         *_group(config, beside),
         *_chains(config, beside),
-        *_flowtables(beside),
+        *_flowtables(config, beside),
         *_filters(config, beside),
         *_left_behind(config, beside),
     ]
@@ -80,6 +80,14 @@ def judge_needs(found: Mapping[str, Requirement]) -> Iterator[Finding]:
         cost = "the interface is left alone"
         where = f"interface {name}"
         yield Finding(Weight.CONFLICT, where, need.why, cost, need.remedy)
+
+
+def judge_unasked(names: Collection[str]) -> Iterator[Finding]:
+    """The interfaces of which the kernel did not say what stands there."""
+    if names:
+        where = f"interface{'s' if len(names) > 1 else ''} {few(sorted(names))}"
+        what = "not looked at: the kernel did not answer, or what was asked for is gone"
+        yield Finding(Weight.UNKNOWN, where, what)
 
 
 def judge_ipsec(policies: int) -> Iterator[Finding]:
@@ -189,8 +197,14 @@ def _later(config: Config, where: str, stands: str) -> Finding:
     return Finding(Weight.CONFLICT, where, what, cost, remedy)
 
 
-def _flowtables(beside: Neighbours) -> Iterator[Finding]:
+def _flowtables(config: Config, beside: Neighbours) -> Iterator[Finding]:
+    """Chains come after a flowtable's hook as a rule; programs come before it."""
     matched = [link.name for link in beside.matched]
+    if config.gateway.plane is Plane.EBPF:
+        past = "flows that it forwards past an attached VLAN, bridge or PPP interface"
+        cost = f"{past} are not slowed on their way out there"
+    else:
+        cost = "flows that it forwards pass vpngate by: they are not slowed"
     for table in beside.flowtables:
         here = _among(matched, table.devices)
         if here:
@@ -198,7 +212,7 @@ def _flowtables(beside: Neighbours) -> Iterator[Finding]:
                 Weight.COST,
                 f"flowtable {table.family} {table.table} {table.name}",
                 f"contains {few(here)}",
-                "flows that it forwards pass vpngate by: they are not slowed",
+                cost,
                 "take them out of it to slow all",
             )
 
@@ -207,7 +221,7 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Yields findings on filters that run before ours, or that slowed packets skip."""
     alike: dict[tuple[HookPoint, str, int, tuple[str, ...]], dict[str, None]] = {}
     for side, one in beside.filters:
-        if is_marked(one, config.gateway.table):
+        if table_of(one):  # see `_left_behind`
             continue
         if one.acts or (side is HookPoint.INGRESS and one.kind == "bpf"):
             key = (side, one.kind, one.preference, one.actions)
@@ -226,19 +240,22 @@ def _filters(config: Config, beside: Neighbours) -> Iterator[Finding]:
 
 def _left_behind(config: Config, beside: Neighbours) -> Iterator[Finding]:
     """Filters of the eBPF plane's, on a kernel where they outlive a killed daemon."""
-    ours = {
-        beside.names.get(one.interface, "a block"): None
-        for _, one in beside.filters
-        if is_marked(one, config.gateway.table)
-    }
-    if ours and beside.daemon is None:
-        yield Finding(
-            Weight.COST,
-            f"tc filters vpngate:{config.gateway.table} of {few(list(ours))}",
-            "were left behind by a daemon that was killed, and lead nowhere",
-            "",
-            "the next one takes them over; to be rid of them: vpngate clear",
-        )
+    by_table: dict[str, dict[str, None]] = {}
+    for _, one in beside.filters:
+        if table := table_of(one):
+            names = by_table.setdefault(table, {})
+            names[beside.names.get(one.interface, "a block")] = None
+    for table, names in by_table.items():
+        where = f"tc filters vpngate:{table} of {few(list(names))}"
+        if table != config.gateway.table:
+            what = f'are of a vpngate with gateway.table = "{table}"'
+            cost = "no program of another one stands there"
+            remedy = "if none is running: vpngate clear with such a configuration"
+            yield Finding(Weight.COST, where, what, cost, remedy)
+        elif beside.daemon is None:
+            what = "were left behind by a daemon that was killed, and lead nowhere"
+            remedy = "the next one takes them over; to be rid of them: vpngate clear"
+            yield Finding(Weight.COST, where, what, "", remedy)
 
 
 def _before(where: str, actions: str) -> Finding:

@@ -20,6 +20,7 @@ from vpngate.doctor.conflicts import (
     judge_ipsec,
     judge_needs,
     judge_neighbours,
+    judge_unasked,
 )
 from vpngate.doctor.findings import Finding, Weight, in_order
 from vpngate.doctor.holders import Holder
@@ -38,9 +39,9 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.doctor.trials import try_kernel
-from vpngate.errors import MissingPrivilege, VpngateError
+from vpngate.errors import KernelRefused, MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours
-from vpngate.kernel.bpf.taken_off import what_it_needs
+from vpngate.kernel.bpf.taken_off import Requirement, what_it_needs
 from vpngate.kernel.programmed.unfit import objections
 from vpngate.kernel.shaping.devices.naming import far_names, ifb_names, near_names
 from vpngate.kernel.survey.ipsec_policies import policies_for_what_comes_in
@@ -112,22 +113,28 @@ def _attached(
 def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Finding]:
     """What keeps programs off interfaces; a running daemon tells its own."""
     table = config.gateway.table
+    needs: dict[str, Requirement] = {}
+    gone = set[str]()
     try:
-        with closing(Channel(ROUTE)) as route:
-            needs = {
-                name: need
-                for name, index in interfaces.items()
-                if (need := what_it_needs(route, index))
-            }
-        others = [name for name in interfaces if name not in needs]
-        found = objections(interfaces, others, table=table, ours=())
+        with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
+            for name, index in interfaces.items():
+                try:
+                    need = what_it_needs(route, nftables, index)
+                except KernelRefused:
+                    gone.add(name)
+                    continue
+                if need:
+                    needs[name] = need
+        others = [name for name in interfaces if name not in gone | needs.keys()]
+        looked = objections(interfaces, others, table=table, ours=())
         policies = policies_for_what_comes_in()
     except VpngateError as error:
         what = f"not looked at: {error.lines[0]}"
         yield Finding(Weight.UNKNOWN, "what comes before programs", what)
     else:
         yield from judge_needs(needs)
-        yield from judge_in_the_way(found)
+        yield from judge_in_the_way(looked.objections)
+        yield from judge_unasked(looked.unasked | gone - looked.objections.keys())
         yield from judge_ipsec(policies)
 
 

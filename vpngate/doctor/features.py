@@ -169,17 +169,20 @@ def judge_passages(passages: Mapping[Direction, Passage]) -> Iterator[Finding]:
     for direction, passage in passages.items():
         where = f"kernel: {direction} through the whole data plane"
         if passage.whole:
-            sent = f"{passage.sent} packets sent, recognised by verdict, and shaped"
+            sent = f"{passage.sent} packets sent, recognised, shaped, and arrived"
             yield Finding(Weight.SOUND, where, sent)
-        else:
-            yield Finding(
-                Weight.MISSING,
-                where,
-                f"of {passage.sent} packets of a flow with a verdict"
-                f" {passage.counted} were found and {passage.shaped} shaped",
-                f"{direction}s are not slowed",
-                "report it, with the kernel's version",
-            )
+            continue
+        lost = passage.arrived < passage.sent
+        cost = f"{direction}s that are to be slowed are lost"
+        yield Finding(
+            Weight.MISSING,
+            where,
+            f"of {passage.sent} packets of a flow with a verdict"
+            f" {passage.counted} were found, {passage.shaped} shaped, and"
+            f" {passage.arrived} arrived",
+            cost if lost else f"{direction}s are not slowed",
+            "report it, with the kernel's version",
+        )
 
 
 def judge_copies(source: str, seen: Collection[Direction | None]) -> Finding:

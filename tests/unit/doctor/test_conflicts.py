@@ -13,6 +13,7 @@ from vpngate.doctor.conflicts import (
     judge_ipsec,
     judge_needs,
     judge_neighbours,
+    judge_unasked,
 )
 from vpngate.doctor.findings import Finding, Weight
 from vpngate.doctor.holders import NOBODY_KNOWN, Holder
@@ -216,7 +217,7 @@ def test_filters(side: HookPoint, one: Filter, words: str) -> None:
         ("vpngate:vpngate", False, Weight.COST),
         ("vpngate:vpngate+clsact", False, Weight.COST),
         ("vpngate:vpngate", True, Weight.SOUND),
-        ("vpngate:other", True, Weight.COST),  # as anybody's who comes before
+        ("vpngate:other", True, Weight.COST),  # another's, or left by it
     ],
 )
 def test_filters_of_our_own(named: str, weight: Weight, *, there: bool) -> None:
@@ -226,6 +227,39 @@ def test_filters_of_our_own(named: str, weight: Weight, *, there: bool) -> None:
     (finding,) = judged(replace(beside, daemon=daemon))
     assert finding.weight is weight
     assert ("left behind" in finding.what) is (weight is Weight.COST and not there)
+
+
+@pytest.mark.parametrize("daemon", [DAEMON, None])
+def test_filters_of_a_table_that_is_not_ours_any_more(daemon: Holder | None) -> None:
+    """As after a change of gateway.table and a daemon that was killed."""
+    one = Filter(2, 0, 65500, "bpf", 0x7667, (), "vpngate:other+clsact")
+    beside = replace(ALONE, filters=((HookPoint.INGRESS, one),), daemon=daemon)
+    (finding,) = judged(beside)
+    assert finding.weight is Weight.COST
+    assert finding.where == "tc filters vpngate:other of lan0"
+    assert 'gateway.table = "other"' in finding.what
+    assert "vpngate clear" in finding.remedy
+
+
+def test_what_could_not_be_asked() -> None:
+    assert list(judge_unasked(())) == []
+    (finding,) = judge_unasked({"lan1", "lan0"})
+    assert finding.weight is Weight.UNKNOWN
+    assert finding.where == "interfaces lan0, lan1"
+
+
+def test_flowtables_by_plane() -> None:
+    """Programs meet what a flowtable forwards, chains do not."""
+    table = Flowtable("inet", "own", "fast", 0, ("lan0",))
+    beside = replace(ALONE, flowtables=(table,))
+    text = '[gateway]\ninterfaces = ["lan0"]\nplane = "ebpf"'
+    programs = examine_config(text, where="x", known_tunnels=["wireguard"]).config
+    assert programs is not None
+    (rules,) = judge_neighbours(CONFIG, beside)
+    (finding,) = judge_neighbours(programs, beside)
+    assert rules.weight is finding.weight is Weight.COST
+    assert "pass vpngate by" in rules.cost
+    assert "past an attached VLAN" in finding.cost
 
 
 def test_filters_that_may_be_skipped_cost_something() -> None:

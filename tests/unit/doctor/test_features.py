@@ -77,14 +77,21 @@ def test_what_is_degraded_only() -> None:
 
 def test_packets_that_arrived_and_packets_that_did_not() -> None:
     passages = {
-        Direction.UPLOAD: Passage(3, 3, 3),
-        Direction.DOWNLOAD: Passage(3, 3, 1),
+        Direction.UPLOAD: Passage(3, 3, 3, 3),
+        Direction.DOWNLOAD: Passage(3, 3, 1, 3),
     }
     up, down = judge_passages(passages)
     assert up.weight is Weight.SOUND
     assert down.weight is Weight.MISSING
-    assert "3 were found and 1 shaped" in down.what
+    assert "3 were found, 1 shaped, and 3 arrived" in down.what
     assert down.cost == "downloads are not slowed"
+
+
+def test_packets_that_are_slowed_and_lost() -> None:
+    (lost,) = judge_passages({Direction.DOWNLOAD: Passage(3, 3, 3, 0)})
+    assert lost.weight is Weight.MISSING
+    assert "3 shaped, and 0 arrived" in lost.what
+    assert lost.cost == "downloads that are to be slowed are lost"
 
 
 def test_copies() -> None:

@@ -233,6 +233,7 @@ class Context(IntEnum):
     """Where fields stand in struct __sk_buff, of 4 bytes if nothing else is said."""
 
     LENGTH = 0
+    PACKET_TYPE = 4  # PACKET_*: whom it is for
     MARK = 8
     PROTOCOL = 16  # in network order
     VLAN_PRESENT = 20

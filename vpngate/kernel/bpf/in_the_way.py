@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 
 from vpngate.errors import MissingFeature
 from vpngate.kernel.bpf import programs
-from vpngate.kernel.bpf.marks import SIDES, is_marked
+from vpngate.kernel.bpf.marks import SIDES, table_of
 from vpngate.kernel.bpf.syscall import AttachPoint, BpfRefused
 from vpngate.kernel.neighbours import BaseChain, base_chains
 from vpngate.kernel.wire import tc
@@ -23,6 +23,7 @@ REMEDY = (
     ' gateway.plane = "nftables"'
 )
 _NETDEV = "netdev"
+_NOBODYS = 0  # no program has this number
 _POINTS = {
     HookPoint.INGRESS: AttachPoint.TCX_INGRESS,
     HookPoint.EGRESS: AttachPoint.TCX_EGRESS,
@@ -58,13 +59,17 @@ def program_at(route: Channel, index: int, ours: Collection[int], table: str) ->
     """What of others' stands at an interface beside nftables; empty if nothing.
 
     `ours` are the numbers of programs that we have put there by links; filters of ours
-    have our table's mark.
+    have our table's mark. Raises KernelRefused if it has gone, or cannot be asked now.
     """
     for hook, point in _POINTS.items():
         where = hook.name.lower()
         for one in tc.filters_at(route, index, SIDES[hook]):
-            if not (isinstance(one, tc.Classifier) and is_marked(one, table)):
+            mark = table_of(one) if isinstance(one, tc.Classifier) else None
+            if mark is None:
                 return f"has tc filters that are not vpngate's at {where}"
+            if mark != table:
+                of = f'a vpngate with gateway.table = "{mark}"'
+                return f"has tc filters of {of} at {where} (see `vpngate clear`)"
         if any(number not in ours for number in _by_tcx(index, point)):
             return f"has programs that are not vpngate's at {where} (TCX)"
     return ""
@@ -79,4 +84,6 @@ def _by_tcx(index: int, point: AttachPoint) -> list[int]:
     except BpfRefused as error:
         if error.number == errno.EINVAL:
             return []
-        raise  # it has gone, or more stand there than are asked for: not ours alone
+        if error.number == errno.ENOSPC:  # more stand there than are asked for
+            return [_NOBODYS]
+        raise  # it has gone, or there is no room for an answer

@@ -18,7 +18,7 @@ SIDES = {
 # the kernel comes before ours: it counts down from 49152, or from what is behind that.
 PREFERENCE = 65500
 HANDLE = 0x7667  # "vg"
-_AND_CLSACT = "+clsact"
+_OURS, _AND_CLSACT = "vpngate", "+clsact"
 
 
 def place(index: int, hook: HookPoint) -> tc.Place:
@@ -28,7 +28,7 @@ def place(index: int, hook: HookPoint) -> tc.Place:
 
 def name(table: str, *, hung: bool) -> str:
     """What a filter of that table is called; `hung`: clsact came with it."""
-    return f"vpngate:{table}" + (_AND_CLSACT if hung else "")
+    return f"{_OURS}:{table}" + (_AND_CLSACT if hung else "")
 
 
 class Named(Protocol):
@@ -55,6 +55,14 @@ def is_marked(one: Named, table: str) -> bool:
     stands = one.preference, one.handle
     ours = name(table, hung=True), name(table, hung=False)
     return stands == (PREFERENCE, HANDLE) and one.name in ours
+
+
+def table_of(one: Named) -> str | None:
+    """The table whose a filter with our marks is, whichever; None for any other."""
+    stands = one.preference, one.handle
+    ours, _, table = one.name.removesuffix(_AND_CLSACT).partition(":")
+    marked = stands == (PREFERENCE, HANDLE) and ours == _OURS
+    return table if marked and table else None
 
 
 def tells_of_clsact(one: tc.Classifier) -> bool:

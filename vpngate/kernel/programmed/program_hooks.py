@@ -167,7 +167,9 @@ class ProgramHooks:
     def _objections(self, few: Collection[str]) -> dict[str, str]:
         ours = [programs.id_of(one) for one in self._table.hooks.values()]
         indexes = {name: device.index for name, device in self._devices.items()}
-        return objections(indexes, few, table=self._table.name, ours=ours)
+        looked = objections(indexes, few, table=self._table.name, ours=ours)
+        waits = dict.fromkeys(looked.unasked, "cannot be asked what stands there")
+        return waits | looked.objections
 
     def _settle(self, name: str) -> None:
         device, header = self._devices.get(name), header_of(name)

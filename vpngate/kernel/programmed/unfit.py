@@ -2,16 +2,20 @@
 """What keeps programs off an interface: its needs, its headers, or what stands there.
 
 Knows where an IP header begins there, and who is asked about the rest; does not know
-what becomes of those that cannot be had.
+what becomes of those that cannot be had, nor of those that could not be asked. Only an
+answer is an objection: questions fail for a moment, as where links come and go while
+they are listed, or while no descriptor is left.
 """
 
+import errno
 import fcntl
 import socket
 import struct
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from typing import NamedTuple
 
-from vpngate.errors import KernelRefused
+from vpngate.errors import KernelRefused, Problem
 from vpngate.kernel.bpf.in_the_way import chains_before, program_at
 from vpngate.kernel.bpf.taken_off import what_it_needs
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
@@ -25,34 +29,76 @@ _WITHOUT = {512, 519, 65534}  # PPP, raw IP, tun
 _SIOCGIFHWADDR = 0x8927
 
 
+class Looked(NamedTuple):
+    """What a look at interfaces has found, by their names.
+
+    objections  why some cannot be had
+    unasked     those of the few whose question failed for a moment, or that are gone:
+                where programs stand nothing is known against it
+    """
+
+    objections: dict[str, str]
+    unasked: frozenset[str]
+
+
 def objections(
     devices: Mapping[str, int],
     few: Collection[str],
     *,
     table: str,
     ours: Collection[int],
-) -> dict[str, str]:
+) -> Looked:
     """Those of the devices (indexes by name) that cannot be had, and why.
 
     Chains are asked for all together, the rest of the few alone. `ours` are the numbers
-    of programs that we have put there. In any thread, by channels of its own.
+    of programs that we have put there. In any thread, by channels of its own. Raises
+    KernelRefused where nothing can be asked.
     """
+    unasked = set[str]()
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         found = chains_before(nftables, devices, table=table)
         for name in few:
-            index = devices[name]
             try:
-                need = what_it_needs(route, index)
-                why = need.why if need else program_at(route, index, ours, table)
-            except KernelRefused as error:  # it may have just gone
-                why = error.lines[0]
-            if why:
-                found.setdefault(name, why)
-    return found
+                why = _objection(route, nftables, devices[name], ours, table)
+                if why:
+                    found.setdefault(name, why)
+                else:
+                    _hardware(name)  # which is asked again to stand there
+            except KernelRefused:
+                unasked.add(name)
+    return Looked(found, frozenset(unasked - found.keys()))
+
+
+def _objection(
+    route: Channel, nftables: Channel, index: int, ours: Collection[int], table: str
+) -> str:
+    need = what_it_needs(route, nftables, index)
+    return need.why if need else program_at(route, index, ours, table)
 
 
 def header_of(name: str) -> int | None:
-    """Bytes before the IP header of an interface's packets; None: not known.
+    """Bytes before the IP header of an interface's packets.
+
+    None: not known, or not to be asked at this moment. One that has gone has no
+    packets: what is said of it does no harm.
+    """
+    try:
+        kind = _hardware(name)
+    except _Gone:
+        return ETHERNET
+    except KernelRefused:
+        return None
+    if kind in _WITH_HEADER:
+        return ETHERNET
+    return NO_HEADER if kind in _WITHOUT else None
+
+
+class _Gone(KernelRefused):
+    """There is no interface of that name."""
+
+
+def _hardware(name: str) -> int:
+    """Its ARPHRD_*; KernelRefused where that cannot be asked.
 
     Asked of the namespace that this is called in, whatever /sys shows.
     """
@@ -60,9 +106,8 @@ def header_of(name: str) -> int | None:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, request)
-    except OSError:  # it has just gone
-        return ETHERNET
-    (kind,) = struct.unpack_from("=H", answer, 16)
-    if kind in _WITH_HEADER:
-        return ETHERNET
-    return NO_HEADER if kind in _WITHOUT else None
+    except OSError as error:
+        kind = _Gone if error.errno == errno.ENODEV else KernelRefused
+        raise kind(Problem(f"interface {name}", str(error.strerror))) from error
+    (hardware,) = struct.unpack_from("=H", answer, 16)
+    return int(hardware)

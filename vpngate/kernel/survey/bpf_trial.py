@@ -28,7 +28,7 @@ from vpngate.kernel.bpf.maps import Map, MapLayout, index
 from vpngate.kernel.bpf.syscall import AttachPoint, MapKind
 from vpngate.kernel.shaping.devices.veth_devices import VethDevices
 from vpngate.kernel.shaping.route import Route
-from vpngate.kernel.survey.namespace import Wire, datagram
+from vpngate.kernel.survey.namespace import Arrivals, Wire, datagram
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Change, Channel
 from vpngate.kernel.wire.failures import Rejected
@@ -88,7 +88,7 @@ def by_tcx(wire: Wire) -> None:
 
 
 def through_pair(wire: Wire) -> None:
-    """What is sent to a shaping pair comes back to where it was met, both ways."""
+    """What is sent to a shaping pair comes back to where it was met, and goes on."""
     with ExitStack() as stack:
         channel = stack.enter_context(closing(Channel(ROUTE)))
         route = stack.enter_context(closing(Route()))
@@ -103,10 +103,14 @@ def through_pair(wire: Wire) -> None:
         for hook in HookPoint:
             counts = stack.enter_context(closing(_counts()))
             _stand(channel, wire.near, hook, _sending(counts, hook, device))
+            inward = hook is HookPoint.INGRESS
+            hear = wire.heard_in if inward else wire.heard_out
+            heard = stack.enter_context(closing(hear()))
             _send(wire, hook)
             told = "of {2} packets at {3} {0} were sent to a pair and {1} came back"
             told = told.replace("{2}", str(_PACKETS)).replace("{3}", hook.name.lower())
             _expect(counts, _PACKETS, _PACKETS, told)
+            _expect_arrivals(heard, hook)
 
 
 def _counts() -> Map:
@@ -163,10 +167,23 @@ def _delete(pairs: VethDevices) -> None:
 
 
 def _send(wire: Wire, hook: HookPoint) -> None:
-    inward = hook is HookPoint.INGRESS
-    ends = _ENDS if inward else _ENDS[::-1]
-    send = wire.send_in if inward else wire.send_out
-    send([datagram(*ends, b"trial")] * _PACKETS)
+    send = wire.send_in if hook is HookPoint.INGRESS else wire.send_out
+    send([_packet(hook)] * _PACKETS)
+
+
+def _packet(hook: HookPoint) -> bytes:
+    ends = _ENDS if hook is HookPoint.INGRESS else _ENDS[::-1]
+    return datagram(*ends, b"trial")
+
+
+def _expect_arrivals(heard: Arrivals, hook: HookPoint) -> None:
+    """Wait until all have gone on as they came; Lost if they do not."""
+    deadline = time.monotonic() + _PATIENCE
+    while (came := heard.count(_packet(hook))) < _PACKETS:
+        if time.monotonic() > deadline:
+            told = f"came back from a pair at {hook.name.lower()}, and {came} arrived"
+            raise Lost(Problem("eBPF", f"{_PACKETS} packets {told}"))
+        time.sleep(_STEP)
 
 
 def _met(hook: HookPoint) -> str:

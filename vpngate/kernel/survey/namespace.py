@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -34,7 +35,36 @@ _ETHERNET_IPV4 = 0x0800
 _IPV4 = struct.Struct(">BBHHHBBH4s4s")  # RFC 791 section 3.1
 _UDP = struct.Struct(">HHHH")  # RFC 768
 _UDP_PROTOCOL, _TIME_TO_LIVE = 17, 64
+_FOR_US, _LONGEST = 0, 1 << 16  # PACKET_HOST; bytes
 _T = TypeVar("_T")
+
+
+class Arrivals:
+    """IPv4 packets that come in at an end of the wire, behind its hooks, from now on.
+
+    Counted are those that the kernel takes for its own: a packet that it holds for
+    another's goes no further there.
+    """
+
+    def __init__(self, end: str) -> None:
+        self._socket = _open_packet_socket()
+        self._seen: Counter[bytes] = Counter()
+        with in_one_line("receive test packets"):
+            self._socket.bind((end, _ETHERNET_IPV4))
+            self._socket.setblocking(False)
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+    def count(self, packet: bytes) -> int:
+        """How often exactly this packet has come."""
+        with suppress(BlockingIOError):
+            while True:
+                came, (_, _, kind, *_) = self._socket.recvfrom(_LONGEST)
+                if kind == _FOR_US:
+                    self._seen[came] += 1
+        return self._seen[packet]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +83,14 @@ class Wire:
     def send_out(self, packets: Sequence[bytes]) -> None:
         """Have IPv4 packets leave by the near end."""
         _send(NEAR, self.far_address, packets)
+
+    def heard_in(self) -> Arrivals:
+        """What comes in at the near end, once it is behind the hooks there."""
+        return Arrivals(NEAR)
+
+    def heard_out(self) -> Arrivals:
+        """What comes out at the far end."""
+        return Arrivals(FAR)
 
 
 def alone(work: Callable[[], _T]) -> _T:
@@ -119,12 +157,15 @@ def _leave() -> None:
 
 
 def _send(interface: str, to: bytes, packets: Sequence[bytes]) -> None:
+    with _open_packet_socket() as sender, in_one_line("send test packets"):
+        for packet in packets:
+            sender.sendto(packet, (interface, _ETHERNET_IPV4, 0, 0, to))
+
+
+def _open_packet_socket() -> socket.socket:
     try:
-        sender = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     except PermissionError as error:
         raise MissingPrivilege(
             Problem("test packets", "may not be sent", "it needs CAP_NET_RAW")
         ) from error
-    with in_one_line("send test packets"), sender:
-        for packet in packets:
-            sender.sendto(packet, (interface, _ETHERNET_IPV4, 0, 0, to))

@@ -8,7 +8,7 @@ what it means that one was not. Called inside a namespace of our own (`namespace
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.shaping.places import class_direction
 from vpngate.kernel.shaping.readings import read_classes
 from vpngate.kernel.steps import Steps
-from vpngate.kernel.survey.namespace import Wire, datagram
+from vpngate.kernel.survey.namespace import Arrivals, Wire, datagram
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.packets import Direction, Endpoint, HookPoint, Packet, Transport
@@ -43,16 +43,22 @@ Handshake = Mapping[Direction, bytes]  # payloads
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Test packets of a direction: sent, counted as throttled, passed by its class."""
+    """Test packets of a direction, and how far they came.
+
+    counted  as throttled
+    shaped   passed by their class
+    arrived  where they would have without a verdict, as they were sent
+    """
 
     sent: int
     counted: int
     shaped: int
+    arrived: int
 
     @property
     def whole(self) -> bool:
         """Whether every packet took the expected way."""
-        return self.sent == self.counted == self.shaped
+        return self.sent == self.counted == self.shaped == self.arrived
 
 
 class Whole(NamedTuple):
@@ -105,20 +111,38 @@ async def _sent_through(
     send_handshake(ruleset, wire, handshake)
     if not ruleset.enforce:
         return {}
-    for direction in Direction:
-        ends = (_SUBSCRIBER, _REMOTE)
-        if direction is Direction.DOWNLOAD:
-            ends = ends[::-1]
-        _send(ruleset, wire, direction, [datagram(*ends, b"trial")] * _PACKETS)
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        counted = (await plane.counters()).diverted_packets
-        shaped = await asyncio.to_thread(_shaped, device)
-        found = {d: Passage(_PACKETS, counted[d], shaped[d]) for d in Direction}
-        arrived = all(one.whole for one in found.values())
-        if arrived or time.monotonic() > deadline:
-            return found
-        await asyncio.sleep(_STEP)
+    packets = {one: datagram(*_ends(one), b"trial") for one in Direction}
+    with ExitStack() as stack:
+        arrivals = {
+            one: stack.enter_context(closing(_heard(ruleset, wire, one)))
+            for one in Direction
+        }
+        for direction, packet in packets.items():
+            _send(ruleset, wire, direction, [packet] * _PACKETS)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            counted = (await plane.counters()).diverted_packets
+            shaped = await asyncio.to_thread(_shaped, device)
+            came = {one: arrivals[one].count(packets[one]) for one in Direction}
+            found = {
+                one: Passage(_PACKETS, counted[one], shaped[one], came[one])
+                for one in Direction
+            }
+            done = all(one.whole for one in found.values())
+            if done or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(_STEP)
+
+
+def _ends(direction: Direction) -> tuple[Endpoint, Endpoint]:
+    """Of the flow that has a verdict: where a packet is from, and where it goes."""
+    upload = direction is Direction.UPLOAD
+    return (_SUBSCRIBER, _REMOTE) if upload else (_REMOTE, _SUBSCRIBER)
+
+
+def _heard(ruleset: Ruleset, wire: Wire, direction: Direction) -> Arrivals:
+    inward = hook_of(direction, ruleset) is HookPoint.INGRESS
+    return wire.heard_in() if inward else wire.heard_out()
 
 
 def send_handshake(ruleset: Ruleset, wire: Wire, handshake: Handshake) -> None:

@@ -33,7 +33,9 @@ from vpngate.kernel.wire.links import (
     SKIP_STATS,
 )
 
-_IFLA_INFO_SLAVE_DATA = 5
+_IFLA_QDISC, _IFLA_INFO_SLAVE_DATA = 6, 5
+_IFLA_PHYS_SWITCH_ID = 36
+_IFLA_XDP, _XDP_GENERIC = 43, 6  # IFLA_XDP_SKB_PROG_ID: a number of a program
 _IFLA_STATS64, _BYTES = 23, struct.Struct("=16xQQ")  # rtnl_link_stats64: in, out
 
 
@@ -64,17 +66,25 @@ def _counted(answer: bytes) -> ByteCount:
 class LinkDetails:
     """One interface, as it is now.
 
-    lower    index of the one that it is told to use, 0 if none, or none in sight
-    options  by the numbers that its kind has for them (IFLA_INFO_DATA)
-    as_port  those that it has as a port of another
+    hardware     ARPHRD_*: 1 is Ethernet
+    lower        index of the one that it is told to use, 0 if none, or none in sight
+    options      by the numbers that its kind has for them (IFLA_INFO_DATA)
+    as_port      those that it has as a port of another
+    queue        kind of the queueing discipline at its root
+    switched     whether hardware forwards between it and others, past the kernel
+    generic_xdp  whether a program meets what comes in behind its driver
     """
 
     index: int
     name: str
     kind: str
     lower: int
+    hardware: int
     options: Mapping[int, bytes]
     as_port: Mapping[int, bytes]
+    queue: str = ""
+    switched: bool = False
+    generic_xdp: bool = False
 
 
 def details_of(channel: Channel, index: int) -> LinkDetails | None:
@@ -92,17 +102,22 @@ def ports_of(channel: Channel, index: int) -> list[LinkDetails]:
 
 def read_details(answer: bytes) -> LinkDetails:
     """The same from the kernel's answer."""
-    _, _, index, _, _ = LINK_HEAD.unpack_from(answer)
+    _, hardware, index, _, _ = LINK_HEAD.unpack_from(answer)
     parts = attributes(answer, LINK_HEAD.size)
     info = attributes(parts.get(IFLA_LINKINFO, b""))
     abroad = IFLA_LINK_NETNSID in parts
+    programs = attributes(parts.get(_IFLA_XDP, b""))
     return LinkDetails(
         index,
         text(parts.get(IFLA_IFNAME, b"")),
         text(info.get(IFLA_INFO_KIND, b"")),
         0 if abroad else host_number(parts.get(IFLA_LINK, b"")),
+        hardware,
         _options(info.get(IFLA_INFO_DATA, b"")),
         _options(info.get(_IFLA_INFO_SLAVE_DATA, b"")),
+        queue=text(parts.get(_IFLA_QDISC, b"")),
+        switched=bool(parts.get(_IFLA_PHYS_SWITCH_ID)),
+        generic_xdp=host_number(programs.get(_XDP_GENERIC, b"")) != 0,
     )
 
 

@@ -59,25 +59,25 @@ def ask(
     code: Assembly,
     family: Family,
     sets: tuple[tuple[Few, int], SparedArrays],
-    inside: str,
+    exits: tuple[str, str],
 ) -> None:
-    """Go to `inside` if either address is in one of the sets; R7 to R9 are gone then.
+    """Leave by the first exit if either address is in one of the sets.
 
-    `sets` are one of the small ones, by its number, and the large one.
+    By the other one if a small set cannot be asked. R7 to R9 are gone then. `sets` are
+    one of the small ones, by its number, and the large one.
     """
     (few, number), large = sets
-    missing = code.fresh()
+    inside, unasked = exits
     code.store(4, STACK, SCRATCH_AT, number)
     code.map(R1, few.outer).set(R2, STACK).compute("+", R2, SCRATCH_AT)
-    code.call(Helper.MAP_LOOKUP).jump("==", R0, 0, missing)
+    code.call(Helper.MAP_LOOKUP).jump("==", R0, 0, unasked)
     code.store(4, STACK, SCRATCH_AT, 0)
     code.set(R1, R0).set(R2, STACK).compute("+", R2, SCRATCH_AT)
-    code.call(Helper.MAP_LOOKUP).jump("==", R0, 0, missing)
+    code.call(Helper.MAP_LOOKUP).jump("==", R0, 0, unasked)
     code.compute("+", R0, few.at[family])
     for end in range(2):
         _load(code, family, end)
         _search(code, family, few.steps, inside)
-    code.label(missing)
     searched = large.searched[family]
     for end in range(2):
         _load(code, family, end)

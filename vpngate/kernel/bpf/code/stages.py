@@ -8,6 +8,7 @@ array that ends with the daemon, so that none of this is done without one.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vpngate.kernel.bpf import ipsec_paths
 from vpngate.kernel.bpf.assembly import (
@@ -34,7 +35,7 @@ from vpngate.kernel.bpf.code.asking import (
 from vpngate.kernel.bpf.code.counting import count
 from vpngate.kernel.bpf.code.finding import SCRATCH_AT, copy
 from vpngate.kernel.bpf.code.flow_verdicts import KEY_AT, look_up, transport_from_main
-from vpngate.kernel.bpf.code.way_back import Bound, PairTag, hand_over
+from vpngate.kernel.bpf.code.way_back import TAG_BITS, Bound, PairTag, hand_over
 from vpngate.kernel.bpf.plane_maps import (
     ARMED_AT,
     CLAIM_AT,
@@ -63,7 +64,6 @@ from vpngate.signatures import Signature
 _SECOND = 10**9
 _FARTHEST = 0x7FFF + 2048  # bytes to a transport header
 _ETHERNET = 14
-_WITHOUT_LOW = 0xFFF0  # of tc_index
 PROTECTED, WATCHED = 0, 1  # numbers of the small sets
 
 
@@ -121,14 +121,14 @@ def _leave_spared_alone(
     then: Callable[[Assembly, Family], None],
 ) -> None:
     inside, outside = code.fresh(), code.fresh()
-    ask(code, family, ((told.few, number), told.spared), inside)
+    ask(code, family, ((told.few, number), told.spared), (inside, "out"))
     code.goto(outside).label(inside)
     then(code, family)
     code.goto("out").label(outside)
 
 
 def _slow(code: Assembly, told: PlaneParts, stand: Stand, family: Family) -> None:
-    """Refresh, count, and last of all touch the packet and send it off."""
+    """Refresh, and last of all touch the packet, count it and send it off."""
     direction = told.direction(stand.point)
     transport_from_main(code, _FARTHEST, "out")
     for carrier in told.ruleset.carriers:
@@ -151,8 +151,9 @@ def _slow(code: Assembly, told: PlaneParts, stand: Stand, family: Family) -> Non
     code.jump("==", R7, 0, "out")
     code.call(Helper.NOW).load(4, R1, R9, IDLE_AT).wide(R2, _SECOND)
     code.compute("*", R1, R2).compute("+", R0, R1).store(8, R9, UNTIL_AT, R0)
-    count(code, told.maps.counters, names.throttled_counter(direction))
-    hand_over(code, stand.point, Bound(R7, R8), header=bool(stand.link_header))
+    name, header = names.throttled_counter(direction), bool(stand.link_header)
+    counted = partial(count, counters=told.maps.counters, name=name)
+    hand_over(code, stand.point, Bound(R7, R8), header=header, counted=counted)
     code.goto("out")
 
 
@@ -231,7 +232,7 @@ def _sample(code: Assembly, told: PlaneParts, point: HookPoint, family: Family) 
 def witness(told: PlaneParts) -> bytes:
     """For a packet at the near end of a pair, where it is sent to wait."""
     code = _begin()
-    code.load(4, R0, R6, Context.TC_INDEX).compute("&", R0, _WITHOUT_LOW)
+    code.load(4, R0, R6, Context.TC_INDEX).compute("&", R0, TAG_BITS)
     for way in PairTag:
         code.jump("==", R0, way, "ours")
     code.goto("out").label("ours")

@@ -11,9 +11,14 @@ at: the kernel keeps these (Linux 5.18). tc_index tells that it is on that way, 
 which direction; nothing else is taken for such a packet. A packet on its way in has no
 timestamp again, since the kernel gives it one then, and its priority, which a veth
 makes 0 once more, is in tc_index if it is one of the sixteen that there are names for
-(linux/pkt_sched.h); others become 0.
+(linux/pkt_sched.h); others become 0. So is whom it is for: the kernel asks that of
+the interface's own address, and a bridge or a bond takes frames for others as well.
+
+Nothing here stores a number in what tells of a packet, but always a register: kernels
+before 6.4 refuse the other.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -38,17 +43,19 @@ from vpngate.kernel.bpf.syscall import Helper
 from vpngate.packets import HookPoint
 
 _INGRESS = 1  # BPF_F_INGRESS: as if it had come by the interface
-_HOST = 0  # PACKET_HOST
+# PACKET_*: for this host, and for another, the last of those that come in
+_HOST, _OTHER_HOST = 0, 3
 _NO_TIME, _TO_LEAVE_AT = 0, 1  # BPF_SKB_TSTAMP_*: none, by CLOCK_MONOTONIC
-_WITHOUT_LOW = 0xFFF0  # of tc_index
-_NAMED = 15  # TC_PRIO_MAX
+TAG_BITS, _BELOW = 0xFFC0, 0x3F  # of tc_index, and what is carried beside a tag
+_WHOSE, _WHOSE_AT = 3, 4  # there, of what came in: two bits for its type,
+_NAMED = 15  # and four for its priority, up to TC_PRIO_MAX
 _ETHERNET, _TYPE_AT = 14, 12  # bytes
 
 
 class PairTag(IntEnum):
-    """Upper twelve bits of tc_index, by the hook that a packet is taken at."""
+    """Upper ten bits of tc_index, by the hook that a packet is taken at."""
 
-    IN = 0x7670
+    IN = 0x7640
     OUT = 0x7680
 
     @classmethod
@@ -68,27 +75,41 @@ class Bound(NamedTuple):
     class_number: Register
 
 
-def hand_over(code: Assembly, hook: HookPoint, bound: Bound, *, header: bool) -> None:
+def hand_over(
+    code: Assembly,
+    hook: HookPoint,
+    bound: Bound,
+    *,
+    header: bool,
+    counted: Callable[[Assembly], None] | None = None,
+) -> None:
     """Send the packet that R6 tells of to a pair, and end the program.
 
     `header` is whether packets of the interface have Ethernet's. Those of others get
     one, which they lose on the way back. What the kernel will not send so is left
-    alone: the program goes on behind this, with R6 to R9 as they were. It uses 8 bytes
-    at the end of the stack.
+    alone, as is what has a tc_index of somebody's that cannot be carried along: on the
+    way in any, on the way out one of 64 or more. The program goes on behind this then,
+    with R6 to R9 as they were. `counted` is what is done with the others; it may use R0
+    to R5. This uses 8 bytes at the end of the stack.
     """
-    alone = code.fresh()
+    alone, way = code.fresh(), PairTag.through(hook)
+    carried = 0 if way is PairTag.IN else _BELOW
+    code.load(4, R0, R6, Context.TC_INDEX).jump(">", R0, carried, alone)
+    if way is PairTag.IN:
+        code.load(4, R0, R6, Context.PACKET_TYPE).jump(">", R0, _OTHER_HOST, alone)
     if not header:
         _give_header(code, alone)
     code.load(4, R2, R6, Context.INTERFACE).compute("<<", R2, 32)
     code.load(4, R5, R6, Context.PRIORITY).compute("|", R2, R5)
     code.set(R1, R6).set(R3, _TO_LEAVE_AT).call(Helper.SET_TIMESTAMP)
     code.jump("!=", R0, 0, alone)
-    way = PairTag.through(hook)
+    if counted is not None:
+        counted(code)
     code.set(R0, way)
     if way is PairTag.IN:
-        named = code.fresh()
-        code.load(4, R1, R6, Context.PRIORITY).jump("<=", R1, _NAMED, named)
-        code.set(R1, 0).label(named).compute("|", R0, R1)
+        _note_what_came_in(code)
+    else:
+        code.load(4, R1, R6, Context.TC_INDEX).compute("|", R0, R1)
     code.store(4, R6, Context.TC_INDEX, R0)
     code.store(4, R6, Context.PRIORITY, bound.class_number)
     code.set(R1, bound.device).set(R2, 0).call(Helper.REDIRECT).exit()
@@ -104,6 +125,15 @@ def _give_header(code: Assembly, alone: str) -> None:
     code.set(R4, 2).set(R5, 0).call(Helper.STORE_BYTES)
 
 
+def _note_what_came_in(code: Assembly) -> None:
+    """R0, the tag, gets the packet's type and priority, too."""
+    named = code.fresh()
+    code.load(4, R1, R6, Context.PACKET_TYPE).compute("&", R1, _WHOSE)
+    code.compute("<<", R1, _WHOSE_AT).compute("|", R0, R1)
+    code.load(4, R1, R6, Context.PRIORITY).jump("<=", R1, _NAMED, named)
+    code.set(R1, 0).label(named).compute("|", R0, R1)
+
+
 def is_back(code: Assembly, hook: HookPoint, otherwise: str) -> None:
     """Let a packet go on that has been through a pair; R6 tells of it.
 
@@ -111,11 +141,16 @@ def is_back(code: Assembly, hook: HookPoint, otherwise: str) -> None:
     The packet then is as it was before.
     """
     code.load(4, R0, R6, Context.TC_INDEX).jump("==", R0, 0, otherwise)
-    code.set(R1, R0).compute("&", R1, _WITHOUT_LOW)
+    code.set(R1, R0).compute("&", R1, TAG_BITS)
     code.jump("!=", R1, PairTag.through(hook), otherwise)
     if hook is HookPoint.INGRESS:
+        code.set(R1, 0).store(4, R6, Context.TC_INDEX, R1)
+        code.set(R2, R0).compute(">>", R2, _WHOSE_AT).compute("&", R2, _WHOSE)
         code.compute("&", R0, _NAMED).store(4, R6, Context.PRIORITY, R0)
-    code.store(4, R6, Context.TC_INDEX, 0).exit(ActionCode.NEXT)
+        code.set(R1, R6).call(Helper.CHANGE_TYPE)
+    else:
+        code.compute("&", R0, _BELOW).store(4, R6, Context.TC_INDEX, R0)
+    code.exit(ActionCode.NEXT)
 
 
 def returner() -> bytes:
@@ -128,7 +163,7 @@ def returner() -> bytes:
     code.set(R6, R1).load(4, R7, R6, Context.TC_INDEX)
     # Asked for the type first, the kernel tells the time as it is.
     code.load(1, R0, R6, Context.TIMESTAMP_TYPE).load(8, R8, R6, Context.TIMESTAMP)
-    code.jump("!=", R0, _TO_LEAVE_AT, "stray").compute("&", R7, _WITHOUT_LOW)
+    code.jump("!=", R0, _TO_LEAVE_AT, "stray").compute("&", R7, TAG_BITS)
     code.set(R9, R8).compute(">>", R9, 32)
     code.set(R1, R6).set(R2, 0).set(R3, _NO_TIME).call(Helper.SET_TIMESTAMP)
     code.set(R2, _INGRESS).jump("==", R7, PairTag.IN, "return")
