@@ -81,6 +81,8 @@ SECONDS = {
     "tests/netns/test_bpf_failures.py": 60,
     "tests/netns/test_bpf_filters.py": 60,
     "tests/netns/test_bpf_interfaces.py": 60,
+    "tests/netns/test_bpf_urgent.py": 90,
+    "tests/netns/test_bpf_clsact.py": 30,
     "tests/netns/test_veth_pairs.py": 40,
     "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,

@@ -32,7 +32,7 @@ def found(ours: Collection[int] = ()) -> dict[str, str]:
     """At both interfaces of the lab's subscribers, in the namespace of this thread."""
     links = current_links()
     interfaces = {name: links[name].index for name in ("lan0", "lan1")}
-    return objections(interfaces, [*interfaces], table=TABLE, ours=ours)
+    return objections(interfaces, [*interfaces], table=TABLE, ours=ours).objections
 
 
 def chain(table: str, hook: str = "ingress device lan0") -> str:

@@ -120,7 +120,7 @@ def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Findi
                 if (need := what_it_needs(route, index))
             }
         others = [name for name in interfaces if name not in needs]
-        found = objections(interfaces, others, table=table, ours=())
+        found = objections(interfaces, others, table=table, ours=()).objections
         policies = policies_for_what_comes_in()
     except VpngateError as error:
         what = f"not looked at: {error.lines[0]}"

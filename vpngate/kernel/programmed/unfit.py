@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from typing import NamedTuple
 
 from vpngate.errors import KernelRefused
 from vpngate.kernel.bpf.in_the_way import chains_before, program_at
@@ -25,13 +26,20 @@ _WITHOUT = {512, 519, 65534}  # PPP, raw IP, tun
 _SIOCGIFHWADDR = 0x8927
 
 
+class Looked(NamedTuple):
+    """Why some cannot be had, and which could not be asked at this moment."""
+
+    objections: dict[str, str]
+    unasked: frozenset[str]
+
+
 def objections(
     devices: Mapping[str, int],
     few: Collection[str],
     *,
     table: str,
     ours: Collection[int],
-) -> dict[str, str]:
+) -> Looked:
     """Those of the devices (indexes by name) that cannot be had, and why.
 
     Chains are asked for all together, the rest of the few alone. `ours` are the numbers
@@ -39,16 +47,18 @@ def objections(
     """
     with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
         found = chains_before(nftables, devices, table=table)
+        unasked = set[str]()
         for name in few:
             index = devices[name]
             try:
                 need = what_it_needs(route, index)
                 why = need.why if need else program_at(route, index, ours, table)
-            except KernelRefused as error:  # it may have just gone
-                why = error.lines[0]
+            except KernelRefused:  # it may have just gone
+                unasked.add(name)
+                continue
             if why:
                 found.setdefault(name, why)
-    return found
+    return Looked(found, frozenset(unasked))
 
 
 def header_of(name: str) -> int | None:
