@@ -158,12 +158,13 @@ WITHIN = {
     ),
     "kernel.programmed": (
         (
-            *("attachments", "chain_news", "flow_bits", "made_ahead", "set_memory"),
+            *("attachments", "chain_news", "flow_bits", "made_ahead", "memory"),
             "unfit",
         ),
         ("at_hooks", "flow_maps", "stage_slots"),
         ("programmed_table",),
-        ("near_ends", "program_hooks", "spared_in_force"),
+        ("eligible", "near_ends", "spared_in_force"),
+        ("program_hooks",),
     ),
     "kernel.programmed.attachments": (
         ("attachment",),

@@ -84,6 +84,8 @@ SECONDS = {
     "tests/netns/test_bpf_as_it_went.py": 30,
     "tests/netns/test_bpf_beside_others.py": 40,
     "tests/netns/test_bpf_tc_index.py": 40,
+    "tests/netns/test_bpf_urgent.py": 90,
+    "tests/netns/test_bpf_clsact.py": 30,
     "tests/netns/test_veth_pairs.py": 40,
     "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,

@@ -26,7 +26,7 @@ from vpngate.kernel.bpf.syscall import (
     address,
     call,
 )
-from vpngate.kernel.programmed import set_memory
+from vpngate.kernel.programmed.memory import set_memory
 from vpngate.packets import Family, parse_address
 
 _MAP_BY_ID = cast("Command", 14)

@@ -30,7 +30,7 @@ pytestmark = over_each
 MINE = Intervals.of_prefixes([f"{HOST}/32"])
 OTHERS = Intervals.of_prefixes(["198.51.100.0/24"])
 MANY = Intervals.of_prefixes(
-    [f"192.168.{n >> 7}.{(n & 127) * 2}/32" for n in range(600)]
+    [f"192.168.{n >> 7}.{(n & 127) * 2}/32" for n in range(2100)]
 )
 _MOST = 60  # refusals of one change
 

@@ -248,7 +248,7 @@ def test_filters_go_where_an_interface_is_renamed_or_no_longer_meant() -> None:
     ) -> None:
         gateway.ip("link set gate0 down", "link set gate0 name gate1")
         await plane.verify()
-        assert clsact(gateway, "gate1") == []
+        assert filters(gateway, "gate1") == []
         gateway.ip("link set gate1 name gate0", "link set gate0 up")
         await plane.verify()
         assert filters(gateway) == OURS

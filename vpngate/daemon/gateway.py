@@ -132,7 +132,7 @@ class Gateway:
         self._pipeline = Pipeline(snapshot, self._metrics, readers.agrees)
         self._in_force = InForce(snapshot, self._pipeline, self.plane)
         self._make_ready_to_change(keeper, delivery)
-        stack.push_async_callback(self.plane.stop)  # also where telling fails
+        stack.push_async_callback(self._manager.give_time, self.plane.stop)
         await self._applier.install(delivery)
         await in_thread(keeper.keep, delivery)
         capture = stack.enter_context(open_capture(snapshot))

@@ -118,9 +118,39 @@ class BpfSteps(Steps):
             self.programs.make_ahead_for(ruleset, headers)
         return Rules([])
 
+    def look(self) -> None:
+        """Ask about interfaces; what is urgent waits for no answer."""
+        if self._interfaces is not None:
+            self._interfaces.look(self.ruleset)
+
+    def lacks_room(self, addresses: Intervals) -> bool:
+        """Whether programs that search larger sets are needed to protect these."""
+        return self.programs.lacks_room(addresses)
+
+    def make_room(self, addresses: Intervals) -> None:
+        """Load these ahead; what was protected is meanwhile."""
+        self.programs.make_room(addresses)
+
+    def turning_off(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Off by one number in memory, until it has been done."""
+        return self.programs.held_off(work)
+
     def stand_few(self) -> bool:
         """Do a little of what is left to do at interfaces; whether more is."""
         return self._interfaces is not None and self._interfaces.stand_few()
+
+    def leave_few(self) -> bool:
+        """Take the pairs away, where no program leads any more; then interfaces.
+
+        Whatever becomes of one, the others have their turn.
+        """
+        if self._taken:
+            each(self.way.remove)
+            self._taken = False
+        if self._interfaces is None:
+            return False
+        each(self._interfaces.leave_few)
+        return self._interfaces.remain
 
     def at_once(self, news: Announcement) -> Callable[[], None] | None:
         """Also where programs stand at what has gone from here, or has another name.
@@ -128,30 +158,20 @@ class BpfSteps(Steps):
         It may be in another namespace, where a pair's index is another's. Where a
         filter has gone from a hook, what comes back there is not known any more.
         """
-        if self._interfaces is not None and self._is_astray(news):
+        if self._interfaces is not None and self._interfaces.is_astray(news):
             return partial(self._interfaces.leave_at, news.index)
-        if news.what is What.FILTER_GONE and self._is_at_hooks(news):
+        if self._interfaces is not None and self._interfaces.is_bared(news):
             return self.way.break_off
         return super().at_once(news)
 
     def concerns(self, news: Announcement) -> bool:
         """Whether something of ours may have changed; from any thread."""
-        shared = news.what is What.CHAIN or self._is_at_hooks(news)
-        if news.what is What.CHAIN_GONE and self._interfaces is not None:
-            shared = bool(self._interfaces.refused)  # perhaps for that
-        return shared or self._is_astray(news) or super().concerns(news)
-
-    def _is_at_hooks(self, news: Announcement) -> bool:
-        return self._interfaces is not None and self._interfaces.concerns(news)
-
-    def _is_astray(self, news: Announcement) -> bool:
-        if self._interfaces is None:
-            return False
-        name = self._interfaces.name_at(news.index)
-        if name is None:
-            return False
-        renamed = news.link is not None and news.link.name != name
-        return news.what is What.LINK_GONE or (news.what is What.LINK and renamed)
+        shared = news.what is What.CHAIN
+        if self._interfaces is not None:
+            shared |= self._interfaces.note(news)
+            if news.what is What.CHAIN_GONE:
+                shared |= bool(self._interfaces.refused)  # perhaps for that
+        return shared or super().concerns(news)
 
     def take_down(self) -> None:
         """Disarm, then the stages; what waits in the pairs is still on its way."""
@@ -160,12 +180,9 @@ class BpfSteps(Steps):
             self.way.to_vacate = True
 
     def close(self) -> None:
-        """At last hooks and pairs, and what the kernel was asked through."""
-        if self._interfaces is not None:
-            each(self._interfaces.close)
-        if self._taken:
-            each(self.way.remove)
-            self._taken = False
+        """At last what is left of these, and what the kernel was asked through."""
+        while self.leave_few():
+            pass
         super().close()
         for part in (self._near, self._far, self._programs):
             if part is not None:

@@ -98,7 +98,7 @@ def _remove_filters(
             continue
         where = f"filters of interface {link.name}"
         try:
-            filters.leave(index)
+            filters.vacate(index)
         except KernelRefused as error:
             faults.append(Problem(where, f"cannot be removed: {error.lines[0]}"))
         else:

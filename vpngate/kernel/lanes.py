@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from vpngate.kernel.wire.failures import in_one_line
 from vpngate.log_events import named
+from vpngate.prefixes.intervals import Intervals
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -75,7 +76,8 @@ class Lanes:
         **kwargs: _P.kwargs,
     ) -> Future[_R]:
         outcome: Future[_R] = Future()
-        step = getattr(work, "__name__", "work").replace("_", " ")
+        named_by = getattr(work, "func", work)  # of a partial
+        step = getattr(named_by, "__name__", "work").replace("_", " ")
 
         def call() -> None:
             try:
@@ -121,3 +123,32 @@ def each(*steps: Callable[[], None]) -> None:
                 error,
                 extra=named("clearing_up_failed"),
             )
+
+
+class OffTheLane:
+    """What of a plane's steps needs no turn of the thread, or many short ones.
+
+    Nothing, where a plane does not say otherwise.
+    """
+
+    def look(self) -> None:
+        """Ask what a repair will want to know; any thread, while nothing changes."""
+
+    def lacks_room(self, addresses: Intervals) -> bool:  # noqa: ARG002
+        """Whether `make_room` is due before these are protected; in any thread."""
+        return False
+
+    def make_room(self, addresses: Intervals) -> None:
+        """Make ahead what protecting these will need; in any thread."""
+
+    def turning_off(self, work: Callable[[], None]) -> Callable[[], None]:
+        """What is to be done in its turn; off at once, if that can be; any thread."""
+        return work
+
+    def stand_few(self) -> bool:
+        """Do a little of what is left to do at interfaces; whether more is."""
+        return False
+
+    def leave_few(self) -> bool:
+        """Do a little of what has to be taken down at last; whether more has."""
+        return False

@@ -87,15 +87,15 @@ class LiveDataPlane:
                 await self._close()
                 raise
         after = self._look_after(), self._make_ready(), self._repair_when_wanted()
-        for work in after:
-            self._tasks.add(asyncio.create_task(work))
+        self._tasks = {asyncio.create_task(work) for work in after}
 
     async def replace(self, ruleset: Ruleset) -> None:
         """Apply the difference to another ruleset; to observe means to stop at once."""
         sake = object()
         try:
             if not ruleset.enforce:
-                await self._lanes.hurry(self._steps.switch.keep_off, sake)
+                off = partial(self._steps.switch.keep_off, sake)
+                await self._lanes.hurry(self._steps.turning_off(off))
             async with self._changing:
                 await self._replace(ruleset)
         finally:
@@ -107,12 +107,12 @@ class LiveDataPlane:
         planned = await asyncio.to_thread(self._plan, ruleset)
         try:
             await self._do(self._steps.prepare, ruleset, planned)
-            rules = None
-            if planned.rules:
-                rules = await asyncio.to_thread(self._steps.rules, ruleset)
             if planned.swap:
                 await self._sparing.fill_anew(ruleset.spared)
-            else:
+            rules = None
+            if planned.rules:  # made of what was filled
+                rules = await asyncio.to_thread(self._steps.rules, ruleset)
+            if not planned.swap:
                 await self._sparing.apply(planned.spared)
             await self._do(self._steps.turn, ruleset, planned, rules)
             self._sparing.doubted &= not planned.swap
@@ -134,6 +134,8 @@ class LiveDataPlane:
 
     async def protect(self, addresses: Intervals) -> None:
         """Protect exactly these from now on; whatever change is under way."""
+        if self._steps.lacks_room(addresses):
+            await asyncio.to_thread(self._steps.make_room, addresses)
         await self._lanes.hurry(self._steps.protect, addresses)
         await self._mending.end_verdicts()
 
@@ -172,7 +174,7 @@ class LiveDataPlane:
 
     async def disarm(self) -> None:
         """Stop throttling at once, until the next `rearm`."""
-        await self._lanes.hurry(self._steps.switch.disarm)
+        await self._lanes.hurry(self._steps.turning_off(self._steps.switch.disarm))
 
     async def counters(self) -> Counters:
         """Current totals."""
@@ -194,11 +196,8 @@ class LiveDataPlane:
         async with self._changing:
             # The first of all is who is spared, whatever else is amiss.
             wrong = await self._sparing.verify()
-            repaired = [
-                *self._repaired,
-                *await self._mending.check(),
-                *await self._mending.mend(),
-            ]
+            repaired = [*self._repaired, *await self._mending.check()]
+            repaired += await self._mending.mend()
             self._repaired = []
             return [*repaired, "spared"] if wrong else repaired
 
@@ -232,15 +231,14 @@ class LiveDataPlane:
         await asyncio.to_thread(self._hearing.close)
         try:
             await self._do(self._steps.take_down)
-            await self._mending.drain()
+            await self._mending.wind_up()
         finally:
             await self._do(self._steps.close)
             self._lanes.close()
 
     def _listen(self) -> None:
-        watcher = self._shared
-        if watcher is None:
-            watcher = Watcher()
+        watcher = self._shared or Watcher()
+        if watcher is not self._shared:
             self._hearing.callback(watcher.close)
         listener = partial(self._notice, asyncio.get_running_loop())
         watcher.tell(listener)
@@ -253,7 +251,7 @@ class LiveDataPlane:
             return
         if (urgent := self._steps.at_once(news)) is not None:
             with contextlib.suppress(RuntimeError):  # it is being shut down
-                self._lanes.urge(urgent)
+                self._lanes.urge(self._steps.turning_off(urgent))
         loop.call_soon_threadsafe(self._repair_wanted.set)
 
     async def _repair_when_wanted(self) -> None:

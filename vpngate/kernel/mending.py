@@ -67,6 +67,12 @@ class Mending:
         except VpngateError as error:
             tell("cannot see whether something waits", error)
 
+    async def wind_up(self) -> None:
+        """Let what waits be on its way, then take down what may take long."""
+        await self.drain()
+        while await self._do(self._steps.leave_few):
+            pass
+
     async def make_ready(self) -> None:
         """Make classes that somebody may soon need, until there are enough.
 
@@ -91,6 +97,7 @@ class Mending:
         await self.end_verdicts()
         steps = self._steps
         try:
+            await asyncio.to_thread(steps.look)
             repaired = await self._do(steps.repair)
         except VpngateError:
             await self.advance()  # what cannot be asked holds up the ifbs no more

@@ -16,7 +16,7 @@ from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
-from vpngate.kernel.lanes import each
+from vpngate.kernel.lanes import OffTheLane, each
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
 from vpngate.kernel.shaping.queueing import largest_packet
 from vpngate.kernel.shaping.route import Route
@@ -39,7 +39,7 @@ from vpngate.ruleset.composition import compose
 _VERDICTS = 50  # a step, if no more classes are needed than it may make
 
 
-class Steps:
+class Steps(OffTheLane):
     """All that stands in the kernel for one table, part by part.
 
     One thread alone may use it, from `open` on; `concerns`, and what it is told, any.
@@ -197,10 +197,6 @@ class Steps:
         """Arm for the dead man's time, unless nothing is enforced; whether it is."""
         seconds = min(self.ruleset.deadman, at_most)
         return self.ruleset.enforce and self.switch.arm(seconds)
-
-    def stand_few(self) -> bool:
-        """Do a little of what is left to do at interfaces; whether more is."""
-        return False
 
     def at_once(self, news: Announcement) -> Callable[[], None] | None:
         """What must not wait for a repair, if anything; from any thread."""

@@ -11,6 +11,8 @@ from vpngate.kernel.shaping.shaper import Shaper
 from vpngate.kernel.table.switch import BROKEN, Switch
 from vpngate.kernel.wire.links import Announcement, What
 
+_GONE = (What.LINK_GONE, What.FILTER_GONE, What.CLSACT_GONE)
+
 
 class Way:
     """The ifbs of one table, as verdicts and the switch need them.
@@ -82,7 +84,7 @@ class Way:
         if not self.concerns(news):
             return False
         down = news.link is not None and self._shaper.is_down(news.link)
-        gone = news.what in (What.LINK_GONE, What.FILTER_GONE)
+        gone = news.what in _GONE
         return gone or (news.what is What.LINK and down)
 
     def is_too_small(self, mtu: int) -> bool:

@@ -5,10 +5,14 @@ Knows the protocol's datagrams and variables; does not know when to send which.
 Without a service manager every message goes nowhere, silently.
 """
 
+import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+
+# Seconds: how often more time is asked for, how much from then on, and in all.
+_ASK_EVERY, _MORE, _PATIENCE = 5.0, 20.0, 300.0
 
 
 class ServiceManager:
@@ -37,6 +41,19 @@ class ServiceManager:
     def stopping(self) -> None:
         """An orderly stop begins."""
         self._send("STOPPING=1")
+
+    async def give_time(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, with more time for as long as it goes on, and at most _PATIENCE."""
+        asking = asyncio.create_task(self._ask_for_time())
+        try:
+            await work()
+        finally:
+            asking.cancel()
+
+    async def _ask_for_time(self) -> None:
+        for _ in range(int(_PATIENCE / _ASK_EVERY)):
+            self._send(f"EXTEND_TIMEOUT_USEC={int(_MORE * 1e6)}")
+            await asyncio.sleep(_ASK_EVERY)
 
     def alive(self) -> None:
         """The watchdog may wait again."""

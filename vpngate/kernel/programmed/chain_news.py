@@ -2,8 +2,8 @@
 """Word of chains that come to the hook of interfaces where programs stand, or go.
 
 Knows nftables' announcements; does not know at which interfaces programs stand, nor
-what becomes of these. Where announcements were lost there may be such a chain. One that
-goes does not say at which hook it was.
+what becomes of these. Base chains of bridges count, too. Where announcements were lost
+there may be such a chain. One that goes does not say at which hook it was.
 """
 
 import os
@@ -23,7 +23,8 @@ from vpngate.packets import HookPoint
 _GROUP = 7  # NFNLGRP_NFTABLES
 _NEW_CHAIN = nft.SUBSYSTEM | nft.NEW_CHAIN
 _GONE_CHAIN = nft.SUBSYSTEM | nft.DELETE_CHAIN
-_FAMILIES = {nft.NETDEV, nft.INET}
+_BRIDGE = 7  # NFPROTO_BRIDGE
+_FAMILIES = {nft.NETDEV, nft.INET, _BRIDGE}
 _RECEIVE = 1 << 18
 
 
@@ -73,9 +74,15 @@ def read_chain_news(datagram: bytes) -> set[What]:
     """What a datagram of the kernel's tells of chains, new or hooked anew, and gone."""
     found = set[What]()
     for kind, _, _, body in each_message(datagram):
-        chains = read_chains([bytes(body)]) if kind == _NEW_CHAIN else ()
-        if any(chain.point is HookPoint.INGRESS for chain in chains):
+        if kind == _NEW_CHAIN and _is_before(bytes(body)):
             found.add(What.CHAIN)
         if kind == _GONE_CHAIN and body[0] in _FAMILIES:
             found.add(What.CHAIN_GONE)
     return found
+
+
+def _is_before(body: bytes) -> bool:
+    """Whether a chain stands at ingress, or where a bridge's frames pass it."""
+    if body[0] == _BRIDGE:
+        return nft.CHAIN_HOOK in nft.parts(body)
+    return any(chain.point is HookPoint.INGRESS for chain in read_chains([body]))

@@ -7,7 +7,7 @@ force. The verifier takes a tenth of a second for them: nothing urgent is to wai
 that.
 """
 
-from collections.abc import Sequence
+import threading
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.code.hooked import at_hook
 from vpngate.kernel.bpf.code.stages import PlaneParts, copying, throttling, witness
 from vpngate.kernel.bpf.plane_maps import Stage, Stand, stage_at
+from vpngate.kernel.bpf.spared_arrays import Few
 from vpngate.packets import HookPoint
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset
@@ -53,7 +54,17 @@ class StageSet(NamedTuple):
 
 def in_programs(ruleset: Ruleset) -> Ruleset:
     """What of a ruleset programs are made of."""
-    return replace(ruleset, interfaces=(), spared=Intervals.empty())
+    return replace(
+        ruleset,
+        table="",
+        interfaces=(),
+        hook_priority=0,
+        deadman=0.0,
+        rate=0,
+        max_flows=0,
+        nflog_group=0,
+        spared=Intervals.empty(),
+    )
 
 
 def stands(headers: frozenset[int]) -> list[Stand]:
@@ -79,30 +90,77 @@ def load(parts: PlaneParts, headers: frozenset[int], *, hooks: bool) -> StageSet
 
 
 class MadeAhead:
-    """A few sets of programs that may soon be wanted."""
+    """A few sets of programs that may soon be wanted; in any thread."""
 
     def __init__(self) -> None:
         self._kept: list[StageSet] = []
+        self._most = _KEPT
+        self._guard = threading.Lock()
 
     def make(self, parts: PlaneParts, headers: frozenset[int], *, hooks: bool) -> None:
-        """Have them ready; in any thread, one at a time."""
-        self._kept.append(load(parts, headers, hooks=hooks))
-        while len(self._kept) > _KEPT:
-            self._kept.pop(0).close()
+        """Have them ready, unless nothing is wanted any more."""
+        made = load(parts, headers, hooks=hooks)
+        with self._guard:
+            self._kept.append(made)
+            surplus = max(0, len(self._kept) - self._most)
+            old, self._kept = self._kept[:surplus], self._kept[surplus:]
+        for one in old:
+            one.close()
 
     def take(
         self, parts: PlaneParts, headers: frozenset[int], *, hooks: bool
     ) -> StageSet:
         """Those that are wanted now: made already, or else at once."""
-        for one in self._kept:
-            if one.fits(parts, headers) and bool(one.hooks) >= hooks:
-                self._kept.remove(one)
-                return one
+        with self._guard:
+            for one in self._kept:
+                if one.fits(parts, headers) and bool(one.hooks) >= hooks:
+                    self._kept.remove(one)
+                    return one
         return load(parts, headers, hooks=hooks)
 
     def close(self) -> None:
-        """Let go of those that nobody wanted."""
-        kept: Sequence[StageSet] = self._kept
-        self._kept = []
-        for one in kept:
+        """Let go of those that nobody wanted, also of what is still being made."""
+        with self._guard:
+            old, self._kept, self._most = self._kept, [], 0
+        for one in old:
             one.close()
+
+
+class RoomAhead:
+    """Small sets with room for more than there are; all but `take` in any thread."""
+
+    def __init__(self, ahead: MadeAhead) -> None:
+        self._ahead = ahead
+        self._made: list[Few] = []
+
+    def make(
+        self, parts: PlaneParts, headers: frozenset[int], wanted: Intervals
+    ) -> None:
+        """Have such with room for these, and programs that ask them."""
+        bigger = _with_room(wanted)
+        try:
+            self._ahead.make(replace(parts, few=bigger), headers, hooks=False)
+        except BaseException:
+            bigger.close()
+            raise
+        self._made.append(bigger)
+
+    def take(self, wanted: Intervals) -> Few:
+        """Some with room for these: made already, or else at once."""
+        found = None
+        while self._made:
+            one = self._made.pop()
+            if found is None and one.fits(wanted):
+                found = one
+            else:
+                one.close()
+        return _with_room(wanted) if found is None else found
+
+    def close(self) -> None:
+        """Let go of those that nobody wanted."""
+        while self._made:
+            self._made.pop().close()
+
+
+def _with_room(wanted: Intervals) -> Few:
+    return Few((2 * len(wanted) + 2).bit_length() + 1)

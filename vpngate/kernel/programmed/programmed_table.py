@@ -8,10 +8,10 @@ it. Its descriptors are the only ones of its stages: what it does ends with the 
 
 import ctypes
 import mmap
-import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -19,33 +19,34 @@ from vpngate.errors import MissingFeature, Problem
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.code.hooked import at_near_end
 from vpngate.kernel.bpf.code.recognising import by_order
-from vpngate.kernel.bpf.code.stages import (
-    PROTECTED,
-    WATCHED,
-    PlaneParts,
-)
+from vpngate.kernel.bpf.code.stages import PROTECTED, WATCHED, PlaneParts
 from vpngate.kernel.bpf.maps import index, processors
 from vpngate.kernel.bpf.plane_maps import (
     ARMED_AT,
     COUNT_SIZE,
     COUNTED,
-    LIMIT_SIZE,
     RING_FULL,
     SETTLING_AT,
     PlaneMaps,
     Stand,
 )
 from vpngate.kernel.bpf.spared_arrays import Few, SparedArrays
-from vpngate.kernel.programmed import set_memory
 from vpngate.kernel.programmed.at_hooks import AtHooks
 from vpngate.kernel.programmed.flow_bits import FlowBits
-from vpngate.kernel.programmed.made_ahead import MadeAhead, StageSet, in_programs
+from vpngate.kernel.programmed.made_ahead import (
+    MadeAhead,
+    RoomAhead,
+    StageSet,
+    in_programs,
+)
+from vpngate.kernel.programmed.memory import copy_limits, set_memory
+from vpngate.kernel.programmed.memory.armed_time import ArmedTime
 from vpngate.kernel.programmed.stage_slots import StageSlots
 from vpngate.kernel.wire.channel import Change
-from vpngate.packets import Family, HookPoint
+from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.prefixes.rows import Flags, Rows
-from vpngate.ruleset import Ruleset, names, sharing
+from vpngate.ruleset import Ruleset, names
 from vpngate.ruleset.witnessing import SETTLING
 from vpngate.signatures import Signature
 
@@ -53,6 +54,7 @@ TURN = Change(b"turn", "spared addresses")  # to the arrays that were made last
 _SECOND = 10**9
 _SPARE_ROOM = 4096  # verdicts that have ended and are still to be taken out
 _KINDS = 64  # signatures that a later configuration may have
+_FEW_STEPS = 12  # of a search of what is protected: 80 KiB a set
 
 
 class ProgrammedTable:
@@ -70,6 +72,8 @@ class ProgrammedTable:
         self._headers: frozenset[int] = frozenset()
         self._served: tuple[Ruleset, frozenset[int]] | None = None
         self._ahead = MadeAhead()
+        self._rooms = RoomAhead(self._ahead)
+        self._armed = ArmedTime(partial(self._set, ARMED_AT))
 
     @property
     def hooks(self) -> Mapping[Stand, int]:
@@ -84,7 +88,8 @@ class ProgrammedTable:
         self._slots = StageSlots(self.maps.stages)
         self._times = self.maps.times.mapped()
         self._limits = self.maps.limits.mapped()
-        self.parts = PlaneParts(ruleset, signatures, self.maps, Few(), self.made)
+        few = Few(_FEW_STEPS)
+        self.parts = PlaneParts(ruleset, signatures, self.maps, few, self.made)
         self.near_end = programs.load(at_near_end(self.parts), "vpngate_near")
 
     def close(self) -> None:
@@ -94,6 +99,7 @@ class ProgrammedTable:
             programs.close(self.near_end)
         self.near_end = -1
         self._ahead.close()
+        self._rooms.close()
         self._slots.close()
         self.maps.close()
         self.parts.few.close()
@@ -149,7 +155,7 @@ class ProgrammedTable:
             self._at_hooks.drop(made)
             raise
         self._headers, self._served = headers, served
-        self._limit()
+        copy_limits.put(self._limits, ruleset, parts.signatures)
         self._at_hooks.turn(made)
 
     def commit(self, changes: Sequence[Change]) -> None:
@@ -162,11 +168,15 @@ class ProgrammedTable:
 
     def arm(self, seconds: float) -> None:
         """Let the throttle stage work for so long from now."""
-        self._set(ARMED_AT, time.monotonic_ns() + int(seconds * _SECOND))
+        self._armed.arm(time.monotonic_ns() + int(seconds * _SECOND))
 
     def disarm(self) -> None:
         """Stop throttling at once."""
-        self._set(ARMED_AT, 0)
+        self._armed.disarm()
+
+    def held_off(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Slow nothing until `work`, which is returned, has been done; any thread."""
+        return self._armed.held_off(work)
 
     def settle(self) -> None:
         """Whom is spared changes: no witness counts yet."""
@@ -180,7 +190,7 @@ class ProgrammedTable:
         if old.fits(protected):
             old.put_all(sets)
             return
-        bigger = Few((2 * len(protected) + 2).bit_length() + 1)
+        bigger = self._rooms.take(protected)
         try:
             bigger.put_all(sets)
             parts = replace(self.parts, few=bigger)
@@ -190,6 +200,14 @@ class ProgrammedTable:
             bigger.close()
             raise
         old.close()
+
+    def lacks_room(self, protected: Intervals) -> bool:
+        """Whether the small sets are too small for these; in any thread."""
+        return not self.parts.few.fits(protected)
+
+    def make_room(self, protected: Intervals) -> None:
+        """Have larger ones ready, with the programs that ask them; in any thread."""
+        self._rooms.make(self.parts, self._headers, protected)
 
     def counters(self) -> dict[str, tuple[int, int]]:
         """Packets and bytes of each counter."""
@@ -261,17 +279,6 @@ class ProgrammedTable:
     def _parts_of(self, ruleset: Ruleset) -> PlaneParts:
         signatures = _in_order(ruleset)
         return replace(self.parts, ruleset=ruleset, signatures=signatures)
-
-    def _limit(self) -> None:
-        ruleset, signatures = self.parts.ruleset, self.parts.signatures
-        many = len(signatures)
-        for point in HookPoint:
-            for number, one in enumerate(signatures):
-                rate = sharing.copies(ruleset, one).rate
-                between = _SECOND // rate
-                at = (point * many + number) * LIMIT_SIZE
-                limit = 0, between, (rate - 1) * between
-                struct.pack_into("=QQQ", self._limits, at, *limit)
 
     def _set(self, at: int, value: int) -> None:
         """In one piece: programs read it at any moment."""

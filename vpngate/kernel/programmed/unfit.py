@@ -77,17 +77,15 @@ def _objection(
 
 
 def header_of(name: str) -> int | None:
-    """Bytes before the IP header of an interface's packets.
+    """Bytes before the IP header of an interface's packets; None: not known.
 
-    None: not known, or not to be asked at this moment. One that has gone has no
-    packets: what is said of it does no harm.
+    One that has gone has no packets: what is said of it does no harm. Raises
+    KernelRefused where it cannot be asked at this moment.
     """
     try:
         kind = _hardware(name)
     except _Gone:
         return ETHERNET
-    except KernelRefused:
-        return None
     if kind in _WITH_HEADER:
         return ETHERNET
     return NO_HEADER if kind in _WITHOUT else None

@@ -34,10 +34,11 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 _GROUPS = 0x1 | 0x8  # RTMGRP_LINK, RTMGRP_TC
 NEW_LINK, _DELETE_LINK, GET_LINK = 16, 17, 18
 LINK_HEAD = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-IFLA_ADDRESS = 1
-IFLA_IFNAME, IFLA_MTU, IFLA_LINK, _IFLA_QDISC = 3, 4, 5, 6
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, _IFLA_QDISC = 1, 3, 4, 5, 6
 IFLA_MASTER, IFLA_LINKMODE, IFLA_LINKINFO = 10, 17, 18
 IFLA_TX_QUEUES, IFLA_RX_QUEUES, IFLA_LINK_NETNSID = 31, 32, 37
+_IFLA_NEW_NETNSID, _IFLA_NEW_IFINDEX = 45, 49  # of one that moves, since Linux 4.16
+_AF_BRIDGE = 7  # of what a bridge says of its ports
 IFLA_EXT_MASK, SKIP_STATS = 29, 0x8  # RTEXT_FILTER_SKIP_STATS
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 _AT_ONCE = 500  # questions: the answers fit the receive buffer
@@ -55,6 +56,7 @@ class Link:
     mtu     bytes of its largest packet, without link header
     queue   kind of the queueing discipline at its root
     address its own on the link
+    moved   whether it is another namespace's from now on
     """
 
     index: int
@@ -67,6 +69,7 @@ class Link:
     mtu: int = 0
     queue: str = ""
     address: bytes = b""
+    moved: bool = False
 
 
 class What(Enum):
@@ -76,12 +79,14 @@ class What(Enum):
     LINK_GONE = "link gone"
     QDISC = "qdisc"  # at the root: came, went, or took another's place
     FILTER = "filter"  # came, or changed
-    FILTER_GONE = "filter gone"  # or where filters stand, with all of them
+    FILTER_GONE = "filter gone"
+    CLSACT_GONE = "clsact gone"  # where filters stand, with all of them
     CHAIN = "chain"  # of nftables, came to the hook of some interface
     CHAIN_GONE = "chain gone"  # perhaps from there
     UNKNOWN = "unknown"  # announcements were lost: anything may have changed
 
 
+_OF_LINKS = {NEW_LINK: What.LINK, _DELETE_LINK: What.LINK_GONE}
 _OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
 _OF_FILTERS = {tc.NEW_FILTER: What.FILTER, tc.DELETE_FILTER: What.FILTER_GONE}
 
@@ -177,11 +182,8 @@ class Watcher:
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
         self._telling = threading.RLock()
-        self._socket = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_RAW | socket.SOCK_CLOEXEC,
-            socket.NETLINK_ROUTE,
-        )
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
         self._socket.bind((0, _GROUPS))
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(
@@ -260,10 +262,11 @@ def read_announcements(datagram: bytes) -> list[Announcement]:
 
 
 def _read(kind: int, body: memoryview) -> Announcement | None:
-    if kind in (NEW_LINK, _DELETE_LINK) and len(body) >= LINK_HEAD.size:
-        what = What.LINK if kind == NEW_LINK else What.LINK_GONE
+    if kind in _OF_LINKS and len(body) >= LINK_HEAD.size:
+        if body[0] == _AF_BRIDGE:  # a port, which stays when it leaves its bridge
+            return None
         link = _read_link(body)
-        return Announcement(what, link.index, link)
+        return Announcement(_OF_LINKS[kind], link.index, link)
     if kind in (*_OF_QDISCS, *_OF_FILTERS) and len(body) >= tc.HEAD.size:
         _, index, _, parent, _ = tc.HEAD.unpack_from(body)
         if kind in _OF_FILTERS:
@@ -271,28 +274,27 @@ def _read(kind: int, body: memoryview) -> Announcement | None:
         if parent == tc.ROOT:  # not each class's queue
             return Announcement(What.QDISC, index)
         if (kind, parent) == (tc.DELETE_QDISC, tc.CLSACT):
-            return Announcement(What.FILTER_GONE, index)
+            return Announcement(What.CLSACT_GONE, index)
     return None
 
 
 def _read_link(body: bytes | memoryview) -> Link:
     _, hardware, index, flags, _ = LINK_HEAD.unpack_from(body)
-    parts = picked(body, LINK_HEAD.size, IFLA_LINK_NETNSID)
-    name = text(parts.get(IFLA_IFNAME, b""))
-    master = host_number(parts.get(IFLA_MASTER, b""))
+    parts = picked(body, LINK_HEAD.size, _IFLA_NEW_IFINDEX)
     parent = host_number(parts.get(IFLA_LINK, b""))
     kind = text(attributes(parts.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b""))
     if IFLA_LINK_NETNSID in parts or kind == "veth":
         parent = 0  # the index of another namespace's, or of the other end of a pair
     return Link(
         index,
-        name,
+        text(parts.get(IFLA_IFNAME, b"")),
         bool(flags & UP),
         hardware,
         parent,
-        master,
+        host_number(parts.get(IFLA_MASTER, b"")),
         kind,
         host_number(parts.get(IFLA_MTU, b"")),
         text(parts.get(_IFLA_QDISC, b"")),
         bytes(parts.get(IFLA_ADDRESS, b"")),
+        _IFLA_NEW_NETNSID in parts or _IFLA_NEW_IFINDEX in parts,
     )

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the service manager is told, over a real datagram socket."""
 
+import asyncio
+import contextlib
 import os
 import socket
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vpngate.daemon.outside import service_manager
 from vpngate.daemon.outside.service_manager import ServiceManager
 
 
@@ -45,6 +48,30 @@ def test_each_message(manager: socket.socket) -> None:
         "STATUS=two lines",
         "WATCHDOG=1",
     ]
+
+
+def test_more_time_is_asked_for_while_something_goes_on_and_no_longer(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_manager, "_ASK_EVERY", 0.01)
+    heard: list[bytes] = []
+
+    async def work() -> None:
+        while len(heard) < 3:
+            heard.append(await asyncio.to_thread(manager.recv, 100))
+
+    async def stopping() -> None:
+        await told(manager).give_time(work)
+        manager.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                manager.recv(100)
+        await asyncio.sleep(0.05)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+    asyncio.run(stopping())
+    assert set(heard) == {b"EXTEND_TIMEOUT_USEC=20000000"}
 
 
 def test_a_reload_says_when_it_began(manager: socket.socket) -> None:

@@ -78,11 +78,12 @@ def test_one_that_has_gone_has_no_packets(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.EPERM])
-def test_one_whose_header_cannot_be_asked_has_none_that_is_known(
+def test_one_whose_header_cannot_be_asked_is_said_to_be_so(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     answering(monkeypatch, number)
-    assert header_of("lan0") is None
+    with pytest.raises(KernelRefused, match="interface lan0"):
+        header_of("lan0")
 
 
 def test_without_a_descriptor_no_header_is_known(
@@ -91,4 +92,5 @@ def test_without_a_descriptor_no_header_is_known(
     monkeypatch.undo()
     many = mock.Mock(side_effect=OSError(errno.EMFILE, "Too many open files"))
     monkeypatch.setattr("socket.socket", many)
-    assert header_of("lan0") is None
+    with pytest.raises(KernelRefused, match="Too many open files"):
+        header_of("lan0")

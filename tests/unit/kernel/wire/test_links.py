@@ -2,13 +2,15 @@
 """Word of a change of links comes whether or not they can be listed at that moment."""
 
 import asyncio
+import sys
 from contextlib import aclosing, closing
 from typing import NoReturn
 
 import pytest
 
 from vpngate.errors import KernelRefused
-from vpngate.kernel.wire import links
+from vpngate.kernel.wire import links, tc
+from vpngate.kernel.wire.attributes import attribute, message
 from vpngate.kernel.wire.channel import ROUTE, Channel
 
 
@@ -71,3 +73,43 @@ def test_one_watcher_tells_all_that_listen_until_they_leave() -> None:
     finally:
         watcher.close()
     assert told == ["first", "second", "second"]
+
+
+def _told(kind: int, family: int = 0, **parts: int) -> list[links.Announcement]:
+    numbers = {"netns": 45, "index": 49}  # IFLA_NEW_NETNSID, IFLA_NEW_IFINDEX
+    body = bytearray(links.LINK_HEAD.pack(family, 1, 7, links.UP, 0))
+    body += attribute(links.IFLA_IFNAME, b"lan0\0")
+    for name, value in parts.items():
+        body += attribute(numbers[name], value.to_bytes(4, sys.byteorder))
+    return links.read_announcements(message(kind, 0, bytes(body)))
+
+
+@pytest.mark.parametrize(
+    ("parts", "moved"),
+    [({}, False), ({"netns": 3}, True), ({"netns": 0, "index": 9}, True)],
+)
+def test_what_moves_is_told_from_what_is_deleted(
+    parts: dict[str, int], *, moved: bool
+) -> None:
+    [news] = _told(17, **parts)  # RTM_DELLINK
+    assert (news.what, news.index) == (links.What.LINK_GONE, 7)
+    assert news.link is not None
+    assert (news.link.name, news.link.moved) == ("lan0", moved)
+
+
+@pytest.mark.parametrize("kind", [links.NEW_LINK, 17])
+def test_what_a_bridge_says_of_a_port_is_no_news_of_a_link(kind: int) -> None:
+    """A port that leaves it is told to be gone, and lives on."""
+    assert _told(kind, family=7) == []
+    assert len(_told(kind)) == 1
+
+
+def test_clsact_that_goes_is_told_from_a_filter_that_does() -> None:
+    def gone(kind: int, parent: int) -> list[links.Announcement]:
+        head = tc.HEAD.pack(0, 7, tc.CLSACT_HANDLE, parent, 0)
+        return links.read_announcements(message(kind, 0, head))
+
+    clsact = gone(tc.DELETE_QDISC, tc.CLSACT)
+    assert clsact == [links.Announcement(links.What.CLSACT_GONE, 7)]
+    filtered = gone(tc.DELETE_FILTER, tc.CLSACT_INGRESS)
+    assert filtered == [links.Announcement(links.What.FILTER_GONE, 7)]

@@ -20,10 +20,16 @@ class Attachment(Protocol):
 
     lasting    whether what stands there outlives this process
     announced  what the kernel says of an interface when this may have changed
+    kept       where none of our programs stands, but what they stood in is ours
     """
 
     lasting: bool
     announced: Collection[What]
+
+    @property
+    def kept(self) -> Collection[int]:
+        """In any thread."""
+        ...
 
     def stand_at(self, index: int, those: Standing) -> None:
         """Have exactly these stand there, with no packet in between that meets none.
@@ -37,7 +43,18 @@ class Attachment(Protocol):
         ...
 
     def leave(self, index: int) -> None:
-        """Have none of ours stand there, those of a dead daemon's neither."""
+        """Have none of ours stand there, those of a dead daemon's neither.
+
+        No packet is lost for it: what they stood in may stay, and is `kept`.
+        """
+        ...
+
+    def vacate(self, index: int) -> None:
+        """Leave it for good, with what they stood in, if nobody else stands there."""
+        ...
+
+    def lost(self, index: int) -> None:
+        """What they stood in is gone, or the interface; in any thread."""
         ...
 
     def forget(self, index: int) -> None:

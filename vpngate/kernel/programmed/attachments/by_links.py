@@ -24,6 +24,7 @@ class ByLinks(Attachment):
 
     lasting = False
     announced: Collection[What] = (What.FILTER,)
+    kept: Collection[int] = ()
 
     def __init__(self) -> None:
         self._links: dict[int, dict[HookPoint, int]] = {}  # descriptors
@@ -52,7 +53,10 @@ class ByLinks(Attachment):
         for link in self._links.pop(index, {}).values():
             programs.close(link)
 
-    forget = leave
+    vacate = forget = leave
+
+    def lost(self, index: int) -> None:
+        """Links stand in nothing."""
 
 
 def _is_severed(link: int, program: int) -> bool:
