@@ -23,7 +23,6 @@ NEAR_END = DEVICE.partition("-")[0]
 # They look into the nftables table, or break it: what they promise needs a form of its
 # own for programs.
 ABOUT_NFTABLES = {
-    "test_campaign.py": "its faults and its looks are at nftables' table",
     "test_comparison.py": "intervals are taken out of nftables' sets",
     "test_copying_live.py": "the rules that copy",
     "test_dispatch_live.py": "the rules that tell packets apart",
