@@ -36,7 +36,6 @@ ABOUT_NFTABLES = {
     "test_spared_oracle.py": "the way by an ifb, and nftables' sets",
     "test_survey.py": "nftables' and tc's lists",
     "test_trial.py": "nftables' features",
-    "test_what_waits.py": "parts of the nftables plane",
 }
 # What holds over programs what one of those holds over nftables.
 TWINS = {
