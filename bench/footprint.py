@@ -5,6 +5,8 @@ import os
 import re
 from pathlib import Path
 
+from tests.lab import descriptors
+
 _STATUS = "/proc/{}/status"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -30,6 +32,19 @@ def kernel_objects() -> float:
     """MiB of the kernel's: objects, per-CPU ones, large tables."""
     keys = ("Slab", "Percpu", "VmallocUsed")
     return sum(_kilobytes("/proc/meminfo", key) for key in keys) / 1024
+
+
+def maps(process: int | str = "self") -> float:
+    """MiB of the eBPF maps that a process holds, as the kernel accounts for them.
+
+    Its own memory has those that are mapped into it, the kernel's objects the rest.
+    """
+    held = {
+        told["map_id"]: int(told["memlock"])
+        for told in descriptors.told_of(process)
+        if "map_type" in told
+    }
+    return sum(held.values()) / (1 << 20)
 
 
 def _kilobytes(path: str, key: str) -> int:

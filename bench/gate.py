@@ -13,8 +13,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,15 @@ import numpy.typing as npt
 
 from bench.footprint import used
 from bench.handshaker import End, Plan, flow_key
-from bench.verdict_news import VerdictNews
+from bench.verdict_news import Noted, VerdictNews
 from tests.lab import topology
-from tests.lab.daemon import Daemon, daemon, enforcing_settings
+from tests.lab.daemon import PYTHON, VPNGATE, Daemon, daemon, enforcing_settings
 from tests.lab.namespaces import wait_until
 from tests.lab.topology import Host, Lab
 from tests.planes import PLANE
 from vpngate.config import Plane
+
+News = Callable[[], VerdictNews | Noted]
 
 _ROOT = Path(__file__).parent.parent
 _STILL = 3.0  # seconds without another verdict: no more will come
@@ -80,9 +83,10 @@ class Seen:
 class Gate:
     """A gateway with a daemon that enforces."""
 
-    def __init__(self, lab: Lab, running: Daemon) -> None:
+    def __init__(self, lab: Lab, running: Daemon, news: News) -> None:
         self._lab = lab
         self.daemon = running
+        self._news = news
         self._next = 0
 
     def handshakes(
@@ -96,14 +100,15 @@ class Gate:
         self._next += count
         near, far = map(_end, (self._lab.client, self._lab.stranger))
         plan = Plan(near, far, first, count, rate, subscribers)
-        with VerdictNews(self._lab.gateway) as news:
+        with self._news() as news:
             used_before = used(self.daemon.process.pid)
             sent, no_room = self._send(plan)
             _wait(news, count, still)
             spent = used(self.daemon.process.pid) - used_before
+            when = news.when
         keys = (flow_key(first + n, subscribers) for n in range(count))
-        pairs = [(news.when.get(key), at) for key, at in zip(keys, sent, strict=True)]
-        found = np.array([when - at for when, at in pairs if when is not None])
+        pairs = [(when.get(key), at) for key, at in zip(keys, sent, strict=True)]
+        found = np.array([there - at for there, at in pairs if there is not None])
         return Seen(count, found, spent, max(sent) - min(sent) or 1.0, no_room)
 
     def _send(self, plan: Plan) -> tuple[npt.NDArray[np.float64], int]:
@@ -122,7 +127,7 @@ class Gate:
         return np.fromfile(times), int(json.loads(told)["no room"])
 
 
-def _wait(news: VerdictNews, count: int, still: float) -> None:
+def _wait(news: VerdictNews | Noted, count: int, still: float) -> None:
     last, since = -1, time.monotonic()
     while (there := len(news.when)) < count:
         now = time.monotonic()
@@ -140,8 +145,6 @@ def _end(host: Host) -> End:
 @contextlib.contextmanager
 def gate(packets_per_second: int | None = None) -> Iterator[Gate]:
     """A gateway whose daemon enforces, with settings as shipped but for the copies."""
-    if PLANE is not Plane.NFTABLES:
-        raise SystemExit("the kernel tells of verdicts of nftables alone")
     with topology.build() as lab:
         lab.gateway.ip(
             f"route add 100.80.0.0/12 via {lab.client.ipv4} dev lan0",
@@ -152,10 +155,20 @@ def gate(packets_per_second: int | None = None) -> Iterator[Gate]:
         settings = enforcing_settings(lab)
         if packets_per_second is not None:
             settings.change(capture={"packets_per_second": packets_per_second})
-        with daemon(lab.gateway, settings) as running:
-            made = Gate(lab, running)
+        program, news = _heard(lab)
+        with daemon(lab.gateway, settings, program) as running:
+            made = Gate(lab, running, news)
             wait_until(lambda: _is_warm(made), "a first verdict")
             yield made
+
+
+def _heard(lab: Lab) -> tuple[tuple[str, ...], News]:
+    """The daemon's program, and how it is heard when verdicts are in force."""
+    if PLANE is Plane.NFTABLES:
+        return (VPNGATE, "run"), partial(VerdictNews, lab.gateway)
+    file = lab.folder / "noted"
+    file.touch()
+    return (*PYTHON, "-m", "bench.noting", str(file)), partial(Noted, file)
 
 
 def _is_warm(made: Gate) -> bool:

@@ -109,7 +109,8 @@ ROW = Row(
         f"new flow, of {_SUBSCRIBERS:,} subscribers and as many servers as flows: an "
         "initiation, and 20 ms later its answer. Each is recognised, read a second "
         "time, and slowed. Latency is from the answer on the wire to the moment when "
-        "the kernel announces the verdict, seen from outside the daemon. That one "
+        "the kernel announces the verdict, seen from outside the daemon; of programs "
+        "to when the call that writes it has returned in there. That one "
         "enforces with settings as shipped but for "
         f"`capture.packets_per_second = {COPIES}`."
     ),

@@ -15,10 +15,13 @@ from pathlib import Path
 
 from bench import registry
 from bench.contract import Curve, Effort, Figure, Row
+from bench.footprint import kernel_objects, maps
 from bench.kernel import gateway, nested, nft_file, ruleset
 from bench.trees import OURS, peers
 from tests.lab.namespaces import Namespace
 from tests.lab.plane import data_plane
+from tests.planes import PLANE
+from vpngate.config import Plane
 from vpngate.prefixes.intervals import Intervals
 
 _ROOT = Path(__file__).parent.parent
@@ -69,13 +72,16 @@ def _into_kernel(
     file = folder / "set.nft"
     nft_file(full, file)
     taken: dict[str, list[float]] = {"nft": [], "start": [], "replace": []}
+    memory: dict[str, list[float]] = {}
     for _ in range(turns):
         begin = time.perf_counter()
         namespace.run("nft", "-f", str(file), timeout=600)
         taken["nft"].append(time.perf_counter() - begin)
         namespace.run("nft", "delete", "table", "netdev", "compared", timeout=600)
         for name, work in (("start", _start), ("replace", _replace)):
-            seconds = namespace.call(lambda work=work: asyncio.run(work(full)))  # type: ignore[misc]
+            seconds = namespace.call(
+                lambda work=work: asyncio.run(work(full, memory))  # type: ignore[misc]
+            )
             taken[name].append(seconds)
     for name, what in (("start", "at a start"), ("replace", "while running")):
         yield Figure(
@@ -87,18 +93,26 @@ def _into_kernel(
             theirs=taken["nft"],
             at_most=1.0,
         )
+    for what, values in memory.items():
+        yield Figure(f"{len(full):,} intervals in {what}", "MiB", OURS, values)
 
 
-async def _start(full: Intervals) -> float:
+async def _start(full: Intervals, memory: dict[str, list[float]]) -> float:
+    """Seconds; notes what the kernel holds more than before, and the maps of eBPF."""
+    before = kernel_objects(), maps()
     plane = data_plane()
     begin = time.perf_counter()
     await plane.start(ruleset(full))
     spent = time.perf_counter() - begin
+    grown = kernel_objects() - before[0]
+    memory.setdefault("the kernel's objects", []).append(grown)
+    if PLANE is Plane.EBPF:
+        memory.setdefault("maps of eBPF", []).append(maps() - before[1])
     await plane.stop()
     return spent
 
 
-async def _replace(full: Intervals) -> float:
+async def _replace(full: Intervals, _: object) -> float:
     """From nothing to all of it."""
     plane = data_plane()
     await plane.start(ruleset(Intervals.empty()))

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import vpngate
-from tests.planes import PLANE
+from tests.planes import BY_FILTERS, PLANE
 
 _PACKAGES = ("numpy", "scapy", "pytricia", "py-radix", "nfstream")
 _PROGRAMS = {"nft": ("nft", "--version"), "tshark": ("tshark", "--version")}
@@ -28,7 +28,7 @@ def machine() -> dict[str, str]:
         "kernel": platform.release(),
         "Python": platform.python_version(),
         "vpngate": vpngate.__version__,
-        "data plane": PLANE.value,
+        "data plane": PLANE.value + (", by filters" if BY_FILTERS else ""),
     }
     for name in _PACKAGES:
         try:

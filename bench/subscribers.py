@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.contract import Curve, Effort, Figure, Row
-from bench.footprint import kernel_objects, resident
+from bench.footprint import kernel_objects, maps, resident
 from bench.kernel import gateway, ruleset
 from bench.steps import Steps
 from tests.lab.plane import data_plane
+from tests.planes import PLANE
+from vpngate.config import Plane
 from vpngate.daemon import garbage
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, Transport
@@ -48,10 +50,16 @@ def flow(subscriber: int, number: int = 0) -> Throttle:
 
 async def _all(most: int, flows: int, seconds: float) -> list[Figure]:
     async with _plane() as plane:
-        begun, objects = resident(), kernel_objects()
+        begun, objects, held = resident(), kernel_objects(), maps()
         found = await _fill(plane, most, flows)
-        mine, kernels = resident() - begun, kernel_objects() - objects
-        for what, value in (("this process", mine), ("the kernel's objects", kernels)):
+        memory = {
+            "this process": resident() - begun,
+            "the kernel's objects": kernel_objects() - objects,
+        }
+        if PLANE is Plane.EBPF:
+            memory["maps at first"] = held
+            memory["maps, grown by"] = maps() - held
+        for what, value in memory.items():
             name = f"{most:,} subscribers, {flows:,} flows, {what}"
             found.append(Figure(name, "MiB", "vpngate", [value]))
         found += await _looks(plane, most)
@@ -140,6 +148,7 @@ ROW = Row(
     root=True,
     about=(
         "The data plane alone, in this process: a verdict for each of so many "
-        "subscribers, then new ones, from being asked to being in force."
+        "subscribers, then new ones, from being asked to being in force. Maps of "
+        "eBPF are among the kernel's objects, and told beside them."
     ),
 )

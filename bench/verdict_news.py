@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When the kernel says that a verdict is in force, as anybody may hear it.
+"""When a verdict is in force: as the kernel says, and anybody may hear it.
 
 Knows nftables' announcements of elements, which come once a transaction is in force,
-and the verdict maps of UDP over IPv4; does not know who put them there.
+and the verdict maps of UDP over IPv4; does not know who put them there. Of programs'
+maps the kernel says nothing: there the daemon writes it down (`noting.py`).
 """
 
+import os
 import socket
+import struct
 import threading
 import time
+from pathlib import Path
 from typing import Self
 
 from tests.lab.namespaces import Namespace
@@ -21,6 +25,8 @@ _NFTABLES_GROUP = 7  # NFNLGRP_NFTABLES
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _SO_RCVBUFFORCE, _BUFFER = 33, 64 << 20
 _LOOK = 0.2  # seconds
+# What is noted of a verdict: both ends, near first, as `when` has them; when it was.
+RECORD = struct.Struct("=12sd")
 
 
 class VerdictNews:
@@ -91,3 +97,30 @@ class VerdictNews:
         other = self._half.setdefault(key, direction)
         if other is not direction and key not in self.when:
             self.when[key] = now
+
+
+class Noted:
+    """The same of a daemon over programs, which writes it down itself (`noting.py`)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._when: dict[bytes, float] = {}
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("rb")
+        self._file.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def when(self) -> dict[bytes, float]:
+        """The first time of each verdict, so far."""
+        whole = self._file.read()
+        rest = len(whole) % RECORD.size  # one that is being written
+        if rest:
+            self._file.seek(-rest, os.SEEK_CUR)
+        for key, moment in RECORD.iter_unpack(whole[: len(whole) - rest]):
+            self._when.setdefault(key, moment)
+        return self._when

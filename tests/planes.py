@@ -23,8 +23,6 @@ NEAR_END = DEVICE.partition("-")[0]
 # They look into the nftables table, or break it: what they promise needs a form of its
 # own for programs.
 ABOUT_NFTABLES = {
-    "test_campaign.py": "its faults and its looks are at nftables' table",
-    "test_comparison.py": "intervals are taken out of nftables' sets",
     "test_copying_live.py": "the rules that copy",
     "test_dispatch_live.py": "the rules that tell packets apart",
     "test_doctor.py": "the rows of nftables' features",
@@ -32,25 +30,24 @@ ABOUT_NFTABLES = {
     "test_egress_filters.py": "what packets skip behind an ifb",
     "test_failed_changes.py": "transactions of nftables that fail",
     "test_ifb_of_ours.py": "ifbs",
-    "test_kernel_table.py": "the owned table",
-    "test_many_ifbs.py": "ifbs",
     "test_many_interfaces.py": "chains of 255 devices",
-    "test_many_handshakes.py": "verdicts are heard of as nftables announces them",
     "test_nflog.py": "NFLOG",
-    "test_reverse_path.py": "the expression fib",
     "test_signatures_live.py": "the compiler to nftables",
     "test_spared_oracle.py": "the way by an ifb, and nftables' sets",
     "test_survey.py": "nftables' and tc's lists",
     "test_trial.py": "nftables' features",
-    "test_what_waits.py": "parts of the nftables plane",
 }
 # What holds over programs what one of those holds over nftables.
 TWINS = {
     "test_copying_live.py": "test_bpf_plane.py",
     "test_dispatch_live.py": "test_bpf_frames.py",
+    "test_doctor.py": "test_programs_survey.py",
+    "test_doctor_conflicts.py": "test_programs_survey.py",
+    "test_egress_filters.py": "test_bpf_interfaces.py",
     "test_failed_changes.py": "test_bpf_failures.py",
     "test_ifb_of_ours.py": "test_veth_left_behind.py",
     "test_many_interfaces.py": "test_bpf_interfaces.py",
+    "test_nflog.py": "test_bpf_plane.py",
     "test_signatures_live.py": "test_bpf_agreement.py",
     "test_spared_oracle.py": "test_bpf_promise.py",
     "test_trial.py": "test_programs_survey.py",

@@ -9,6 +9,7 @@ from tests.campaign.families import (
     floods,
     links,
     processes,
+    programs,
     registries,
     reloads,
     rivals,
@@ -27,5 +28,6 @@ FAULTS: tuple[Fault, ...] = (
     *floods.FAULTS,
     *shortages.FAULTS,
     *stances.FAULTS,
+    *programs.FAULTS,
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}

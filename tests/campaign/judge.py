@@ -88,9 +88,12 @@ def never_blocked(pair: Pair, floor: float, silence: float) -> Iterator[str]:
         yield f"{Kind.UNREGISTERED}: neither free nor slow: {came}"
 
 
-def bounded(first: Size, now: Size) -> Iterator[str]:
-    """What a daemon has grown by, if that is too much."""
-    if now.descriptors > first.descriptors + _MORE_DESCRIPTORS:
+def bounded(first: Size, now: Size, ready: int = 0) -> Iterator[str]:
+    """What a daemon has grown by, if that is too much.
+
+    ready  descriptors of what it may have made ahead
+    """
+    if now.descriptors > first.descriptors + _MORE_DESCRIPTORS + ready:
         yield f"descriptors: {now.descriptors}, at first {first.descriptors}"
     if now.resident > _MORE_MEMORY * first.resident + _RESIDENT:
         yield f"resident: {now.resident:.0f} MB, at first {first.resident:.0f}"

@@ -6,29 +6,26 @@ not know faults, nor what is held against a daemon.
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tests.campaign import asked
 from tests.campaign.counts import Kind
 from tests.campaign.subject import Subject
 from tests.campaign.watch import Watch, Way, watching
 from tests.lab import load, topology, wireguard
+from tests.lab.attachings import by_filters
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, settle, wait_until
 from tests.lab.topology import Host, Lab, Place
 from tests.lab.wireguard import WireGuard
 from vpngate.config import Mode
 from vpngate.errors import VpngateError
-from vpngate.packets import Direction
-from vpngate.ruleset import names
 from vpngate.stance import Enforce, HaltReason, Observe
 
 CONTROL = topology.Wire(5, "control", "ctl0", "100.64.9", "2001:db8:64:9:", "2")
 LINKS = ("lan0", CONTROL.port)  # of the flows and of their controls
-_ATTEMPTS = 20  # a change that cuts nft short is over in milliseconds
 _HANDSHAKE = 5.0  # seconds until another, where one was not seen
 
 
@@ -66,40 +63,29 @@ class World:
             self.found.append(str(error))
         return time.monotonic() - begin
 
-    # The kernel, asked by programs that are not vpngate's.
-
-    def listed(self, *what: str) -> list[dict[str, Any]]:
-        """What nft lists of the table; nothing where there is none."""
-        for _ in range(_ATTEMPTS):
-            try:
-                answer = self.gateway.run("nft", "-j", "list", *what)
-            except LabError as error:
-                if "No such file" in str(error):
-                    return []
-                last = error  # a change has cut it short
-            else:
-                found: list[dict[str, Any]] = json.loads(answer)["nftables"]
-                return found
-        raise last
+    # The kernel, asked past the daemon.
 
     def has_table(self) -> bool:
         return "vpngate" in self.gateway.run("nft", "list", "tables", "netdev")
 
     def is_armed(self) -> bool:
         """Whether the kernel would slow anybody, at this moment and by itself."""
-        listed = self.listed("set", "netdev", "vpngate", names.ARMED)
-        return any(part.get("set", {}).get("elem") for part in listed)
+        return asked.is_armed(self.gateway, self.subject.process.pid)
 
     def slowed(self) -> int:
-        """Packets that were slowed until now, as the kernel counts; 0 with no table."""
-        wanted = {names.throttled_counter(direction) for direction in Direction}
-        return sum(
-            part["counter"]["packets"]
-            for part in self.listed("counters", "table", "netdev", "vpngate")
-            if part.get("counter", {}).get("name") in wanted
-        )
+        """Packets that were slowed until now, as the kernel counts."""
+        return asked.slowed(self.gateway, self.subject.process.pid)
+
+    def leads_on(self) -> bool:
+        """Whether programs at the subscribers' interfaces have anywhere to go on at."""
+        return asked.leads_on(self.gateway, topology.SUBSCRIBER_INTERFACES)
+
+    def standing(self) -> list[int]:
+        """The programs at the subscribers' interfaces, by number."""
+        return asked.standing(self.gateway, topology.SUBSCRIBER_INTERFACES)
 
     def ifbs(self) -> list[str]:
+        """Where slowed packets wait; the near end of each, of pairs."""
         return load.shaping_devices(self.gateway)
 
     # A state to begin from, and well again.
@@ -214,12 +200,23 @@ def _control(lab: Lab, stack: contextlib.ExitStack) -> Host:
     )
 
 
+def _prepare_hooks(gateway: Namespace) -> None:
+    """Hang clsact in before, as whoever cannot afford to lose a packet by it does.
+
+    The kernel stops an interface while a daemon does that, and the control's has none.
+    """
+    if by_filters():
+        for name in LINKS:
+            gateway.run("tc", "qdisc", "add", "dev", name, "clsact")
+
+
 @contextlib.contextmanager
 def built() -> Iterator[World]:
     """All of it, the flows under way; nothing is left of it behind the block."""
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(topology.build())
         control = _control(lab, stack)
+        _prepare_hooks(lab.gateway)
         tunnels = {
             name: stack.enter_context(wireguard.tunnel(client, server))
             for name, client, server in (

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.kernels.guest import Kernel, Outcome, ran
 from tests.planes import BY_FILTERS, PLANE
+from vpngate.config import Plane
 
 _REPOSITORY = Path(__file__).parents[2]
 _ROOTS = _REPOSITORY / ".kernels"
@@ -34,9 +35,21 @@ _CORE = (
     "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
+# What programs are to a kernel: the call, its verifier, and packets at the hooks.
+_OF_PROGRAMS = (
+    "tests/netns/test_bpf_call.py",
+    *(
+        f"tests/netns/test_bpf_plane.py::test_{name}"
+        for name in (
+            "a_verdict_is_acted_on_only_while_armed_and_nobody_is_spared",
+            "handshakes_are_copied_and_forgeries_are_not",
+            "the_witness_tells_and_throws_the_switch",
+        )
+    ),
+)
 # Of a kernel that has loaded nothing yet: it keeps what it has loaded.
 _FRESH = ("tests/kernels/test_lacking.py",)
-_RUNS = (_CORE, _FRESH)
+_RUNS = ((*_CORE, *(_OF_PROGRAMS if PLANE is Plane.EBPF else ())), _FRESH)
 
 
 def _command(tests: Iterable[str]) -> str:

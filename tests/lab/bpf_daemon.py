@@ -9,13 +9,13 @@ import bisect
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
+from tests.lab import descriptors
 from vpngate.kernel.bpf.maps import Map, MapLayout, index
 from vpngate.kernel.bpf.plane_maps import ARMED_AT, COUNT_SIZE, COUNTED, UNTIL_AT
 from vpngate.kernel.bpf.spared_arrays import Searched
@@ -42,10 +42,26 @@ class Found(NamedTuple):
 
 @contextmanager
 def maps_of(pid: int) -> Iterator[list[Found]]:
-    """All maps that a process holds."""
+    """All maps that a process holds, but for its stages (`stage_arrays`)."""
+    with _opened_all(pid, kept=lambda kind: kind != MapKind.PROGRAM_ARRAY) as found:
+        yield found
+
+
+@contextmanager
+def stage_arrays(pid: int) -> Iterator[list[Found]]:
+    """The arrays of programs that a process holds.
+
+    They would outlive it for as long as they are open here.
+    """
+    with _opened_all(pid, kept=lambda kind: kind == MapKind.PROGRAM_ARRAY) as found:
+        yield found
+
+
+@contextmanager
+def _opened_all(pid: int, kept: Callable[[int], bool]) -> Iterator[list[Found]]:
     with ExitStack() as stack:
         found = []
-        for number in sorted(_numbers(pid)):
+        for number in sorted(n for n, kind in _numbers(pid).items() if kept(kind)):
             descriptor = call(_MAP_BY_ID, CallAttributes("I", number), "open a map")
             one = _opened(descriptor)
             stack.enter_context(closing(one.map))
@@ -53,17 +69,13 @@ def maps_of(pid: int) -> Iterator[list[Found]]:
         yield found
 
 
-def _numbers(pid: int) -> set[int]:
-    numbers = set()
-    for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
-        try:
-            lines = entry.read_text().splitlines()
-        except FileNotFoundError:  # closed since
-            continue
-        told = [int(one.split()[1]) for one in lines if one.startswith("map_id:")]
-        if any(one.startswith("map_type:") for one in lines):
-            numbers.update(told)
-    return numbers
+def _numbers(pid: int) -> dict[int, int]:
+    """The kind of each map that a process holds, by its number."""
+    return {
+        int(told["map_id"]): int(told["map_type"])
+        for told in descriptors.told_of(pid)
+        if "map_type" in told
+    }
 
 
 def _opened(descriptor: int) -> Found:

@@ -23,8 +23,13 @@ from vpngate.prefixes.intervals import Intervals
 
 def lose_from(steps: BpfSteps, lost: Intervals) -> None:
     """Have all stages, the witness's too, spare fewer than is believed."""
+    spare_instead(steps, steps.spared.held.difference(lost))
+
+
+def spare_instead(steps: BpfSteps, spared: Intervals) -> None:
+    """Have all stages spare others than is believed."""
     table = steps.programs
-    table.make_anew(SparedArrays.of(steps.spared.held.difference(lost)))
+    table.make_anew(SparedArrays.of(spared))
     table.commit([TURN])
 
 

@@ -10,6 +10,7 @@ import struct
 from contextlib import closing
 from typing import NamedTuple, cast
 
+from tests.lab import descriptors
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.maps import index as key_of
 from vpngate.kernel.bpf.marks import SIDES
@@ -28,6 +29,7 @@ from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import ROUTE, Channel
 
 _PROGRAM_BY_ID, _MAP_BY_ID = cast("Command", 13), cast("Command", 14)
+_LINK_BY_ID, _LINK_DETACH = cast("Command", 30), cast("Command", 34)
 _INFO, _MOST_MAPS = 256, 64
 # In struct bpf_prog_info: bytes of instructions, number of maps, where their ids go.
 _SIZE_AT, _MAPS_AT, _IDS_AT = 20, 52, 56
@@ -95,6 +97,24 @@ def _is_there(array: int, number: int) -> bool:
     except BpfRefused:
         return False
     return True
+
+
+def links_of(pid: int) -> dict[int, int]:
+    """Where each link of a process is, an interface's index, by the link's number."""
+    return {
+        int(told["link_id"]): int(told["ifindex"])
+        for told in descriptors.told_of(pid)
+        if "link_id" in told and "ifindex" in told
+    }
+
+
+def detach(link: int) -> None:
+    """Have a program stand there no longer, as `bpftool link detach` does."""
+    descriptor = _opened(_LINK_BY_ID, link)
+    try:
+        call(_LINK_DETACH, CallAttributes("I", descriptor), "detach a link")
+    finally:
+        os.close(descriptor)
 
 
 def _opened(how: Command, number: int) -> int:

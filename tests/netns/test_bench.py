@@ -9,16 +9,11 @@ import pytest
 
 from bench.result import from_json
 from bench.rows import NAMES
-from tests.planes import PLANE
-from vpngate.config import Plane
 
 ROOT = Path(__file__).parents[2]
-# The kernel tells of verdicts of nftables alone.
-OF_NFTABLES = {"handshakes", "latency"}
-ROWS = [name for name in NAMES if PLANE is Plane.NFTABLES or name not in OF_NFTABLES]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_row_comes_to_its_end(name: str, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     command = [sys.executable, "-m", "bench", "--tiny", "--only", name]

@@ -154,19 +154,33 @@ def test_whoever_is_registered_stays_so_whatever_is_refused(
 def test_what_is_not_in_the_slots_any_more_is_seen_and_put_right(
     attaching: str,
 ) -> None:
+    """Each kind of stage, with another program in its slot, and with none."""
+
     async def scenario(running: Running) -> None:
         plane, table = running.plane, running.steps.programs
         await plane.replace(replace(RULES, spared=MINE))
-        throttle = next(iter(table._slots._held.stages))  # type: ignore[union-attr]
-        assert Stage.THROTTLE <= throttle < Stage.COPY
-        before = table.maps.stages.get(index(throttle))
-        table.maps.stages.put(index(throttle), struct.pack("=I", table.near_end))
-        assert await plane.verify() == ["spared"]
-        assert table.maps.stages.get(index(throttle)) not in (None, before)
+        stages, slots = table.maps.stages, table._slots
+        held = {_stage_of(one): one for one in slots._held.stages}  # type: ignore[union-attr]
+        assert set(Stage) - held.keys() <= {Stage.HOOK}
+        assert (Stage.HOOK in held) is (attaching == "filters")
+        for number, emptied in itertools.product(held.values(), (False, True)):
+            if emptied:
+                stages.remove(index(number))
+            else:
+                stages.put(index(number), struct.pack("=I", table.near_end))
+            there = stages.get(index(number))
+            assert not slots.are_whole()
+            assert await plane.verify() == ["spared"]
+            assert stages.get(index(number)) not in (None, there)
+            assert slots.are_whole()
+            assert await plane.verify() == []
         assert await spared(running)
-        assert await plane.verify() == []
 
     at_the_gateway(attaching, scenario)
+
+
+def _stage_of(number: int) -> Stage:
+    return max(stage for stage in Stage if stage <= number)
 
 
 def test_of_verdicts_that_find_no_room_none_is_there(

@@ -10,13 +10,18 @@ from tests.campaign import report
 from tests.campaign.campaign import Campaign
 from tests.campaign.catalogue import BY_NAME
 from tests.campaign.counts import Kind
+from tests.campaign.families import programs
 from tests.campaign.fault import Fault, Parameters
 from tests.campaign.schedule import planned
 from tests.campaign.world import World, built
 
 _SEED = 17
-# Short ones that no other live test has with all four flows.
-_SLICE = ("link renamed", "ifb harmed", "bad registry")
+# Short ones that no other live test has with all four flows; and those that there are
+# only where programs do the work.
+_SLICE = (
+    *("link renamed", "ifb harmed", "bad registry"),
+    *(fault.name for fault in programs.FAULTS),
+)
 _IN_THE_WAY = """table netdev operator {
     chain in { type filter hook ingress device "lan0" priority -100
         udp sport %d limit rate over 50/second drop

@@ -9,13 +9,20 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tests.lab.plane import RULESET
+from tests.lab.plane import RULESET, data_plane
 from tests.netns.wire import Wire, build, collect, mouth
+from tests.planes import PLANE
 from vpngate.capture.live.nflog import NflogCapture
+from vpngate.capture.live.ring import RingCapture
+from vpngate.config import Plane
+from vpngate.daemon.capture_and_plane import open_ring
+from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.packets import Endpoint, HookPoint, Transport, parse_address
 from vpngate.prefixes.intervals import Intervals
+from vpngate.ruleset import Ruleset
 
+Capture = NflogCapture | RingCapture
 MACS = bytes.fromhex("020000000002020000000001")
 INITIATION = b"\x01\0\0\0" + bytes(144)
 GENUINE = ("10.77.0.1", "10.77.0.99", "fd77::1", "fe80::1")
@@ -38,30 +45,41 @@ def frame(source: str, payload: bytes, protocol: int = Transport.UDP) -> bytes:
     return MACS + b"\x86\xdd" + head + ends + body
 
 
+def capture_of(plane: LiveDataPlane) -> Capture:
+    """What is copied: to the group of NFLOG, or into the ring of programs."""
+    steps = plane._steps
+    if isinstance(steps, BpfSteps):
+        return open_ring(steps)
+    return NflogCapture(RULES.nflog_group)
+
+
 def at_the_gate(
-    work: Callable[[Wire, LiveDataPlane, NflogCapture], Awaitable[None]],
-    rules: object = RULES,
+    work: Callable[[Wire, LiveDataPlane, Capture], Awaitable[None]],
+    rules: Ruleset = RULES,
 ) -> None:
     async def scenario(wire: Wire) -> None:
-        plane = LiveDataPlane()
+        plane = data_plane()
         try:
-            await plane.start(rules)  # type: ignore[arg-type]
-            with NflogCapture(RULES.nflog_group) as capture:
+            await plane.start(rules)
+            with capture_of(plane) as capture:
                 await work(wire, plane, capture)
         finally:
             await plane.stop()
 
     with build() as wire:
         wire.gateway.sysctl("net.ipv4.conf.gate0.rp_filter", 0)
+        if PLANE is Plane.EBPF:  # the kernel says where an address lives if it forwards
+            wire.gateway.sysctl("net.ipv4.ip_forward", 1)
+            wire.gateway.sysctl("net.ipv6.conf.all.forwarding", 1)
         wire.gateway.call(lambda: asyncio.run(scenario(wire)))
 
 
-def sources(capture: NflogCapture, count: int) -> list[Endpoint]:
+def sources(capture: Capture, count: int) -> list[Endpoint]:
     return [one.packet.source for one in collect(capture, count)]
 
 
 def test_forged_sources_are_counted_and_genuine_ones_copied() -> None:
-    async def attack(wire: Wire, plane: LiveDataPlane, capture: NflogCapture) -> None:
+    async def attack(wire: Wire, plane: LiveDataPlane, capture: Capture) -> None:
         with mouth(wire.host, "eth0") as speaking:
             for address in (*FORGED, *GENUINE):
                 speaking.send(frame(address, INITIATION))
@@ -73,7 +91,7 @@ def test_forged_sources_are_counted_and_genuine_ones_copied() -> None:
 
 
 def test_what_goes_out_has_no_way_back_to_ask_for() -> None:
-    async def attack(wire: Wire, plane: LiveDataPlane, capture: NflogCapture) -> None:
+    async def attack(wire: Wire, plane: LiveDataPlane, capture: Capture) -> None:
         with mouth(wire.gateway, "gate0") as speaking:
             for address in (*FORGED, *GENUINE):
                 speaking.send(frame(address, INITIATION))
@@ -89,7 +107,7 @@ def test_forgeries_use_up_no_copies() -> None:
     """A flood of forgeries, of every signature's kind, then one genuine packet."""
     poor = replace(RULES, packets_per_second=1)  # one copy a signature and second
 
-    async def attack(wire: Wire, plane: LiveDataPlane, capture: NflogCapture) -> None:
+    async def attack(wire: Wire, plane: LiveDataPlane, capture: Capture) -> None:
         esp = struct.pack(">II", 0x1234, 1) + bytes(24)
         with mouth(wire.host, "eth0") as speaking:
             for _ in range(2000):
@@ -111,7 +129,7 @@ def test_forgeries_use_up_no_copies() -> None:
 
 
 def test_with_hooks_alone_nobody_asks() -> None:
-    async def attack(wire: Wire, plane: LiveDataPlane, capture: NflogCapture) -> None:
+    async def attack(wire: Wire, plane: LiveDataPlane, capture: Capture) -> None:
         with mouth(wire.host, "eth0") as speaking:
             speaking.send(frame("10.88.0.1", INITIATION))
         assert sources(capture, 1)[0].address == parse_address("10.88.0.1")

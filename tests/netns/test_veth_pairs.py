@@ -204,6 +204,7 @@ def test_what_others_send_there_goes_nowhere(lab: Lab, into: str) -> None:
 DAMAGES = {
     "the far end set down": f"ip link set {FAR} down",
     "the near end set down": f"ip link set {NEAR} down",
+    "the near end renamed": f"ip link set {NEAR} name other0",
     "the pair deleted": f"ip link del {FAR}",
     "the filter deleted": f"tc filter del dev {FAR} ingress",
     "its place deleted": f"tc qdisc del dev {FAR} clsact",
@@ -211,7 +212,7 @@ DAMAGES = {
     "the root replaced": f"tc qdisc replace dev {NEAR} root pfifo",
 }
 # After these no packet is lost at once, or it is no news of what could be told.
-QUIET = ("the far end made small", "the root replaced")
+QUIET = ("the far end made small", "the root replaced", "the near end renamed")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -29,7 +29,7 @@ def test_it_is_left_out_over_the_other_alone(
     plane: Plane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planes, "PLANE", plane)
-    left_out = bool(planes.why_not(LIVE / "test_kernel_table.py"))
+    left_out = bool(planes.why_not(LIVE / "test_nflog.py"))
     assert left_out is (plane is Plane.EBPF)
     assert planes.why_not(LIVE / "test_throttling.py") == ""
     assert planes.why_not(Path("tests/netns/test_smoke.py")) == ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from tests.campaign.fault import Cost, Fault, Parameters
 from tests.campaign.world import CONTROL, LINKS, World
 from tests.lab import topology
+from tests.lab.attachings import by_filters
 from tests.lab.topology import Wire
 
 _REPAIRED = 60.0  # seconds, also on a busy machine
@@ -105,9 +106,10 @@ def _resized(world: World, parameters: Parameters) -> Iterator[None]:
 def _filtered(world: World, parameters: Parameters) -> Iterator[None]:
     """Somebody else's filter at egress: such an interface is left alone.
 
-    The kernel stops a device's queue for as long as it hangs clsact in.
+    The kernel stops a device's queue for as long as it hangs clsact in. Where programs
+    stand by filters it is there before, and stays.
     """
-    filter_ = "protocol ip u32 match ip dst 192.0.2.99/32 action ok"
+    filter_ = "pref 9 protocol ip u32 match ip dst 192.0.2.99/32 action ok"
     tc = world.gateway.run
     for name in LINKS:
         tc("tc", "qdisc", "replace", "dev", name, "clsact")
@@ -117,7 +119,10 @@ def _filtered(world: World, parameters: Parameters) -> Iterator[None]:
         yield
     finally:
         for name in LINKS:
-            tc("tc", "qdisc", "del", "dev", name, "clsact", check=False)
+            where = ("dev", name, parameters["hook"])
+            tc("tc", "filter", "del", *where, "pref", "9", check=False)
+            if not by_filters():
+                tc("tc", "qdisc", "del", "dev", name, "clsact", check=False)
 
 
 @contextlib.contextmanager
@@ -135,7 +140,10 @@ def _queued(world: World, parameters: Parameters) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ifb_harmed(world: World, parameters: Parameters) -> Iterator[None]:
-    """Down, gone, under another name, or without its classes: it is put right."""
+    """Down, gone, under another name, or without its classes: it is put right.
+
+    The near end of a pair, where packets wait in one.
+    """
     harm: dict[str, list[str]] = {
         "down": ["ip", "link", "set", "dev", "IFB", "down"],
         "gone": ["ip", "link", "del", "dev", "IFB"],
@@ -149,7 +157,7 @@ def _ifb_harmed(world: World, parameters: Parameters) -> Iterator[None]:
         # Between the question and the order it may have been put right already.
         world.gateway.run(*words, check=False)
     yield
-    if "other0" in world.ifbs():
+    if parameters["how"] == "renamed":
         world.gateway.run("ip", "link", "del", "dev", "other0", check=False)
 
 

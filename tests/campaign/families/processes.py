@@ -36,7 +36,15 @@ def _vpngate(world: World, *argv: str) -> tuple[int, str]:
 
 
 def _hold_nothing_acts(world: World) -> None:
+    """No table is there, and programs that still stand somewhere lead nowhere."""
     world.wait(lambda: not world.has_table(), "no table of a dead daemon", _GONE)
+    world.wait(lambda: not world.leads_on(), "a dead daemon's programs end", _GONE)
+
+
+def _hold_nothing_is_left(world: World, by: str) -> None:
+    world.hold(not world.has_table(), f"{by} left the table")
+    world.hold(not world.ifbs(), f"{by} left where packets waited")
+    world.hold(not world.standing(), f"{by} left programs")
 
 
 @contextlib.contextmanager
@@ -49,7 +57,7 @@ def _killed(world: World, parameters: Parameters) -> Iterator[None]:
         config = str(world.subject.settings.config)
         status, said = _vpngate(world, "clear", "--config", config)
         world.hold(status == 0, f"clear ended with {status}: {said}")
-        world.hold(not world.ifbs(), "clear left an ifb")
+        _hold_nothing_is_left(world, "clear")
     world.subject.start()
 
 
@@ -99,8 +107,7 @@ def _upgraded(world: World, _: Parameters) -> Iterator[None]:
     process.send(signal.SIGTERM)
     status = process.wait()
     world.hold(status == 0, f"asked to stop, it ended with {status}")
-    world.hold(not world.has_table(), "a clean stop left the table")
-    world.hold(not world.ifbs(), "a clean stop left an ifb")
+    _hold_nothing_is_left(world, "a clean stop")
     yield
     config = str(world.subject.settings.config)
     status, said = _vpngate(world, "check", "--before-start", "--config", config)

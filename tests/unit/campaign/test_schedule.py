@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import islice
 
 from tests.campaign.catalogue import BY_NAME, FAULTS
+from tests.campaign.families import programs
 from tests.campaign.schedule import planned, schedule
 
 _MANY = 3000
@@ -52,3 +53,14 @@ def test_who_needs_verdicts_acted_on_has_them_acted_on() -> None:
     for fault in FAULTS:
         assert True in found[fault.name]
         assert (False in found[fault.name]) is not fault.enforcing, fault.name
+
+
+def test_faults_of_programs_have_names_of_their_own_and_are_fit_for_json() -> None:
+    others = {fault.name for fault in FAULTS if fault not in programs.FAULTS}
+    for faults in (programs.BY_LINKS, programs.BY_FILTERS):
+        names = {fault.name for fault in faults}
+        assert len(names) == len(faults)
+        assert not names & others
+        for each in schedule(faults, 1, 0, 200):
+            parameters = dict(each.parameters)
+            assert json.loads(json.dumps(parameters)) == parameters

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -203,8 +204,12 @@ def index(number: int) -> bytes:
     return struct.pack("=I", number)
 
 
+@cache
 def processors() -> int:
-    """How many there may be, each with its own part of a map's value."""
+    """How many there may be, each with its own part of a map's value.
+
+    That never changes, and is not to fail where descriptors are short.
+    """
     return count_of(_POSSIBLE.read_text("ascii"))
 
 

@@ -159,7 +159,7 @@ def call(command: Command, attributes: CallAttributes, wish: str) -> int:
             case errno.EINTR | errno.EAGAIN:
                 continue
             case errno.EPERM:
-                raise _privilege_missing(wish)
+                raise privilege_missing(wish)
             case errno.ENOSYS:
                 raise MissingFeature(Problem("eBPF", "the kernel has no bpf(2)"))
         raise BpfRefused(wish, -number)
@@ -191,7 +191,8 @@ def name_of(text: str) -> bytes:
     return text.encode()[: NAME - 1]
 
 
-def _privilege_missing(wish: str) -> MissingPrivilege:
+def privilege_missing(wish: str) -> MissingPrivilege:
+    """The error of who lacks a capability."""
     return MissingPrivilege(
         Problem(
             "eBPF",

@@ -25,7 +25,8 @@ class StageSlots:
         """Have these in force, in their order, and no others; on an error those before.
 
         Where even these cannot be put back `are_whole` tells. Programs proper of hooks
-        stay in their slots unless there are others.
+        stay in their slots unless there are others; where somebody has taken one out
+        it is put back.
         """
         before = self._held.stages if self._held else {}
         own = any(map(_is_of_hooks, wanted.stages))
@@ -35,6 +36,9 @@ class StageSlots:
             for number, program in wanted.stages.items():
                 done.append(number)
                 self._put(number, program)
+            for number in kept:
+                if not self._has(number, before[number]):
+                    self._put(number, before[number])
             for number in before.keys() - wanted.stages.keys() - kept:
                 done.append(number)
                 self._slots.remove(index(number))
@@ -50,10 +54,7 @@ class StageSlots:
     def are_whole(self) -> bool:
         """Whether the kernel has in each slot what was put there."""
         wanted = self._held.stages if self._held else {}
-        return all(
-            self._slots.get(index(number)) == struct.pack("=I", programs.id_of(program))
-            for number, program in wanted.items()
-        )
+        return all(self._has(number, program) for number, program in wanted.items())
 
     def empty(self) -> None:
         """Have nothing go on at any: all packets are left alone."""
@@ -65,6 +66,10 @@ class StageSlots:
         held, self._held = self._held, None
         if held is not None:
             held.close()
+
+    def _has(self, number: int, program: int) -> bool:
+        told = struct.pack("=I", programs.id_of(program))
+        return self._slots.get(index(number)) == told
 
     def _put(self, number: int, program: int) -> None:
         self._slots.put(index(number), struct.pack("=I", program))

@@ -132,15 +132,22 @@ class VethDevices:
         return far.mtu >= pairs.FAR_MTU and self._keeper.stands_at(far.index)
 
     def _make_room(self, number: int) -> None:
-        """Delete what is left of an earlier one; KernelRefused if it is another's."""
-        name = self.names[number]
-        [link] = links_named(self._channel, [name])
-        if link is None:
-            return
-        if not self.is_ours(number, link):
-            where, what = f"interface {name}", self.objection_to(link, None)
+        """Delete what is left of an earlier one; KernelRefused if it is another's.
+
+        Also where somebody has given an end of it another name.
+        """
+        near, far = self.names[number], self._far_names[number]
+        [link] = links_named(self._channel, [near])
+        if link is not None and not self.is_ours(number, link):
+            where, what = f"interface {near}", self.objection_to(link, None)
             raise KernelRefused(Problem(where, what, REMEDY))
-        self.delete(link)
+        if link is not None:
+            self.delete(link)
+        ends = links_named(self._channel, [far])
+        ends += links_at(self._channel, self._made.get(number, ()))
+        for end in filter(None, ends):
+            if end.kind == _KIND and end.address in (ADDRESS, FAR_ADDRESS):
+                self.delete(end)
 
     def _put_up(self, name: str, index: int) -> None:
         changes = [Change(one, f"interface {name}") for one in pairs.put_up(index)]
