@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.verdict_news import RECORD
-from tests.lab import lifted
+from tests.lab import by_filters
 from vpngate.cli import main
 from vpngate.kernel.programmed.flow_bits import FlowBits, FlowPlace
 from vpngate.packets import Direction, Family, Transport
@@ -49,5 +49,5 @@ def _put(changes: Sequence[bytes]) -> Iterator[bytes]:
 
 if __name__ == "__main__":
     note_in(Path(sys.argv[1]))
-    lifted.lift()
+    by_filters.as_asked()
     sys.exit(main(["run", *sys.argv[2:]]))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tests.lab import harness, lifted
+from tests.lab import by_filters, harness
 from vpngate.cli import main
 from vpngate.config.sections import RegistrySection
 from vpngate.daemon import gateway
@@ -42,5 +42,5 @@ if __name__ == "__main__":
     offers.feed_settings = _impatient  # type: ignore[attr-defined]
     gateway.VERIFY_EVERY = _VERIFY_EVERY
     gateway.Gateway = _Gateway  # type: ignore[assignment, misc]
-    lifted.lift()
+    by_filters.as_asked()
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -21,16 +21,15 @@ from prometheus_client.samples import Sample
 
 from tests.lab.namespaces import PATIENCE, LabError, Namespace, Process, wait_until
 from tests.lab.topology import Site
-from tests.planes import PLANE
-from vpngate.config import Plane
+from tests.planes import BY_FILTERS, PLANE
 from vpngate.daemon.outside.client import request
 from vpngate.errors import DaemonUnreachable
 
-# The command; over a plane that is refused as yet, without the rule that refuses it.
-VPNGATE = {
-    Plane.NFTABLES: str(Path(sys.executable).with_name("vpngate")),
-    Plane.EBPF: str(Path(__file__).with_name("vpngate-lifted")),
-}[PLANE]
+# The command, as users have it but where a run asks for programs by filters.
+_INSTALLED = Path(sys.executable).with_name("vpngate")
+VPNGATE = str(
+    Path(__file__).with_name("vpngate-by-filters") if BY_FILTERS else _INSTALLED
+)
 _ROOT = Path(__file__).parents[2]
 SHIPPED = _ROOT / "config"
 # Runs a module of these tests as a program.

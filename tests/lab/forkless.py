@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 
-from tests.lab import lifted
+from tests.lab import by_filters
 from vpngate.cli import main
 
 WORD = "forked without exec"
@@ -33,5 +33,5 @@ if __name__ == "__main__":
             os._exit(0)
         os.wait()
         sys.exit(0)
-    lifted.lift()
+    by_filters.as_asked()
     sys.exit(main())

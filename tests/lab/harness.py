@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from tests.lab import lifted, spoiled
+from tests.lab import by_filters, spoiled
 from tests.lab.spoiled import ignore_spared_in, lose_from
 from vpngate.bounds import throttled_share
 from vpngate.cli.inputs import read_config
@@ -179,7 +179,7 @@ def main() -> None:
     life.VERIFY_EVERY = args.verify_every
     throttled_share._LEAST *= args.share_over / throttled_share._OVER
     throttled_share._OVER = args.share_over
-    lifted.lift()
+    by_filters.as_asked()
     paths = _noting_paths()
     logs.take_uncaught()
 

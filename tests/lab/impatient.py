@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.faults.scenes import LIMITS
-from tests.lab import lifted
+from tests.lab import by_filters
 from vpngate.cli import main
 from vpngate.config.sections import RegistrySection
 from vpngate.daemon import gateway
@@ -48,5 +48,5 @@ class _Gateway(gateway.Gateway):
 if __name__ == "__main__":
     offers.feed_settings = _impatient  # type: ignore[attr-defined]
     gateway.Gateway = _Gateway  # type: ignore[assignment, misc]
-    lifted.lift()
+    by_filters.as_asked()
     sys.exit(main(["run", *sys.argv[1:]]))

@@ -11,16 +11,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 
 from vpngate.attachment.machine import LeftAlone
-from vpngate.config import CaptureSource, Config
+from vpngate.config import CaptureSource, Config, Plane
 from vpngate.errors import VpngateError
 from vpngate.kernel.neighbours import egress_filters
 from vpngate.kernel.wire.channel import ROUTE, Channel
 from vpngate.kernel.wire.links import Link
 
-_REMEDY = (
-    "move what they do into the forward or postrouting chain, or state"
-    " gateway.accept_skipped_filters = true"
-)
+_REMEDY = "move what they do into the forward or postrouting chain"
+_ACCEPT = ", or state gateway.accept_skipped_filters = true"
 
 
 def skipped_filters(
@@ -39,7 +37,7 @@ def skipped_filters(
         below = _below(links)
         for name in interfaces:
             for device in _on_the_way_out(below, links[name]):
-                if why := _why(route, device):
+                if why := _why(config, route, device):
                     what, remedy = why
                     who = "it" if device.name == name else f"{device.name} below it"
                     found[name] = LeftAlone(name, f"{who} {what}", remedy)
@@ -47,7 +45,7 @@ def skipped_filters(
     return found
 
 
-def _why(route: Channel, device: Link) -> tuple[str, str] | None:
+def _why(config: Config, route: Channel, device: Link) -> tuple[str, str] | None:
     """What is wrong with a device's filters, and what to do; None: nothing."""
     try:
         acts = any(one.acts for one in egress_filters(route, device.index))
@@ -57,7 +55,9 @@ def _why(route: Channel, device: Link) -> tuple[str, str] | None:
     if not acts:
         return None
     what = "has tc filters with actions at egress, which throttled packets pass by"
-    return what, _REMEDY
+    # No program stands where a filter does, whatever is accepted.
+    programs = config.gateway.plane is Plane.EBPF
+    return what, _REMEDY if programs else _REMEDY + _ACCEPT
 
 
 def _below(links: Mapping[str, Link]) -> dict[int, list[Link]]:

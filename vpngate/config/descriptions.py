@@ -94,11 +94,13 @@ KEYS = {
     ),
     "gateway.hook_priority": Description(
         "after the operator's own netdev chains",
+        "Of the nftables plane: programs come first in line (docs/ebpf.md).",
     ),
     "gateway.accept_skipped_filters": Description(
         "attach also where tc filters of yours act at egress: throttled packets pass"
         " them by (docs/operating.md)",
-        "Without it such an interface is left alone, and named.",
+        "Without it such an interface is left alone, and named, as it is by the eBPF"
+        " plane in any case.",
     ),
     "capture.source": Description(
         '"mirror": passive, observe only',
@@ -106,7 +108,9 @@ KEYS = {
         " (the unit's drop-in `mirror.conf`), and its interfaces are settled at the"
         " start.",
     ),
-    "capture.nflog_group": Description("one daemon a group"),
+    "capture.nflog_group": Description(
+        "one daemon a group", "Of the nftables plane: programs copy to a ring."
+    ),
     "capture.packets_per_second": Description(
         "copies of possible handshakes; more pass unseen",
         "Half of it is for each hook, shared out among the signatures; addresses have"

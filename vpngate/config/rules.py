@@ -14,7 +14,6 @@ from vpngate.config.sections import (
     Config,
     Confirm,
     Mode,
-    Plane,
     ReversePath,
     Side,
 )
@@ -50,13 +49,6 @@ def _trusts_strangers(config: Config) -> bool:
 
 
 RULES = (
-    # The only place that refuses it; `daemon/capture_and_plane.py` chooses otherwise.
-    KeyRule(
-        ("gateway.plane",),
-        lambda c: c.gateway.plane is Plane.EBPF,
-        "the eBPF plane is not whole in this version",
-        'set plane = "nftables"',
-    ),
     KeyRule(
         ("gateway.mode", "capture.source"),
         lambda c: (

@@ -270,17 +270,16 @@ def _before(where: str, actions: str) -> Finding:
 
 def _behind(config: Config, where: str, actions: str) -> Finding:
     what = f"comes after vpngate's chains{actions}"
-    if config.gateway.accept_skipped_filters:
-        cost = "throttled packets pass it by, as gateway.accept_skipped_filters has it"
-        return Finding(Weight.COST, where, what, cost, "")
-    return Finding(
-        Weight.CONFLICT,
-        where,
-        what,
-        "throttled packets would pass it by: the interface is left alone",
-        "move what it does into the forward or postrouting chain, or state"
-        " gateway.accept_skipped_filters = true",
-    )
+    remedy = "move what it does into the forward or postrouting chain"
+    if config.gateway.plane is Plane.NFTABLES:
+        if config.gateway.accept_skipped_filters:
+            cost = (
+                "throttled packets pass it by, as gateway.accept_skipped_filters has it"
+            )
+            return Finding(Weight.COST, where, what, cost, "")
+        remedy += ", or state gateway.accept_skipped_filters = true"
+    cost = "throttled packets would pass it by: the interface is left alone"
+    return Finding(Weight.CONFLICT, where, what, cost, remedy)
 
 
 def _among(names: Collection[str], devices: Iterable[str]) -> list[str]:

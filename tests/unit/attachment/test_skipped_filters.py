@@ -61,6 +61,14 @@ def test_what_acts_on_the_way_out_counts_wherever_it_stands(
     assert "accept_skipped_filters" in reason
 
 
+def test_nobody_is_told_to_accept_what_no_program_does(
+    kernel: dict[int, Filter | KernelRefused],
+) -> None:
+    kernel[BRIDGE.index] = ACTING
+    [(_, reason)] = skipped('plane = "ebpf"\n').items()
+    assert "accept_skipped_filters" not in reason
+
+
 def test_what_only_chooses_classes_is_not_skipped(
     kernel: dict[int, Filter | KernelRefused],
 ) -> None:

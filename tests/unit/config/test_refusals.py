@@ -28,7 +28,6 @@ from vpngate.errors import InvalidConfig
         ("gateway", "nat", '"no"', "should be a valid boolean"),
         ("gateway", "mode", '"drop"', "should be 'observe' or 'enforce'"),
         ("gateway", "plane", '"xdp"', "should be 'nftables' or 'ebpf', not 'xdp'"),
-        ("gateway", "plane", '"ebpf"', "is not whole in this version"),
         ("gateway", "enforce_share", "101", "should be less than or equal to 100"),
         ("gateway", "enforce_share", '"50%"', "should be a valid integer"),
         ("gateway", "table", '"a b"', "is not a table name"),

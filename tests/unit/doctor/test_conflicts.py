@@ -268,3 +268,15 @@ def test_filters_that_may_be_skipped_cost_something() -> None:
     (finding,) = judge_neighbours(accepting, replace(ALONE, filters=(one,)))
     assert finding.weight is Weight.COST
     assert "pass it by" in finding.cost
+
+
+def test_filters_are_accepted_beside_chains_alone() -> None:
+    """No program stands where one does: nobody is told that they would."""
+    accepting = config(
+        gateway='interfaces = ["lan0"]\naccept_skipped_filters = true\nplane = "ebpf"'
+    )
+    one = (HookPoint.EGRESS, Filter(2, 0, 1, "u32", 0x80000800, ("gact",)))
+    (finding,) = judge_neighbours(accepting, replace(ALONE, filters=(one,)))
+    assert finding.weight is Weight.CONFLICT
+    assert "left alone" in finding.cost
+    assert "accept_skipped_filters" not in finding.remedy
