@@ -152,7 +152,7 @@ def around(pid: int, asked: str) -> tuple[int, int]:
     family = Family.IPV6 if ":" in asked else Family.IPV4
     address = int.from_bytes(parse_address(asked), "big")
     for part in _bounds(pid, family).parts:
-        words = part.tolist()
+        words = part[:-1].tolist()
         bounds = words if family is Family.IPV4 else [u << 64 | low for u, low in words]
         place = bisect.bisect_right(bounds, address)
         if place % 2:

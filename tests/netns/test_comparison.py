@@ -14,8 +14,6 @@ from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_setting
 from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
-from tests.planes import PLANE
-from vpngate.config import Plane
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.wire import elements
@@ -23,12 +21,7 @@ from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
 
-# The arrays of programs are filled up with the highest address: that by itself cannot
-# be told from what fills them.
-LAST, LAST_IPV6 = {
-    Plane.NFTABLES: ("255.255.255.255/32", f"{'ffff:' * 7}ffff/128"),
-    Plane.EBPF: ("255.255.255.254/31", f"{'ffff:' * 7}fffe/127"),
-}[PLANE]
+LAST, LAST_IPV6 = "255.255.255.255/32", f"{'ffff:' * 7}ffff/128"
 # More than one step; both ends of the address space among them.
 _SPARED = Intervals.of_prefixes(
     [
@@ -86,6 +79,21 @@ def test_what_is_as_it_should_be_is_equal(lab: Lab) -> None:
         found = await plane.compare()
         assert found.equal
         assert found.compared == _EQUAL
+
+    in_gateway(lab, scenario)
+
+
+@pytest.mark.parametrize("last", ["255.255.255.254/32", "255.255.255.254/31"])
+def test_what_ends_next_to_the_highest_address_is_told_from_it(
+    lab: Lab, last: str
+) -> None:
+    """The arrays of programs are filled up with the highest address."""
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        spared = Intervals.of_prefixes([last, f"{'ffff:' * 7}fffe/128"])
+        await plane.start(replace(RULESET, spared=spared))
+        assert (await plane.compare()).equal
+        assert await plane.verify() == []
 
     in_gateway(lab, scenario)
 

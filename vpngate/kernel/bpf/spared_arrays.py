@@ -5,9 +5,10 @@ Knows how intervals become arrays and how these are shared out over maps; does n
 how they are searched (`code/asking.py`), nor who is in them.
 
 An address is inside if the number of bounds that are not above it is odd: an interval
-begins at one, and the next is behind its end. An array has a power of two of them, less
-one that is never looked at; the rest of it is the highest there may be. So the highest
-address of all counts as inside: it is nobody's, and left alone.
+begins at one, and the next is behind its end. An array has a power of two of them. The
+last is never looked at by programs, and tells how many there are; the rest is filled up
+with the highest there may be. So the highest address of all counts as inside: it is
+nobody's, and left alone.
 
 A map is made, filled, and then used by programs: it never changes. Linux before 6.12
 takes no value of more than 4 MiB, so many addresses are in several maps, and the
@@ -198,6 +199,7 @@ def _padded(family: Family, words: Words, steps: int) -> bytes:
     shape = (1 << steps, WIDTHS[family] // np.dtype(kind).itemsize)
     whole = np.full(shape, np.iinfo(kind).max, dtype=kind)
     whole[: len(words)] = words
+    whole[-1] = len(words)
     return whole.tobytes()
 
 

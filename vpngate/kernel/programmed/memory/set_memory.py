@@ -30,7 +30,7 @@ _TRAVELLING = {
 class ReadBounds(NamedTuple):
     """Sorted bounds as the kernel has them, in one part or more.
 
-    What fills the rest of a part is behind them.
+    The last of a part is none: it tells how many of it are.
     """
 
     family: Family
@@ -53,13 +53,10 @@ class ReadBounds(NamedTuple):
         return sum(many // 2 for _, many in self._filled())
 
     def _filled(self) -> list[tuple[NDArray[Any], int]]:
-        """Each part, and how many bounds are in it."""
-        highest = np.full((1, self.family.width), np.iinfo(np.uint8).max, np.uint8)
-        last = _numbers(self.family, highest)
-        return [
-            (part, int(np.searchsorted(part, last, side="left")[0]))
-            for part in self.parts
-        ]
+        """The bounds of each part."""
+        field = "lower" if self.family is Family.IPV6 else ()
+        many = (int(part[-1:][field][0]) for part in self.parts)
+        return [(part[:one], one) for part, one in zip(self.parts, many, strict=True)]
 
 
 def of_large(family: Family, searched: Searched) -> ReadBounds:
