@@ -86,6 +86,7 @@ SECONDS = {
     "tests/netns/test_bpf_tc_index.py": 40,
     "tests/netns/test_bpf_urgent.py": 90,
     "tests/netns/test_bpf_clsact.py": 30,
+    "tests/netns/test_bpf_newcomers.py": 30,
     "tests/netns/test_veth_pairs.py": 40,
     "tests/netns/test_veth_rates.py": 30,
     "tests/netns/test_what_waits.py": 30,

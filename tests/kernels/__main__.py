@@ -35,9 +35,14 @@ _CORE = (
     "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
-# What programs are to a kernel: the call, its verifier, and packets at the hooks.
+# What programs are to a kernel: the call, its verifier, and packets at the hooks, also of
+# interfaces that other kernels have no modules for.
 _OF_PROGRAMS = (
     "tests/netns/test_bpf_call.py",
+    "tests/netns/test_bpf_as_it_went.py",
+    "tests/netns/test_bpf_beside_others.py",
+    "tests/netns/test_bpf_left_alone.py",
+    "tests/netns/test_bpf_clsact.py",
     *(
         f"tests/netns/test_bpf_plane.py::test_{name}"
         for name in (

@@ -26,6 +26,7 @@ _MODULES = (
     "drivers/net/bonding",
     "drivers/net/ppp",
     "drivers/net/slip",
+    "drivers/net/vxlan",
     "drivers/net/wireguard",
     "drivers/virtio",
     "fs/9p",

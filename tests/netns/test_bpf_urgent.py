@@ -332,3 +332,45 @@ def test_it_stops_pairs_first_and_many_interfaces_in_short_steps(
     at_the_gateway(attaching, scenario)
     assert len(there) > 1
     assert not any(there)
+
+
+def test_of_several_who_protect_the_last_counts_though_the_first_takes_longer(
+    attaching: str,
+) -> None:
+    async def scenario(running: Running) -> None:
+        plane = running.plane
+        mine = Intervals.of_prefixes([f"{HOST}/32"])
+        older = asyncio.create_task(plane.protect(MANY))  # needs larger programs
+        await asyncio.sleep(0.01)
+        newer = asyncio.create_task(plane.protect(mine))
+        await asyncio.gather(older, newer)
+        impose = running.steps.throttled.throttle
+        await plane._do(impose, [flow()], time.monotonic())
+        await plane.rearm()
+        assert await running.send(3) == 3
+        assert await running.diverted() == 0
+        assert await plane.verify() == []
+
+    at_the_gateway(attaching, scenario)
+
+
+def test_who_is_to_be_protected_is_not_slowed_while_the_lane_is_busy(
+    attaching: str,
+) -> None:
+    async def scenario(running: Running) -> None:
+        plane = running.plane
+        await plane.throttle([flow()])
+        await plane.rearm()
+        assert await running.send(3) == 3
+        slowed = await running.diverted()
+        assert slowed == 3
+        with kept_busy(plane):
+            mine = Intervals.of_prefixes([f"{HOST}/32"])
+            task = asyncio.create_task(plane.protect(mine))
+            await soon(lambda: not armed(running.steps))
+            assert await running.send(3) == 3
+        await task
+        assert armed(running.steps)  # for everybody else
+        assert await running.diverted() == slowed
+
+    at_the_gateway(attaching, scenario)

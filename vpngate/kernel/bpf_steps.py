@@ -139,6 +139,10 @@ class BpfSteps(Steps):
         """Do a little of what is left to do at interfaces; whether more is."""
         return self._interfaces is not None and self._interfaces.stand_few()
 
+    def look_again(self) -> bool:
+        """Whether interfaces are to be asked that were had, or told of, just now."""
+        return self._interfaces is not None and self._interfaces.look_again()
+
     def leave_few(self) -> bool:
         """Take the pairs away, where no program leads any more; then interfaces.
 

@@ -149,6 +149,10 @@ class OffTheLane:
         """Do a little of what is left to do at interfaces; whether more is."""
         return False
 
+    def look_again(self) -> bool:
+        """Whether another look is due at once; asked once after each."""
+        return False
+
     def leave_few(self) -> bool:
         """Do a little of what has to be taken down at last; whether more has."""
         return False

@@ -133,10 +133,8 @@ class LiveDataPlane:
         return replace(planned, swap=swap)
 
     async def protect(self, addresses: Intervals) -> None:
-        """Protect exactly these from now on; whatever change is under way."""
-        if self._steps.lacks_room(addresses):
-            await asyncio.to_thread(self._steps.make_room, addresses)
-        await self._lanes.hurry(self._steps.protect, addresses)
+        """Protect exactly these from now on, whatever change is under way."""
+        await self._sparing.protect(addresses)
         await self._mending.end_verdicts()
 
     async def throttle(self, flows: Sequence[Throttle]) -> None:

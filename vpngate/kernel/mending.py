@@ -38,9 +38,14 @@ class Mending:
             pass
 
     async def stand(self) -> None:
-        """Have what a change put in force stand at all interfaces, step by step."""
+        """Have what a change put in force stand at all interfaces, step by step.
+
+        What came to one before it was had was told of nobody who listened.
+        """
         while await self._do(self._steps.stand_few):
             pass
+        if self._steps.look_again():
+            self._again()
 
     async def end_verdicts(self) -> None:
         """End those that wait for it, step by step; what fails is tried again later.

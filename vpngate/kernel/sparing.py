@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The spared sets brought to what they should be, one short step after the other.
+"""Whom nothing slows, brought to what it should be: spared sets, protected addresses.
 
-Knows in which order sets are filled beside those in force, turned to and read back,
-and whether they are in doubt; does not know what else a change is made of.
+Knows in which order sets are filled beside those in force, turned to and read back, in
+short steps, and whether they are in doubt; and that protecting waits for no change.
+Does not know what else a change is made of.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ParamSpec
 
 from vpngate.errors import VpngateError
@@ -23,6 +25,35 @@ _P = ParamSpec("_P")
 logger = logging.getLogger(__name__)
 
 
+class Protecting:
+    """The protected addresses of one data plane, as they are asked for."""
+
+    def __init__(self, lanes: Lanes, steps: Steps) -> None:
+        self._lanes = lanes
+        self._steps = steps
+        self._making = asyncio.Lock()
+        self._last: asyncio.Event | None = None  # set once that is over
+
+    async def protect(self, addresses: Intervals) -> None:
+        """Protect exactly these; returns once they, or whoever came later, are."""
+        mine = self._last = asyncio.Event()
+        try:
+            await self._make_room(addresses)
+            # While room was made, somebody may have asked who needed none.
+            if self._last is mine:
+                protect = partial(self._steps.protect, addresses)
+                await self._lanes.hurry(self._steps.turning_off(protect))
+        finally:
+            mine.set()
+        while not self._last.is_set():
+            await self._last.wait()
+
+    async def _make_room(self, addresses: Intervals) -> None:
+        if self._steps.lacks_room(addresses):
+            async with self._making:
+                await asyncio.to_thread(self._steps.make_room, addresses)
+
+
 class Sparing:
     """What is done about the spared sets; one change at a time."""
 
@@ -31,6 +62,7 @@ class Sparing:
         self.differed = 0  # looks that found the kernel's answers wrong
         self.disagreements = 0  # in a row, of the latest such row
         self._in_a_row = False  # whether that may still grow
+        self.protect = Protecting(lanes, steps).protect
         self._do = lanes.do
         self._steps = steps
 

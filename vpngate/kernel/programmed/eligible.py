@@ -3,7 +3,7 @@
 
 Knows who is asked about which of them at a look, a few at a time, and that only an
 answer is an objection: what cannot be asked stays as it is. Does not know what keeps
-one from it (`unfit.py`), nor where programs stand. One thread at a time may change it;
+one from it (`unfit.py`), nor how programs stand. One thread at a time may change it;
 `refused`, `index_of` and `tell` may be called in any.
 """
 
@@ -35,7 +35,7 @@ class _Header(NamedTuple):
 
 
 class Eligible:
-    """Those of one plane; of whom programs stand at is told each time."""
+    """Those of one plane; at which programs stand, by index, is told each time."""
 
     def __init__(self, table: ProgrammedTable) -> None:
         self.configured: frozenset[str] = frozenset()
@@ -45,6 +45,7 @@ class Eligible:
         self._fit: dict[str, int] = {}  # new ones that were asked, and their indexes
         self._headers: dict[str, _Header] = {}  # the last answers
         self._told: dict[str, None] = {}  # that are to be asked first
+        self.waiting = False  # whether these were too many for the last look
         self._turns, self._turns_of_refused = _Turns(), _Turns()
         self._freed = False  # whether any that was refused can be had
         self._failure: VpngateError | None = None  # of the last look
@@ -72,11 +73,15 @@ class Eligible:
         for name, why in those.items():
             self._refused[name] = _Refused(self.devices[name].index, why)
 
-    def choose(self, ruleset: Ruleset, standing: Collection[str]) -> None:
-        """Ask about those that are new; what cannot be asked waits for a look."""
+    def choose(self, ruleset: Ruleset, standing: Mapping[str, int]) -> None:
+        """Ask about those that are new; what cannot be asked waits for a look.
+
+        New is also another interface that has the name of one with programs.
+        """
         self._find(ruleset)
-        asked = {name for name, at in self._fit.items() if self.index_of(name) == at}
-        new = self.devices.keys() - {*standing, *self._refused, *asked}
+        known = (*standing.items(), *self._fit.items())
+        asked = {name for name, at in known if self.index_of(name) == at}
+        new = self.devices.keys() - {*self._refused, *asked}
         if new or standing:
             looked = self._objections(new)
             self.refuse(looked.objections)
@@ -123,12 +128,13 @@ class Eligible:
         """Something was announced of it: at the next look it is asked first."""
         self._told[name] = None
 
-    def look(self, ruleset: Ruleset, standing: Collection[str]) -> None:
+    def look(self, ruleset: Ruleset, standing: Mapping[str, int]) -> None:
         """Ask about few: those that were told of, then others in turn.
 
         What fails is raised by `take_failure`, and what was told of is asked again.
         """
-        told = list(self._told.copy())
+        first = [*self._told.copy()]
+        told, self.waiting = first[:_ASKED_AT_ONCE], len(first) > _ASKED_AT_ONCE
         for name in told:
             del self._told[name]
         try:
@@ -146,8 +152,8 @@ class Eligible:
         freed, self._freed = self._freed, False
         return freed
 
-    def _ask(self, told: set[str], standing: Collection[str]) -> None:
-        there = self.devices.keys() & set(standing)
+    def _ask(self, told: set[str], standing: Mapping[str, int]) -> None:
+        there = self.devices.keys() & standing.keys()
         again = self._turns_of_refused.few(self._refused)
         few = {*(there & told), *self._turns.few(there), *again}
         if not few and not standing:

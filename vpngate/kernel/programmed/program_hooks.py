@@ -49,6 +49,7 @@ class ProgramHooks:
         self._due: deque[str] = deque()  # that are to be looked after
         self._unseen: deque[str] = deque()  # whether programs stand there
         self._amiss = False  # whether one was put right that nobody was told of
+        self._anew = False  # whether one was had that was not before
         self._leaving: deque[int] | None = None  # at last, by index
 
     @property
@@ -68,7 +69,7 @@ class ProgramHooks:
 
     def choose(self, ruleset: Ruleset) -> Ruleset:
         """The same ruleset, for those of its interfaces that can be had now."""
-        self._eligible.choose(ruleset, self._attached.copy())
+        self._eligible.choose(ruleset, self._standing())
         return replace(ruleset, interfaces=self._eligible.wanted())
 
     def headers(self, names: tuple[str, ...]) -> frozenset[int]:
@@ -80,7 +81,7 @@ class ProgramHooks:
 
         In any thread: what is urgent waits for nobody's answer.
         """
-        self._eligible.look(ruleset, self._attached.copy())
+        self._eligible.look(ruleset, self._standing())
 
     def try_again(self, ruleset: Ruleset) -> bool:  # noqa: ARG002 - of the look
         """Whether any that was refused was free when it was looked."""
@@ -131,6 +132,14 @@ class ProgramHooks:
                 self._amiss = True
                 self._settle(name)
         return bool(self._due or self._unseen)
+
+    def look_again(self) -> bool:
+        """Whether one was had since this was asked, or more were told of than asked.
+
+        The next look asks them first.
+        """
+        anew, self._anew = self._anew or self._eligible.waiting, False
+        return anew
 
     def leave_at(self, index: int) -> None:
         """Stand no longer at an interface that has gone from here, or is another's."""
@@ -206,9 +215,15 @@ class ProgramHooks:
             self._attached[name] = _Attached(device.index, header)
             self._names[device.index] = name
             self._attachment.stand_at(device.index, self._programs(header))
+            if known is None or known.at != device.index:
+                self._eligible.tell(name)  # what came since it was asked
+                self._anew = True
         except KernelRefused as error:
             self._try_to_leave(name)
             self._eligible.refuse({name: error.lines[0]})
+
+    def _standing(self) -> dict[str, int]:
+        return {name: known.at for name, known in self._attached.copy().items()}
 
     def _is_whole(self, name: str) -> bool:
         known = self._attached.get(name)

@@ -67,6 +67,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 RULES = replace(RULESET, interfaces=NAMES)
 
 
+STAND = {name: at for at, name in enumerate(NAMES, 2)}  # at all of them
+ALL_BUT_FIRST = {name: at for name, at in STAND.items() if name != NAMES[0]}
+FIRST_THREE = {name: STAND[name] for name in NAMES[:3]}
+
+
 def made() -> Eligible:
     table = SimpleNamespace(hooks={}, name="vpngate")
     return Eligible(cast("ProgrammedTable", table))
@@ -75,15 +80,15 @@ def made() -> Eligible:
 def test_all_have_their_turn_and_what_was_announced_is_first(asked: Asked) -> None:
     those = made()
     for _ in range(4):
-        those.look(RULES, NAMES)
+        those.look(RULES, STAND)
     assert set.union(*asked.few) == set(NAMES)
     assert all(len(few) == 32 for few in asked.few)
     told = NAMES[1], NAMES[50], NAMES[99]
     for name in told:
         those.tell(name)
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     assert asked.few[-1].issuperset(told)
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     assert not asked.few[-1].issuperset(told)
 
 
@@ -91,11 +96,11 @@ def test_what_was_announced_is_asked_again_where_a_look_failed(asked: Asked) -> 
     those = made()
     those.tell(NAMES[99])
     asked.fails = True
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     with pytest.raises(KernelRefused):
         those.take_freed()
     asked.fails = False
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     assert NAMES[99] in asked.few[-1]
     assert not those.take_freed()
 
@@ -103,15 +108,15 @@ def test_what_was_announced_is_asked_again_where_a_look_failed(asked: Asked) -> 
 def test_what_cannot_be_asked_stays_as_it_is(asked: Asked) -> None:
     those = made()
     asked.objections = {NAMES[0]: "has a chain"}
-    those.choose(RULES, ())
+    those.choose(RULES, {})
     assert those.refused == {NAMES[0]: "has a chain"}
     asked.objections, asked.unasked = {}, set(NAMES)
-    those.look(RULES, NAMES[1:])
+    those.look(RULES, ALL_BUT_FIRST)
     assert not those.take_freed()
     assert those.refused == {NAMES[0]: "has a chain"}
     assert set(those.wanted()) == set(NAMES[1:])
     asked.unasked = set()
-    those.look(RULES, NAMES[1:])
+    those.look(RULES, ALL_BUT_FIRST)
     assert those.take_freed()
     assert not those.refused
 
@@ -119,10 +124,10 @@ def test_what_cannot_be_asked_stays_as_it_is(asked: Asked) -> None:
 def test_a_new_one_that_cannot_be_asked_is_not_had_yet(asked: Asked) -> None:
     those = made()
     asked.unasked = {NAMES[3]}
-    those.choose(RULES, NAMES[:3])
+    those.choose(RULES, FIRST_THREE)
     assert set(those.refused) == {NAMES[3]}
     asked.unasked = set()
-    those.look(RULES, NAMES[:3])
+    those.look(RULES, FIRST_THREE)
     assert those.take_freed()
 
 
@@ -133,12 +138,12 @@ def test_what_was_announced_and_could_not_be_asked_is_asked_again(
     those.tell(NAMES[40])
     asked.unasked = {NAMES[40]}
     for _ in range(2):
-        those.look(RULES, NAMES)
+        those.look(RULES, STAND)
         assert NAMES[40] in asked.few[-1]
     asked.unasked = set()
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     assert NAMES[40] in asked.few[-1]
-    those.look(RULES, NAMES)
+    those.look(RULES, STAND)
     assert NAMES[40] not in asked.few[-1]
 
 
@@ -146,7 +151,7 @@ def test_a_header_that_cannot_be_asked_is_as_it_was(asked: Asked) -> None:
     """Until another interface has the name."""
     those = made()
     known, new, strange = NAMES[:3]
-    those.look(RULES, ())
+    those.look(RULES, {})
     asked.headers[known] = NO_HEADER
     assert those.headers((known,)) == {ETHERNET, NO_HEADER}
     refused = KernelRefused(Problem("interface", "Too many open files"))
@@ -157,7 +162,7 @@ def test_a_header_that_cannot_be_asked_is_as_it_was(asked: Asked) -> None:
     assert "asked again" in those.refused[new]
     assert "not known here" in those.refused[strange]
     asked.there[known] = Device(1000, 1500)
-    those.look(RULES, ())
+    those.look(RULES, {})
     with pytest.raises(KernelRefused):
         those.header_of(known)
 
@@ -165,11 +170,35 @@ def test_a_header_that_cannot_be_asked_is_as_it_was(asked: Asked) -> None:
 def test_who_was_asked_for_a_change_is_not_asked_twice(asked: Asked) -> None:
     those = made()
     for _ in range(2):
-        those.choose(RULES, ())
+        those.choose(RULES, {})
     assert asked.few == [set(NAMES)]
     asked.there[NAMES[0]] = Device(1000, 1500)  # another one of that name
-    those.choose(RULES, NAMES[1:])
+    those.choose(RULES, ALL_BUT_FIRST)
     assert asked.few[-1] == {NAMES[0]}
     those.chosen()
-    those.choose(RULES, ())
+    those.choose(RULES, {})
     assert asked.few[-1] == set(NAMES)
+
+
+def test_another_interface_of_that_name_is_asked_though_programs_stand_there(
+    asked: Asked,
+) -> None:
+    those = made()
+    asked.there[NAMES[30]] = Device(1000, 1500)
+    asked.objections = {NAMES[30]: "is of a kind that"}
+    those.choose(RULES, STAND)
+    assert asked.few == [{NAMES[30]}]
+    assert those.refused.keys() == {NAMES[30]}
+
+
+def test_of_many_that_were_told_of_few_are_asked_at_a_time(asked: Asked) -> None:
+    those = made()
+    for name in NAMES:
+        those.tell(name)
+    looks = 0
+    while not looks or those.waiting:
+        those.look(RULES, STAND)
+        looks += 1
+    assert looks == 4
+    assert set.union(*asked.few) == set(NAMES)
+    assert max(map(len, asked.few)) <= 64  # as many as have their turn, too
