@@ -35,8 +35,8 @@ _CORE = (
     "tests/netns/test_programs_survey.py",
     "tests/kernels/test_life.py",
 )
-# What programs are to a kernel: the call, its verifier, and packets at the hooks, also of
-# interfaces that other kernels have no modules for.
+# What programs are to a kernel: the call, its verifier, and packets at the hooks, also
+# of interfaces that other kernels have no modules for.
 _OF_PROGRAMS = (
     "tests/netns/test_bpf_call.py",
     "tests/netns/test_bpf_as_it_went.py",

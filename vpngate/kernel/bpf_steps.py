@@ -59,6 +59,8 @@ class BpfSteps(Steps):
         self._interfaces: ProgramHooks | None = None
         self._near: NearEnds | None = None
         self._far: FarEnds | None = None
+        # Interfaces that are to be stood at, and all that their link headers may be.
+        self._chosen: tuple[tuple[str, ...], frozenset[int]] = (), frozenset()
 
     @property
     def programs(self) -> ProgrammedTable:
@@ -105,18 +107,26 @@ class BpfSteps(Steps):
         """Spared first, then the pairs, then programs at the hooks."""
         self.spared.create()
         if ruleset.enforce:
-            self._note_packet_of(ruleset)
+            self.hooks.choose(ruleset)
+            self._note_packet()
             self.way.build(ruleset.rate)
             self.way.fit(ruleset.rate, wanted=True)
         self._put_up(ruleset, self.table.commit)
 
     def rules(self, ruleset: Ruleset) -> Rules:
-        """The programs that will be wanted are made ahead; no rule is."""
+        """The programs that will be wanted are made ahead; no rule is.
+
+        Where they are to stand is asked here, and in `_put_up` no more.
+        """
+        self._choose(ruleset)
+        _, headers = self._chosen
+        self.programs.make_ahead_for(ruleset, headers)
+        return Rules([])
+
+    def _choose(self, ruleset: Ruleset) -> None:
         names = self.hooks.choose(ruleset).interfaces
         if self._interfaces is not None:
-            headers = self._interfaces.headers(names)
-            self.programs.make_ahead_for(ruleset, headers)
-        return Rules([])
+            self._chosen = names, self._interfaces.headers(names)
 
     def look(self) -> None:
         """Ask about interfaces; what is urgent waits for no answer."""
@@ -197,7 +207,7 @@ class BpfSteps(Steps):
         self,
         ruleset: Ruleset,
         commit: Callable[[Sequence[Change]], None],
-        rules: Rules | None = None,  # noqa: ARG002
+        rules: Rules | None = None,
         also: Sequence[Change] = (),
     ) -> None:
         """Have this ruleset's programs in force, then stand at its interfaces.
@@ -205,13 +215,10 @@ class BpfSteps(Steps):
         They spare whom they should from the moment on that they are.
         """
         commit([one for one in also if one != TURN])
-        names = self._note_packet_of(ruleset)
+        if rules is None:
+            self._choose(ruleset)
+        self._note_packet()
         if self._interfaces is not None:
-            headers = self._interfaces.headers(names)
+            names, headers = self._chosen
             self.programs.serve(ruleset, headers, turn=TURN in also)
             self._interfaces.stand(names)
-
-    def _note_packet_of(self, ruleset: Ruleset) -> tuple[str, ...]:
-        names = self.hooks.choose(ruleset).interfaces
-        self._note_packet()
-        return names

@@ -268,6 +268,8 @@ class LiveDataPlane:
                     rest = min(2 * rest, _REST_MOST) if again else _REST
                     await asyncio.sleep(rest)
                     last = time.monotonic()
+                else:  # of a thousand announcements a second, twenty looks come
+                    await asyncio.sleep(_REST)
             except Exception as error:  # noqa: BLE001 - it must go on
                 tell("cannot repair the data plane", error)
 

@@ -8,6 +8,7 @@ when it is time for that.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from vpngate.errors import VpngateError
 from vpngate.kernel.lanes import Lanes
@@ -108,13 +109,15 @@ class Mending:
             await self.advance()  # what cannot be asked holds up the ifbs no more
             raise
         rules = None
-        if steps.stale:
-            rules = await asyncio.to_thread(steps.rules, steps.ruleset)
         try:
+            if steps.stale:
+                rules = await asyncio.to_thread(steps.rules, steps.ruleset)
             await self._do(steps.mended, rules)
             await self.stand()
         except VpngateError:
-            await self.advance()  # no hook holds up the ifbs
+            with suppress(VpngateError):
+                await self.stand()  # no hook holds up another
+            await self.advance()  # nor the ifbs
             raise
         await self.advance()
         await self._sparing.clear_away()

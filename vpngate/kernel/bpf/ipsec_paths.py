@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets that IPsec has let in here, and that must keep what tells of it.
+"""Packets that IPsec has let in here, or lets out, and that must keep what tells of it.
 
 Knows how a program sees that (the packet's secpath), and whether this kernel has IPsec
-at all; does not know policies. A pair takes it off, and a policy would then drop the
-packet.
+at all; does not know policies. A pair takes it off: a policy would then drop what comes
+in, and a network card that does IPsec as a whole would send in clear, or drop, what it
+is to encrypt.
 """
 
 import errno
@@ -29,9 +30,9 @@ _STATE_AT, _STATE_SIZE = -200, 28  # struct bpf_xfrm_state
 
 
 def leave_alone(code: Assembly, alone: str) -> None:
-    """Go to `alone` with a packet that IPsec has let in; R6 tells of it.
+    """Go to `alone` with a packet that IPsec has had or is to have; R6 tells of it.
 
-    A kernel without IPsec lets none in.
+    A kernel without IPsec has none.
     """
     if is_known():
         _leave_alone(code, alone)

@@ -149,6 +149,8 @@ def _of_bridges(link: LinkDetails) -> Requirement | None:
             general = path.read_text("ascii").strip() != "0"
         except FileNotFoundError:
             continue
+        except OSError as error:  # as while no descriptor is left
+            raise KernelRefused(Problem(str(path), str(error.strerror))) from error
         if general or _is_set(link.options, own):
             where = f"net.bridge.{path.name}" if general else f"nf_call_{name}"
             return Requirement(

@@ -132,6 +132,8 @@ class RoomAhead:
     def __init__(self, ahead: MadeAhead) -> None:
         self._ahead = ahead
         self._made: list[Few] = []
+        self._guard = threading.Lock()
+        self._closed = False
 
     def make(
         self, parts: PlaneParts, headers: frozenset[int], wanted: Intervals
@@ -143,7 +145,11 @@ class RoomAhead:
         except BaseException:
             bigger.close()
             raise
-        self._made.append(bigger)
+        with self._guard:
+            if not self._closed:
+                self._made.append(bigger)
+                return
+        bigger.close()
 
     def take(self, wanted: Intervals) -> Few:
         """Some with room for these: made already, or else at once."""
@@ -158,6 +164,8 @@ class RoomAhead:
 
     def close(self) -> None:
         """Let go of those that nobody wanted."""
+        with self._guard:
+            self._closed = True
         while self._made:
             self._made.pop().close()
 

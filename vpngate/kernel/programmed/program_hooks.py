@@ -98,7 +98,7 @@ class ProgramHooks:
         wanted = self._eligible.wanted()
         whole = set(wanted) == self._attached.keys() - gone and not self._amiss
         self._amiss = False
-        self._due.extend(gone)
+        self._due.extend(gone | {name for name in self._attached if name not in wanted})
         self._unseen = deque(wanted if whole else ())
         end = time.monotonic() + _STEP
         while whole and self._unseen and time.monotonic() < end:

@@ -73,7 +73,9 @@ class ProgrammedTable:
         self._served: tuple[Ruleset, frozenset[int]] | None = None
         self._ahead = MadeAhead()
         self._rooms = RoomAhead(self._ahead)
-        self._armed = ArmedTime(partial(self._set, ARMED_AT))
+        self._armed = ArmedTime(
+            partial(self._set, ARMED_AT), partial(self._get, ARMED_AT)
+        )
 
     @property
     def hooks(self) -> Mapping[Stand, int]:
@@ -279,6 +281,9 @@ class ProgrammedTable:
     def _parts_of(self, ruleset: Ruleset) -> PlaneParts:
         signatures = _in_order(ruleset)
         return replace(self.parts, ruleset=ruleset, signatures=signatures)
+
+    def _get(self, at: int) -> int:
+        return ctypes.c_uint64.from_buffer(self._times, at).value
 
     def _set(self, at: int, value: int) -> None:
         """In one piece: programs read it at any moment."""

@@ -4,6 +4,7 @@
 Knows how its policies are counted; does not know who they are for, or who cares.
 """
 
+import errno
 import struct
 from contextlib import closing
 
@@ -25,8 +26,11 @@ def policies_for_what_comes_in() -> int:
     """
     try:
         channel = Channel(_XFRM)
-    except KernelRefused:  # it has no such protocol
-        return 0
+    except KernelRefused as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno == errno.EPROTONOSUPPORT:
+            return 0
+        raise
     with closing(channel):
         [answer] = channel.ask([message(_GET_COUNTS, 0, _FLAGS.pack(0))])
     parts = attributes(answer or b"", _FLAGS.size)

@@ -87,7 +87,6 @@ class What(Enum):
 
 
 _OF_LINKS = {NEW_LINK: What.LINK, _DELETE_LINK: What.LINK_GONE}
-_OF_QDISCS = (tc.NEW_QDISC, tc.DELETE_QDISC)
 _OF_FILTERS = {tc.NEW_FILTER: What.FILTER, tc.DELETE_FILTER: What.FILTER_GONE}
 
 
@@ -254,11 +253,8 @@ async def changes(watcher: Watcher) -> AsyncGenerator[None, None]:
 
 def read_announcements(datagram: bytes) -> list[Announcement]:
     """What a datagram of the kernel's says, as far as it concerns us."""
-    return [
-        announcement
-        for kind, _, _, body in each_message(datagram)
-        if (announcement := _read(kind, body))
-    ]
+    read = (_read(kind, body) for kind, _, _, body in each_message(datagram))
+    return [each for each in read if each is not None]
 
 
 def _read(kind: int, body: memoryview) -> Announcement | None:
@@ -267,10 +263,12 @@ def _read(kind: int, body: memoryview) -> Announcement | None:
             return None
         link = _read_link(body)
         return Announcement(_OF_LINKS[kind], link.index, link)
-    if kind in (*_OF_QDISCS, *_OF_FILTERS) and len(body) >= tc.HEAD.size:
+    tells = kind in (tc.NEW_QDISC, tc.DELETE_QDISC, *_OF_FILTERS)
+    if tells and len(body) >= tc.HEAD.size:
         _, index, _, parent, _ = tc.HEAD.unpack_from(body)
-        if kind in _OF_FILTERS:
-            return Announcement(_OF_FILTERS[kind], index)
+        if kind in _OF_FILTERS:  # one of the root sends no packet anywhere
+            at_hook = parent in (tc.CLSACT_INGRESS, tc.CLSACT_EGRESS)
+            return Announcement(_OF_FILTERS[kind] if at_hook else What.FILTER, index)
         if parent == tc.ROOT:  # not each class's queue
             return Announcement(What.QDISC, index)
         if (kind, parent) == (tc.DELETE_QDISC, tc.CLSACT):

@@ -113,3 +113,5 @@ def test_clsact_that_goes_is_told_from_a_filter_that_does() -> None:
     assert clsact == [links.Announcement(links.What.CLSACT_GONE, 7)]
     filtered = gone(tc.DELETE_FILTER, tc.CLSACT_INGRESS)
     assert filtered == [links.Announcement(links.What.FILTER_GONE, 7)]
+    of_a_class = gone(tc.DELETE_FILTER, 0x10000)  # 1:, at the root
+    assert of_a_class == [links.Announcement(links.What.FILTER, 7)]

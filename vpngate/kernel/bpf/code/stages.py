@@ -96,8 +96,7 @@ def throttling(told: PlaneParts, stand: Stand) -> bytes:
     code = _begin()
     code.call(Helper.NOW).map_value(R1, told.maps.times)
     code.load(8, R1, R1, ARMED_AT).jump(">=", R0, R1, "out")
-    if stand.point is HookPoint.INGRESS:  # on the way out nobody asks for it any more
-        ipsec_paths.leave_alone(code, "out")
+    ipsec_paths.leave_alone(code, "out")
     load_addresses(code, stand.link_header, "out")
     for family in Family:
         code.label(addresses_of(family))

@@ -11,10 +11,14 @@ from functools import wraps
 
 
 class ArmedTime:
-    """`show` has programs read a time: nanoseconds, in one piece."""
+    """`show` has programs read a time: nanoseconds, in one piece.
 
-    def __init__(self, show: Callable[[int], None]) -> None:
+    `shown` is what they read now: one of them may have ended it.
+    """
+
+    def __init__(self, show: Callable[[int], None], shown: Callable[[], int]) -> None:
         self._show = show
+        self._shown = shown
         self._until = 0
         self._held: set[object] = set()  # for whose sake nothing is slowed meanwhile
 
@@ -31,9 +35,11 @@ class ArmedTime:
     def held_off(self, work: Callable[[], None]) -> Callable[[], None]:
         """Slow nothing from now on, until what is returned has been done in its turn.
 
-        That is `work`; what it leaves armed is on again then. In any thread.
+        That is `work`; what it leaves armed is on again then, unless it had been ended
+        by a program. In any thread.
         """
         sake = object()
+        ended = not self._held and not self._shown()
         self._held.add(sake)
         self._show(0)
 
@@ -43,7 +49,8 @@ class ArmedTime:
                 work()
             finally:
                 self._held.discard(sake)
-                self._tell()
+                if not ended:
+                    self._tell()
 
         return turning_off
 
