@@ -23,6 +23,7 @@ from vpngate.kernel.bpf.syscall import (
     MapKind,
     Octets,
     address,
+    attempt,
     call,
 )
 from vpngate.kernel.wire import tc
@@ -30,6 +31,7 @@ from vpngate.kernel.wire.channel import ROUTE, Channel
 
 _PROGRAM_BY_ID, _MAP_BY_ID = cast("Command", 13), cast("Command", 14)
 _LINK_BY_ID, _LINK_DETACH = cast("Command", 30), cast("Command", 34)
+_NEXT_MAP = cast("Command", 12)
 _INFO, _MOST_MAPS = 256, 64
 # In struct bpf_prog_info: bytes of instructions, number of maps, where their ids go.
 _SIZE_AT, _MAPS_AT, _IDS_AT = 20, 52, 56
@@ -74,6 +76,15 @@ def told_of(program: int) -> Told:
 def stages_of(program: int) -> int:
     """How many stages there are for it to go on at."""
     return sum(map(_stages_in, told_of(program).maps))
+
+
+def has_map(number: int) -> bool:
+    """Whether the kernel has a map of that number; who asks does not keep it.
+
+    An array of programs that nobody holds goes once a worker has emptied it.
+    """
+    attributes = CallAttributes("I", number - 1)
+    return attempt(_NEXT_MAP, attributes) >= 0 and attributes.word(4) == number
 
 
 def _stages_in(number: int) -> int:

@@ -27,7 +27,7 @@ from tests.lab.programmed import (
     REGISTERED,
     SLOWED,
 )
-from tests.lab.standing import programs_at, stages_of, told_of
+from tests.lab.standing import has_map, programs_at, stages_of, told_of
 from tests.netns.wire import Wire, build
 from vpngate.kernel.clearing import clear
 
@@ -35,6 +35,7 @@ pytestmark = over_each
 
 NEAR = "vgs-vpngate"
 _AT_ONCE = 0.05  # seconds to the end of throttling
+_LONG = 600.0  # seconds: a dead man's time that ends nothing here
 _SO_RCVBUFFORCE = 33
 PROGRAM = (*PYTHON, "-m", "tests.lab.programmed")
 
@@ -130,7 +131,9 @@ def pair(gateway: Namespace) -> Pair:
 
 
 @contextlib.contextmanager
-def slowing(attaching: str, *before: str) -> Iterator[tuple[Wire, Process]]:
+def slowing(
+    attaching: str, *before: str, deadman: float = DEADMAN
+) -> Iterator[tuple[Wire, Process]]:
     """`before` is told to tc at the gateway first."""
     with build() as wire:
         for words in before:
@@ -138,25 +141,47 @@ def slowing(attaching: str, *before: str) -> Iterator[tuple[Wire, Process]]:
         wire.host.ip(
             *(f"addr add {one}/24 dev eth0" for one in (REGISTERED, PLAIN)),
         )
-        with wire.gateway.running(*PROGRAM, attaching) as process:
+        command = *PROGRAM, attaching, f"{deadman}"
+        with wire.gateway.running(*command) as process:
             process.expect("ready")
             yield wire, process
+
+
+def controls_of(process: Process) -> list[int]:
+    """The numbers of the arrays that are emptied as the plane's own is."""
+    wait_until(lambda: "\n" in process.output(), "a whole line")
+    return [int(one) for one in process.output().split()[1:3]]
 
 
 def test_killed_under_load_it_slows_nobody_at_once_and_nothing_is_lost(
     attaching: str,
 ) -> None:
-    with slowing(attaching) as (wire, process), Load(wire) as load:
+    """At once: when it has ended, and the kernel has emptied what was its alone.
+
+    How long it takes to end, and a worker of the kernel to have its turn, is up to
+    the machine: two arrays of the same process tell. The dead man's time would not
+    be over until long after this.
+    """
+    with (
+        slowing(attaching, deadman=_LONG) as (wire, process),
+        Load(wire) as load,
+    ):
         wait_until(lambda: pair(wire.gateway).dropped > 20, "a full queue")
         assert pair(wire.gateway).waiting
+        controls = controls_of(process)
+        assert all(map(has_map, controls))
+        killed = time.monotonic()
         process.send(signal.SIGKILL)
         process.wait()
+        wait_until(lambda: not any(map(has_map, controls)), "the controls' end")
         time.sleep(_AT_ONCE)
         ended = pair(wire.gateway)
         heard = load.flows[SLOWED].sent
         time.sleep(2.0)
-        assert load.flows[SLOWED].sent > heard + 100
+        wait_until(lambda: load.flows[SLOWED].sent > heard + 100, "more packets")
         assert pair(wire.gateway).went_in == ended.went_in
+        # It was armed for two thirds of its time at least.
+        assert time.monotonic() < killed + _LONG / 2
         load.end()
         assert pair(wire.gateway).waiting == 0
         for source in (REGISTERED, PLAIN):

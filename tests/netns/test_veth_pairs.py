@@ -8,13 +8,12 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import diverted
+from tests.lab import announced, diverted
 from tests.lab.diverted import MARK, PRIORITY
 from tests.lab.namespaces import wait_until
 from tests.lab.topology import Lab, Place
@@ -28,6 +27,7 @@ NEAR, FAR = "vgs-vpngate", "vgr-vpngate"
 FAST, SLOW = 100_000_000, 512_000
 PORTS = (40_100, 50_100)
 FEW = 20
+_AT_ONCE = 0.1  # seconds
 # An operator's: what passes each hook of lan0, what is forwarded, and the class that
 # packets of a priority have at lan0 itself.
 _COUNT = """
@@ -219,8 +219,14 @@ QUIET = ("the far end made small", "the root replaced", "the near end renamed")
 def test_what_was_damaged_is_noticed_at_once_and_made_anew(
     lab: Lab, damage: str
 ) -> None:
+    """At once: when the kernel tells, which a control beside it is told, too.
+
+    The program that does the damage, and the kernel before it tells, take what the
+    machine has to give: they are no part of it. Nor is the time for which the kernel
+    had the thread wait for a processor.
+    """
+
     def scenario() -> None:
-        heard: list[tuple[float, Announcement]] = []
         with (
             diverted.pairs(FAST) as made,
             contextlib.closing(Watcher()) as watcher,
@@ -228,24 +234,13 @@ def test_what_was_damaged_is_noticed_at_once_and_made_anew(
             made.stand_at("lan0")
             made.divert(1, *PORTS)
             way = diverted.way_of(made.shaper)
-            time.sleep(0.3)
-            watcher.tell(
-                lambda news: (
-                    heard.append((time.monotonic(), news))
-                    if way.concerns(news)
-                    else None
-                )
-            )
             assert made.shaper.missing() == []
             before = made.shaper.index_of(1)
-            begin = time.monotonic()
-            subprocess.run(DAMAGES[damage].split(), check=True)
-            wait_until(lambda: bool(heard), "word of it")
-            dangers = [when for when, news in heard if way.endangers(news)]
-            if damage not in QUIET:
-                wait_until(lambda: any(way.endangers(n) for _, n in heard), "danger")
-                dangers = [when for when, news in heard if way.endangers(news)]
-                assert dangers[0] - begin < 0.1
+            with announced.hearing(watcher, lab.gateway) as both:
+                announced.in_one_stroke(DAMAGES[damage].split())
+                assert both.lateness(way.concerns) < _AT_ONCE
+                if damage not in QUIET:
+                    assert both.lateness(way.endangers) < _AT_ONCE
             assert made.shaper.missing() == [0]
             made.classes.lost(0)
             made.shaper.build(0)
@@ -256,6 +251,30 @@ def test_what_was_damaged_is_noticed_at_once_and_made_anew(
             assert made.shaper.index_of(1) != before
             arrived = carried(lab.client.at(4), lab.stranger.at(4), up=False)
             assert len(arrived) == FEW
+
+    lab.gateway.call(scenario)
+
+
+def test_who_watches_sleeps_until_the_kernel_tells(lab: Lab) -> None:
+    """Counted by the kernel, in a time in which a control is told nothing."""
+
+    def scenario() -> None:
+        with (
+            contextlib.closing(Watcher()) as watcher,
+            announced.hearing(watcher, lab.gateway) as both,
+        ):
+
+            def nothing_is_told() -> bool:
+                asleep = announced.times_asleep(watcher)
+                time.sleep(1.5)
+                woken = announced.times_asleep(watcher) - asleep
+                told = both.begin()
+                assert told or not woken
+                # It is its sleep that is counted: it has been woken since.
+                assert announced.times_asleep(watcher) > asleep + woken
+                return not told
+
+            wait_until(nothing_is_told, "a time without news")
 
     lab.gateway.call(scenario)
 
