@@ -61,10 +61,15 @@ class ProtectedSets:
         self._young, self._young_since = _both(young, protected), since
         self.doubted = False
 
+    @property
+    def are_ripe(self) -> bool:
+        """Whether some are who have been protected for long enough; from any thread."""
+        settled = time.monotonic() - self._young_since >= SETTLING
+        return settled and not self._watched.covers(self.held)
+
     def ripen(self) -> None:
         """Have the witness ask for those who have been protected for long enough."""
-        ripe = time.monotonic() - self._young_since >= SETTLING
-        if ripe and not self._watched.covers(self.held):
+        if self.are_ripe:
             changed = self._table.changed
             try:
                 self.put(self.held)
