@@ -174,7 +174,7 @@ class OwnedTable:
         """The interfaces of the base chains at ingress and at egress."""
         found: dict[int, set[str]] = {point: set() for point in HookPoint}
         for parts in self._own_chains():
-            if names.is_base(text(parts[nft.CHAIN_NAME])) and nft.CHAIN_HOOK in parts:
+            if nft.CHAIN_HOOK in parts and names.is_base(text(parts[nft.CHAIN_NAME])):
                 hook = attributes(parts[nft.CHAIN_HOOK])
                 devices = each_attribute(hook.get(nft.HOOK_DEVICES, b""))
                 at = found[number(hook[nft.HOOK_NUMBER])]
