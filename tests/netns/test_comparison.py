@@ -2,11 +2,13 @@
 """A full comparison of spared intervals finds whatever differs in the kernel."""
 
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.lab.daemon import HARNESS, VPNGATE, Daemon, daemon, enforcing_settings
@@ -14,8 +16,10 @@ from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table.readback import STEP, about, in_steps
 from vpngate.kernel.wire import elements
 from vpngate.kernel.wire.channel import Change
+from vpngate.kernel.wire.failures import Unanswered
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import names
@@ -69,45 +73,55 @@ def test_what_is_as_it_should_be_is_equal(lab: Lab) -> None:
     in_gateway(lab, scenario)
 
 
-@pytest.mark.parametrize(
-    ("family", "steps"),
-    [
-        pytest.param(
-            Family.IPV4, [_without(Family.IPV4, "10.3.7.0/25")], id="one is missing"
-        ),
-        pytest.param(
-            Family.IPV4,
-            [_without(Family.IPV4, "0.0.0.0/32")],
-            id="the first is missing",
-        ),
-        pytest.param(
-            Family.IPV4,
-            [_without(Family.IPV4, "255.255.255.255/32")],
-            id="the last is missing",
-        ),
-        pytest.param(
-            Family.IPV4,
-            [
-                _without(Family.IPV4, "10.3.7.0/25"),
-                _with(Family.IPV4, "10.3.7.0/26", "10.3.7.96/27"),
-            ],
-            id="one has a hole",
-        ),
-        pytest.param(
-            Family.IPV4,
-            [_without(Family.IPV4, "10.3.7.0/25"), _with(Family.IPV4, "10.3.7.0/24")],
-            id="two have grown together",
-        ),
-        pytest.param(
-            Family.IPV6,
-            [
-                _without(Family.IPV6, "2001:db8:100::/48"),
-                _with(Family.IPV6, "2001:db8:100:1::/64"),
-            ],
-            id="one begins later",
-        ),
-    ],
-)
+_APART = [
+    pytest.param(
+        Family.IPV4, [_without(Family.IPV4, "10.3.7.0/25")], id="one is missing"
+    ),
+    pytest.param(
+        Family.IPV4,
+        [_without(Family.IPV4, "0.0.0.0/32")],
+        id="the first is missing",
+    ),
+    pytest.param(
+        Family.IPV4,
+        [_without(Family.IPV4, "255.255.255.255/32")],
+        id="the last is missing",
+    ),
+    pytest.param(
+        Family.IPV4,
+        [
+            _without(Family.IPV4, "10.3.7.0/25"),
+            _with(Family.IPV4, "10.3.7.0/26", "10.3.7.96/27"),
+        ],
+        id="one has a hole",
+    ),
+    pytest.param(
+        Family.IPV4,
+        [_without(Family.IPV4, "10.3.7.0/25"), _with(Family.IPV4, "10.3.7.0/24")],
+        id="two have grown together",
+    ),
+    pytest.param(
+        Family.IPV6,
+        [
+            _without(Family.IPV6, "2001:db8:100::/48"),
+            _with(Family.IPV6, "2001:db8:100:1::/64"),
+        ],
+        id="one begins later",
+    ),
+]
+
+
+async def _answers_are_right(plane: LiveDataPlane, family: Family) -> bool:
+    """Whether the kernel is right about all ends, their neighbours, and some within."""
+    sets = plane._steps.spared
+    first, last = sets.held.of(family)
+    within = first | np.array([0] * (family.width - 1) + [64], dtype=np.uint8)
+    rows = np.concatenate([about(first, last), within])
+    right = [await plane._do(sets.agrees, family, few) for few in in_steps(rows)]
+    return all(right)
+
+
+@pytest.mark.parametrize(("family", "steps"), _APART)
 def test_what_differs_is_found_and_put_right(
     lab: Lab, family: Family, steps: list[Meddling]
 ) -> None:
@@ -115,11 +129,52 @@ def test_what_differs_is_found_and_put_right(
         await plane.start(_FULL)
         for step in steps:
             _meddle(plane, family, step)
+        assert not await _answers_are_right(plane, family)
         found = await plane.compare()
         assert not found.equal
         assert found.differing == {**_EQUAL, family.label: 1}
         assert "spared" in await plane.verify()
         assert (await plane.compare()).equal
+        assert await _answers_are_right(plane, family)
+
+    in_gateway(lab, scenario)
+
+
+def test_a_set_that_is_gone_spares_nobody(lab: Lab) -> None:
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(_FULL)
+        sets = plane._steps.spared
+        rows = about(*sets.held.of(Family.IPV4))[:STEP]
+        for name, held in (("nowhere", False), (sets.cut.names(Family.IPV4)[0], True)):
+            found = plane._do(plane._steps.table.holds, [name] * len(rows), rows)
+            assert (await found).tolist() == [held] * len(rows)
+
+    in_gateway(lab, scenario)
+
+
+def test_answers_that_were_lost_or_left_are_not_taken_for_others(lab: Lab) -> None:
+    """Each look is by the answers to its own questions, whatever became of the last."""
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(_FULL)
+        table = plane._steps.table
+        channel = table._channel
+        name = plane._steps.spared.cut.names(Family.IPV4)[0]
+        held = elements.get(table.name, name, bytes([10, 3, 7, 0]))
+        _meddle(plane, Family.IPV4, _without(Family.IPV4, "10.3.7.0/25"))
+        await plane._do(channel._send, [(held, 0)] * 300)  # and nobody reads them
+        assert await _answers_are_right(plane, Family.IPV6)
+        assert not await _answers_are_right(plane, Family.IPV4)
+        channel._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # the least
+        with pytest.raises(Unanswered, match="No buffer space"):
+            await plane.verify()
+        assert plane._sparing.disagreements == 0  # not known is not wrong
+        channel._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        assert await _answers_are_right(plane, Family.IPV6)
+        assert not await _answers_are_right(plane, Family.IPV4)
+        assert not (await plane.compare()).equal
+        assert "spared" in await plane.verify()
+        assert await _answers_are_right(plane, Family.IPV4)
 
     in_gateway(lab, scenario)
 
