@@ -43,7 +43,7 @@ def each_message(
 
 def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryview]:
     """The attributes from `offset` on, by type; of repeated ones the last."""
-    return dict(each_attribute(data, offset))
+    return picked(data, offset, _TYPE)
 
 
 def picked(data: bytes | memoryview, offset: int, last: int) -> dict[int, memoryview]:
