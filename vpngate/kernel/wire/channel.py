@@ -40,6 +40,7 @@ _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # NFNL_MSG_*
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 # Of a message's header: its flags, and its number behind them.
 _FLAGS_AT, _FLAGS, _NUMBERED = 6, struct.Struct("=H"), struct.Struct("=HI")
+_NUMBERS = 1 << 32  # a number has 32 bits: at 1,000 a second, those of seven weeks
 _TIME = struct.Struct("@ll")  # struct timeval: seconds, microseconds
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _CAPPED, _ACK_TLVS, _INTERRUPTED = 0x100, 0x200, 0x10
@@ -194,6 +195,8 @@ class Channel:
 
     def _send(self, messages: Sequence[tuple[bytes, int]]) -> int:
         """Number the messages, send them at once; returns the first number."""
+        if self._sequence + len(messages) > _NUMBERS:
+            self._sequence = 1
         first = self._sequence
         self._sequence += len(messages)
         buffer = bytearray()

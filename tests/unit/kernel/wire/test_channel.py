@@ -168,6 +168,16 @@ def test_each_answer_belongs_to_its_question(
         assert one.ask([CHANGE.data] * 10) == expected
 
 
+@pytest.mark.parametrize("left", [0, 1, 9, 10, 11])
+def test_numbers_begin_anew_before_they_are_too_large(
+    monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    one = channel(monkeypatch, lambda sent: [found(b"body", n) for n in sent])
+    one._sequence = (1 << 32) - left
+    for _ in range(3):
+        assert one.ask([CHANGE.data] * 10) == [b"body"] * 10
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOMEM, errno.EINTR])
 def test_one_refused_question_of_many_is_told(
     monkeypatch: pytest.MonkeyPatch, number: int
