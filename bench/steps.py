@@ -18,24 +18,21 @@ class Steps:
         self._most = most
         self._longest: list[tuple[float, float, str]] = []
         self._lanes = plane._lanes  # noqa: SLF001
-        submit = self._lanes._submit  # noqa: SLF001
+        settled = self._lanes._settled  # noqa: SLF001
 
-        def watched(lane: Any, work: Any, *args: Any, **kwargs: Any) -> Any:
-            def timed(*args: Any, **kwargs: Any) -> Any:
-                begin, used = time.perf_counter(), time.thread_time()
-                try:
-                    return work(*args, **kwargs)
-                finally:
-                    used = time.thread_time() - used
-                    self._note(time.perf_counter() - begin, used, work)
+        def watched(work: Any, *args: Any, **kwargs: Any) -> Any:
+            begin, used = time.perf_counter(), time.thread_time()
+            try:
+                return settled(work, *args, **kwargs)
+            finally:
+                used = time.thread_time() - used
+                self._note(time.perf_counter() - begin, used, work)
 
-            return submit(lane, timed, *args, **kwargs)
-
-        self._lanes._submit = watched  # type: ignore[method-assign]  # noqa: SLF001
+        self._lanes._settled = watched  # type: ignore[method-assign]  # noqa: SLF001
 
     def leave(self) -> None:
         """Watch no more."""
-        del self._lanes._submit  # noqa: SLF001
+        del self._lanes._settled  # noqa: SLF001
 
     def _note(self, seconds: float, used: float, work: Any) -> None:
         name = getattr(work, "__name__", str(work))

@@ -82,13 +82,18 @@ async def soon(holds: Callable[[], bool]) -> None:
 @contextmanager
 def kept_busy(plane: LiveDataPlane) -> Iterator[threading.Event]:
     """The kernel's thread waits, as for a lock that somebody holds for seconds."""
-    over = threading.Event()
-    done = plane._lanes.urge(over.wait, 20)
+    over, done = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        over.wait(20)
+        done.set()
+
+    plane._lanes.urge(busy)
     try:
         yield over
     finally:
         over.set()
-        done.result()
+        assert done.wait(20)
 
 
 @pytest.mark.parametrize("how", ["disarm", "observe", "the pair is deleted"])

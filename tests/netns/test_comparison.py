@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 
 from tests.lab import spoiled
@@ -16,6 +17,7 @@ from tests.lab.plane import RULESET, in_gateway
 from tests.lab.topology import Lab
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.live import LiveDataPlane
+from vpngate.kernel.table.readback import about, in_steps
 from vpngate.kernel.wire import elements
 from vpngate.packets import Family
 from vpngate.prefixes.intervals import Intervals
@@ -33,7 +35,7 @@ _SPARED = Intervals.of_prefixes(
         LAST_IPV6,
     ]
 )
-_FULL = replace(RULESET, spared=_SPARED)
+FULL = replace(RULESET, spared=_SPARED)
 _EQUAL = {"ipv4": 0, "ipv6": 0}
 
 
@@ -51,7 +53,17 @@ class Meddling:
     merged: int = 1
 
 
-def _meddle(plane: LiveDataPlane, meddling: Meddling) -> None:
+async def answers_are_right(plane: LiveDataPlane, family: Family) -> bool:
+    """Whether the kernel is right about all ends, their neighbours, and some within."""
+    sets = plane._steps.spared
+    first, last = sets.held.of(family)
+    within = first | np.array([0] * (family.width - 1) + [64], dtype=np.uint8)
+    rows = np.concatenate([about(first, last), within])
+    right = [await plane._do(sets.agrees, family, few) for few in in_steps(rows)]
+    return all(right)
+
+
+def meddle(plane: LiveDataPlane, meddling: Meddling) -> None:
     """Change the kernel's set behind the data plane's back, as its owner."""
     steps = plane._steps
     out, into = map(Intervals.of_prefixes, (meddling.out, meddling.into))
@@ -70,7 +82,7 @@ def _meddle(plane: LiveDataPlane, meddling: Meddling) -> None:
 
 def test_what_is_as_it_should_be_is_equal(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
-        await plane.start(_FULL)
+        await plane.start(FULL)
         found = await plane.compare()
         assert found.equal
         assert found.compared == {"ipv4": 1202, "ipv6": 702}
@@ -120,8 +132,9 @@ def test_what_ends_next_to_the_highest_address_is_told_from_it(
 )
 def test_what_differs_is_found_and_put_right(lab: Lab, meddling: Meddling) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
-        await plane.start(_FULL)
-        _meddle(plane, meddling)
+        await plane.start(FULL)
+        meddle(plane, meddling)
+        assert not await answers_are_right(plane, meddling.family)
         found = await plane.compare()
         by_programs = isinstance(plane._steps, BpfSteps)
         wrong = meddling.merged if by_programs else 1
@@ -129,16 +142,17 @@ def test_what_differs_is_found_and_put_right(lab: Lab, meddling: Meddling) -> No
         assert found.differing == {**_EQUAL, meddling.family.label: wrong}
         assert "spared" in await plane.verify()
         assert (await plane.compare()).equal
+        assert await answers_are_right(plane, meddling.family)
 
     in_gateway(lab, scenario)
 
 
 def test_one_too_many_in_a_gap_is_counted(lab: Lab) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
-        await plane.start(_FULL)
+        await plane.start(FULL)
         if None in (await plane.compare()).surplus.values():
             pytest.skip("this kernel does not count the elements of a set")
-        _meddle(plane, Meddling(Family.IPV4, (), ("192.0.2.0/24",)))
+        meddle(plane, Meddling(Family.IPV4, (), ("192.0.2.0/24",)))
         found = await plane.compare()
         assert not found.equal
         assert found.differing == _EQUAL

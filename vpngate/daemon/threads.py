@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Work that blocks, beside the event loop; and work that several callers share.
+"""Work that blocks, is done again and again, or is shared by several callers.
 
-Knows threads and tasks; does not know the work. A thread of the loop's own pool would
-be waited for at the end of the program, however long its name server takes: these are
-left to themselves as soon as nobody wants their result any more.
+Knows threads, tasks and when the loop is woken; does not know the work. A thread of
+the loop's own pool would be waited for at the end of the program, however long its name
+server takes: these are left alone as soon as nobody wants their result any more.
 """
 
 import _thread
@@ -27,6 +27,24 @@ async def every(seconds: float, job: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         await job()
+
+
+def next_tick(seconds: float) -> float:
+    """When the loop's clock will next be at a multiple of so many seconds.
+
+    To be woken costs an idle daemon more than most of what it is woken for, so what is
+    due each second is done at the same moment. That is no later than so many seconds
+    from now: nobody who waits for it looks less often than after pauses of that length.
+    """
+    now = asyncio.get_running_loop().time()
+    return (now // seconds + 1) * seconds
+
+
+async def tick(seconds: float) -> float:
+    """Wait for the next one; returns when it was due, by the loop's clock."""
+    due = next_tick(seconds)
+    await asyncio.sleep(due - asyncio.get_running_loop().time())
+    return due
 
 
 async def unless(

@@ -12,6 +12,7 @@ import resource
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 from vpngate.accepting import PatientListener
 from vpngate.errors import MachineFault, Problem
@@ -29,7 +30,7 @@ ACCEPTED_AT_ONCE = 64
 BACKLOG = 1024  # connections that the kernel holds until it is their turn
 GRACE = 0.05  # seconds, twice at the stop, for connections that are just being made
 PATIENCE = 10.0  # seconds for a request to arrive, be answered, and be taken
-LOOK_EVERY, WHEN_ALONE = 0.25, 1.0  # seconds, for those that are overdue
+LOOK_EVERY = 0.25  # seconds, for those that are overdue
 
 
 class HttpServer:
@@ -59,6 +60,7 @@ class HttpServer:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
+        self._called = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -93,6 +95,7 @@ class HttpServer:
         if self._thread is None or self._loop is None:
             return
         self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._called.set)
         self._thread.join(self._patience)
         self._thread = self._loop = None
 
@@ -105,7 +108,7 @@ class HttpServer:
     async def _serve(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         server = await loop.create_server(
-            lambda: Connection(self._admission, self._routing.respond),
+            self._connected,
             sock=listener,
             backlog=ACCEPTED_AT_ONCE,
         )
@@ -117,12 +120,12 @@ class HttpServer:
             for connection in there:
                 if connection.overdue(self._patience):
                     connection.drop()
-            pause = LOOK_EVERY if there else WHEN_ALONE
-            try:
-                async with asyncio.timeout(min(pause, self._patience / 8)):
+            if not there:  # nobody is overdue until somebody has called
+                await self._called.wait()
+                self._called.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK_EVERY, self._patience / 8)):
                     await self._stopping.wait()
-            except TimeoutError:
-                continue
         # Who has just called is accepted and dropped like the others, not refused.
         await asyncio.sleep(GRACE)
         # What is being accepted when a server closes is never closed (Python 3.11).
@@ -133,6 +136,11 @@ class HttpServer:
             connection.drop()
         await asyncio.sleep(0)  # a transport that was dropped lets go in the next round
         await self._end_pages()
+
+    def _connected(self) -> Connection:
+        """One that is being made: it has its slot before the next look but one."""
+        self._called.set()
+        return Connection(self._admission, self._routing.respond)
 
     @staticmethod
     async def _end_pages() -> None:

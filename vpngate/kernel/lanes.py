@@ -12,8 +12,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import ParamSpec, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
 
 from vpngate.kernel.wire.failures import in_one_line
 from vpngate.log_events import named
@@ -29,9 +30,11 @@ class Lanes:
     """A thread that does what it is told, from `open` to `close`."""
 
     def __init__(self) -> None:
-        self._turn = threading.Condition()
-        self._urgent: deque[Callable[[], None]] = deque()
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._urgent: deque[Callable[[], object]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
+        # One for each step that waits in either lane; at last, that there is none.
+        self._turns: SimpleQueue[bool] = SimpleQueue()
+        self._taking = threading.Lock()
         self._open = False
 
     @property
@@ -46,69 +49,79 @@ class Lanes:
 
     def close(self) -> None:
         """Take nothing more; what waits is still done, and the thread ends."""
-        with self._turn:
+        with self._taking:
             self._open = False
-            self._turn.notify()
+            self._turns.put(False)
 
     async def do(
         self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
         """What `work` returns, in its turn; also when cancelled, it gets done."""
-        return await self._wait(self._submit(self._waiting, work, *args, **kwargs))
+        return await self._outcome(self._waiting, work, *args, **kwargs)
 
     async def hurry(
         self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
     ) -> _R:
         """The same before everything that waits and is not urgent."""
-        return await self._wait(self.urge(work, *args, **kwargs))
+        return await self._outcome(self._urgent, work, *args, **kwargs)
 
     def urge(
-        self, work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
-    ) -> Future[_R]:
-        """The same from any thread, without waiting for it."""
-        return self._submit(self._urgent, work, *args, **kwargs)
+        self, work: Callable[_P, object], *args: _P.args, **kwargs: _P.kwargs
+    ) -> None:
+        """The same from any thread, without waiting for it or for its errors."""
+        self._put(self._urgent, partial(self._settled, work, *args, **kwargs))
 
-    def _submit(
+    async def _outcome(
         self,
-        lane: deque[Callable[[], None]],
+        lane: deque[Callable[[], object]],
         work: Callable[_P, _R],
         *args: _P.args,
         **kwargs: _P.kwargs,
-    ) -> Future[_R]:
-        outcome: Future[_R] = Future()
-        named_by = getattr(work, "func", work)  # of a partial
-        step = getattr(named_by, "__name__", "work").replace("_", " ")
+    ) -> _R:
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[_R] = loop.create_future()
 
-        def call() -> None:
-            try:
-                with in_one_line(f"complete the step '{step}'"):
-                    outcome.set_result(work(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+        def tell(result: Any, error: BaseException | None) -> None:
+            if outcome.done():  # whoever waited was cancelled
+                return
+            if error is None:
+                outcome.set_result(result)
+            else:
                 outcome.set_exception(error)
 
-        with self._turn:
+        def step() -> None:
+            settled = self._settled(work, *args, **kwargs)
+            with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits
+                loop.call_soon_threadsafe(tell, *settled)
+
+        self._put(lane, step)
+        return await outcome
+
+    @staticmethod
+    def _settled(
+        work: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs
+    ) -> tuple[_R | None, BaseException | None]:
+        """What `work` returns, or else the error that it raises."""
+        named_by = getattr(work, "func", work)  # of a partial
+        step = getattr(named_by, "__name__", "work").replace("_", " ")
+        try:
+            with in_one_line(f"complete the step '{step}'"):
+                return work(*args, **kwargs), None
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            return None, error
+
+    def _put(
+        self, lane: deque[Callable[[], object]], step: Callable[[], object]
+    ) -> None:
+        with self._taking:
             if not self._open:
                 raise RuntimeError("the data plane has not been started")
-            lane.append(call)
-            self._turn.notify()
-        return outcome
-
-    async def _wait(self, outcome: Future[_R]) -> _R:
-        return await asyncio.shield(asyncio.wrap_future(outcome))
+            lane.append(step)
+            self._turns.put(True)
 
     def _run(self) -> None:
-        while (step := self._next()) is not None:
-            step()
-
-    def _next(self) -> Callable[[], None] | None:
-        with self._turn:
-            while True:
-                for lane in (self._urgent, self._waiting):
-                    with contextlib.suppress(IndexError):
-                        return lane.popleft()
-                if not self._open:
-                    return None
-                self._turn.wait()
+        while self._turns.get():
+            (self._urgent or self._waiting).popleft()()
 
 
 def each(*steps: Callable[[], None]) -> None:

@@ -87,7 +87,7 @@ class LiveDataPlane:
                 await self._close()
                 raise
         after = self._look_after(), self._make_ready(), self._repair_when_wanted()
-        self._tasks = {asyncio.create_task(work) for work in after}
+        self._tasks.update(map(asyncio.create_task, after))
 
     async def replace(self, ruleset: Ruleset) -> None:
         """Apply the difference to another ruleset; to observe means to stop at once."""
@@ -184,8 +184,9 @@ class LiveDataPlane:
         """A few counts, at next to no cost."""
         steps, sparing = self._steps, self._sparing
         differed, in_a_row = sparing.differed, sparing.disagreements
-        with contextlib.suppress(VpngateError):  # what follows must not wait for it
-            await self._do(steps.protected.ripen)
+        if steps.protected.are_ripe:
+            with contextlib.suppress(VpngateError):  # what follows must not wait for it
+                await self._do(steps.protected.ripen)
         parts = steps.table, steps.throttled, steps.witness
         return await self._do(glance, *parts, differed=differed, disagreements=in_a_row)
 

@@ -222,6 +222,20 @@ def test_a_request_has_to_arrive_in_time() -> None:
         assert slow.recv(100) == b""
 
 
+def test_who_calls_when_nobody_is_there_has_to_be_in_time_too() -> None:
+    """The server sleeps for as long as nobody is: again and again, at any moment."""
+    with serving(patience=0.2) as server:
+        for pause in (0.0, 0.01, 0.02, 0.03, 0.05, 0.3):
+            time.sleep(pause)
+            address = ("127.0.0.1", server.port)
+            with (
+                socket.create_connection(address, timeout=60) as slow,
+                contextlib.suppress(ConnectionResetError),
+            ):
+                assert slow.recv(1) == b""
+            assert ask(server, "GET", "/echo?a")[0].status == HTTPStatus.OK
+
+
 def test_an_answer_has_to_be_taken_in_time() -> None:
     with serving(patience=0.3) as server, socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -90,3 +90,43 @@ def test_an_error_is_told_to_whoever_waits_and_the_next_step_is_done() -> None:
             assert await lanes.do(len, "ab") == 2
 
     asyncio.run(scenario())
+
+
+def test_what_nobody_waits_for_may_fail_and_a_loop_may_be_gone() -> None:
+    gate, over = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with opened() as lanes:
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(lanes.do(gate.wait, PATIENCE))
+        loop.run_until_complete(asyncio.sleep(0))
+        left.cancel()
+        loop.run_until_complete(asyncio.gather(left, return_exceptions=True))
+        loop.close()
+        gate.set()
+        lanes.urge(fail)
+        lanes.urge(over.set)
+        assert over.wait(PATIENCE)
+
+
+def test_every_step_of_many_threads_is_done_once_and_in_its_order() -> None:
+    threads, steps = 8, 500
+    done: list[tuple[int, int]] = []
+    over = threading.Event()
+    with opened() as lanes:
+
+        def ask(own: int) -> None:
+            for number in range(steps):
+                lanes.urge(done.append, (own, number))
+
+        asking = [threading.Thread(target=ask, args=(own,)) for own in range(threads)]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        lanes.urge(over.set)
+        assert over.wait(PATIENCE)
+    for own in range(threads):
+        assert [number for who, number in done if who == own] == [*range(steps)]

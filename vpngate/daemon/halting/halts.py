@@ -16,6 +16,7 @@ from vpngate.bounds import SparedPackets, ThrottledShare
 from vpngate.daemon.applying.in_kernel import InKernel
 from vpngate.daemon.halting.samples import Samples
 from vpngate.daemon.in_force import InForce
+from vpngate.daemon.threads import next_tick
 from vpngate.daemon.traffic.capture_loop import CaptureLoop
 from vpngate.errors import VpngateError
 from vpngate.kernel.plane import DataPlane, Glance
@@ -89,7 +90,8 @@ class Halts:
         self._in_force.told.append(self._begins)
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), EVERY)
+                async with asyncio.timeout_at(next_tick(EVERY)):
+                    await self._begun.wait()
             self._begun.clear()
             try:
                 await self._look()

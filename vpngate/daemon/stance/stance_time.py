@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from vpngate.daemon.applying.applier import Applier
+from vpngate.daemon.threads import next_tick
 from vpngate.stance import Tick
 from vpngate.timekeeping.clock import Reading
 
@@ -47,5 +48,6 @@ class StanceTime:
 
     async def _wait(self, left: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(left, LONGEST_WAIT)):
+            over = asyncio.get_running_loop().time() + left
+            async with asyncio.timeout_at(min(over, next_tick(LONGEST_WAIT))):
                 await self._changed.wait()

@@ -14,6 +14,7 @@ from operator import sub
 
 from vpngate.bounds import CaptureLoss
 from vpngate.capture.live.source import PacketSource
+from vpngate.daemon.threads import tick
 from vpngate.daemon.traffic.pipeline import Due, Pipeline
 from vpngate.errors import MachineFault, Problem
 from vpngate.kernel.detour.verdicts import FlowId, identity
@@ -64,7 +65,7 @@ class CaptureLoop:
         loop.add_reader(self._source.fileno(), self._drain)
         try:
             while self._failure is None:
-                await asyncio.sleep(POLL)
+                await tick(POLL)
                 self._drain()
         finally:
             loop.remove_reader(self._source.fileno())

@@ -8,6 +8,8 @@ know what holds it up. What is urgent has to be done within 100 ms.
 import asyncio
 from collections.abc import Callable
 
+from vpngate.daemon.threads import tick
+
 LOOK_EVERY = 0.5  # seconds
 
 
@@ -15,6 +17,5 @@ async def measure_lag(note: Callable[[float], None]) -> None:
     """Tell again and again, for ever, how many seconds late the loop was."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + LOOK_EVERY
-        await asyncio.sleep(LOOK_EVERY)
+        due = await tick(LOOK_EVERY)
         note(max(0.0, loop.time() - due))

@@ -174,7 +174,7 @@ class OwnedTable:
         """The interfaces of the base chains at ingress and at egress."""
         found: dict[int, set[str]] = {point: set() for point in HookPoint}
         for parts in self._own_chains():
-            if names.is_base(text(parts[nft.CHAIN_NAME])) and nft.CHAIN_HOOK in parts:
+            if nft.CHAIN_HOOK in parts and names.is_base(text(parts[nft.CHAIN_NAME])):
                 hook = attributes(parts[nft.CHAIN_HOOK])
                 devices = each_attribute(hook.get(nft.HOOK_DEVICES, b""))
                 at = found[number(hook[nft.HOOK_NUMBER])]
@@ -243,14 +243,17 @@ class OwnedTable:
 
     def holds(self, sets: Sequence[str], addresses: Rows) -> Flags:
         """For each row, whether its set of intervals holds it."""
-        starts = self.starts(sets, addresses)
-        return np.array([start is not None for start in starts], dtype=np.bool_)
+        answers = self._around(sets, addresses)
+        return np.array([answer is not None for answer in answers], dtype=np.bool_)
 
     def starts(self, sets: Sequence[str], addresses: Rows) -> list[bytes | None]:
         """For each row, where its set's interval around it begins; None without."""
-        rows = [row.tobytes() for row in addresses]
-        answers = self.find(list(zip(sets, rows, strict=True)))
+        answers = self._around(sets, addresses)
         return [answer and elements.key_of(answer) for answer in answers]
+
+    def _around(self, sets: Sequence[str], addresses: Rows) -> list[bytes | None]:
+        rows = [row.tobytes() for row in addresses]
+        return self.find(list(zip(sets, rows, strict=True)))
 
     def count(self, sets: Sequence[str]) -> int | None:
         """How many intervals are in some sets; None from a kernel that does not tell.

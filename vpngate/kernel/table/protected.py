@@ -41,6 +41,7 @@ class ProtectedSets:
         self.held = Intervals.empty()
         self._watched = self._young = Intervals.empty()  # by the witness, and soon
         self._young_since = 0.0
+        self._some_young = False  # whether the witness does not ask for all yet
         self._table = table
         self.doubted = False  # whether the kernel may hold something else
 
@@ -59,12 +60,17 @@ class ProtectedSets:
             raise
         self.held, self._watched = protected, watched
         self._young, self._young_since = _both(young, protected), since
+        self._some_young = not watched.covers(protected)
         self.doubted = False
+
+    @property
+    def are_ripe(self) -> bool:
+        """Whether some are who have been protected for long enough; from any thread."""
+        return self._some_young and time.monotonic() - self._young_since >= SETTLING
 
     def ripen(self) -> None:
         """Have the witness ask for those who have been protected for long enough."""
-        ripe = time.monotonic() - self._young_since >= SETTLING
-        if ripe and not self._watched.covers(self.held):
+        if self.are_ripe:
             changed = self._table.changed
             try:
                 self.put(self.held)

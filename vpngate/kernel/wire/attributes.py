@@ -26,21 +26,24 @@ def message(kind: int, flags: int, body: bytes) -> bytes:
     return HEADER.pack(length, kind, REQUEST | flags, 0, 0) + body
 
 
-def each_message(datagram: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+def each_message(
+    datagram: bytes | memoryview,
+) -> Iterator[tuple[int, int, int, memoryview]]:
     """Type, flags, sequence and body of each message; ends at a damaged one."""
     view = memoryview(datagram)
+    unpack, size, end = HEADER.unpack_from, HEADER.size, len(view)
     offset = 0
-    while offset + HEADER.size <= len(view):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(view, offset)
-        if length < HEADER.size or offset + length > len(view):
+    while offset + size <= end:
+        length, kind, flags, sequence, _ = unpack(view, offset)
+        if length < size or offset + length > end:
             return
-        yield kind, flags, sequence, view[offset + HEADER.size : offset + length]
+        yield kind, flags, sequence, view[offset + size : offset + length]
         offset += (length + 3) & ~3
 
 
 def attributes(data: bytes | memoryview, offset: int = 0) -> dict[int, memoryview]:
     """The attributes from `offset` on, by type; of repeated ones the last."""
-    return dict(each_attribute(data, offset))
+    return picked(data, offset, _TYPE)
 
 
 def picked(data: bytes | memoryview, offset: int, last: int) -> dict[int, memoryview]:

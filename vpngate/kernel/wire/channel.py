@@ -12,10 +12,8 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import count
 from typing import NamedTuple
 
-from vpngate.errors import KernelRefused
 from vpngate.kernel.wire.attributes import (
     ACK,
     HEADER,
@@ -40,12 +38,16 @@ _ERROR, _DONE = 2, 3  # NLMSG_*
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # NFNL_MSG_*
 
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+# Of a message's header: its flags, and its number behind them.
+_FLAGS_AT, _FLAGS, _NUMBERED = 6, struct.Struct("=H"), struct.Struct("=HI")
+_NUMBERS = 1 << 32  # a number has 32 bits: at 1,000 a second, those of seven weeks
+_TIME = struct.Struct("@ll")  # struct timeval: seconds, microseconds
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _CAPPED, _ACK_TLVS, _INTERRUPTED = 0x100, 0x200, 0x10
 _MESSAGE_TEXT = 1  # NLMSGERR_ATTR_MSG
 _RECEIVE_BUFFER = 16 << 20
 _RECEIVE = 1 << 20
-_PATIENCE = 1.0  # seconds: the kernel answers as it takes a message in, or never
+_PATIENCE = 1  # second: the kernel answers as it takes a message in, or never
 _THERE_IS_NONE = frozenset({errno.ENOENT, errno.ENODEV, errno.EINVAL})
 _WHOLE = "transaction"  # what a failure of the batch itself is about
 
@@ -69,12 +71,15 @@ class Channel:
             self._socket = socket.socket(
                 socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
             )
-        self._sequence = count(1)
+        self._sequence = 1  # of the next message
         for option in (_CAP_ACK, _EXT_ACK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         self._enlarge(_SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         self._socket.bind((0, 0))
-        self._socket.settimeout(_PATIENCE)
+        # The kernel's own timeout: with Python's each receipt is two system calls.
+        patience = _TIME.pack(_PATIENCE, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        self._received = memoryview(bytearray(_RECEIVE))
 
     def close(self) -> None:
         """Close the socket."""
@@ -104,19 +109,20 @@ class Channel:
         """The answer to each request for one object; None where there is none."""
         if not requests:
             return []
+        number = len(requests)
         first = self._send([(data, 0) for data in requests])
-        answers: list[bytes | None] = [None] * len(requests)
+        answers: list[bytes | None] = [None] * number
         seen = 0
-        while seen < len(requests):
+        while seen < number:
             for kind, _, sequence, body in self._receive():
                 index = sequence - first
-                if not 0 <= index < len(requests):
+                if not 0 <= index < number:
                     continue
                 seen += 1
                 if kind == _ERROR:
-                    number = _errno(body)
-                    if number not in _THERE_IS_NONE:
-                        raise Rejected([Failure("request", number, "")])
+                    refused = _errno(body)
+                    if refused not in _THERE_IS_NONE:
+                        raise Rejected([Failure("request", refused, "")])
                 else:
                     answers[index] = bytes(body)
         return answers
@@ -189,17 +195,20 @@ class Channel:
 
     def _send(self, messages: Sequence[tuple[bytes, int]]) -> int:
         """Number the messages, send them at once; returns the first number."""
+        if self._sequence + len(messages) > _NUMBERS:
+            self._sequence = 1
+        first = self._sequence
+        self._sequence += len(messages)
         buffer = bytearray()
-        numbers = [next(self._sequence) for _ in messages]
-        for (data, flags), number in zip(messages, numbers, strict=True):
+        for number, (data, flags) in enumerate(messages, first):
             start = len(buffer)
             buffer += data
-            kept = struct.unpack_from("=H", data, 6)[0]
-            struct.pack_into("=HI", buffer, start + 6, kept | flags, number)
+            kept = _FLAGS.unpack_from(data, _FLAGS_AT)[0]
+            _NUMBERED.pack_into(buffer, start + _FLAGS_AT, kept | flags, number)
         with in_one_line("hand the kernel a change"):
             self._make_room(len(buffer))
             self._socket.send(buffer)
-        return numbers[0]
+        return first
 
     def _make_room(self, size: int) -> None:
         enough = max(2 * size + (1 << 16), 1 << 18)
@@ -218,11 +227,14 @@ class Channel:
     def _receive(self) -> Iterator[tuple[int, int, int, memoryview]]:
         """The messages of one datagram: type, flags, sequence, body."""
         try:
-            with in_one_line("take in the kernel's answer"):
-                return each_message(self._socket.recv(_RECEIVE))
-        except KernelRefused as error:
+            size = self._socket.recv_into(self._received)
+        except OSError as error:
             self._forget()
-            raise Unanswered(*error.lines) from error
+            none_came = isinstance(error, BlockingIOError)
+            reason = "none came" if none_came else error.strerror or error
+            wish = "take in the kernel's answer"
+            raise Unanswered(*unfulfilled(wish, reason).lines) from error
+        return each_message(self._received[:size])
 
     def _forget(self) -> None:
         """Take out what is left of a question that was given up.
@@ -230,16 +242,12 @@ class Channel:
         Until a socket that had no room is empty, the kernel drops what it has to say
         without another error: the next question would wait for its answer in vain.
         """
-        self._socket.settimeout(0)
         more = True
-        try:
-            while more:
-                try:
-                    self._socket.recv(_RECEIVE)
-                except OSError as error:
-                    more = error.errno == errno.ENOBUFS
-        finally:
-            self._socket.settimeout(_PATIENCE)
+        while more:
+            try:
+                self._socket.recv_into(self._received, 0, socket.MSG_DONTWAIT)
+            except OSError as error:
+                more = error.errno == errno.ENOBUFS
 
 
 def _error_text(flags: int, body: memoryview) -> str:

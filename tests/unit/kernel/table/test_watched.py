@@ -43,8 +43,10 @@ def test_the_witness_asks_for_who_has_been_protected_for_a_while(
     sets.put(some("1"))
     for seconds, watched in ((4, some()), (1, some("1"))):
         clock.now += seconds
+        assert sets.are_ripe == bool(len(watched))
         sets.ripen()
         assert table.watched == watched
+        assert not sets.are_ripe
     sets.put(some("1", "2"))
     assert table.watched == some("1")
     sets.put(some("2"))
