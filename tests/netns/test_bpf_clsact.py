@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.lab.namespaces import Namespace, wait_until
+from tests.lab.namespaces import LabError, Namespace, wait_until
 from tests.lab.programmed import RULES
 from tests.lab.standing import programs_at
 from tests.netns.test_bpf_filters import (
@@ -213,7 +213,11 @@ def test_a_rename_takes_filters_alone_and_the_end_takes_clsact() -> None:
         _steps: BpfSteps, _plane: LiveDataPlane, gateway: Namespace
     ) -> None:
         seen = sees_packets(gateway)
-        gateway.ip("link set gate0 name gate1")
+        try:
+            gateway.ip("link set gate0 name gate1")
+        except LabError:  # kernels before 6.2 have it down for that
+            down, up = "link set gate0 down", "link set gate1 up"
+            gateway.ip(down, "link set gate0 name gate1", up)
         gone = "filters gone at once"
         await asyncio.to_thread(wait_until, lambda: not filters(gateway, "gate1"), gone)
         [one] = clsact(gateway, "gate1")
