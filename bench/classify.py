@@ -11,6 +11,7 @@ for in this interpreter, or in the one that `NFSTREAM_PYTHON` names.
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,7 @@ for flow in NFStreamer(source=sys.argv[1]):
 """
 _TUNNELS = "wg or openvpn or isakmp or l2tp or pptp"  # as Wireshark names them
 _OURS = "vpngate classify"
+_TRIVIAL = "udp port 9"  # a filter that nothing passes
 # Ours to theirs at most, by kind of flows: what was promised.
 _AT_MOST = {
     "long": {"ndpiReader": 1.0, "nfstream": 0.1},
@@ -78,7 +80,7 @@ def peers(capture: str) -> Peers:
     commands = {
         "ndpiReader": ["ndpiReader", "-q", "-i", capture],
         "nfstream": [nfstream, "-c", _NFSTREAM, capture],
-        "tcpdump, a trivial filter": ["tcpdump", "-r", capture, "udp port 9"],
+        "tcpdump, a trivial filter": ["tcpdump", "-r", capture, *_TRIVIAL.split()],
     }
     there = {name: line for name, line in commands.items() if shutil.which(line[0])}
     missing = ", ".join(commands.keys() - there.keys())
@@ -156,19 +158,38 @@ def _beside(
 def _side_by_side(
     kind: str, capture: Path, packets: int, turns: int
 ) -> Iterator[Figure]:
-    """Copies of a capture by two processes on two cores, and by one."""
-    command = [*_classify(), *[str(capture)] * _COPIES, "--jobs"]
-    two, one = "--jobs 2", "--jobs 1"
-    found = in_turn({two: [*command, "2"], one: [*command, "1"]}, turns, cores=2)
-    yield Figure(
-        f"{_COPIES} captures of {packets:,} packets, {_TITLES[kind]}",
-        "s by the clock",
-        what=two,
-        ours=[each.clock for each in found[two]],
-        against=one,
-        theirs=[each.clock for each in found[one]],
-        at_most=_JOBS_AT_MOST,
-    )
+    """Copies of a capture by two processes on two cores, and by one.
+
+    libpcap does as much beside it: what two cores of this machine gain at best.
+    """
+    copies = [str(capture)] * _COPIES
+    command = [*_classify(), *copies, "--jobs"]
+    pairs = {("--jobs 2", "--jobs 1"): ([*command, "2"], [*command, "1"])}
+    if shutil.which("tcpdump"):
+        two, one = (_tcpdumps(copies, number) for number in (2, 1))
+        pairs["tcpdump, two at once", "one by one"] = two, one
+    programs = {
+        name: line
+        for names, lines in pairs.items()
+        for name, line in zip(names, lines, strict=True)
+    }
+    found = in_turn(programs, turns, cores=2)
+    for both, alone in pairs:
+        yield Figure(
+            f"{_COPIES} captures of {packets:,} packets, {_TITLES[kind]}",
+            "s by the clock",
+            what=both,
+            ours=[each.clock for each in found[both]],
+            against=alone,
+            theirs=[each.clock for each in found[alone]],
+            at_most=_JOBS_AT_MOST if both == "--jobs 2" else None,
+        )
+
+
+def _tcpdumps(captures: list[str], at_once: int) -> list[str]:
+    each = f"xargs -P {at_once} -I@ tcpdump -r @ {_TRIVIAL}"
+    names = " ".join(map(shlex.quote, captures))
+    return ["sh", "-c", f"printf '%s\\n' {names} | {each}"]
 
 
 def _classify() -> list[str]:
@@ -181,8 +202,8 @@ ROW = Row(
     measure,
     seconds=900,
     about="Programs take turns on one core, start-up included, in seconds of that core "
-    "(user and system); a round before them does not count. `--jobs` reads two copies "
-    "of a capture on two cores, by the clock.",
+    "(user and system); a round before them does not count. `--jobs` reads "
+    "copies of a capture on two cores, by the clock, and tcpdump as many beside it.",
 )
 
 if __name__ == "__main__":
