@@ -27,6 +27,7 @@ from vpngate.kernel.clearing import clear
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.programmed.attachments.chosen import has_links
+from vpngate.kernel.table.switch import BROKEN
 from vpngate.kernel.wire.links import Announcement, What
 
 NEAR, FAR = "vgs-vpngate", "vgr-vpngate"
@@ -373,3 +374,21 @@ def test_clear_removes_exactly_what_a_killed_one_left(whose: str) -> None:
         assert set(filters(gateway)) == ({("u32", 9)} if "with" in whose else set())
         assert len(clsact(gateway)) == (whose != "ours")
         assert gateway.call(lambda: clear("vpngate")).removed == ()
+
+
+def test_what_is_put_right_in_passing_is_told_all_the_same() -> None:
+    """Whoever looks after verdicts makes pairs anew, too, before a repair can."""
+
+    async def scenario(
+        steps: BpfSteps, plane: LiveDataPlane, gateway: Namespace
+    ) -> None:
+        async with plane._changing:
+            await asyncio.to_thread(tc, gateway, f"filter del dev {NEAR} egress")
+            await until(lambda: steps.switch.is_kept_off(BROKEN), "broken off")
+            await plane._mending.advance()
+            assert filters(gateway, NEAR) == OURS[:1]
+        await until(lambda: plane._repaired == ["ifb"], "told")
+        assert await plane.verify() == ["ifb"]
+        assert await plane.verify() == []
+
+    in_this_process(scenario)

@@ -185,6 +185,7 @@ def test_all_traffic_is_counted_at_the_hooks(
 ) -> None:
     # Programs are not put, or left, where such a chain is known to be.
     monkeypatch.setattr(BpfSteps, "hearing", nullcontext)
+    monkeypatch.setattr(BpfSteps, "look_again", lambda _: False)
 
     def everything() -> list[tuple[int, int]]:
         return [

@@ -30,6 +30,7 @@ class Way:
         self._shaper = shaper
         self._throttled = throttled
         self._missing: list[int] = []  # ifbs that are to be made anew
+        self._untold = False  # whether one was found missing by `advance`
         self._given_up: int | None = None  # whose verdicts are to be led anew
         self._unfit = False  # whether queues drop packets for their size
         self._to_remove = False  # whether the ifbs go now
@@ -96,11 +97,15 @@ class Way:
         self._switch.keep_off(BROKEN)
 
     def is_broken(self) -> bool:
-        """Look whether an ifb is missing; then it is broken off."""
+        """Look whether an ifb is missing, or was since this was asked.
+
+        Then it is broken off.
+        """
         self._missing = self._lost()
         if self._missing:
             self.break_off()
-        return bool(self._missing)
+        untold, self._untold = self._untold, False
+        return untold or bool(self._missing)
 
     def advance(self) -> bool:
         """Do a little of what is left to do; whether more is.
@@ -128,6 +133,7 @@ class Way:
         if self._switch.is_kept_off(BROKEN) and not self._unfit:
             self._missing = self._lost()  # another one may be gone since
             if self._missing:
+                self._untold = True
                 return True
             self._switch.let(BROKEN, wanted=self._wanted)
         more = self._throttled.classes.advance()
