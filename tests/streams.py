@@ -40,6 +40,7 @@ SECONDS = {
     "tests/netns/test_bpf_left_alone.py": 60,
     "tests/netns/test_bpf_promise.py": 50,
     "tests/netns/test_doctor.py": 70,
+    "tests/netns/test_doctor_other_plane.py": 50,
     "tests/netns/test_bench.py": 70,
     "tests/netns/test_fleet.py": 80,
     "tests/netns/test_failures.py": 170,

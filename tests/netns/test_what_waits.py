@@ -8,9 +8,10 @@ import asyncio
 import json
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from vpngate.policy import Throttle
 
 pytestmark = pytest.mark.netns
 
-SLOW = 512_000  # bit/s
+SLOW, SHIPPED = 512_000, 5_000_000  # bit/s
+BURST = 40  # packets
 QUEUE = 0.25  # seconds
 PLAIN, SLOWED, BESIDE = 50_001, 50_002, 50_003
 # As an operator's: 20 Mbit/s, and bands by the packet's priority.
@@ -96,6 +98,55 @@ def test_joined_packets_pass_at_a_low_rate_as_others_do(lab: Lab) -> None:
         in_gateway(lab, scenario)
     finally:
         joined.offloads(*wire, on=False)
+
+
+def numbered(lab: Lab, seconds: float) -> list[int]:
+    """Datagrams of 1,200 bytes, faster than they may pass: the numbers that came."""
+
+    def bound(host: Host) -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        made.bind((host.ipv4, PLAIN))
+        made.settimeout(1)
+        return made
+
+    sender, receiver = lab.client, lab.stranger
+    here = sender.namespace.call(lambda: bound(sender))
+    there = receiver.namespace.call(lambda: bound(receiver))
+    numbers, sent, end = list[int](), 0, time.monotonic() + seconds
+    with here, there:
+        while time.monotonic() < end:
+            for _ in range(BURST):
+                data = sent.to_bytes(4, "big") + bytes(1196)
+                here.sendto(data, (receiver.ipv4, PLAIN))
+                sent += 1
+            time.sleep(0.03)
+        with suppress(TimeoutError):
+            while True:
+                numbers.append(int.from_bytes(there.recv(2000)[:4], "big"))
+    return numbers
+
+
+def test_a_slowed_flow_keeps_its_order_at_the_rate_as_shipped(lab: Lab) -> None:
+    """Of one sender, with packets of ordinary size that wait all the time."""
+
+    async def scenario(plane: LiveDataPlane) -> None:
+        await plane.start(replace(RULESET, rate=SHIPPED, deadman=600.0))
+        await plane.throttle([flow(lab.client, lab.stranger, PLAIN)])
+        await plane.rearm()
+        sending = asyncio.create_task(asyncio.to_thread(numbered, lab, 5))
+        waited = 0
+        while not sending.done():
+            await asyncio.sleep(0.2)
+            (upload,) = await uploads(plane)
+            waited = max(waited, upload.backlog)
+        numbers = await sending
+        assert waited > 10 * 1200
+        (upload,) = await uploads(plane)
+        assert upload.packets >= len(numbers) > 10 * BURST
+        assert numbers == sorted(set(numbers))
+
+    in_gateway(lab, scenario)
 
 
 def test_a_slowed_flow_is_in_nobody_elses_band(lab: Lab) -> None:

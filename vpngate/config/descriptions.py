@@ -74,10 +74,12 @@ KEYS = {
     ),
     "gateway.plane": Description(
         'or "ebpf", where every 100 ns a packet count (docs/ebpf.md)',
-        "Both keep the same promises. `nftables` runs everywhere, and `nft list table`"
-        " shows what it does; `ebpf` costs ordinary packets a sixth of it. It needs"
-        " CAP_BPF and CAP_PERFMON (the unit's drop-in `ebpf.conf`), and interfaces"
-        " with no ingress chains, tc filters or TCX programs of yours.",
+        "Both keep the same promises, but that `nftables` alone keeps the order of"
+        " slowed packets. It runs everywhere, and `nft list table` shows what it does;"
+        " `ebpf` costs ordinary packets a sixth of it. It needs CAP_BPF and"
+        " CAP_PERFMON (the unit's drop-in `ebpf.conf`), and interfaces of kinds that"
+        " it knows, with no ingress chains, tc filters or TCX programs of yours:"
+        " `vpngate doctor` names the others.",
     ),
     "gateway.table": Description("nftables table; one daemon a table"),
     "gateway.deadman": Description(
@@ -99,8 +101,9 @@ KEYS = {
     "gateway.accept_skipped_filters": Description(
         "attach also where tc filters of yours act at egress: throttled packets pass"
         " them by (docs/operating.md)",
-        "Without it such an interface is left alone, and named, as it is by the eBPF"
-        " plane in any case.",
+        "Without it such an interface is left alone, and named. The eBPF plane leaves"
+        " one alone that has filters at clsact, whatever stands here; those at the"
+        " root see its throttled packets.",
     ),
     "capture.source": Description(
         '"mirror": passive, observe only',

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from vpngate.config import Config, Plane
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.doctor.holders import Holder
-from vpngate.kernel.bpf.in_the_way import REMEDY as BEFORE_OTHERS
 from vpngate.kernel.bpf.marks import table_of
 from vpngate.kernel.bpf.taken_off import Requirement
 from vpngate.kernel.neighbours import (
@@ -66,20 +65,12 @@ def judge_neighbours(config: Config, beside: Neighbours) -> Iterator[Finding]:
         yield Finding(Weight.SOUND, "other rules", "none stands behind vpngate")
 
 
-def judge_in_the_way(found: Mapping[str, str]) -> Iterator[Finding]:
-    """What the eBPF plane meets at interfaces that it cannot share, by name."""
-    for name, why in found.items():
+def judge_in_the_way(found: Mapping[str, Requirement]) -> Iterator[Finding]:
+    """The interfaces that the eBPF plane cannot have, by name, and why."""
+    for name, one in found.items():
         cost = "the interface is left alone"
         where = f"interface {name}"
-        yield Finding(Weight.CONFLICT, where, why, cost, BEFORE_OTHERS)
-
-
-def judge_needs(found: Mapping[str, Requirement]) -> Iterator[Finding]:
-    """The interfaces that need of packets what the eBPF plane takes off them."""
-    for name, need in found.items():
-        cost = "the interface is left alone"
-        where = f"interface {name}"
-        yield Finding(Weight.CONFLICT, where, need.why, cost, need.remedy)
+        yield Finding(Weight.CONFLICT, where, one.why, cost, one.remedy)
 
 
 def judge_unasked(names: Collection[str]) -> Iterator[Finding]:

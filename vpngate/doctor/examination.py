@@ -14,14 +14,8 @@ from pathlib import Path
 from vpngate.attachment.look import matched
 from vpngate.config import CaptureSource, Config, Examined, Plane
 from vpngate.doctor import holders, host
-from vpngate.doctor.conflicts import (
-    Neighbours,
-    judge_in_the_way,
-    judge_ipsec,
-    judge_needs,
-    judge_neighbours,
-    judge_unasked,
-)
+from vpngate.doctor.before_programs import judge_programs
+from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight, in_order
 from vpngate.doctor.holders import Holder
 from vpngate.doctor.interfaces import judge_interfaces
@@ -39,12 +33,9 @@ from vpngate.doctor.surroundings import (
     places_of,
 )
 from vpngate.doctor.trials import try_kernel
-from vpngate.errors import KernelRefused, MissingPrivilege, VpngateError
+from vpngate.errors import MissingPrivilege, VpngateError
 from vpngate.kernel import neighbours
-from vpngate.kernel.bpf.taken_off import Requirement, what_it_needs
-from vpngate.kernel.programmed.unfit import objections
 from vpngate.kernel.shaping.devices.naming import far_names, ifb_names, near_names
-from vpngate.kernel.survey.ipsec_policies import policies_for_what_comes_in
 from vpngate.kernel.wire import tc
 from vpngate.kernel.wire.channel import NETFILTER, ROUTE, Channel
 from vpngate.kernel.wire.links import Link, current_links
@@ -73,14 +64,18 @@ def examine(
         *judge_caller(who, config.capture.source, config.gateway.plane),
         *try_kernel(config),
         judge_daemon(daemon, socket),
-        *_attached(config, examined, who, daemon),
+        *_attached(config, examined, who, daemon, socket),
         *_surroundings(config, who, daemon, socket),
     ]
     return in_order(findings)
 
 
 def _attached(
-    config: Config, examined: Examined, who: host.Caller, daemon: Holder | None
+    config: Config,
+    examined: Examined,
+    who: host.Caller,
+    daemon: Holder | None,
+    socket: str,
 ) -> Iterator[Finding]:
     """The interfaces, and what others have put there."""
     if "gateway" in examined.faulty:
@@ -106,36 +101,9 @@ def _attached(
         )
     else:
         yield from judge_neighbours(config, replace(beside, daemon=daemon))
-    if config.gateway.plane is Plane.EBPF and daemon is None:
-        yield from _in_the_way(config, {name: links[name].index for name in names})
-
-
-def _in_the_way(config: Config, interfaces: Mapping[str, int]) -> Iterator[Finding]:
-    """What keeps programs off interfaces; a running daemon tells its own."""
-    table = config.gateway.table
-    needs: dict[str, Requirement] = {}
-    gone = set[str]()
-    try:
-        with closing(Channel(NETFILTER)) as nftables, closing(Channel(ROUTE)) as route:
-            for name, index in interfaces.items():
-                try:
-                    need = what_it_needs(route, nftables, index)
-                except KernelRefused:
-                    gone.add(name)
-                    continue
-                if need:
-                    needs[name] = need
-        others = [name for name in interfaces if name not in gone | needs.keys()]
-        looked = objections(interfaces, others, table=table, ours=())
-        policies = policies_for_what_comes_in()
-    except VpngateError as error:
-        what = f"not looked at: {error.lines[0]}"
-        yield Finding(Weight.UNKNOWN, "what comes before programs", what)
-    else:
-        yield from judge_needs(needs)
-        yield from judge_in_the_way(looked.objections)
-        yield from judge_unasked(looked.unasked | gone - looked.objections.keys())
-        yield from judge_ipsec(policies)
+    if config.gateway.plane is Plane.EBPF:
+        indexes = {name: links[name].index for name in names}
+        yield from judge_programs(config, indexes, daemon, socket)
 
 
 def _neighbours(

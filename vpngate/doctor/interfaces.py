@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from vpngate.attachment.look import awaited, forgeable, is_glob, left_alone
 from vpngate.attachment.skipped_filters import skipped_filters
-from vpngate.config import CaptureSource, Config, Mode
+from vpngate.config import CaptureSource, Config, Mode, Plane
 from vpngate.doctor.findings import Finding, Weight, few
 from vpngate.kernel.wire.links import Link
 
@@ -50,7 +50,7 @@ def judge_interfaces(
             found = Finding(Weight.COST, "interface", one.what, cost, one.remedy)
             alike.setdefault(found, []).append(name)
             continue
-        alike.setdefault(_judge(links[name]), []).append(name)
+        alike.setdefault(_judge(links[name], config), []).append(name)
     for finding, names in alike.items():
         plural = "s" if len(names) > 1 else ""
         yield replace(finding, where=f"interface{plural} {few(names)}")
@@ -79,11 +79,16 @@ def _unmatched(
         )
 
 
-def _judge(link: Link) -> Finding:
-    """What is to be said of an interface, without its name: many are alike."""
+def _judge(link: Link, config: Config) -> Finding:
+    """What is to be said of an interface, without its name: many are alike.
+
+    Where programs do not know a link layer, what follows is said by who asks for them.
+    """
     where = "interface"
     kind = link.kind or "hardware"
     layer = _LAYERS.get(link.hardware)
+    if layer is None and config.gateway.plane is Plane.EBPF:
+        layer = f"ARPHRD {link.hardware}"
     if layer is None:
         return Finding(
             Weight.COST,

@@ -11,7 +11,6 @@ from vpngate.doctor.conflicts import (
     Neighbours,
     judge_in_the_way,
     judge_ipsec,
-    judge_needs,
     judge_neighbours,
     judge_unasked,
 )
@@ -41,19 +40,12 @@ def weighed(beside: Neighbours) -> list[Weight]:
 
 
 def test_what_keeps_programs_off_an_interface() -> None:
-    (finding,) = judge_in_the_way({"lan0": "has the chain netdev own c at ingress"})
+    one = Requirement("has the chain netdev own c at ingress", "move it")
+    (finding,) = judge_in_the_way({"lan0": one})
     assert (finding.weight, finding.where) == (Weight.CONFLICT, "interface lan0")
+    assert (finding.what, finding.remedy) == (one.why, one.remedy)
     assert "left alone" in finding.cost
-    assert 'gateway.plane = "nftables"' in finding.remedy
     assert list(judge_in_the_way({})) == []
-
-
-def test_what_interfaces_need_of_packets() -> None:
-    need = Requirement("is a bridge", "set it to 0")
-    (finding,) = judge_needs({"lan0": need})
-    assert (finding.weight, finding.where) == (Weight.CONFLICT, "interface lan0")
-    assert (finding.what, finding.remedy) == (need.why, need.remedy)
-    assert "left alone" in finding.cost
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 policy"), (3, "3 policies")])

@@ -35,6 +35,18 @@ def test_an_interface(link: Link, weight: Weight, words: str) -> None:
     assert words in finding.what
 
 
+def test_no_program_takes_a_header_that_it_does_not_know_for_bare_ip() -> None:
+    """Whoever asks for programs says that it is left alone."""
+    strange = replace(LAN0, hardware=280)
+    (rules,) = judged('interfaces = ["lan0"]', strange)
+    (programs,) = judged('interfaces = ["lan0"]\nplane = "ebpf"', strange)
+    assert "takes for bare IP" in rules.what
+    assert (programs.weight, programs.what) == (
+        Weight.SOUND,
+        "hardware, ARPHRD 280, up",
+    )
+
+
 def test_a_name_that_there_is_not() -> None:
     missing, present = judged('interfaces = ["lan0", "lan7", "ppp*"]', LAN0)
     assert (missing.weight, missing.where) == (Weight.COST, "interface lan7")

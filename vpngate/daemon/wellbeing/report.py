@@ -56,6 +56,7 @@ class Report:
             "version": __version__,
             "started": self._started,
             "uptime_seconds": round(time.monotonic() - self._begun),
+            "plane": snapshot.config.gateway.plane.value,
             "mode": snapshot.stance.mode.value,
             "enforced_share": snapshot.stance.share,
             "stance": in_rows(snapshot.stance, snapshot.suspended),

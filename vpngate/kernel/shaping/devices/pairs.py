@@ -19,7 +19,9 @@ _KIND, _PEER = b"veth\0", 1  # VETH_INFO_PEER
 # neighbours. What is sent to it passes.
 _DORMANT = b"\1"
 _CHANGED = links.UP | links.NO_ARP | links.MULTICAST
-_ONE = struct.pack("=I", 1)  # queue: packets keep their order
+# One queue: what two would reorder is not. (Two processors that empty it in turn still
+# can: docs/ebpf.md.)
+_ONE = struct.pack("=I", 1)
 
 
 # In bytes. An end takes what fits its own MTU, or is to be split, whatever the other
