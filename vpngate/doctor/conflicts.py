@@ -88,7 +88,7 @@ def judge_ipsec(policies: int) -> Iterator[Finding]:
             Weight.COST,
             "IPsec",
             f"has {policies} polic{'y' if policies == 1 else 'ies'} for what comes in",
-            "what it lets in here is not slowed on its way in",
+            "what it lets in here is not slowed",
             'gateway.plane = "nftables" slows it',
         )
 
