@@ -94,13 +94,14 @@ def test_one_that_somebody_hangs_in_at_the_same_moment_is_theirs(
         in_this_process(scenario, then=theirs)
 
 
+def failing(*_: object) -> None:
+    raise KernelRefused(Problem("read a list", "it changed each time"))
+
+
 def test_a_question_that_fails_for_a_moment_changes_nothing_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As where links come and go while they are listed: nobody has said no."""
-
-    def failing(*_: object) -> None:
-        raise KernelRefused(Problem("read a list", "it changed each time"))
 
     async def scenario(
         _steps: BpfSteps, plane: LiveDataPlane, gateway: Namespace
@@ -122,9 +123,6 @@ def test_a_question_that_fails_for_a_moment_changes_nothing_there(
 def test_a_new_one_that_cannot_be_asked_waits_until_it_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def failing(*_: object) -> None:
-        raise KernelRefused(Problem("read a list", "it changed each time"))
-
     async def scenario(
         _steps: BpfSteps, plane: LiveDataPlane, gateway: Namespace
     ) -> None:
