@@ -8,11 +8,7 @@ As behind a proxy, the honest have the crowd's own address. That nothing is dela
 read in the kernel: what is left of the dead man's time before it is set again.
 """
 
-import contextlib
 import http.client
-import resource
-import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -123,28 +119,3 @@ def test_every_honest_request_is_served(
     # Missing one turn leaves less than two thirds of its time.
     assert min(left) > _DEADMAN / 3
     assert serving.ask("status")["healthy"]
-
-
-@pytest.mark.parametrize("callers", [0, 40])
-def test_who_has_no_descriptor_left_ends_all_the_same(lab: Lab, callers: int) -> None:
-    """It opens nothing to end, and leaves nothing behind."""
-    settings = enforcing_settings(lab, f"short-{callers}")
-    with (
-        daemon(lab.gateway, settings) as running,
-        contextlib.ExitStack() as calling,
-    ):
-        pid = running.process.pid
-        most = max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()) + 1
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
-
-        def call() -> None:
-            for _ in range(callers):
-                one = calling.enter_context(socket.socket())
-                one.connect((_HOST, _PORT))
-
-        lab.gateway.call(call)
-        running.process.send(signal.SIGTERM)
-        assert running.process.wait() == 0
-        left = lab.gateway.run("ip", "-o", "link")
-        assert "-vpngate" not in left
-        assert "vpngate" not in lab.gateway.run("nft", "list", "tables")
