@@ -107,7 +107,8 @@ def columns(
     keys[is_ipv4, 0] = 1
     keys[is_ipv4, 1:4], keys[is_ipv4, 4:] = words[is_ipv4, 3:6], 0
     _, firsts, of = np.unique(keys @ _MIXED, return_index=True, return_inverse=True)
-    length = _leading((keys == keys[firsts][of]).all(1))
+    alike = keys == keys[firsts][of]
+    length = len(keys) if alike.all() else _leading(alike.all(1))
     sequence = np.where(is_ipv4, words[:, 6], words[:, 11])[:length]
     begin = headers.begin
     names = [

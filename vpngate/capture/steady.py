@@ -32,11 +32,11 @@ _IPV6_KEY = slice(8, 44)
 _ESP = 50
 # Our own limits: shorter packets go the long way, and longer ones (what offloads have
 # joined: too much to keep of each stream); more streams than this are forgotten. A flow
-# that is to be looked at soon is looked at a second early.
+# that is to be looked at soon is looked at a little early: sums of seconds are rounded.
 _LEAST = 64  # bytes from the SPI on, and of what a capture holds of a packet
 _MOST = 2048  # bytes from the IP header on
 _MOST_STREAMS = 10_000
-_EARLY = 1.0  # seconds
+_EARLY = 0.01  # seconds
 _NUMBERS = 1 << 32
 # So many packets are looked at together, and so many had to be taken before: loading
 # numpy takes as long as they did.

@@ -5,6 +5,7 @@ Knows how a dump is written, and how to find one frame in it, or a field of all 
 at once; does not know what a frame holds. numpy is loaded for the latter alone.
 """
 
+from functools import cached_property
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -42,13 +43,9 @@ class DumpedFrames:
 
     def sizes(self, first: int, last: int) -> "NDArray[int64]":
         """How many bytes each frame has, from one number to before another."""
-        import numpy as np  # noqa: PLC0415 - few captures need it
-
-        ends = [start - _RECORD.size for start in self._starts[first + 1 : last + 1]]
-        if last >= len(self):
-            ends.append(self._end)
-        sizes: NDArray[int64] = np.array(ends) - np.array(self._starts[first:last])
-        return sizes
+        starts = self._all_starts
+        sizes: NDArray[int64] = starts[first + 1 : last + 1] - starts[first:last]
+        return sizes - _RECORD.size
 
     def times(self, first: int, last: int) -> "NDArray[float64]":
         """The seconds of each."""
@@ -60,10 +57,20 @@ class DumpedFrames:
     def rows(self, first: int, last: int, begin: int, size: int) -> "NDArray[uint8]":
         """So many bytes of each, a row a frame, beginning so far behind its start.
 
-        What a frame is too short for is whatever stands behind it in the dump, or zero.
+        Of a frame that is too short for them a row says nothing.
         """
         import numpy as np  # noqa: PLC0415 - few captures need it
 
-        content = np.frombuffer(self._dumped, np.uint8)
-        starts = np.array(self._starts[first:last]) + begin
-        return content.take(starts[:, None] + np.arange(size), mode="clip")
+        dumped = self._dumped.ljust(size, b"\0")
+        places = len(dumped) - size + 1
+        # Every run of so many bytes, wherever it begins; then those that are asked for.
+        runs = np.ndarray(places, f"V{size}", dumped, strides=1)
+        starts = np.minimum(self._all_starts[first:last] + begin, places - 1)
+        return runs[starts].view(np.uint8).reshape(-1, size)
+
+    @cached_property
+    def _all_starts(self) -> "NDArray[int64]":
+        """Where each frame begins, and where another one would after the last."""
+        import numpy as np  # noqa: PLC0415 - few captures need it
+
+        return np.array([*self._starts, self._end + _RECORD.size])
