@@ -41,7 +41,7 @@ WITHIN = {
     "attachment": (("machine",), ("skipped_filters", "vrfs"), ("look",)),
     "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
-        ("prefilter",),
+        ("classic_bpf", "prefilter"),
         ("candidates",),
         ("account", "files", "live"),
         ("esp_columns", "missing_evidence", "summaries"),

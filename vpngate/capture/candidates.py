@@ -1,44 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The packet filter that picks the candidates out of traffic, for any link type.
 
-Knows classic BPF programs (bpf(4)) as libpcap compiles them; does not know any
-protocol. libpcap's own words for tags (`vlan`, `pppoes`) move every offset behind
-them for good, so that "with or without a tag" cannot be written with them. Instead
-an expression is compiled once, for packets that start at their IP header, and that
-program is put behind each layout of a link layer with its offsets moved.
-"""
+Knows which expressions are asked, in which order, and of which link types; does not
+know any protocol. libpcap's own words for tags (`vlan`, `pppoes`) move every offset
+behind them for good, so that "with or without a tag" cannot be written with them.
+Instead an expression is compiled once, for packets that start at their IP header, and
+that program is put behind each layout of a link layer with its offsets moved
+(`classic_bpf.py`).
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import product
 from typing import NamedTuple
 
 import cypcap
 
+from vpngate.capture.classic_bpf import Program, assembled, chained, gated
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
-from vpngate.link_layers import LAYOUTS, Check, Layout, LinkType
+from vpngate.link_layers import LAYOUTS, Layout, LinkType
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Signature
 from vpngate.signatures.libpcap import filter_for
 from vpngate.signatures.portions import in_portions
 
-Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
-Program = Sequence[Instruction]
 Matcher = Callable[[bytes], bool]
-
-_CLASS, _LD, _LDX = 0x07, 0x00, 0x01
-_MODE, _ABSOLUTE, _INDIRECT, _HEADER_LENGTH = 0xE0, 0x20, 0x40, 0xA0
-_READS_PACKET = frozenset(
-    code
-    for code in range(1 << 8)
-    if code & _CLASS in (_LD, _LDX)
-    and code & _MODE in (_ABSOLUTE, _INDIRECT, _HEADER_LENGTH)
-)
-_LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
-_JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
-_RETURN = 0x06
-_REJECT: Instruction = (_RETURN, 0, 0, 0)
 
 # Our own choice, as measured: fewer, and there are as many texts as shapes; more, and
 # libpcap's optimiser takes its time.
@@ -57,30 +44,35 @@ class KernelFilter(NamedTuple):
     exact: bool
 
 
-class _Group(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Group:
     """Signatures of one transport, and what passes of a family."""
 
     family: Family
     transport: Transport
     signatures: Sequence[Signature]
 
+    @cached_property
+    def first_look(self) -> str:
+        return prefilter(self.family, self.transport, self.signatures)
+
     @property
     def look(self) -> str:
         # Without ports the whole is as cheap, and tells more.
-        return prefilter(*self) if self.transport.has_ports else self._whole
+        return self.first_look if self.transport.has_ports else self._whole
 
     @property
     def expression(self) -> str:
         if not self.transport.has_ports:
             return self._whole
-        return f"({prefilter(*self)}) and ({self._whole})"
+        return f"({self.first_look}) and ({self._whole})"
 
     @property
     def portions(self) -> Iterator[str]:
         for portion in in_portions(self.signatures, _SHAPES_AT_ONCE):
             yield filter_for(portion, families=[self.family])
 
-    @property
+    @cached_property
     def _whole(self) -> str:
         return filter_for(self.signatures, families=[self.family])
 
@@ -110,7 +102,7 @@ class CandidateFilter:
             self._programs
             if portions is None
             else [
-                _gated(_compiled_once(look), _chained(_compiled(texts)))
+                gated(_compiled_once(look), chained(_compiled(texts)))
                 for look, texts in portions
             ]
         )
@@ -130,7 +122,7 @@ class CandidateFilter:
         return cls(
             (group.expression for group in groups),
             (group.look for group in groups),
-            _any(prefilter(*group) for group in groups),
+            _any(group.first_look for group in groups),
             ((group.look, group.portions) for group in groups),
         )
 
@@ -148,10 +140,10 @@ class CandidateFilter:
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
-        whole = _chained(self._portions)
+        whole = chained(self._portions)
         if self._gate is not None:
-            whole = _gated(self._gate, whole)
-        return _assembled((layout, whole) for layout in layouts)
+            whole = gated(self._gate, whole)
+        return assembled((layout, whole) for layout in layouts)
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
@@ -205,70 +197,17 @@ def _packed(
     size = most
     for layout in layouts:
         for program in programs:
-            needed = len(_assembled([(layout, program)]))
+            needed = len(assembled([(layout, program)]))
             size += needed
             if size > most:
                 bins.append({})
                 size = needed
             bins[-1].setdefault(layout, []).append(program)
     return [
-        _assembled((layout, _chained(parts)) for layout, parts in joined.items())
+        assembled((layout, chained(parts)) for layout, parts in joined.items())
         for joined in bins
     ]
 
 
 def _any(expressions: Iterable[str]) -> str:
     return " or ".join(f"({expression})" for expression in expressions)
-
-
-def _assembled(parts: Iterable[tuple[Layout, Program]]) -> list[Instruction]:
-    """Returns one program that passes what any of these passes in its layout."""
-    assembled: list[Instruction] = []
-    for (checks, start), inner in parts:
-        assembled += _guarded(checks, _moved(inner, start))
-    return [*assembled, _REJECT]
-
-
-def _gated(gate: Program, inner: Program) -> Program:
-    """Returns one program that passes what both pass."""
-    gated: list[Instruction] = []
-    for left, instruction in zip(reversed(range(len(gate))), gate, strict=True):
-        passed = instruction[0] == _RETURN and instruction != _REJECT
-        gated.append((_JUMP, 0, 0, left) if passed else instruction)
-    return [*gated, *inner]
-
-
-def _moved(program: Program, by: int) -> Program:
-    """Returns the program for packets that begin so many bytes further on."""
-    if not by:
-        return program
-    return [
-        (code, if_true, if_false, operand + by if code in _READS_PACKET else operand)
-        for code, if_true, if_false, operand in program
-    ]
-
-
-def _guarded(checks: Sequence[Check], inner: Program) -> Program:
-    """Returns the program, which rejects what does not meet all the checks."""
-    for at, size, values in reversed(checks):
-        # Conditional jumps reach 255 instructions, too few for what they skip.
-        skip: Instruction = (_JUMP, 0, 0, len(inner))
-        comparisons: list[Instruction] = [
-            (_JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
-            for number, value in enumerate(sorted(values))
-        ]
-        inner = [(_LOAD_BY_SIZE[size], 0, 0, at), *comparisons, skip, *inner]
-    return inner
-
-
-def _chained(programs: Sequence[Program]) -> Program:
-    """Returns one program that passes what any of these passes."""
-    chained: list[Instruction] = []
-    for number, program in enumerate(programs):
-        left = len(program)
-        for instruction in program:
-            left -= 1
-            go_on: Instruction = (_JUMP, 0, 0, left)
-            rejected = instruction == _REJECT and number + 1 < len(programs)
-            chained.append(go_on if rejected else instruction)
-    return chained

@@ -8,6 +8,7 @@ takes is felt in a capture of millions of packets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Shape, Signature
@@ -90,12 +91,15 @@ def _first_bytes(signatures: Iterable[Signature], longer_than: int = 0) -> set[i
         for shape in signature.shapes
         if not shape.lengths or any(b > longer_than for _, b in shape.udp_lengths)
     }
-    return {
-        byte
-        for start in starts
-        for byte in _BYTES
-        if all(byte & mask == value for value, mask in start)
-    }
+    return set().union(*map(_meeting, starts))
+
+
+@cache
+def _meeting(start: frozenset[tuple[int, int]]) -> frozenset[int]:
+    """The bytes that meet all of these values and masks."""
+    return frozenset(
+        byte for byte in _BYTES if all(byte & mask == value for value, mask in start)
+    )
 
 
 def _start(shape: Shape) -> frozenset[tuple[int, int]]:

@@ -7,7 +7,7 @@ header's length; anything else is an error.
 
 from collections.abc import Callable, Sequence
 
-from vpngate.capture.candidates import Instruction
+from vpngate.capture.classic_bpf import Instruction
 
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 _WORD = 0xFFFFFFFF

@@ -11,7 +11,8 @@ import pytest
 from tests.unit.capture import bpf_machine
 from tests.unit.capture.crafted import DATA, INITIATION, RESPONSE, udp
 from tests.unit.signatures import traffic
-from vpngate.capture.candidates import CandidateFilter, Program
+from vpngate.capture.candidates import CandidateFilter
+from vpngate.capture.classic_bpf import Program
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Layout, LinkType, network_layer

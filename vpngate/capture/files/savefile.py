@@ -21,7 +21,7 @@ from typing import Any, Self
 import cypcap
 from cypcap import _cypcap
 
-from vpngate.capture.candidates import Program
+from vpngate.capture.classic_bpf import Program
 from vpngate.capture.files.batch import DumpedFrames
 from vpngate.capture.files.record import Damage
 from vpngate.errors import MissingFeature

@@ -18,7 +18,8 @@ from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
-from vpngate.capture.candidates import CandidateFilter, Matcher, Program
+from vpngate.capture.candidates import CandidateFilter, Matcher
+from vpngate.capture.classic_bpf import Program
 from vpngate.capture.live.devices import Devices
 from vpngate.capture.live.source import Captured, LiveCapture
 from vpngate.errors import MachineFault, MissingInterface, MissingPrivilege

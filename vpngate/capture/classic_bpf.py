@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs of the classic packet filter (bpf(4)), put together to one.
+
+Knows which instructions read the packet, and how programs are joined, moved behind a
+link layer, or put behind one another; does not know what any of them looks for.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from vpngate.link_layers import Check, Layout
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+Program = Sequence[Instruction]
+
+_CLASS, _LD, _LDX = 0x07, 0x00, 0x01
+_MODE, _ABSOLUTE, _INDIRECT, _HEADER_LENGTH = 0xE0, 0x20, 0x40, 0xA0
+_READS_PACKET = frozenset(
+    code
+    for code in range(1 << 8)
+    if code & _CLASS in (_LD, _LDX)
+    and code & _MODE in (_ABSOLUTE, _INDIRECT, _HEADER_LENGTH)
+)
+_LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
+_JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
+_RETURN = 0x06
+REJECT: Instruction = (_RETURN, 0, 0, 0)
+
+
+def assembled(parts: Iterable[tuple[Layout, Program]]) -> list[Instruction]:
+    """Returns one program that passes what any of these passes in its layout."""
+    whole: list[Instruction] = []
+    for (checks, start), inner in parts:
+        whole += _guarded(checks, _moved(inner, start))
+    return [*whole, REJECT]
+
+
+def gated(gate: Program, inner: Program) -> Program:
+    """Returns one program that passes what both pass."""
+    opened: list[Instruction] = []
+    for left, instruction in zip(reversed(range(len(gate))), gate, strict=True):
+        passed = instruction[0] == _RETURN and instruction != REJECT
+        opened.append((_JUMP, 0, 0, left) if passed else instruction)
+    return [*opened, *inner]
+
+
+def _moved(program: Program, by: int) -> Program:
+    """Returns the program for packets that begin so many bytes further on."""
+    if not by:
+        return program
+    return [
+        (code, if_true, if_false, operand + by if code in _READS_PACKET else operand)
+        for code, if_true, if_false, operand in program
+    ]
+
+
+def _guarded(checks: Sequence[Check], inner: Program) -> Program:
+    """Returns the program, which rejects what does not meet all the checks."""
+    for at, size, values in reversed(checks):
+        # Conditional jumps reach 255 instructions, too few for what they skip.
+        skip: Instruction = (_JUMP, 0, 0, len(inner))
+        comparisons: list[Instruction] = [
+            (_JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
+            for number, value in enumerate(sorted(values))
+        ]
+        inner = [(_LOAD_BY_SIZE[size], 0, 0, at), *comparisons, skip, *inner]
+    return inner
+
+
+def chained(programs: Sequence[Program]) -> Program:
+    """Returns one program that passes what any of these passes."""
+    joined: list[Instruction] = []
+    for number, program in enumerate(programs):
+        left = len(program)
+        for instruction in program:
+            left -= 1
+            go_on: Instruction = (_JUMP, 0, 0, left)
+            rejected = instruction == REJECT and number + 1 < len(programs)
+            joined.append(go_on if rejected else instruction)
+    return joined
