@@ -42,6 +42,7 @@ WITHIN = {
     "bounds": (("window",), ("capture_loss", "spared_packets", "throttled_share")),
     "capture": (
         ("classic_bpf", "prefilter"),
+        ("beginnings",),
         ("candidates",),
         ("account", "files", "live"),
         ("esp_columns", "missing_evidence", "summaries"),

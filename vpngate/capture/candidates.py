@@ -7,8 +7,9 @@ behind them for good, so that "with or without a tag" cannot be written with the
 Instead an expression is compiled once, for packets that start at their IP header, and
 that program is put behind each layout of a link layer with its offsets moved
 (`classic_bpf.py`).
+"""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from itertools import product
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import cypcap
 
+from vpngate.capture.beginnings import beginning
 from vpngate.capture.classic_bpf import Program, assembled, chained, gated
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
@@ -68,9 +70,17 @@ class _Group:
         return f"({self.first_look}) and ({self._whole})"
 
     @property
-    def portions(self) -> Iterator[str]:
-        for portion in in_portions(self.signatures, _SHAPES_AT_ONCE):
-            yield filter_for(portion, families=[self.family])
+    def portions(self) -> Program:
+        """The whole, in portions that are asked one after the other."""
+        family, transport = self.family, self.transport
+        asked = [
+            gated(
+                beginning(family, transport, portion),
+                _compiled_once(filter_for(portion, families=[family])),
+            )
+            for portion in in_portions(self.signatures, _SHAPES_AT_ONCE)
+        ]
+        return gated(_compiled_once(self.look), chained(asked))
 
     @cached_property
     def _whole(self) -> str:
@@ -85,8 +95,8 @@ class CandidateFilter:
     about IP packets (`ip`, `ip6` and what is in them) and name neither link layers nor
     the frame's length. Several short ones compile much faster than one long one, since
     libpcap's optimiser takes its time, so `portions` may say the same as `expressions`
-    in more and shorter ones, several behind each look; what runs out of bytes in one is
-    not looked at by those behind it. Raises MissingFeature if libpcap rejects one.
+    in programs made of more and shorter ones; what runs out of bytes in one is not
+    looked at by those behind it. Raises MissingFeature if libpcap rejects one.
     """
 
     def __init__(
@@ -94,18 +104,11 @@ class CandidateFilter:
         expressions: Iterable[str],
         looks: Iterable[str] | None = None,
         gate: str | None = None,
-        portions: Iterable[tuple[str, Iterable[str]]] | None = None,
+        portions: Iterable[Program] | None = None,
     ) -> None:
         self._expressions = tuple(expressions)
         self._cheaper = None if looks is None else tuple(looks)
-        self._portions = (
-            self._programs
-            if portions is None
-            else [
-                gated(_compiled_once(look), chained(_compiled(texts)))
-                for look, texts in portions
-            ]
-        )
+        self._portions = self._programs if portions is None else tuple(portions)
         self._gate = None if gate is None else _compiled_once(gate)
         self.program = cache(self._program)
         self.matcher = cache(self._matcher)
@@ -123,7 +126,7 @@ class CandidateFilter:
             (group.expression for group in groups),
             (group.look for group in groups),
             _any(group.first_look for group in groups),
-            ((group.look, group.portions) for group in groups),
+            (group.portions for group in groups),
         )
 
     @cached_property

@@ -24,6 +24,7 @@ _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
 _JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
 _RETURN = 0x06
 REJECT: Instruction = (_RETURN, 0, 0, 0)
+ACCEPT: Instruction = (_RETURN, 0, 0, 1)
 
 
 def assembled(parts: Iterable[tuple[Layout, Program]]) -> list[Instruction]:

@@ -79,19 +79,42 @@ def _test(
     return f" and {_any(tests)}"
 
 
+def possible_first_bytes(signatures: Iterable[Signature]) -> set[int]:
+    """The first payload bytes of matches, whatever their ports and lengths."""
+    shapes = (shape for signature in signatures for shape in signature.shapes)
+    return _meeting_any(map(_start, shapes))
+
+
+def masked(bytes_: set[int]) -> Iterator[tuple[int, int]]:
+    """Few values and masks that together fit these bytes and no others."""
+    left = set(bytes_)
+    while left:
+        fitting, mask = {min(left)}, _ALL_BITS
+        for bit in _BITS:
+            wider = fitting | {byte ^ bit for byte in fitting}
+            if wider <= bytes_:
+                fitting, mask = wider, mask ^ bit
+        yield min(fitting), mask
+        left -= fitting
+
+
 def _first_bytes(signatures: Iterable[Signature], longer_than: int = 0) -> set[int]:
     """The first payload bytes of matches on any port.
 
     Of UDP, those of matches whose header states more than so many bytes.
     """
-    starts = {  # few, however many shapes there are
+    return _meeting_any(
         _start(shape)
         for signature in signatures
         if not signature.ports
         for shape in signature.shapes
         if not shape.lengths or any(b > longer_than for _, b in shape.udp_lengths)
-    }
-    return set().union(*map(_meeting, starts))
+    )
+
+
+def _meeting_any(starts: Iterable[frozenset[tuple[int, int]]]) -> set[int]:
+    """The bytes that meet one of them: few, however many shapes begin so."""
+    return set().union(*map(_meeting, set(starts)))
 
 
 @cache
@@ -113,21 +136,8 @@ def _start(shape: Shape) -> frozenset[tuple[int, int]]:
 
 def _among(term: str, bytes_: set[int]) -> Iterator[str]:
     """Conditions of which one holds if the term is one of some bytes."""
-    for value, mask in _masked(bytes_):
+    for value, mask in masked(bytes_):
         yield f"{term} = {value}" if mask == _ALL_BITS else f"{term} & {mask} = {value}"
-
-
-def _masked(bytes_: set[int]) -> Iterator[tuple[int, int]]:
-    """Few values and masks that together fit these bytes and no others."""
-    left = set(bytes_)
-    while left:
-        fitting, mask = {min(left)}, _ALL_BITS
-        for bit in _BITS:
-            wider = fitting | {byte ^ bit for byte in fitting}
-            if wider <= bytes_:
-                fitting, mask = wider, mask ^ bit
-        yield min(fitting), mask
-        left -= fitting
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
