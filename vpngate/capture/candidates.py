@@ -73,6 +73,8 @@ class _Group:
     def portions(self) -> Program:
         """The whole, in portions that are asked one after the other."""
         family, transport = self.family, self.transport
+        if not transport.has_ports:
+            return _compiled_once(self._whole)
         asked = [
             gated(
                 beginning(family, transport, portion),
@@ -126,7 +128,8 @@ class CandidateFilter:
             (group.expression for group in groups),
             (group.look for group in groups),
             _any(group.first_look for group in groups),
-            (group.portions for group in groups),
+            # Those without ports ask least, and may be all that a tunnel sends.
+            (g.portions for g in sorted(groups, key=lambda g: g.transport.has_ports)),
         )
 
     @cached_property

@@ -102,10 +102,11 @@ def columns(
         return None
     words, is_ipv4 = words[:length], is_ipv4[:length]
     # The family, both addresses and the SPI; IPv4's are shorter.
-    keys = np.zeros((length, len(_MIXED)), np.uint64)
-    keys[:, 1:] = words[:, 2:11]
-    keys[is_ipv4, 0] = 1
-    keys[is_ipv4, 1:4], keys[is_ipv4, 4:] = words[is_ipv4, 3:6], 0
+    keys = np.empty((length, len(_MIXED)), np.uint64)
+    which = is_ipv4[:, np.newaxis]
+    keys[:, 0] = is_ipv4
+    keys[:, 1:4] = np.where(which, words[:, 3:6], words[:, 2:5])
+    keys[:, 4:] = np.where(which, 0, words[:, 5:11])
     _, firsts, of = np.unique(keys @ _MIXED, return_index=True, return_inverse=True)
     alike = keys == keys[firsts][of]
     length = len(keys) if alike.all() else _leading(alike.all(1))

@@ -28,9 +28,8 @@ from vpngate.errors import MissingFeature
 
 # Our own limits.
 _BUFFER = 256 << 10  # bytes asked for at a time: what a core keeps near it
-# Frames at a time, which may be as long as the file says; more of them while short.
-_BATCH, _MOST_OF_A_BATCH = 64, 512
-_SHORT_BATCH = 1 << 20  # bytes
+_BATCH = 1 << 20  # bytes that frames are dumped into, and what the last ones are over
+_AT_ONCE = 64  # frames, which may be as long as the file says
 
 _FULLY_BUFFERED = 0  # _IOFBF
 _BY_CALLER = 2  # FSETLOCKING_BYCALLER: one thread reads, which needs no lock
@@ -94,7 +93,7 @@ def _libraries() -> tuple[ctypes.CDLL, ctypes.CDLL]:
 
 def _never_lock(libc: ctypes.CDLL, stream: int) -> None:
     """Two locks a frame are a thirtieth of the time that libpcap takes."""
-    libc.__fsetlocking(stream, _BY_CALLER)
+    libc.__fsetlocking(stream, _BY_CALLER)  # noqa: SLF001 - that is its name
 
 
 class Savefile:
@@ -161,22 +160,23 @@ class Savefile:
         handle = self._opened()
         start, size = _POINTER(), _SIZE()
         memory = self._libc.open_memstream(ctypes.byref(start), ctypes.byref(size))
+        if memory:
+            _never_lock(self._libc, memory)
         # The file's own may be of a link type that libpcap reads, but does not write.
         shape = self._pcap.pcap_open_dead(_ANY_LINK_TYPE, _ANY_LENGTH)
         dumper = memory and shape and self._pcap.pcap_dump_fopen(shape, memory)
         if not dumper:
             raise MemoryError
         write = ctypes.cast(self._pcap.pcap_dump, _POINTER)
-        at, passed, most = _FILE_HEADER, 0, _BATCH
+        at, passed = _FILE_HEADER, 1
         try:
-            while self._opened() == handle:
-                passed = self._pcap.pcap_dispatch(handle, most, write, dumper)
+            while passed > 0:
+                passed = self._pcap.pcap_dispatch(handle, _AT_ONCE, write, dumper)
                 self._pcap.pcap_dump_flush(dumper)
+                if passed > 0 and size.value < _BATCH:
+                    continue
                 yield DumpedFrames(ctypes.string_at(start.value or 0, size.value), at)
-                is_short = size.value <= _SHORT_BATCH
-                most = min(2 * most, _MOST_OF_A_BATCH) if is_short else _BATCH
-                if passed <= 0:
-                    break
+                self._opened()  # still
                 self._libc.rewind(memory)
                 at = size.value = 0
         finally:

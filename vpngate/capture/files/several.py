@@ -105,8 +105,11 @@ def _fit(rows: "NDArray[uint8]", layout: Layout) -> "NDArray[bool_]":
 
     all_fit = np.ones(len(rows), bool)
     for at, size, values in layout.checks:
+        column = np.zeros(len(rows), np.int64)
+        for place in range(at, at + size):
+            column = column << 8 | rows[:, place]
         fit = np.zeros(len(rows), bool)
         for value in values:
-            fit |= (rows[:, at : at + size] == np.frombuffer(value, np.uint8)).all(1)
+            fit |= column == int.from_bytes(value)
         all_fit &= fit
     return all_fit

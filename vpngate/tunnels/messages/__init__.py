@@ -15,9 +15,12 @@ A module of this package loads scapy, which takes a quarter of a second: only a 
 `second` imports one.
 """
 
-from vpngate.tunnels.messages.left_out import without_names_of_devices
+from vpngate.tunnels.messages.left_out import (
+    without_ciphers,
+    without_names_of_devices,
+)
 
-with without_names_of_devices():
+with without_ciphers(), without_names_of_devices():
     from scapy.config import conf
     from scapy.interfaces import NetworkInterfaceDict
 

@@ -4,9 +4,9 @@
 Knows which modules of scapy take as long to load as all the others, and that nothing of
 them is ever asked: the makers of network cards and of Bluetooth devices, which it would
 keep a copy of in the user's home, names in files of this machine (an installed
-Wireshark's list of makers takes longest of all), and the certificates that a payload of
-IKEv2 may hold, which nobody dissects here. The classes that decide are scapy's own,
-untouched. Does not know any protocol.
+Wireshark's list of makers takes longest of all), the certificates that a payload of
+IKEv2 may hold, which nobody dissects here, and ciphers: nothing is decrypted. The
+classes that decide are scapy's own, untouched. Does not know any protocol.
 """
 
 import sys
@@ -30,6 +30,20 @@ def without_names_of_devices() -> Iterator[None]:
     with _empty(_NAMES_OF_DEVICES):
         _load("scapy.data", {"open": _no_file})
         yield
+
+
+@contextmanager
+def without_ciphers() -> Iterator[None]:
+    """Have scapy find no cryptography, unless somebody has loaded it anyway."""
+    if "cryptography" in sys.modules:
+        yield
+        return
+    # Importing a module that is None fails as if it were not there (importlib).
+    sys.modules["cryptography"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["cryptography"]
 
 
 @contextmanager
