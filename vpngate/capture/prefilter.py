@@ -27,6 +27,7 @@ _BITS = tuple(1 << place for place in range(8))
 # Our own choice, in bytes as a UDP header states them: most handshakes are shorter, and
 # most packets that carry data are longer, which few first bytes then leave possible.
 _SHORT = 256
+_MANY_RUNS = 3  # of ports: to ask for both ends first takes no longer than for these
 
 
 def prefilter(
@@ -64,11 +65,8 @@ def _test(
     if not transport.has_ports or len(starts) == len(_BYTES):
         return ""
     first = header.payload(transport).load(0)
-    tests = [
-        within(header.load(end, 2), *run)
-        for end in (0, 2)
-        for run in _runs({port for s in signatures for port in s.ports})
-    ]
+    runs = _runs({port for s in signatures for port in s.ports})
+    tests = [test for end in (0, 2) for test in _in_runs(header.load(end, 2), runs)]
     lasting = _first_bytes(signatures, longer_than=_SHORT)
     if transport is Transport.TCP or lasting == starts:
         tests += _among(first, starts)
@@ -138,6 +136,18 @@ def _among(term: str, bytes_: set[int]) -> Iterator[str]:
     """Conditions of which one holds if the term is one of some bytes."""
     for value, mask in masked(bytes_):
         yield f"{term} = {value}" if mask == _ALL_BITS else f"{term} & {mask} = {value}"
+
+
+def _in_runs(term: str, runs: Sequence[tuple[int, int]]) -> list[str]:
+    """Conditions of which one holds if the term is in one of some ranges, in order.
+
+    Of many they are asked only where it is neither below nor above all of them, as most
+    ports are.
+    """
+    each = [within(term, *run) for run in runs]
+    if len(runs) < _MANY_RUNS:
+        return each
+    return [f"({within(term, runs[0][0], runs[-1][1])} and {_any(each)})"]
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

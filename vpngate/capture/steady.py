@@ -92,7 +92,8 @@ class Steady:
         for batch in batches:
             at, end = 0, len(batch)
             while at < end:
-                at += self._taken_at_once(batch, at)
+                if self._count >= _WORTHWHILE and self._in_a_row >= self._due:
+                    at += self._taken_at_once(batch, at)
                 held = batch.network(at) if at < end else None
                 at += 1
                 if held is None:
@@ -132,11 +133,10 @@ class Steady:
         """How many packets from there on `takes` would take; then they are taken.
 
         Not more are looked at than were just taken in a row, so that no time is lost
-        where many things mix; none unless there is enough to do to load numpy for it.
+        where many things mix.
         """
         most = min(len(batch) - first, self._in_a_row)
-        is_due = most >= _AT_ONCE and self._in_a_row >= self._due
-        if not is_due or self._count < _WORTHWHILE:
+        if most < _AT_ONCE:
             return 0
         from vpngate.capture import esp_columns  # noqa: PLC0415 - numpy comes with it
 
