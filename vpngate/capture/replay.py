@@ -121,11 +121,12 @@ class Replay:
             self._max_bytes // SUMMARIES_SHARE, accounts=self._explain
         )
         table = FlowTable(_MAX_FLOWS, self.agrees, self._max_bytes)
-        known = _Known(table, summaries, Steady(table))
+        steady = Steady(table, lambda: capture.fraction)
+        known = _Known(table, summaries, steady)
         if self._explain:
             networks = capture.networks()
         else:
-            networks = known.steady.remaining(capture.batches())
+            networks = steady.remaining(capture.batches())
         failure: UnreadableInput | None = None
         try:
             for network, timestamp in networks:

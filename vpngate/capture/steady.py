@@ -9,7 +9,7 @@ are handed on, and only once a packet comes that may matter. What does not fit i
 detail is such a packet.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from struct import Struct
 from typing import TYPE_CHECKING
@@ -38,10 +38,11 @@ _MOST = 2048  # bytes from the IP header on
 _MOST_STREAMS = 10_000
 _EARLY = 0.01  # seconds
 _NUMBERS = 1 << 32
-# So many packets are looked at together, and so many had to be taken before: loading
-# numpy takes as long as they did.
-_AT_ONCE = 32
-_WORTHWHILE = 10_000
+# So many packets at least are looked at together, after so many at most that were taken
+# singly; and so many are to be expected: one by one they take longer than loading numpy
+# does. What has become of fewer than a thousand tells nothing.
+_AT_ONCE, _SELDOMEST = 32, 10_000
+_WORTHWHILE, _TELLING = 20_000, 1000
 
 
 class _Flow:
@@ -77,8 +78,12 @@ class Steady:
     Whoever feeds the table with what `remaining` leaves tells `follow` of each packet.
     """
 
-    def __init__(self, table: FlowTable) -> None:
+    def __init__(
+        self, table: FlowTable, fraction: Callable[[], float | None] = lambda: None
+    ) -> None:
+        """`fraction` is how much has been read of all there is; None if unknown."""
         self._table = table
+        self._fraction = fraction
         self._streams: dict[bytes, _Stream] = {}
         self._flows: dict[FlowKey, _Flow] = {}
         self._holding: dict[_Stream, None] = {}
@@ -91,8 +96,9 @@ class Steady:
         """What the table has to see, in order."""
         for batch in batches:
             at, end = 0, len(batch)
+            is_worthwhile = end >= _AT_ONCE and self._expected() >= _WORTHWHILE
             while at < end:
-                if self._count >= _WORTHWHILE and self._in_a_row >= self._due:
+                if is_worthwhile and self._in_a_row >= self._due:
                     at += self._taken_at_once(batch, at)
                 held = batch.network(at) if at < end else None
                 at += 1
@@ -104,6 +110,16 @@ class Steady:
                     self._in_a_row = 0
                     yield from self._held_back()
                     yield held
+
+    def _expected(self) -> float:
+        """How many will have been taken in the end, if it goes on like this.
+
+        Where nobody knows how much is to come: as many again.
+        """
+        if self._count < _TELLING:
+            return self._count
+        fraction = self._fraction()
+        return self._count / fraction if fraction else 2 * self._count
 
     def takes(self, held: Network) -> bool:
         """Whether a packet need not be looked at now; then it is kept back."""
@@ -168,7 +184,7 @@ class Steady:
         """
         if count < _AT_ONCE:
             self._in_a_row = 0
-            self._due = min(2 * self._due, _WORTHWHILE)
+            self._due = min(2 * self._due, _SELDOMEST)
         else:
             self._in_a_row += count
             self._due = _AT_ONCE

@@ -57,6 +57,7 @@ class Left:
 
         monkeypatch.setattr(Steady, "_taken_at_once", counting)
         monkeypatch.setattr(steady, "_WORTHWHILE", 0)
+        monkeypatch.setattr(steady, "_SELDOMEST", 0)
         monkeypatch.setattr(steady, "_AT_ONCE", 2)
 
     def of(
@@ -75,6 +76,7 @@ class Left:
 
         class Capture:
             batches = staticmethod(given)
+            fraction = None
 
         monkeypatch.setattr(Steady, "remaining", noting)
         return list(REPLAY.flows(Capture())), seen  # type: ignore[arg-type]
@@ -260,3 +262,24 @@ def test_rows_that_end_soon_are_looked_for_seldomer_and_seldomer(
     _, seen = left.of(given, monkeypatch)
     assert len(seen) < 100, "it has not settled: nothing is shown"
     assert 0 < looks < (12 if few else 100)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "at_once"), [(0.05, True), (0.9, False), (None, False)]
+)
+def test_numpy_is_loaded_where_enough_is_to_come(
+    monkeypatch: pytest.MonkeyPatch, fraction: float | None, *, at_once: bool
+) -> None:
+    frames = [
+        (esp(n % 2, 0x1000 + 2 * (n % 2), 1 + n // 2, ipv6=False), 1000 * n)
+        for n in range(4000)
+    ]
+    looks: list[None] = []
+    monkeypatch.setattr(esp_columns, "columns", lambda *_: looks.append(None))
+
+    class Capture:
+        batches = staticmethod(lambda: batches(frames, LinkType.RAW, 500))
+
+    Capture.fraction = fraction  # type: ignore[attr-defined]
+    assert list(REPLAY.flows(Capture()))  # type: ignore[arg-type]
+    assert bool(looks) is at_once

@@ -46,6 +46,8 @@ def esp(sender: int, spi: int, number: int, *, ipv6: bool, size: int = 80) -> by
 class Recorded:
     """A capture of these packets."""
 
+    fraction = None
+
     def __init__(self, packets: Iterable[Network]) -> None:
         self._packets = packets
 
