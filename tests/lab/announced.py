@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from tests.lab.daemon import PYTHON
 from tests.lab.namespaces import PATIENCE, Namespace, Process, wait_until
+from tests.lab.scheduling import waited
 from vpngate.kernel.wire.links import Announcement, Watcher, read_announcements
 
 _PROGRAM = (*PYTHON, "-m", "tests.lab.announced")
@@ -44,10 +45,40 @@ class Told(NamedTuple):
 Which = Callable[[Announcement], bool]
 
 
+class Control:
+    """Who is told of everything, and does nothing about it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def told(self) -> list[Told]:
+        """All so far."""
+        *whole, _ = self._process.output().split("\n")
+        said = [line.split() for line in whole if line != _READY]
+        return [
+            Told(float(when), 0.0, news)
+            for when, datagram in said
+            for news in read_announcements(bytes.fromhex(datagram))
+        ]
+
+    def first(self, which: Which) -> Told:
+        """The first such news; waits for it."""
+        wait_until(lambda: any(which(one.news) for one in self.told()), "the control")
+        return next(one for one in self.told() if which(one.news))
+
+
+@contextmanager
+def control(namespace: Namespace) -> Iterator[Control]:
+    """One in that namespace."""
+    with namespace.running(*_PROGRAM) as process:
+        process.expect(_READY)
+        yield Control(process)
+
+
 class Hearing:
     """What a watcher tells and what a control is told, from one moment on."""
 
-    def __init__(self, watcher: Watcher, namespace: Namespace, beside: Process) -> None:
+    def __init__(self, watcher: Watcher, namespace: Namespace, beside: Control) -> None:
         self._watcher, self._namespace, self._beside = watcher, namespace, beside
         self._heard: list[Told] = []
         self._waited = 0.0
@@ -58,13 +89,15 @@ class Hearing:
         A mark is told last, by changes of loopback that nobody else makes. Returns how
         much the control was told before it, and since the last mark.
         """
-        before = [_begin(those) for those in (self._heard, self._control())]
+        before = [_begin(those) for those in (self._heard, self._beside.told())]
         for mtu in (_ANOTHER, _OF_LOOPBACK):
             self._namespace.run("ip", "link", "set", "lo", "mtu", f"{mtu}")
         wait_until(lambda: _begin(self._heard) > before[0], "the mark")
-        wait_until(lambda: _begin(self._control()) > before[1], "the control's mark")
-        self._waited = seconds_waited(self._watcher)
-        return _marks(self._control()[before[1] :]).index(_ANOTHER)
+        wait_until(
+            lambda: _begin(self._beside.told()) > before[1], "the control's mark"
+        )
+        self._waited = waited(_thread(self._watcher))
+        return _marks(self._beside.told()[before[1] :]).index(_ANOTHER)
 
     def lateness(self, which: Which) -> float:
         """Seconds from the first such news to the control to ours, which is the same.
@@ -72,8 +105,10 @@ class Hearing:
         Without those for which the kernel had the watcher's thread wait.
         """
         wait_until(lambda: self.first(which) is not None, "word of it")
-        wait_until(lambda: _first(self._control(), which) is not None, "the control")
-        ours, control = self.first(which), _first(self._control(), which)
+        wait_until(
+            lambda: _first(self._beside.told(), which) is not None, "the control"
+        )
+        ours, control = self.first(which), _first(self._beside.told(), which)
         assert ours
         assert control
         assert ours.news == control.news
@@ -85,23 +120,13 @@ class Hearing:
 
     def _listen(self, news: Announcement) -> None:
         when = time.monotonic()
-        self._heard.append(Told(when, seconds_waited(self._watcher), news))
-
-    def _control(self) -> list[Told]:
-        *whole, _ = self._beside.output().split("\n")
-        said = [line.split() for line in whole if line != _READY]
-        return [
-            Told(float(when), 0.0, news)
-            for when, datagram in said
-            for news in read_announcements(bytes.fromhex(datagram))
-        ]
+        self._heard.append(Told(when, waited(_thread(self._watcher)), news))
 
 
 @contextmanager
 def hearing(watcher: Watcher, namespace: Namespace) -> Iterator[Hearing]:
     """A watcher of that namespace listened to, and a control beside it."""
-    with namespace.running(*_PROGRAM) as beside:
-        beside.expect(_READY)
+    with control(namespace) as beside:
         both = Hearing(watcher, namespace, beside)
         watcher.tell(both._listen)
         try:
@@ -127,12 +152,6 @@ def _begin(those: Sequence[Told]) -> int:
 
 def _first(those: Sequence[Told], which: Which) -> Told | None:
     return next((one for one in those[_begin(those) :] if which(one.news)), None)
-
-
-def seconds_waited(watcher: Watcher) -> float:
-    """That its thread was ready to run while others ran, in its life."""
-    text = (_thread(watcher) / "schedstat").read_text("ascii")
-    return int(text.split()[1]) / 1e9
 
 
 def times_asleep(watcher: Watcher) -> int:

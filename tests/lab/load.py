@@ -31,6 +31,7 @@ _PROGRAM = (
     *(sys.executable, "-S", "-m", "tests.lab.stream"),
 )
 _ports = itertools.count(20_000)
+_LARGEST = 1600  # bytes of a packet of a stream, in a tunnel and with all its headers
 _CLASS = re.compile(
     r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes.*\n"
     r".*?backlog \S+ (\d+)p"
@@ -312,6 +313,19 @@ def shaped(gateway: Namespace) -> dict[str, Shaped]:
     found: dict[str, Shaped] = {}
     for device in shaping_devices(gateway):
         found |= classes(gateway, device)
+    return found
+
+
+def came_to(earlier: dict[str, Shaped], later: dict[str, Shaped]) -> int:
+    """Bytes that came to the shaper between two looks at it, at least.
+
+    What waited there at the first has not.
+    """
+    nothing = Shaped(0.0, 0, 0)
+    found = 0
+    for name, one in later.items():
+        before = earlier.get(name, nothing)
+        found += max(0, one.passed - before.passed - before.waiting * _LARGEST)
     return found
 
 

@@ -43,6 +43,7 @@ _VISIBLE = 1.2  # of a class's rate: what has to be offered to see that it is sl
 _PLAIN_SIZE = 1400  # bytes: full packets, as a download has them
 _TELLING = 3  # times the limit that have to arrive: else a slowed flow may look alike
 
+_TO_BE_SEEN = 0.5  # of a class's rate: far more than what waits for it, in `_LENGTH`
 _WARMING = 1.0  # seconds for a class to fill its queue, and to spend its burst
 _EVERY = 0.25  # seconds between two looks at the classes
 _WINDOW = 4  # looks: a second, in which the moment of a look matters little
@@ -236,6 +237,25 @@ def _added_up(made: Sequence[tuple[Arrivals, Arrivals, int]]) -> Beside:
 def beside_plain(lab: Site, flow: Way, control: Way, *, pull: bool = False) -> Beside:
     """The same with ordinary datagrams; `pull` where the receiver has to begin."""
     return beside(lab, flow, control, rate=PLAIN, size=_PLAIN_SIZE, pull=pull)
+
+
+def slowed_meanwhile(lab: Site, stream: load.Stream) -> tuple[int, Arrivals]:
+    """Bytes that come to the shaper in the next seconds, beside a stream.
+
+    Counted by the kernel: a machine that is busy looks later, and counts no others. The
+    stream is ended. LabError where so little of it arrived that a class might have
+    passed as much unseen.
+    """
+    early = load.shaped(lab.gateway)
+    begin = time.monotonic()
+    time.sleep(_LENGTH)
+    end = time.monotonic()
+    late = load.shaped(lab.gateway)
+    arrivals = stream.stop()
+    arrived = arrivals.rate_between(begin, end)
+    if arrived < _TO_BE_SEEN * RATE:
+        raise LabError(f"{arrived / 1e6:.1f} Mbit/s arrived: too little to tell")
+    return load.came_to(early, late), arrivals
 
 
 def class_rates_under(

@@ -9,13 +9,16 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from tests.lab import announced
 from tests.lab.attachings import over_each
 from tests.lab.daemon import PYTHON
 from tests.lab.namespaces import PATIENCE, Namespace
+from tests.lab.scheduling import Waiting
 from tests.netns.test_bpf_plane import (
     GATEWAY,
     HOST,
@@ -29,8 +32,11 @@ from tests.netns.wire import build
 from vpngate.kernel.bpf.syscall import CallAttributes, Command, attempt
 from vpngate.kernel.bpf_steps import BpfSteps
 from vpngate.kernel.programmed.attachments.by_links import ByLinks
+from vpngate.kernel.wire.links import Announcement, What
 
 pytestmark = over_each
+
+AT_ONCE = 1.0  # seconds
 
 
 def detach_at(steps: BpfSteps, gateway: Namespace, device: str) -> None:
@@ -190,12 +196,40 @@ def test_an_interface_that_goes_and_comes_is_had_again(attaching: str) -> None:
 def ear(address: str) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((address, PORTS[1]))
-    made.settimeout(2.0)
+    made.settimeout(PATIENCE)
     return made
+
+
+async def seconds_to_let_go(
+    running: Running, words: str, which: Callable[[Announcement], bool]
+) -> float:
+    """From the kernel's word of what `ip` did until gate0 is let go.
+
+    A control has that word, too. The kernel had our threads wait for a processor
+    meanwhile: that is no part of it.
+    """
+    gateway, hooks = running.wire.gateway, running.steps._interfaces
+    assert hooks is not None
+    assert "gate0" in hooks._attached
+    with announced.control(gateway) as beside:
+        waiting = Waiting()
+        task = asyncio.create_task(asyncio.to_thread(gateway.ip, words))
+        async with asyncio.timeout(PATIENCE):
+            while "gate0" in hooks._attached:
+                waiting.look()
+                await asyncio.sleep(0.002)
+        when = time.monotonic()
+        waited = waiting.look()
+        await task
+        told = await asyncio.to_thread(beside.first, which)
+    return when - told.when - waited
 
 
 def test_an_interface_that_is_moved_away_is_let_go_at_once(attaching: str) -> None:
     """In the other namespace a pair's index is nobody's, or somebody else's."""
+
+    def gone(news: Announcement) -> bool:
+        return news.what is What.LINK_GONE and named(news) == "gate0"
 
     async def scenario(running: Running) -> None:
         plane, wire = running.plane, running.wire
@@ -205,9 +239,9 @@ def test_an_interface_that_is_moved_away_is_let_go_at_once(attaching: str) -> No
         with tempfile.TemporaryDirectory() as folder:
             other = Namespace("other", Path(folder))
             try:
-                wire.gateway.ip(f"link set gate0 netns {other.path}")
+                words = f"link set gate0 netns {other.path}"
+                assert await seconds_to_let_go(running, words, gone) < AT_ONCE
                 other.ip(f"addr add {GATEWAY}/24 dev gate0", "link set gate0 up")
-                await asyncio.sleep(1.0)
                 there = other.call(lambda: ear(GATEWAY))
                 here = wire.host.call(lambda: mouth_of(HOST))
                 with there, here:
@@ -221,6 +255,10 @@ def test_an_interface_that_is_moved_away_is_let_go_at_once(attaching: str) -> No
     at_the_gateway(attaching, scenario)
 
 
+def named(news: Announcement) -> str:
+    return news.link.name if news.link else ""
+
+
 def mouth_of(address: str) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((address, PORTS[0]))
@@ -228,12 +266,15 @@ def mouth_of(address: str) -> socket.socket:
 
 
 def test_an_interface_that_is_renamed_away_is_let_go_at_once(attaching: str) -> None:
+    def renamed(news: Announcement) -> bool:
+        return news.what is What.LINK and named(news) == "other0"
+
     async def scenario(running: Running) -> None:
-        plane, wire = running.plane, running.wire
+        plane = running.plane
         await plane.throttle([flow()])
         await plane.rearm()
-        await asyncio.to_thread(wire.gateway.ip, "link set gate0 name other0")
-        await asyncio.sleep(1.0)
+        words = "link set gate0 name other0"
+        assert await seconds_to_let_go(running, words, renamed) < AT_ONCE
         assert await running.send(3) == 3
         assert await running.diverted() == 0
 

@@ -10,8 +10,8 @@ nftables slows it there.
 """
 
 import asyncio
-import contextlib
 import errno
+import select
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.lab.namespaces import LabError
+from tests.lab.namespaces import PATIENCE, LabError
 from tests.lab.plane import RULESET
 from tests.netns.wire import Wire, build
 from vpngate.kernel.bpf import ipsec_paths
@@ -115,20 +115,27 @@ def _opened(end: tuple[str, int]) -> socket.socket:
     return made
 
 
-def _heard(sock: socket.socket) -> int:
+def _heard(sock: socket.socket, enough: Callable[[int], bool]) -> int:
+    """How many arrive: waits until it is enough, and reads what else is there."""
     count = 0
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             count += bool(sock.recv(9000))
         except BlockingIOError:
-            return count
+            left = deadline - time.monotonic()
+            if enough(count) or not select.select([sock], [], [], max(0.0, left))[0]:
+                return count
         except OSError as error:  # of the last that was sent
             if error.errno != errno.EMSGSIZE:
                 raise
 
 
 def exchange(wire: Wire, size: int) -> Came:
-    """Both ways at once, the larger ones down."""
+    """Both ways at once, the larger ones down.
+
+    Of those that are too long the first may be lost: it is how the kernel learns it.
+    """
     told = 0
     near = wire.gateway.call(partial(_opened, GATEWAY))
     far = wire.host.call(partial(_opened, HOST))
@@ -140,8 +147,9 @@ def exchange(wire: Wire, size: int) -> Came:
             except OSError as error:
                 told += error.errno == errno.EMSGSIZE
             time.sleep(0.005)
-        time.sleep(0.4)
-        return Came(_heard(near), _heard(far), told)
+        sent = _COUNT - told
+        up = _heard(near, lambda count: count >= _COUNT)
+        return Came(up, _heard(far, lambda count: count >= sent - bool(told)), told)
 
 
 def netfilter_sees(wire: Wire, value: int) -> None:
@@ -252,21 +260,26 @@ def translated(wire: Wire) -> tuple[int, int]:
     """To a port that is translated: how many arrived, and answers that look right."""
     near = wire.gateway.call(partial(_opened, GATEWAY))
     far = wire.host.call(partial(_opened, HOST))
-    arrived = right = 0
+    right = 0
     with near, far:
         for _ in range(_COUNT):
             far.sendto(b"there", (GATEWAY[0], _PORT))
             time.sleep(0.01)
-        time.sleep(0.4)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                near.sendto(b"back", near.recvfrom(9000)[1])
-                arrived += 1
-        time.sleep(0.4)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                right += far.recvfrom(9000)[1] == (GATEWAY[0], _PORT)
-    return arrived, right
+        arrived = 0
+        while arrived < _COUNT and _comes(near):
+            near.sendto(b"back", near.recvfrom(9000)[1])
+            arrived += 1
+        for _ in range(arrived):
+            if not _comes(far):
+                break
+            right += far.recvfrom(9000)[1] == (GATEWAY[0], _PORT)
+        more = bool(select.select([near, far], [], [], 0)[0])
+    return arrived + more, right
+
+
+def _comes(sock: socket.socket) -> bool:
+    """Whether one more arrives."""
+    return bool(select.select([sock], [], [], PATIENCE)[0])
 
 
 def both_ports() -> list[Throttle]:

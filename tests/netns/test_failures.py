@@ -11,13 +11,15 @@ import pytest
 
 from tests.lab import load, rates, wireguard
 from tests.lab.daemon import VPNGATE, Daemon, daemon, enforcing_settings
+from tests.lab.rates import Way
 from tests.lab.topology import SUBSCRIBER_INTERFACES, Lab
 from tests.lab.wireguard import WireGuard
 
 _OFFERED = 3 * rates.RATE
 _FREE = 0.9 * _OFFERED
 _DEADMAN = 10.0  # seconds, the shortest there is
-# Ten times and more what was measured on two busy cores: 0.04 to 0.2 seconds.
+# From the end of the process, which the kernel tells, until nothing more comes to the
+# shaper, which it counts. How long a busy machine takes to end one is no part of it.
 _AT_ONCE = 2.0  # seconds
 
 Record = Callable[[str, object], None]
@@ -57,11 +59,10 @@ def _leftovers(lab: Lab) -> list[str]:
     return left
 
 
-def test_killed_daemon_frees_the_tunnel_at_once(
-    lab: Lab, tunnel: WireGuard, record_property: Record
-) -> None:
+def test_killed_daemon_frees_the_tunnel_at_once(lab: Lab, tunnel: WireGuard) -> None:
     with (
         throttling(lab, tunnel) as running,
+        wireguard.tunnel(lab.member, lab.stranger) as control,
         load.stream(tunnel.client, tunnel.server, rate=_OFFERED) as stream,
     ):
         time.sleep(rates.SETTLING)
@@ -70,11 +71,15 @@ def test_killed_daemon_frees_the_tunnel_at_once(
         running.process.wait()
         assert "vpngate" not in _tables(lab)
         time.sleep(_AT_ONCE)
-        arrivals = stream.stop()
+        slowed, arrivals = rates.slowed_meanwhile(lab, stream)
+        offer = rates.beside(
+            lab,
+            Way(tunnel.client, tunnel.server),
+            Way(control.client, control.server),
+        )
     assert arrivals.rate_between(killed - 1.0, killed) < 1.2 * rates.RATE
-    waited = arrivals.first_fast(_FREE, killed) - killed
-    record_property("seconds_to_full_rate", round(waited, 3))
-    assert waited < _AT_ONCE
+    assert slowed == 0
+    assert offer.faults == []
 
 
 def test_a_daemon_after_a_killed_one_throttles_and_leaves_nothing(

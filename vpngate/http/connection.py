@@ -27,6 +27,7 @@ class Phase(Enum):
     """What a connection waits for."""
 
     READING = auto()  # the request
+    QUEUEING = auto()  # its turn
     ANSWERING = auto()  # the page
     SENDING = auto()  # the caller to take it
     LINGERING = auto()  # the caller to hang up
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
         self._exchange: Exchange
+        self._request: Request
         self.peer = ""
 
     @property
@@ -59,6 +61,11 @@ class Connection(asyncio.Protocol):
         """Whether the caller does not read its answer."""
         waited = self._loop.time() - self._since
         return self._phase is Phase.SENDING and waited > STALL
+
+    @property
+    def in_the_making(self) -> bool:
+        """Whether the answer is still to come, from us."""
+        return self._phase is Phase.ANSWERING
 
     def overdue(self, patience: float) -> bool:
         """Whether it has lasted longer than `patience`, in seconds, for everything."""
@@ -101,16 +108,27 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         self._transport.pause_reading()
+        self._request = request
         if self._admission.answer(self):
-            self._enter(Phase.ANSWERING)
-            self._task = self._loop.create_task(self._answer(request))
+            self.begin()
+        elif self._admission.queue(self):
+            self._enter(Phase.QUEUEING)
         else:
-            self._send(BUSY)
+            self.refuse()
+
+    def begin(self) -> None:
+        """Have the request answered: it has a slot for that."""
+        self._enter(Phase.ANSWERING)
+        self._task = self._loop.create_task(self._answer(self._request))
+
+    def refuse(self) -> None:
+        """Tell the caller to come back: there is no slot for its answer."""
+        self._send(BUSY)
 
     def eof_received(self) -> bool:
         """Called when the caller sends no more; whether the connection stays open."""
         self._heard_out = True
-        return self._phase in (Phase.ANSWERING, Phase.SENDING)
+        return self._phase in (Phase.QUEUEING, Phase.ANSWERING, Phase.SENDING)
 
     def resume_writing(self) -> None:
         """Called by asyncio when the whole answer has been sent."""

@@ -120,6 +120,7 @@ class HttpServer:
             for connection in there:
                 if connection.overdue(self._patience):
                     connection.drop()
+            self._admission.look()
             if not there:  # nobody is overdue until somebody has called
                 await self._called.wait()
                 self._called.clear()

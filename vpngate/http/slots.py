@@ -3,12 +3,17 @@
 
 Knows fair shares: whoever has the most gives. Connections that wait for their caller
 and those whose caller waits for us are counted apart, so that neither keeps the other
-out. Does not know sockets or time.
+out. Who has asked and finds no room among the second keeps its place among the first
+for a while: answers that many share end all at once. Does not know sockets or time.
 """
 
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 from typing import Generic, Protocol, TypeVar
+
+# Looks for which one waits for its turn. Not seconds: what nobody looked at is time for
+# which the machine had us wait, too.
+TURNS = 4
 
 
 class Guest(Protocol):
@@ -21,6 +26,16 @@ class Guest(Protocol):
     @property
     def stalled(self) -> bool:
         """Whether the caller does not read its answer."""
+
+    @property
+    def in_the_making(self) -> bool:
+        """Whether its answer is still to come, from us."""
+
+    def begin(self) -> None:
+        """Have it answered: its turn has come."""
+
+    def refuse(self) -> None:
+        """Tell it that its turn has not come."""
 
     def drop(self) -> None:
         """End it."""
@@ -87,6 +102,9 @@ class Admission(Generic[_G]):
         self._waiting = Slots[_G](waiting)
         self._answering = Slots[_G](answering)
         self._lingering = Slots[_G](waiting)  # beside those that wait: both together
+        # Of those that wait, who has asked and waits for us, the first to ask first,
+        # and how often it has been looked at since.
+        self._queue: dict[_G, int] = {}
 
     def all(self) -> list[_G]:
         """Returns every connection that has a slot."""
@@ -95,8 +113,8 @@ class Admission(Generic[_G]):
     def wait(self, guest: _G) -> None:
         """Give a slot to one that waits for its caller's request.
 
-        If there are too many, those that linger are closed first. Then the oldest one
-        of the peer that has most.
+        If there are too many, those that linger are closed first. Then of the peer
+        that has most the first one that waits for its turn, or else the oldest.
         """
         self._make_room()
         self._waiting.take(guest)
@@ -121,20 +139,65 @@ class Admission(Generic[_G]):
             if not stalled:
                 return False
             self._end(stalled[0])
-        self._waiting.leave(guest)
+        self._free(guest)
         self._answering.take(guest)
         return True
 
+    def queue(self, guest: _G) -> bool:
+        """Have one that is to be answered wait for its turn, in the slot that it has.
+
+        Returns whether it may: not behind callers alone, who take what time they like.
+        """
+        if not self._any_in_the_making():
+            return False
+        self._queue[guest] = 0
+        return True
+
+    def look(self) -> None:
+        """Refuse those that have waited for their turn for long enough, or in vain."""
+        in_vain = bool(self._queue) and not self._any_in_the_making()
+        for guest in list(self._queue):
+            if guest not in self._queue:  # its turn has come
+                continue
+            self._queue[guest] += 1
+            if in_vain and self.answer(guest):
+                guest.begin()
+            elif in_vain or self._queue[guest] > TURNS:
+                self._refuse(guest)
+
     def leave(self, guest: _G) -> None:
-        """Free its slot."""
+        """Free its slot; whose turn it is has it, if it is one for an answer."""
+        self._free(guest)
+        while self._queue and len(self._answering) < self._answering.limit:
+            first = next(iter(self._queue))
+            self._free(first)
+            self._answering.take(first)
+            first.begin()
+
+    def _any_in_the_making(self) -> bool:
+        return any(each.in_the_making for each in self._answering)
+
+    def _make_room(self) -> None:
+        if len(self._waiting) + len(self._lingering) < self._waiting.limit:
+            return
+        some = self._lingering.heaviest() or self._waiting.heaviest()
+        goes = some[0]
+        if self._queue:
+            goes = next((each for each in some if each in self._queue), goes)
+        if goes in self._queue:
+            self._refuse(goes)
+        self._end(goes)
+
+    def _refuse(self, guest: _G) -> None:
+        del self._queue[guest]
+        guest.refuse()
+
+    def _end(self, guest: _G) -> None:
+        self._free(guest)
+        guest.drop()
+
+    def _free(self, guest: _G) -> None:
+        self._queue.pop(guest, None)
         for seats in (self._waiting, self._answering, self._lingering):
             if seats.leave(guest):
                 return
-
-    def _make_room(self) -> None:
-        if len(self._waiting) + len(self._lingering) >= self._waiting.limit:
-            self._end((self._lingering.heaviest() or self._waiting.heaviest())[0])
-
-    def _end(self, guest: _G) -> None:
-        self.leave(guest)
-        guest.drop()

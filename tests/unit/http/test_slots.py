@@ -5,14 +5,23 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vpngate.http.slots import Admission, peer_of
+from vpngate.http.slots import TURNS, Admission, peer_of
 
 
 @dataclass(eq=False)
 class Guest:
     peer: str = "a"
     stalled: bool = False
+    in_the_making: bool = False
     dropped: bool = field(default=False, init=False)
+    begun: int = field(default=0, init=False)
+    refused: int = field(default=0, init=False)
+
+    def begin(self) -> None:
+        self.begun += 1
+
+    def refuse(self) -> None:
+        self.refused += 1
 
     def drop(self) -> None:
         self.dropped = True
@@ -124,3 +133,77 @@ def test_who_leaves_frees_a_seat() -> None:
         admission.leave(guest)
         assert admission.all() == []
         assert not guest.dropped
+
+
+def all_in_the_making(number: int) -> tuple[Admission[Guest], list[Guest]]:
+    admission = Admission[Guest](waiting=3, answering=number)
+    guests = [Guest(in_the_making=True) for _ in range(number)]
+    for guest in guests:
+        admission.wait(guest)
+        assert admission.answer(guest)
+    return admission, guests
+
+
+def in_turn(admission: Admission[Guest]) -> Guest:
+    guest = Guest()
+    admission.wait(guest)
+    assert not admission.answer(guest)
+    assert admission.queue(guest)
+    return guest
+
+
+def test_each_has_its_turn_when_a_slot_is_free() -> None:
+    admission, made = all_in_the_making(2)
+    first, second = in_turn(admission), in_turn(admission)
+    admission.linger(made[0])
+    assert (first.begun, second.begun) == (1, 0)
+    admission.leave(made[1])
+    assert (first.begun, second.begun) == (1, 1)
+    assert set(admission.all()) == {first, second, made[0]}
+
+
+def test_nobody_waits_behind_callers_who_take_their_time() -> None:
+    admission, made = all_in_the_making(2)
+    waits = in_turn(admission)
+    for guest in made:
+        guest.in_the_making = False  # they are sent now
+    later = Guest()
+    admission.wait(later)
+    assert not admission.answer(later)
+    assert not admission.queue(later)
+    admission.look()
+    assert waits.refused == 1
+    assert dropped(made) == []
+
+
+def test_whose_turn_it_is_has_the_place_of_an_answer_that_nobody_takes() -> None:
+    admission, made = all_in_the_making(1)
+    waits = in_turn(admission)
+    made[0].in_the_making, made[0].stalled = False, True
+    admission.look()
+    assert (waits.begun, waits.refused) == (1, 0)
+    assert dropped(made) == [0]
+
+
+def test_a_turn_is_waited_for_so_many_looks() -> None:
+    """However long one was in coming: then the answers were, too."""
+    admission, _ = all_in_the_making(1)
+    waits = in_turn(admission)
+    for _ in range(TURNS):
+        admission.look()
+        assert not waits.refused
+    admission.look()
+    admission.look()
+    assert waits.refused == 1
+
+
+def test_who_waits_for_a_turn_goes_before_who_has_not_asked() -> None:
+    admission, _ = all_in_the_making(1)
+    asking, other = Guest(), Guest("b")
+    admission.wait(asking)
+    waits = in_turn(admission)
+    admission.wait(other)
+    admission.wait(Guest())
+    assert waits.refused == 1
+    assert not asking.dropped
+    assert not other.dropped
