@@ -6,8 +6,8 @@
 `silent` connections say nothing, `dripping` ones a byte of a request a second; whoever
 is thrown out comes back a second later. `hasty` callers come at RATE a second with a
 whole request each. Prints `begun`, once the patient ones have called, and at the end,
-by itself or by SIGTERM, how many connections of each kind there were, and of the hasty
-ones how many `at_once`. Knows sockets; does not know the server.
+by itself or by SIGTERM, how many connections of each kind there were. Knows sockets;
+does not know the server.
 """
 
 import contextlib
@@ -54,7 +54,6 @@ class Crowd:
                 self.counts["left_out"] += 1
                 return
             self._hasty += 1
-            self.counts["at_once"] = max(self.counts["at_once"], self._hasty)
         connection = socket.socket(
             socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
         )
