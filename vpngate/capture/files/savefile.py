@@ -29,7 +29,7 @@ from vpngate.errors import MissingFeature
 
 # Our own limits.
 # Bytes asked for at a time: what a core keeps near it. They begin with a page, as what
-# the kernel copies does: 16 bytes on, where allocators begin, that takes a third longer.
+# the kernel copies does; 16 bytes on, where allocators begin, it copies a third slower.
 _BUFFER = 256 << 10
 _BATCH = 1 << 20  # bytes that frames are dumped into, and what the last ones are over
 _AT_ONCE = 64  # frames, which may be as long as the file says
