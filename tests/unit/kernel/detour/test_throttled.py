@@ -12,6 +12,7 @@ import pytest
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_lines import VerdictLines
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.shaping.shaper import Shaper
@@ -84,9 +85,9 @@ class Queues:
 
 
 def throttled_on(table: object, queues: "Queues", most: int) -> Throttled:
-    maps = VerdictMaps(cast("OwnedTable", table), queues.class_id)
-    shaper = cast("Shaper", queues)
-    return Throttled(cast("OwnedTable", table), maps, shaper, most)
+    lines = VerdictLines(cast("OwnedTable", table))
+    maps = VerdictMaps(cast("OwnedTable", table), queues.class_id, lines)
+    return Throttled(lines, maps, cast("Shaper", queues), most)
 
 
 def stage() -> tuple[Table, Throttled]:
@@ -160,6 +161,7 @@ def test_a_sweep_is_not_done_before_what_could_not_be_ended_is() -> None:
     table, throttled = stage()
     throttled.throttle([FLOW], 0.0)
     sweep = throttled.sweep(everything)
+    table.answer = b"an element"
     table.errors = [ELSEWHERE, Unanswered("netlink socket: no answer")]
     assert throttled.advance(sweep, 1.0)  # chosen
     assert throttled.advance(sweep, 1.0)  # the kernel has it otherwise
