@@ -53,7 +53,7 @@ SECONDS = {
     "tests/netns/test_bridge.py": 120,
     "tests/netns/test_forged.py": 120,
     "tests/netns/test_verdict_life.py": 80,
-    "tests/netns/test_unasked_daemon.py": 80,
+    "tests/netns/test_unasked_daemon.py": 60,
     "tests/netns/test_unasked.py": 30,
     "tests/netns/test_reload_storm.py": 40,
     "tests/netns/test_reload.py": 70,

@@ -26,6 +26,12 @@ def _asked(lab: Lab) -> dict[str, list[int]]:
     return asking(lab.gateway.call(listed))
 
 
+def _slowed(running: Daemon) -> list[bool]:
+    """Whether anything was, by direction."""
+    slowed = running.samples("vpngate_throttled_packets_total")
+    return [one.value > 0 for one in slowed]
+
+
 def test_the_first_tunnel_is_slowed_also_behind_a_reload_and_a_kill(lab: Lab) -> None:
     settings = enforcing_settings(lab, "killed")
     with (
@@ -33,21 +39,25 @@ def test_the_first_tunnel_is_slowed_also_behind_a_reload_and_a_kill(lab: Lab) ->
         wireguard.tunnel(lab.client, lab.stranger) as tunnel,
         wireguard.tunnel(lab.member, lab.stranger) as control,
     ):
+        flow, free, beside = (
+            Way(each.client, each.server) for each in (tunnel, registered, control)
+        )
         for end in (signal.SIGKILL, signal.SIGTERM):
             with daemon(lab.gateway, settings, _PROGRAM) as running:
                 running.wait_until(lambda: _asked(lab) == NONE, "no question any more")
-                flow, beside = (Way(t.client, t.server) for t in (tunnel, control))
                 assert rates.beside(lab, flow, beside).faults == []
                 assert running.metric("vpngate_kernel_in_sync") == 1
                 tunnel.shake_hands()
                 running.wait_until(lambda: _throttled(running) == 1, "the verdict")
                 assert _asked(lab) == ALL
-                left_alone = Way(registered.client, registered.server)
-                assert rates.beside(lab, left_alone, beside).faults == []
-                both = rates.class_rates_under(lab, [rates.both_ways(*flow)])
-                assert both == [_RATE, _RATE]
+                with rates.both_ways(*flow):
+                    running.wait_until(lambda: all(_slowed(running)), "slowed packets")
                 running.reload()
                 assert _asked(lab) == ALL
+                if end is signal.SIGTERM:
+                    assert rates.class_rates(lab, *flow) == [_RATE]
+                    assert rates.class_rates(lab, *flow.back) == [_RATE]
+                    assert rates.beside(lab, free, beside).faults == []
                 running.process.send(end)
                 running.process.wait()
             assert "vpngate" not in lab.gateway.run("nft", "list", "tables")
