@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.lab import rates, wireguard
+from tests.lab import load, rates, wireguard
 from tests.lab.daemon import HARNESS, Daemon, daemon, enforcing_settings
 from tests.lab.questions import ALL, NONE, asking, listed
 from tests.lab.rates import Way
@@ -50,7 +50,10 @@ def test_the_first_tunnel_is_slowed_also_behind_a_reload_and_a_kill(lab: Lab) ->
                 tunnel.shake_hands()
                 running.wait_until(lambda: _throttled(running) == 1, "the verdict")
                 assert _asked(lab) == ALL
-                with rates.both_ways(*flow):
+                up, down = (
+                    load.stream(*way, rate=rates.RATE) for way in (flow, flow.back)
+                )
+                with up, down:
                     running.wait_until(lambda: all(_slowed(running)), "slowed packets")
                 running.reload()
                 assert _asked(lab) == ALL
