@@ -7,16 +7,18 @@ lab that may have one; does not know when the lines are to be there.
 
 import asyncio
 import json
+import math
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from tests.lab.namespaces import PATIENCE, Namespace
+from tests.lab.namespaces import PATIENCE
 from tests.lab.plane import RULESET
-from tests.lab.topology import Lab
+from tests.lab.topology import Host, Lab
 from vpngate.kernel import live
 from vpngate.kernel.detour import verdict_lines, verdicts
 from vpngate.kernel.live import LiveDataPlane
@@ -26,6 +28,8 @@ from vpngate.ruleset import composition
 
 Listed = dict[str, list[Any]]
 
+# How the comment of such a line ends; any of them may go or come in a minute.
+QUESTION = "flow an unregistered tunnel?"
 LOOK = 0.02  # seconds, instead of five
 SOON = 0.05  # seconds without a verdict, instead of a minute
 ASKING = composition.verdict_lines(RULESET)
@@ -37,10 +41,20 @@ _PORT = 7777
 
 
 def hasten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the lines go soon, and looks come one behind the other."""
+    """Have looks come one behind the other; lines go where a test says `soon`."""
     monkeypatch.setattr(live, "_LOOK_AFTER", LOOK)
     monkeypatch.setattr(verdicts, "_SLOT", LOOK)
-    monkeypatch.setattr(verdict_lines, "QUIET", SOON)
+    monkeypatch.setattr(verdict_lines, "QUIET", math.inf)
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """Inside, lines go as soon as nobody was slowed for next to no time."""
+    before, verdict_lines.QUIET = verdict_lines.QUIET, SOON
+    try:
+        yield
+    finally:
+        verdict_lines.QUIET = before
 
 
 def flow(
@@ -112,35 +126,35 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def quiet() -> None:
     """Wait until no chain asks for a verdict."""
-    await until(lambda: asking(listed()) == NONE)
+    with soon():
+        await until(lambda: asking(listed()) == NONE)
 
 
-def _send(sender: Namespace, near: str, far: str) -> None:
-    def send() -> None:
-        kind = socket.AF_INET6 if ":" in near else socket.AF_INET
-        with socket.socket(kind, socket.SOCK_DGRAM) as source:
-            source.bind((near, _PORT))
-            source.sendto(b"x" * 100, (far, _PORT))
+def _pass(one: Host, other: Host, version: int) -> None:
+    """A packet from one host to another; it has come through."""
 
-    sender.call(send)
+    def bound(host: Host) -> socket.socket:
+        kind = socket.AF_INET if version == 4 else socket.AF_INET6
+        opened = socket.socket(kind, socket.SOCK_DGRAM)
+        opened.settimeout(PATIENCE)
+        opened.bind((host.at(version).address, _PORT))
+        return opened
+
+    with (
+        one.namespace.call(lambda: bound(one)) as sender,
+        other.namespace.call(lambda: bound(other)) as receiver,
+    ):
+        sender.sendto(b"x" * 100, (other.at(version).address, _PORT))
+        assert receiver.recv(200) == b"x" * 100
 
 
 async def slowed(lab: Lab, plane: LiveDataPlane, version: int = 4) -> dict[str, int]:
-    """Of one packet each way how many were slowed."""
-    before = await plane.counters()
-    ends = lab.client, lab.stranger
-    for one, other in (ends, ends[::-1]):
-        places = one.at(version).address, other.at(version).address
-        await asyncio.to_thread(_send, one.namespace, *places)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            now = await plane.counters()
-            passed = now.traffic_packets
-            if all(passed[way] > before.traffic_packets[way] for way in passed):
-                break
-            await asyncio.sleep(LOOK)
-    diverted = before.diverted_packets
-    return {way: n - diverted[way] for way, n in now.diverted_packets.items()}
+    """Of one packet each way how many were slowed; none is lost."""
+    before = (await plane.counters()).diverted_packets
+    for one, other in ((lab.client, lab.stranger), (lab.stranger, lab.client)):
+        await asyncio.to_thread(_pass, one, other, version)
+    now = (await plane.counters()).diverted_packets
+    return {way: now[way] - before[way] for way in now}
 
 
 async def started(plane: LiveDataPlane) -> Listed:

@@ -20,6 +20,7 @@ from tests.lab.questions import (
     BOTH_WAYS,
     NEITHER,
     NONE,
+    QUESTION,
     SOON,
     asking,
     flow,
@@ -27,6 +28,7 @@ from tests.lab.questions import (
     listed,
     quiet,
     slowed,
+    soon,
     started,
     until,
     without,
@@ -56,13 +58,16 @@ def test_the_first_verdict_slows_both_ways_from_its_first_packet_on(
 ) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         whole = await started(plane)
+        assert str(whole).count(QUESTION) == len(ASKING)
+        assert str(listed()).count(QUESTION) == 0
         assert listed() == without(whole)
         assert await slowed(lab, plane, version) == NEITHER
         assert await plane.verify() == []
         await plane.throttle([flow(lab, version)])
         assert await slowed(lab, plane, version) == BOTH_WAYS
         assert listed() == whole
-        await asyncio.sleep(3 * SOON)
+        with soon():
+            await asyncio.sleep(3 * SOON)
         assert await plane.verify() == []
         assert listed() == whole
         await plane.withdraw([flow(lab, version)])
@@ -98,7 +103,8 @@ def test_a_verdict_that_ends_by_itself_takes_the_question_along(lab: Lab) -> Non
         short, long = (replace(flow(lab, port=n), idle=n) for n in (2, 9))
         await plane.throttle([short, long])
         await until(lambda: len(plane._steps.throttled.verdicts()) == 1)
-        await asyncio.sleep(3 * SOON)
+        with soon():
+            await asyncio.sleep(3 * SOON)
         assert listed() == whole
         await quiet()
         assert plane._steps.throttled.verdicts() == []
@@ -134,7 +140,8 @@ def test_changes_of_rules_leave_each_chain_one_question_or_none(lab: Lab) -> Non
         observing = listed()
         assert not observing.keys() & ASKING.keys()
         await plane.throttle([flow(lab)])
-        await asyncio.sleep(3 * SOON)
+        with soon():
+            await asyncio.sleep(3 * SOON)
         assert listed() == observing
         await plane.replace(RULESET)
         await plane.rearm()
@@ -147,6 +154,9 @@ def test_changes_of_rules_leave_each_chain_one_question_or_none(lab: Lab) -> Non
 
 
 def test_rules_put_up_anew_for_an_interface_ask_once(lab: Lab) -> None:
+    def text() -> str:
+        return lab.gateway.run("nft", "list", "table", "netdev", "vpngate")
+
     async def scenario(plane: LiveDataPlane) -> None:
         await plane.start(replace(RULESET, interfaces=("lan0", "lan1", "guest0")))
         await plane.rearm()
@@ -154,6 +164,7 @@ def test_rules_put_up_anew_for_an_interface_ask_once(lab: Lab) -> None:
         for _ in range(2):
             lab.gateway.run("ip", "link", "add", "guest0", "type", "veth")
             try:
+                await until(lambda: "guest0" in text())
                 await plane.verify()
                 await plane.throttle([flow(lab)])
                 assert asking(listed()) == ALL
@@ -210,7 +221,8 @@ def test_daemons_beside_each_other_ask_each_for_its_own(lab: Lab) -> None:
             await plane.throttle([flow(lab, port=9)])
             assert asking(listed()) == ALL
             await other.withdraw([flow(lab)])
-            await until(lambda: asking(listed("other")) == NONE)
+            with soon():
+                await until(lambda: asking(listed("other")) == NONE)
             assert asking(listed()) == ALL
 
     in_gateway(lab, scenario)

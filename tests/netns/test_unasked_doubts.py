@@ -25,6 +25,7 @@ from tests.lab.questions import (
     listed,
     quiet,
     slowed,
+    soon,
     started,
     until,
     without,
@@ -69,7 +70,8 @@ def test_a_verdict_given_while_the_lines_go_comes_behind_that(
         await plane.start(RULESET)
         whole = listed()
         await plane.rearm()
-        await until(lambda: bool(given) and given[0].done())
+        with soon():
+            await until(lambda: bool(given) and given[0].done())
         assert listed() == whole
         assert await slowed(lab, plane) == BOTH_WAYS
 
@@ -120,7 +122,8 @@ def test_an_answer_that_gets_lost_leaves_no_doubt_for_long(
         whole = listed()
         await plane.rearm()
         answers.lose = [first]  # as they go
-        await until(lambda: not answers.lose)
+        with soon():
+            await until(lambda: not answers.lose)
         await plane.throttle([flow(lab)])
         assert listed() == whole
         assert await slowed(lab, plane) == BOTH_WAYS

@@ -82,7 +82,7 @@ def verdict_lines(
 ) -> Iterator[tuple[str, Line]]:
     """By the name of its chain, the line that asks for a verdict: the first one there.
 
-    Any other line may stand without it: it says nothing while no verdict lives.
+    While no verdict lives, the chain does the same without it.
     """
     for family, carrier in product(Family, ruleset.carriers):
         line = throttling.verdict_line(direction, family, carrier)
