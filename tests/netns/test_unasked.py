@@ -53,9 +53,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_the_first_verdict_slows_both_ways_from_its_first_packet_on(
-    lab: Lab, version: int
-) -> None:
+def test_the_first_verdict_slows_both_ways_at_once(lab: Lab, version: int) -> None:
     async def scenario(plane: LiveDataPlane) -> None:
         whole = await started(plane)
         assert str(whole).count(QUESTION) == len(ASKING)
