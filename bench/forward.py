@@ -3,7 +3,8 @@
 
 How it is measured is said in `bench.ports`. `hooked` and `programmed` are vpngate's
 planes, of nftables and of eBPF, each with a million registered prefixes; `filtered` is
-the latter as it stands on kernels without TCX. `set` is how it would be done with nft
+the latter as it stands on kernels without TCX. With no verdict they have slowed nobody
+for so long that packets are asked for none. `set` is how it would be done with nft
 alone: both addresses of every packet are looked up in an interval set of the same
 prefixes.
 
@@ -24,6 +25,7 @@ from bench.kernel import flow, nested, nft_file, ruleset
 from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
 from bench.traffic import KINDS
 from vpngate.kernel.bpf_steps import BpfSteps
+from vpngate.kernel.detour.verdict_lines import QUIET
 from vpngate.kernel.live import LiveDataPlane
 from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.steps import Steps
@@ -61,6 +63,7 @@ _AT_ONCE = 5000  # verdicts asked for in one go
 _SUBSCRIBERS = 500
 _DEADMAN = 3600.0  # seconds: nobody re-arms meanwhile
 _IDLE = 600
+_AT_REST = QUIET + 15.0  # seconds until packets are asked for no verdict: a few looks
 
 
 class Hooked:
@@ -88,6 +91,10 @@ class Hooked:
         """Act on verdicts, of which there are none yet."""
         self._run(self._plane.replace(self._rules))
         self._run(self._plane.rearm())
+
+    def be_idle(self, seconds: float) -> None:
+        """Slow nobody for so long: it looks after what is not needed any more."""
+        self._run(asyncio.sleep(seconds))
 
     def have(self, verdicts: int) -> None:
         """Have so many verdicts, on flows that send nothing."""
@@ -185,6 +192,7 @@ def measured(effort: Effort) -> Iterator[Figure]:
         yield from _both_ways(at, measure, seconds, "observing", enforcing=False)
         for one in planes:
             one.enforce()
+        planes[0].be_idle(effort.pick(whole=_AT_REST, quick=_AT_REST, tiny=0.0))
         for count in counts:
             for one in planes:
                 one.have(count)

@@ -6,7 +6,8 @@ step than the one before it; all of them take turns in one run, and a figure is 
 step adds. Verdicts are 100,000, registered prefixes make no difference. The floor is
 one rule at the hook that asks for a verdict on UDP, of whatever packet: no counter, no
 family, no transport, no signature. Beside these: the whole table where no verdict
-lives, and the same without asking for one.
+lives, and the same without asking for one. The latter is what stands at a gateway that
+has slowed nobody for a minute, and the difference is why (`verdict_lines.py`).
 
 Run as root, with gcc.
 """
@@ -27,7 +28,7 @@ from vpngate.kernel.wire.elements import Element
 from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.prefixes.intervals import Intervals
 from vpngate.ruleset import Ruleset, matching, names
-from vpngate.ruleset.composition import compose
+from vpngate.ruleset.composition import compose, verdict_lines
 from vpngate.ruleset.table import Chain, Line, Table
 
 # In the order in which a packet meets them; by port, and what is called so.
@@ -43,8 +44,8 @@ STEPS = {
 OTHERS = {
     "floor": "the floor: one rule, a verdict on UDP",
     "observing": "observing: the whole table",
-    "idle": "enforcing: the whole table, no verdict lives",
-    "unasked": "the same, and none is asked for",
+    "idle": "enforcing: the whole table, asking though no verdict lives",
+    "unasked": "the same as it stands while none does: without asking",
 }
 _POINT, _DIRECTION = HookPoint.INGRESS, Direction.UPLOAD
 _UDP = names.verdict_map(_DIRECTION, Family.IPV4, Transport.UDP)
@@ -69,8 +70,9 @@ def _tables(rules: Ruleset, whole: Table) -> Iterator[tuple[str, Table]]:
     yield "floor", _at_hook(whole, (Line(asked, "a verdict?"),))
     yield "observing", compose(replace(rules, enforce=False))
     yield "idle", whole
+    asking = verdict_lines(rules)
     unasked = tuple(
-        replace(one, lines=one.lines[1:]) if one.name in _FLOWS else one
+        replace(one, lines=one.lines[1:]) if one.name in asking else one
         for one in whole.chains
     )
     yield "unasked", replace(whole, chains=unasked)

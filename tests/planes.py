@@ -37,6 +37,9 @@ ABOUT_NFTABLES = {
     "test_spared_oracle.py": "the way by an ifb, and nftables' sets",
     "test_survey.py": "nftables' and tc's lists",
     "test_trial.py": "nftables' features",
+    "test_unasked.py": "rules that ask for verdicts",
+    "test_unasked_daemon.py": "rules that ask for verdicts",
+    "test_unasked_doubts.py": "transactions of nftables that fail",
 }
 # What holds over programs what one of those holds over nftables.
 TWINS = {

@@ -33,6 +33,7 @@ _CORE = (
     "tests/kernels/test_links.py",
     "tests/netns/test_trial.py",
     "tests/netns/test_programs_survey.py",
+    "tests/netns/test_unasked.py::test_the_first_verdict_slows_both_ways_at_once",
     "tests/kernels/test_life.py",
 )
 # What programs are to a kernel: the call, its verifier, and packets at the hooks, also

@@ -28,6 +28,7 @@ from tests.faults.signing import Signer
 from tests.lab import asked_kernel
 from tests.lab.daemon import VPNGATE, Daemon, Settings, daemon
 from tests.lab.namespaces import PATIENCE, Namespace, settle
+from tests.lab.questions import QUESTION
 
 _ROOT = Path(__file__).parents[2]
 _BORN = 1_600_000_000  # when serial 0 was signed, seconds since 1970
@@ -53,10 +54,12 @@ nft --stateless list table netdev vpngate && tc qdisc &&
 tc filter show dev lan0 ingress && tc filter show dev lan0 egress
 """
 _COUNTED = re.compile(r"direct_packets_stat \d+")  # which tc shows in any case
-# What changes by itself: as time passes, and as addresses of the machine come.
+# What changes by itself: as time passes, and as addresses of the machine come. And
+# packets are asked for no verdict once nobody was slowed for a while.
 _OF_ITSELF = re.compile(
     r"(set (?:settling|(?:waiting|watched|protected)_ipv\d) \{[^}]*?)"
     r"\s*elements = \{[^}]*\}"
+    rf"|\n[^\n]*{re.escape(QUESTION)}[^\n]*"
 )
 
 Page = dict[str, Any]

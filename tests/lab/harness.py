@@ -15,6 +15,7 @@ Nobody else can: the table is owned by the daemon. All else is the daemon as it 
 
 And with options for what takes minutes otherwise: --verify-every so many seconds,
 --share-over so many, of the traffic that `halt.throttled_share` is a share of;
+--quiet so many without a verdict, until packets are asked for none;
 --ring so many bytes for copies that programs make; and for what is over too soon to
 have something come between, --making so many seconds more for a registry's arrays.
 """
@@ -36,6 +37,7 @@ from vpngate.daemon.outside import logs, served_pages
 from vpngate.daemon.outside.control import VerbHandler
 from vpngate.http import HttpServer
 from vpngate.kernel.bpf_steps import BpfSteps
+from vpngate.kernel.detour import verdict_lines
 from vpngate.kernel.detour.throttled import Throttled
 from vpngate.kernel.detour.verdicts import identity
 from vpngate.kernel.live import LiveDataPlane
@@ -172,10 +174,12 @@ def main() -> None:
     parser.add_argument("--verify-every", type=float, default=life.VERIFY_EVERY)
     parser.add_argument("--share-over", type=float, default=throttled_share._OVER)
     parser.add_argument("--ring", type=int, default=ring_records.RING_SIZE)
+    parser.add_argument("--quiet", type=float, default=verdict_lines.QUIET)
     parser.add_argument("--making", type=float, default=0.0)
     args = parser.parse_args()
     spoiled.delay_making(args.making)
     ring_records.RING_SIZE = args.ring
+    verdict_lines.QUIET = args.quiet
     life.VERIFY_EVERY = args.verify_every
     throttled_share._LEAST *= args.share_over / throttled_share._OVER
     throttled_share._OVER = args.share_over

@@ -14,6 +14,7 @@ from tests.lab import topology
 from tests.lab.asking_doctor import ABLE, UNABLE, ask, command
 from tests.lab.daemon import Settings, daemon, enforcing_settings
 from tests.lab.namespaces import PATIENCE, Namespace, wait_until
+from tests.lab.questions import QUESTION
 from tests.lab.topology import Lab
 from vpngate.packets import Direction
 
@@ -142,9 +143,10 @@ def _settled_table(lab: Lab) -> str:
 
 
 def _timeless(listing: str) -> list[str]:
-    """A table without what moves by itself: the switch's time, and counters."""
+    """A table without what moves by itself: the switch's time, counters, questions."""
+    moving = ("expires", "packets", QUESTION)
     lines = listing.splitlines()
-    return [line for line in lines if "expires" not in line and "packets" not in line]
+    return [line for line in lines if not any(word in line for word in moving)]
 
 
 def test_what_a_killed_daemon_left_is_told(lab: Lab) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from vpngate.kernel.clearing import remove_every_kind
 from vpngate.kernel.detour.sweeps import Choice, Sweep, ends_among, everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_lines import VerdictLines
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.lanes import OffTheLane, each
 from vpngate.kernel.shaping.devices.ifb_devices import IfbDevices
@@ -71,8 +72,9 @@ class Steps(OffTheLane):
         self.witness = Witness(self.table)
         ifbs = IfbDevices(ruleset.table, self._route, route)
         self.shaper = Shaper(ifbs, self._route, route, self.witness)
-        maps, most = VerdictMaps(self.table, self.shaper.class_id), ruleset.max_flows
-        self.throttled = Throttled(self.table, maps, self.shaper, most)
+        self.lines, most = VerdictLines(self.table), ruleset.max_flows
+        maps = VerdictMaps(self.table, self.shaper.class_id, self.lines)
+        self.throttled = Throttled(self.lines, maps, self.shaper, most)
         self.way = Way(self.switch, self.shaper, self.throttled)
         self.table.create(ruleset)
         self._taken = True
@@ -290,7 +292,8 @@ class Steps(OffTheLane):
             self._note_packet()
             return [*self.table.new_rules(now), *also]
 
-        self.hooks.commit(commit, changes, ruleset)
+        with self.lines.put_up(ruleset):
+            self.hooks.commit(commit, changes, ruleset)
 
     def _note_packet(self) -> None:
         self.way.packet = largest_packet(self.hooks.largest_mtu)

@@ -19,7 +19,7 @@ from vpngate.ruleset import (
     throttling,
     witnessing,
 )
-from vpngate.ruleset.table import Chain, Hook, Set, Table
+from vpngate.ruleset.table import Chain, Hook, Line, Set, Table
 
 _FIRST = 1  # generation of the registered addresses
 
@@ -56,6 +56,22 @@ def compose(ruleset: Ruleset) -> Table:
         ),
         chains=tuple(_chains(ruleset)),
     )
+
+
+def verdict_lines(ruleset: Ruleset) -> dict[str, Line]:
+    """By chain, the lines that ask for verdicts: they may go while none lives.
+
+    Each stands first in its chain, and no other of that chain is called the same.
+    """
+    if not ruleset.enforce:
+        return {}
+    return {
+        chain: line
+        for direction in Direction
+        for chain, line in dispatch.verdict_lines(
+            direction, hook_of(direction, ruleset), ruleset
+        )
+    }
 
 
 def lasting_sets(ruleset: Ruleset) -> tuple[Set, ...]:

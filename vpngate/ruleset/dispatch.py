@@ -7,10 +7,10 @@ what either of them asks.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from vpngate.expressions import Base, Compare, NamedCounter, Payload
 from vpngate.packets import Direction, Family, HookPoint, Transport
-from vpngate.recognition import Carrier
 from vpngate.ruleset import Ruleset, matching, names, throttling
 from vpngate.ruleset.table import Chain, Line
 from vpngate.signatures.nft_conditions import entrance
@@ -60,18 +60,13 @@ def flow_chains(
     direction: Direction, point: HookPoint, ruleset: Ruleset, searches: Searches
 ) -> Iterator[Chain]:
     """The chains behind, if enforcing: they are made before the base chain."""
-    carriers = {carrier.transport: carrier for carrier in ruleset.carriers}
+    verdicts = dict(verdict_lines(direction, point, ruleset))
     transports = _transports(ruleset)
     for family in Family:
         for transport in transports:
-            carrier = carriers.get(transport)
-            yield Chain(
-                names.flows(point, transport, family),
-                (
-                    *_verdict(direction, family, carrier),
-                    *searches.get(transport, ()),
-                ),
-            )
+            name = names.flows(point, transport, family)
+            first = (verdicts[name],) if name in verdicts else ()
+            yield Chain(name, (*first, *searches.get(transport, ())))
         yield Chain(
             names.of_family(point, family),
             tuple(
@@ -82,11 +77,16 @@ def flow_chains(
         )
 
 
-def _verdict(
-    direction: Direction, family: Family, carrier: Carrier | None
-) -> Iterator[Line]:
-    if carrier:
-        yield throttling.verdict_line(direction, family, carrier)
+def verdict_lines(
+    direction: Direction, point: HookPoint, ruleset: Ruleset
+) -> Iterator[tuple[str, Line]]:
+    """By the name of its chain, the line that asks for a verdict: the first one there.
+
+    While no verdict lives, the chain does the same without it.
+    """
+    for family, carrier in product(Family, ruleset.carriers):
+        line = throttling.verdict_line(direction, family, carrier)
+        yield names.flows(point, carrier.transport, family), line
 
 
 def _transports(ruleset: Ruleset) -> list[Transport]:

@@ -12,7 +12,7 @@ from tests.unit.tunnels.crafting import network
 from vpngate.expressions import ChainVerdict, Expression, Lookup, NamedCounter
 from vpngate.packets import Direction, Family, HookPoint, Transport
 from vpngate.ruleset import Ruleset, names
-from vpngate.ruleset.composition import compose, hook_of
+from vpngate.ruleset.composition import compose, hook_of, verdict_lines
 from vpngate.ruleset.table import Chain, Line
 
 OBSERVING = replace(rulesets.RULESET, enforce=False)
@@ -143,3 +143,37 @@ def test_behind_a_verdict_stands_what_is_asked_without_verdicts() -> None:
             for family in Family:
                 _, *behind = enforcing[names.flows(point, transport, family)]
                 assert tuple(behind) == asked != ()
+
+
+@pytest.mark.parametrize("subscriber_side", [True, False])
+def test_each_question_for_a_verdict_stands_first_and_is_called_as_no_other(
+    *, subscriber_side: bool
+) -> None:
+    """So it can be taken out by its name, and put back where it was."""
+    ruleset = replace(rulesets.RULESET, subscriber_side=subscriber_side)
+    lines = verdict_lines(ruleset)
+    chains = {chain.name: chain.lines for chain in compose(ruleset).chains}
+    assert len(lines) == 2 * len(Direction) * len(ruleset.carriers)
+    for name, line in lines.items():
+        first, *others = chains[name]
+        assert first == line
+        assert line.comment not in {one.comment for one in others}
+    maps = {
+        names.verdict_map(direction, family, carrier.transport)
+        for direction in Direction
+        for family in Family
+        for carrier in ruleset.carriers
+    }
+    asked = [
+        name
+        for name, those in chains.items()
+        if not name.startswith("throttle_")
+        for line in those
+        for step in line.rule
+        if isinstance(step, Lookup) and step.set_name in maps
+    ]
+    assert sorted(asked) == sorted(lines)
+
+
+def test_who_observes_asks_for_no_verdict() -> None:
+    assert verdict_lines(OBSERVING) == {}

@@ -276,9 +276,10 @@ class Throttled:
             self._one_by_one([identity(held.flow) for held in astray], self._give_anew)
 
     def tidy(self, now: float) -> None:
-        """Have classes removed that nobody needs."""
+        """Have removed what nobody needs: classes, and what asks for verdicts."""
         used = {*self._verdicts.places, *self._places.ready}
         self.classes.remove_idle(used, now)
+        self._maps.tidy(now, held=len(self._verdicts) > 0)
 
     @property
     def are_many(self) -> bool:

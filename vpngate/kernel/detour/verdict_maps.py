@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from vpngate.kernel.detour.verdict_lines import VerdictLines
 from vpngate.kernel.detour.verdicts import HeldVerdict
 from vpngate.kernel.table.owned import OwnedTable
 from vpngate.kernel.wire import elements
@@ -51,6 +52,10 @@ class FlowStore(Protocol):
         """The elements of a verdict, one a direction, and the maps they are in."""
         ...
 
+    def tidy(self, now: float, *, held: bool) -> None:
+        """Spare packets the question for a verdict where none is `held`; each 5 s."""
+        ...
+
 
 class Committing(Protocol):
     """What makes changes of verdicts, all or none."""
@@ -61,16 +66,20 @@ class Committing(Protocol):
 
 
 class VerdictMaps:
-    """The maps of one table, from flows to classes.
+    """The maps of one table, from flows to classes, and the `lines` that ask them.
 
     `class_id` tells the class of a place in a direction.
     """
 
     def __init__(
-        self, table: OwnedTable, class_id: Callable[[int, Direction], int]
+        self,
+        table: OwnedTable,
+        class_id: Callable[[int, Direction], int],
+        lines: VerdictLines,
     ) -> None:
         self._table = table
         self._class_id = class_id
+        self._lines = lines
 
     def adding(self, held: HeldVerdict) -> list[Change]:
         """The changes that put a verdict there."""
@@ -139,3 +148,7 @@ class VerdictMaps:
             name = names.verdict_map(direction, flow.subscriber.family, flow.transport)
             found.append((name, Element(key, float(flow.idle), value)))
         return found
+
+    def tidy(self, now: float, *, held: bool) -> None:
+        """Have no line ask where none has been `held` for long."""
+        self._lines.look_after(now, held=held)

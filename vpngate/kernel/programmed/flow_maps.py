@@ -97,6 +97,9 @@ class FlowMaps(FlowStore):
             found.append((str(direction), Element(key, float(flow.idle), value)))
         return found
 
+    def tidy(self, now: float, *, held: bool) -> None:
+        """Nothing: one bit tells a packet that no verdict can be there (`FlowBits`)."""
+
 
 def _until(value: bytes) -> int:
     (until,) = struct.unpack_from("=Q", value, UNTIL_AT)

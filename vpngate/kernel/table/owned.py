@@ -28,7 +28,7 @@ from vpngate.prefixes.intervals import Bounds, Intervals
 from vpngate.prefixes.rows import Flags, Rows
 from vpngate.ruleset import Ruleset, composition, names
 from vpngate.ruleset.matching import ETHERTYPE
-from vpngate.ruleset.table import Chain, Hook, Table
+from vpngate.ruleset.table import Chain, Hook, Line, Table
 from vpngate.ruleset.witnessing import SETTLING
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,8 @@ class OwnedTable:
         """
         table = composition.compose(ruleset)
         changes = [messages.new_table(self.name)]
-        changes += [
-            messages.new_set(self.name, one)
-            for one in composition.lasting_sets(ruleset)
-        ]
+        sets = composition.lasting_sets(ruleset)
+        changes += [messages.new_set(self.name, one) for one in sets]
         changes += [messages.new_counter(self.name, name) for name in table.counters]
         changes += messages.new_chains(self.name, [*composition.first_chains(ruleset)])
         self._take(changes)
@@ -170,6 +168,11 @@ class OwnedTable:
         """The chains that the kernel has; a base chain goes with its last interface."""
         return [text(parts[nft.CHAIN_NAME]) for parts in self._own_chains()]
 
+    def handles(self, chain: str, line: Line) -> list[int]:
+        """Of a chain's rules those that are called as that line is; in their order."""
+        rules = self._channel.dump(messages.get_rules(self.name, chain))
+        return messages.handles_of(rules, line)
+
     def hooked_interfaces(self) -> list[set[str]]:
         """The interfaces of the base chains at ingress and at egress."""
         found: dict[int, set[str]] = {point: set() for point in HookPoint}
@@ -194,9 +197,8 @@ class OwnedTable:
             self._channel.commit([messages.new_chain(self.name, t) for t in trials])
         except Rejected as error:
             return error.failures[0]
-        self._channel.commit(
-            [messages.delete_chain(self.name, trial.name) for trial in trials]
-        )
+        gone = [messages.delete_chain(self.name, trial.name) for trial in trials]
+        self._channel.commit(gone)
         return None
 
     def arm(self, seconds: float) -> None:
@@ -222,10 +224,9 @@ class OwnedTable:
         for answer in self._channel.dump(messages.get_counters(self.name)):
             parts = nft.parts(answer)
             count = attributes(parts[nft.OBJECT_DATA])
-            totals[text(parts[nft.OBJECT_NAME])] = (
-                number(count[nft.COUNTER_PACKETS]),
-                number(count[nft.COUNTER_BYTES]),
-            )
+            packets, octets = count[nft.COUNTER_PACKETS], count[nft.COUNTER_BYTES]
+            name = text(parts[nft.OBJECT_NAME])
+            totals[name] = number(packets), number(octets)
         return totals
 
     def keys(self, name: str) -> list[bytes]:

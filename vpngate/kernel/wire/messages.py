@@ -23,6 +23,7 @@ from vpngate.kernel.wire.attributes import (
     EXCLUSIVE,
     attribute,
     message,
+    number,
 )
 from vpngate.kernel.wire.channel import Change
 from vpngate.kernel.wire.declarations import (
@@ -174,18 +175,24 @@ def get_chains() -> bytes:
 
 
 @lru_cache(maxsize=2048)  # rules are built anew at each change, and few differ
-def new_rule(table: str, chain: str, line: Line) -> Change:
-    """A rule, behind those that the chain has."""
-    comment = line.comment.encode() + b"\0"
+def new_rule(table: str, chain: str, line: Line, *, first: bool = False) -> Change:
+    """A rule, behind those that the chain has, or before them."""
     body = (
         nft.FAMILY_HEADER.pack(nft.NETDEV, 0, 0)
         + attribute(nft.RULE_TABLE, table.encode() + b"\0")
         + attribute(nft.RULE_CHAIN, chain.encode() + b"\0")
         + attribute(nft.RULE_EXPRESSIONS, b"".join(map(_expression, line.rule)))
-        + attribute(nft.RULE_USERDATA, bytes([nft.COMMENT, len(comment)]) + comment)
+        + attribute(nft.RULE_USERDATA, _comment(line))
     )
     what = f"rule {line.comment!r} in chain {chain}"
-    return Change(message(nft.SUBSYSTEM | nft.NEW_RULE, CREATE | APPEND, body), what)
+    flags = CREATE if first else CREATE | APPEND
+    return Change(message(nft.SUBSYSTEM | nft.NEW_RULE, flags, body), what)
+
+
+def _comment(line: Line) -> bytes:
+    """A rule's comment, as its user data."""
+    comment = line.comment.encode() + b"\0"
+    return bytes([nft.COMMENT, len(comment)]) + comment
 
 
 @lru_cache(maxsize=4096)
@@ -199,6 +206,33 @@ def delete_rules(table: str, chain: str) -> Change:
     """Remove every rule of a chain."""
     attributes = [("NFTA_RULE_TABLE", table), ("NFTA_RULE_CHAIN", chain)]
     return _change(rule_msg, nft.DELETE_RULE, attributes, 0, f"rules of {chain}")
+
+
+def delete_rule(table: str, chain: str, handle: int) -> Change:
+    """Remove the one rule of that handle."""
+    attributes = [
+        ("NFTA_RULE_TABLE", table),
+        ("NFTA_RULE_CHAIN", chain),
+        ("NFTA_RULE_HANDLE", handle),
+    ]
+    return _change(rule_msg, nft.DELETE_RULE, attributes, 0, f"a rule of {chain}")
+
+
+def get_rules(table: str, chain: str) -> bytes:
+    """Ask for the rules of a chain; there are none of a chain that is not there."""
+    attributes = [("NFTA_RULE_TABLE", table), ("NFTA_RULE_CHAIN", chain)]
+    return _encoded(rule_msg, nft.GET_RULE, attributes, DUMP)
+
+
+def handles_of(answers: Sequence[bytes], line: Line) -> list[int]:
+    """The handles of those rules, as answered, that are called as that line is."""
+    each = map(nft.parts, answers)
+    called = _comment(line)
+    return [
+        number(parts[nft.RULE_HANDLE])
+        for parts in each
+        if parts.get(nft.RULE_USERDATA, b"") == called
+    ]
 
 
 def new_chains(table: str, chains: Sequence[Chain]) -> list[Change]:

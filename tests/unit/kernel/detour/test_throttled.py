@@ -12,6 +12,7 @@ import pytest
 from vpngate.errors import KernelRefused
 from vpngate.kernel.detour.sweeps import everything
 from vpngate.kernel.detour.throttled import Throttled
+from vpngate.kernel.detour.verdict_lines import VerdictLines
 from vpngate.kernel.detour.verdict_maps import VerdictMaps
 from vpngate.kernel.detour.verdicts import any_of
 from vpngate.kernel.shaping.shaper import Shaper
@@ -46,10 +47,12 @@ class Table:
         self.answer: bytes | None = None
         self.asked = 0
         self.commits = 0
+        self.handed = 0  # of these, those with a change
         self.deleted: list[int] = []  # of each transaction, if it did nothing else
 
     def commit(self, changes: Sequence[Change]) -> None:
         self.commits += 1
+        self.handed += bool(changes)
         kinds = {each.data[4] for each in changes}
         self.deleted.append(len(changes) if kinds == {DELETE_ELEMENT} else 0)
         if self.errors and (error := self.errors.pop(0)):
@@ -84,9 +87,9 @@ class Queues:
 
 
 def throttled_on(table: object, queues: "Queues", most: int) -> Throttled:
-    maps = VerdictMaps(cast("OwnedTable", table), queues.class_id)
-    shaper = cast("Shaper", queues)
-    return Throttled(cast("OwnedTable", table), maps, shaper, most)
+    lines = VerdictLines(cast("OwnedTable", table))
+    maps = VerdictMaps(cast("OwnedTable", table), queues.class_id, lines)
+    return Throttled(lines, maps, cast("Shaper", queues), most)
 
 
 def stage() -> tuple[Table, Throttled]:
@@ -160,6 +163,7 @@ def test_a_sweep_is_not_done_before_what_could_not_be_ended_is() -> None:
     table, throttled = stage()
     throttled.throttle([FLOW], 0.0)
     sweep = throttled.sweep(everything)
+    table.answer = b"an element"
     table.errors = [ELSEWHERE, Unanswered("netlink socket: no answer")]
     assert throttled.advance(sweep, 1.0)  # chosen
     assert throttled.advance(sweep, 1.0)  # the kernel has it otherwise
@@ -321,3 +325,47 @@ def test_who_asks_about_a_bucket_walks_no_other() -> None:
     assert [held.flow for held in throttled.perhaps_of(others[3].bucket)] == [others[3]]
     found = throttled.perhaps_of(FLOW.bucket)
     assert {held.flow.remote for held in found} == {FLOW.remote, OTHER.remote}
+
+
+def test_where_nothing_is_held_only_a_verdict_is_handed_over() -> None:
+    """So nothing else brings back what asks for verdicts."""
+    table, throttled = stage()
+    for now in (1.0, 500.0, 1000.0):
+        assert not throttled.look_after(now)
+        throttled.tidy(now)
+        throttled.withdraw([FLOW], now)
+        assert end_all(throttled) == 0
+        throttled.lost(0)
+        assert not throttled.move()
+    assert throttled.throttle([], 1000.0) == 0
+    assert table.handed == 0
+    throttled.throttle([FLOW], 1000.0)
+    assert table.handed == 1
+
+
+def test_a_verdict_there_is_no_room_for_hands_nothing_over() -> None:
+    table = Table()
+    throttled = throttled_on(table, Queues(), 0)
+    assert throttled.throttle([FLOW], 0.0) == 1
+    assert throttled.refused == 1
+    assert table.handed == 0
+
+
+def test_what_asks_for_verdicts_goes_when_the_last_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that has ended counts until the kernel has it no more."""
+    told: list[bool] = []
+    monkeypatch.setattr(
+        VerdictLines, "look_after", lambda _, __, *, held: told.append(held)
+    )
+    _, throttled = stage()
+    for change in (
+        lambda: None,
+        lambda: throttled.throttle([FLOW], 0.0),
+        lambda: throttled.withdraw([FLOW], 1.0),
+        lambda: throttled.look_after(10.0),
+    ):
+        change()
+        throttled.tidy(10.0)
+    assert told == [False, True, True, False]

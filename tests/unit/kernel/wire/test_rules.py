@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests import rulesets
 from vpngate.kernel.wire import nft
-from vpngate.kernel.wire.attributes import APPEND, CREATE, REQUEST
+from vpngate.kernel.wire.attributes import APPEND, CREATE, REQUEST, each_message
 from vpngate.kernel.wire.declarations import rule_msg
 from vpngate.kernel.wire.encoding import encode_rule
 from vpngate.kernel.wire.messages import new_rule
@@ -49,3 +49,12 @@ def test_a_rule_has_the_bytes_that_pyroute2_packs() -> None:
     assert len(found) > 50
     for chain, line in found:
         assert new_rule(TABLE, chain, line).data == packed_whole(chain, line), line
+
+
+def test_a_rule_that_comes_first_differs_in_that_alone() -> None:
+    chain, line = next(kinds_of_rules())
+    behind, first = (new_rule(TABLE, chain, line, first=n).data for n in (False, True))
+    ((kind, flags, _, body),) = each_message(behind)
+    ((kind_first, flags_first, _, body_first),) = each_message(first)
+    assert (kind, bytes(body)) == (kind_first, bytes(body_first))
+    assert flags == flags_first | APPEND != flags_first
