@@ -21,6 +21,7 @@ _IPV6_NEXT_HEADER = 6  # where it stands (RFC 8200, section 3)
 _BYTES = 1 << 8
 _ALL_BITS = 0xFF
 _PORTS_AT = (0, 2)  # of either end
+_FARTHEST = 255  # instructions that a conditional jump may leave out
 
 
 def beginning(
@@ -30,13 +31,15 @@ def beginning(
 
     They are given from their IP header on, of IPv4 with the transport's header. A
     packet without a payload is not looked at any further. Empty where there is nothing
-    to be asked.
+    to be asked, or too much.
     """
     ports = {port for signature in signatures for port in signature.ports}
     possible = possible_first_bytes(s for s in signatures if not s.ports)
     if transport is not Transport.UDP or len(possible) == _BYTES:
         return []
     tests = _tests(ports, possible)
+    if not tests:
+        return []
     if family is Family.IPV4:
         return [(_HEADER_LENGTH, 0, 0, 0), *tests]
     # Behind an extension header it stands elsewhere: then the gate is open.
@@ -46,7 +49,10 @@ def beginning(
 
 
 def _tests(ports: set[int], possible: set[int]) -> list[Instruction]:
-    """Whether a port is one of these, or the first byte; X is where UDP begins."""
+    """Whether a port is one of these, or the first byte; X is where UDP begins.
+
+    Nothing where jumps would not reach the end.
+    """
     tests: list[Instruction] = []
     for at in _PORTS_AT * bool(ports):
         tests.append((_TWO_FROM_X, 0, 0, at))
@@ -57,6 +63,8 @@ def _tests(ports: set[int], possible: set[int]) -> list[Instruction]:
             tests.append((_AND, 0, 0, mask))
         tests.append((_JUMP_IF_EQUAL, 0, 0, value))
     passed = len(tests)  # what comes after the last is the end for those that fail
+    if passed + len((REJECT, ACCEPT)) > _FARTHEST:
+        return []
     return [
         (code, passed - at if code == _JUMP_IF_EQUAL else 0, 0, operand)
         for at, (code, _, _, operand) in enumerate(tests)

@@ -230,6 +230,16 @@ class TestFirstLook:
                         assert quick(network), (signatures, network.hex())
         assert found > 300
 
+    @pytest.mark.parametrize("count", [125, 126, 300])
+    def test_more_ports_than_a_jump_passes_over(self, count: int) -> None:
+        """A conditional one of the classic filter leaves out 255 instructions."""
+        ports = range(1000, 1000 + 2 * count, 2)
+        shape = Shape((Field(0, b"\x01"),))
+        many = Signature("many", Transport.UDP, (shape,), frozenset(ports))
+        matches = CandidateFilter.of([many]).matcher(LinkType.RAW)
+        assert all(matches(udp(b"\x01", port=port)) for port in ports)
+        assert not matches(udp(b"\x01", port=1001))
+
     def test_what_is_ordinary_is_turned_away_in_a_few_instructions(
         self, candidates: CandidateFilter
     ) -> None:

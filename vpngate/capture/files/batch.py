@@ -20,17 +20,21 @@ _MICROSECONDS = 1e6
 
 
 class DumpedFrames:
-    """The frames of a dump, from a place in it on, in order."""
+    """The frames of a dump, from a place in it on, in order.
+
+    `are_whole` unless the dump ends within one.
+    """
 
     def __init__(self, dumped: bytes, at: int) -> None:
         self._dumped = dumped
         starts, end, header = [], len(dumped), _RECORD.size
-        while at < end:
+        while at + header <= end:
             at += header
             starts.append(at)
             at += _SIZE(dumped, at - header)[0]
         self._starts = starts
         self._end = at
+        self.are_whole = at == end
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -99,6 +99,14 @@ def _never_lock(libc: ctypes.CDLL, stream: int) -> None:
     libc.__fsetlocking(stream, _BY_CALLER)  # noqa: SLF001 - that is its name
 
 
+def _whole(dumped: bytes, at: int) -> DumpedFrames:
+    """The frames of a dump; MemoryError if there was no room, which libpcap hides."""
+    frames = DumpedFrames(dumped, at)
+    if not frames.are_whole:
+        raise MemoryError
+    return frames
+
+
 class Savefile:
     """A capture file, opened by libpcap; a context, to be iterated over once in it.
 
@@ -178,7 +186,7 @@ class Savefile:
                 self._pcap.pcap_dump_flush(dumper)
                 if passed > 0 and size.value < _BATCH:
                     continue
-                yield DumpedFrames(ctypes.string_at(start.value or 0, size.value), at)
+                yield _whole(ctypes.string_at(start.value or 0, size.value), at)
                 self._opened()  # still
                 self._libc.rewind(memory)
                 at = size.value = 0

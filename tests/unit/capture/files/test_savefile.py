@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """libpcap's reader, called by hand: what passes comes out, and nothing stays behind."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,24 @@ def capture(tmp_path: Path) -> Path:
     path = tmp_path / "capture.pcap"
     path.write_bytes(crafted.pcap(HANDSHAKE * 300))
     return path
+
+
+SCARCE = """
+import resource, sys
+from pathlib import Path
+from vpngate.capture.files.savefile import Savefile
+
+with Savefile(Path(sys.argv[1])) as opened:
+    batches = opened.batches()
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + int(sys.argv[2]), -1))
+    try:
+        sizes = [len(b.frame(n)[1]) for b in batches for n in range(len(b))]
+    except MemoryError:
+        print("no room")
+    else:
+        print(len(sizes), *sorted(set(sizes)))
+"""
 
 
 def descriptors() -> int:
@@ -113,3 +133,19 @@ def test_a_libpcap_without_a_function_is_one_line(
     with pytest.raises(MissingFeature, match=r"pcap_fly.*; install"):
         Savefile(capture)
     savefile._libraries.cache_clear()
+
+
+def test_what_there_is_no_room_for_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    """libpcap does not look whether what it dumps is taken."""
+    capture = tmp_path / "burst.pcap"
+    capture.write_bytes(crafted.pcap([bytes(60_000)] * 64 + [bytes(100)] * 3000))
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", SCARCE, capture, str(more << 18)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for more in (8, 12, 22, 48)
+    ]
+    assert set(told) == {"no room", "3064 100 60000"}
