@@ -99,10 +99,10 @@ def _never_lock(libc: ctypes.CDLL, stream: int) -> None:
     libc.__fsetlocking(stream, _BY_CALLER)  # noqa: SLF001 - that is its name
 
 
-def _whole(dumped: bytes, at: int) -> DumpedFrames:
+def _whole(dumped: bytes, at: int, least: int) -> DumpedFrames:
     """The frames of a dump; MemoryError if there was no room, which libpcap hides."""
     frames = DumpedFrames(dumped, at)
-    if not frames.are_whole:
+    if not frames.are_whole or len(frames) < least:
         raise MemoryError
     return frames
 
@@ -179,17 +179,18 @@ class Savefile:
         if not dumper:
             raise MemoryError
         write = ctypes.cast(self._pcap.pcap_dump, _POINTER)
-        at, passed = _FILE_HEADER, 1
+        at, passed, dumped = _FILE_HEADER, 1, 0
         try:
             while passed > 0:
                 passed = self._pcap.pcap_dispatch(handle, _AT_ONCE, write, dumper)
                 self._pcap.pcap_dump_flush(dumper)
+                dumped += max(0, passed)
                 if passed > 0 and size.value < _BATCH:
                     continue
-                yield _whole(ctypes.string_at(start.value or 0, size.value), at)
+                yield _whole(ctypes.string_at(start.value or 0, size.value), at, dumped)
                 self._opened()  # still
                 self._libc.rewind(memory)
-                at = size.value = 0
+                at = size.value = dumped = 0
         finally:
             self._pcap.pcap_dump_close(dumper)
             self._pcap.pcap_close(shape)
