@@ -18,10 +18,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bench.contract import Effort, Figure, Row, condensed, summary
-from bench.kernel import flow, nested, nft_file, ruleset
+from bench.kernel import beside_flows, flow, nft_file, ruleset
 from bench.ports import BARE, DEAF, HOW, Gateway, Measure, Slices, gateway
 from bench.traffic import KINDS
 from vpngate.kernel.bpf_steps import BpfSteps
@@ -31,6 +31,8 @@ from vpngate.kernel.programmed.attachments.by_filters import ByFilters
 from vpngate.kernel.steps import Steps
 from vpngate.policy import Throttle
 from vpngate.prefixes.intervals import Intervals
+
+_Result = TypeVar("_Result")
 
 HOOKED, PROGRAMMED, FILTERED, SET = "hooked", "programmed", "filtered", "set"
 PLANES = {HOOKED: "nftables", PROGRAMMED: "eBPF", FILTERED: "eBPF by filters"}
@@ -97,19 +99,22 @@ class Hooked:
         self._run(asyncio.sleep(seconds))
 
     def have(self, verdicts: int) -> None:
-        """Have so many verdicts, on flows that send nothing."""
+        """Have so many verdicts, on flows that send nothing; RuntimeError if not."""
         for start in range(self._there, verdicts, _AT_ONCE):
             last = min(verdicts, start + _AT_ONCE)
             self._run(self._plane.throttle([_one(n) for n in range(start, last)]))
         self._there = max(self._there, verdicts)
+        there = len(self._run(self._plane.slowed()))
+        if there != verdicts:
+            raise RuntimeError(f"{there} verdicts live of {verdicts}")
 
     def close(self) -> None:
         """Leave nothing behind."""
         self._run(self._plane.stop())
         self._loop.close()
 
-    def _run(self, work: Coroutine[None, None, object]) -> None:
-        self._at.inner.call(lambda: self._loop.run_until_complete(work))
+    def _run(self, work: Coroutine[None, None, _Result]) -> _Result:
+        return self._at.inner.call(lambda: self._loop.run_until_complete(work))
 
 
 def _one(number: int) -> Throttle:
@@ -174,7 +179,7 @@ def measured(effort: Effort) -> Iterator[Figure]:
     prefixes = effort.pick(whole=1_000_000, quick=100_000, tiny=1000)
     counts = effort.pick(whole=(0, 3000, 100_000), quick=(0, 100_000), tiny=(0, 100))
     seconds = effort.pick(whole=8.0, quick=1.5, tiny=0.3)
-    full = nested(prefixes)
+    full = beside_flows(prefixes)
     with (
         tempfile.TemporaryDirectory() as name,
         gateway(Path(name), (*AT_MOST, BARE, SET)) as at,

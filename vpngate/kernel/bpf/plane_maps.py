@@ -23,10 +23,10 @@ KEY_SIZES = {Family.IPV4: 16, Family.IPV6: 40}
 VERDICT = "=IIIIQ"
 CLASS_AT, DEVICE_AT, IDLE_AT, UNTIL_AT, VERDICT_SIZE = 0, 4, 8, 16, 24
 
-# One bit of this many tells whether a flow may have a verdict at all: 128 KiB, which
-# stay in a processor's cache. With 100,000 verdicts one packet in ten is looked up
-# for nothing.
-FILTER_BITS = 20
+# One bit of this many tells whether a flow may have a verdict at all: 512 KiB, which
+# stay in a processor's cache. With 100,000 verdicts one packet in forty is looked up
+# for nothing; with a quarter of the bits it was one in ten, and 60 ns for every packet.
+FILTER_BITS = 22
 # A key is mixed eight bytes at a time: mixed = (mixed ^ these) * MIX.
 MIX = 0x9E3779B97F4A7C15
 
