@@ -7,7 +7,13 @@ before has seen that it is UDP. Does not know what else a filter asks.
 
 from collections.abc import Sequence
 
-from vpngate.capture.classic_bpf import ACCEPT, REJECT, Instruction, Program
+from vpngate.capture.classic_bpf import (
+    ACCEPT,
+    JUMP_IF_EQUAL,
+    REJECT,
+    Instruction,
+    Program,
+)
 from vpngate.capture.prefilter import masked, possible_first_bytes
 from vpngate.packets import Family, Transport
 from vpngate.signatures import Signature
@@ -15,7 +21,7 @@ from vpngate.signatures.headers import IPV6_HEADER, UDP_HEADER
 
 # X = four times the low half of a byte; A = a byte or two, of the packet or X further.
 _HEADER_LENGTH, _BYTE, _BYTE_FROM_X, _TWO_FROM_X = 0xB1, 0x30, 0x50, 0x48
-_AND, _JUMP_IF_EQUAL = 0x54, 0x15
+_AND = 0x54
 _INDEX_IS = 0x01  # X = a constant
 _IPV6_NEXT_HEADER = 6  # where it stands (RFC 8200, section 3)
 _BYTES = 1 << 8
@@ -43,7 +49,7 @@ def beginning(
     if family is Family.IPV4:
         return [(_HEADER_LENGTH, 0, 0, 0), *tests]
     # Behind an extension header it stands elsewhere: then the gate is open.
-    is_next = (_JUMP_IF_EQUAL, 0, len(tests), Transport.UDP)
+    is_next = (JUMP_IF_EQUAL, 0, len(tests), Transport.UDP)
     index = (_INDEX_IS, 0, 0, IPV6_HEADER)
     return [(_BYTE, 0, 0, _IPV6_NEXT_HEADER), is_next, index, *tests]
 
@@ -56,16 +62,16 @@ def _tests(ports: set[int], possible: set[int]) -> list[Instruction]:
     tests: list[Instruction] = []
     for at in _PORTS_AT * bool(ports):
         tests.append((_TWO_FROM_X, 0, 0, at))
-        tests += ((_JUMP_IF_EQUAL, 0, 0, port) for port in sorted(ports))
+        tests += ((JUMP_IF_EQUAL, 0, 0, port) for port in sorted(ports))
     for value, mask in masked(possible):
         tests.append((_BYTE_FROM_X, 0, 0, UDP_HEADER))
         if mask != _ALL_BITS:
             tests.append((_AND, 0, 0, mask))
-        tests.append((_JUMP_IF_EQUAL, 0, 0, value))
+        tests.append((JUMP_IF_EQUAL, 0, 0, value))
     passed = len(tests)  # what comes after the last is the end for those that fail
     if passed + len((REJECT, ACCEPT)) > _FARTHEST:
         return []
     return [
-        (code, passed - at if code == _JUMP_IF_EQUAL else 0, 0, operand)
+        (code, passed - at if code == JUMP_IF_EQUAL else 0, 0, operand)
         for at, (code, _, _, operand) in enumerate(tests)
     ] + [REJECT, ACCEPT]

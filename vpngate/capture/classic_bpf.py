@@ -21,7 +21,7 @@ _READS_PACKET = frozenset(
     and code & _MODE in (_ABSOLUTE, _INDIRECT, _HEADER_LENGTH)
 )
 _LOAD_BY_SIZE = {1: 0x30, 2: 0x28, 4: 0x20}  # ldb, ldh, ld [k]
-_JUMP, _JUMP_IF_EQUAL = 0x05, 0x15
+_JUMP, JUMP_IF_EQUAL = 0x05, 0x15
 _RETURN = 0x06
 REJECT: Instruction = (_RETURN, 0, 0, 0)
 ACCEPT: Instruction = (_RETURN, 0, 0, 1)
@@ -60,7 +60,7 @@ def _guarded(checks: Sequence[Check], inner: Program) -> Program:
         # Conditional jumps reach 255 instructions, too few for what they skip.
         skip: Instruction = (_JUMP, 0, 0, len(inner))
         comparisons: list[Instruction] = [
-            (_JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
+            (JUMP_IF_EQUAL, len(values) - number, 0, int.from_bytes(value))
             for number, value in enumerate(sorted(values))
         ]
         inner = [(_LOAD_BY_SIZE[size], 0, 0, at), *comparisons, skip, *inner]
