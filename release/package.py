@@ -146,6 +146,7 @@ def _files(tree: Path) -> None:
     _copy(units / "vpngate.service", tree / "usr/lib/systemd/system/vpngate.service")
     _copy(units / "vpngate.sysusers", tree / "usr/lib/sysusers.d/vpngate.conf")
     _copy(units / "vpngate.tmpfiles", tree / "usr/lib/tmpfiles.d/vpngate.conf")
+    _copy(units / "vpngate.rules", tree / "usr/lib/udev/rules.d/60-vpngate.rules")
     for drop_in in sorted(units.glob("*.conf")):
         _copy(drop_in, tree / _SHARED / "systemd" / drop_in.name)
     config = ROOT / "config"

@@ -35,6 +35,7 @@ _CORE = (
     "tests/netns/test_programs_survey.py",
     "tests/netns/test_unasked.py::test_the_first_verdict_slows_both_ways_at_once",
     "tests/kernels/test_life.py",
+    "tests/kernels/test_udev.py",
 )
 # What programs are to a kernel: the call, its verifier, and packets at the hooks, also
 # of interfaces that other kernels have no modules for.

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-_CLONE_NEWNET = 0x40000000
+_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
+_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18
 # Seconds to wait for what is over in one on an idle machine: an event that never
 # comes fails a test later, one that comes late on a busy machine does not. A kernel
 # that is emulated asks for more of it.
@@ -69,6 +70,14 @@ def _checked(status: int, call: str) -> None:
     if status != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{call}: {os.strerror(error)}")
+
+
+def _mount_sys() -> None:
+    """Have this thread, and nobody else, see /sys of the namespace that it is in."""
+    _checked(_libc.unshare(_CLONE_NEWNS), "unshare")
+    private = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
+    _checked(_libc.mount(b"none", b"/", None, private, None), "mount")
+    _checked(_libc.mount(b"sysfs", b"/sys", b"sysfs", 0, None), "mount")
 
 
 def _in_thread(function: Callable[[], _Result]) -> _Result:
@@ -235,11 +244,18 @@ class Namespace:
         finally:
             process.stop()
 
-    def call(self, function: Callable[[], _Result]) -> _Result:
-        """Run a Python function inside; sockets it opens belong to the namespace."""
+    def call(
+        self, function: Callable[[], _Result], *, with_sys: bool = False
+    ) -> _Result:
+        """Run a Python function inside; sockets it opens belong to the namespace.
+
+        `with_sys`: so does what it sees in /sys, as programs of `command` do.
+        """
 
         def inside() -> _Result:
             _checked(_libc.setns(self._fd, _CLONE_NEWNET), "setns")
+            if with_sys:
+                _mount_sys()
             return function()
 
         return _in_thread(inside)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.asking_doctor import ask
+from tests.lab.asking_doctor import ABLE, ask
 from tests.lab.daemon import Settings, daemon, enforcing_settings
 from tests.lab.topology import Lab
 from vpngate.config import examine_config
@@ -116,6 +116,21 @@ def test_a_daemon_of_programs_is_not_in_its_own_way(lab: Lab) -> None:
     weight, what = answer.findings[UNTOLD]
     assert weight == Weight.UNKNOWN.value
     assert "not looked at" in what
+
+
+def test_pairs_that_may_reorder_are_told(lab: Lab) -> None:
+    settings = running(lab, "ebpf", "pairs")
+    with daemon(lab.gateway, settings):
+        [far] = lab.gateway.run("sh", "-c", "cd /sys/class/net; ls -d vgr*").split()
+        mask = f"/sys/class/net/{far}/queues/rx-0/rps_cpus"
+        ordered = ask(lab, settings).findings
+        lab.gateway.run("sh", "-c", f"echo 0 > {mask}")
+        answer = ask(lab, settings)
+    assert f"interface {far}" not in ordered
+    weight, what = answer.findings[f"interface {far}"]
+    assert weight == Weight.COST.value
+    assert "before an earlier one" in what
+    assert answer.status == ABLE
 
 
 @contextlib.contextmanager

@@ -74,12 +74,11 @@ KEYS = {
     ),
     "gateway.plane": Description(
         'or "ebpf", where every 100 ns a packet count (docs/ebpf.md)',
-        "Both keep the same promises, but that `nftables` alone keeps the order of"
-        " slowed packets. It runs everywhere, and `nft list table` shows what it does;"
-        " `ebpf` costs ordinary packets a third of it. It needs CAP_BPF and"
-        " CAP_PERFMON (the unit's drop-in `ebpf.conf`), and interfaces of kinds that"
-        " it knows, with no ingress chains, tc filters or TCX programs of yours:"
-        " `vpngate doctor` names the others.",
+        "Both keep the same promises. `nftables` runs everywhere, and `nft list table`"
+        " shows what it does; `ebpf` costs ordinary packets a third of it. It needs"
+        " CAP_BPF and CAP_PERFMON (the unit's drop-in `ebpf.conf`), and interfaces of"
+        " kinds that it knows, with no ingress chains, tc filters or TCX programs of"
+        " yours: `vpngate doctor` names the others.",
     ),
     "gateway.table": Description("nftables table; one daemon a table"),
     "gateway.deadman": Description(

@@ -18,7 +18,7 @@ from vpngate.doctor.before_programs import judge_programs
 from vpngate.doctor.conflicts import Neighbours, judge_neighbours
 from vpngate.doctor.findings import Finding, Weight, in_order
 from vpngate.doctor.holders import Holder
-from vpngate.doctor.interfaces import judge_interfaces
+from vpngate.doctor.interfaces import judge_far_ends, judge_interfaces
 from vpngate.doctor.surroundings import (
     NET_ADMIN,
     judge_caller,
@@ -104,6 +104,7 @@ def _attached(
     if config.gateway.plane is Plane.EBPF:
         indexes = {name: links[name].index for name in names}
         yield from judge_programs(config, indexes, daemon, socket)
+        yield from judge_far_ends(config.gateway.table, links)
 
 
 def _neighbours(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The interfaces that the configuration means: which they are, and their link layer.
 
-Knows what can be read of an interface's packets, and which must not be matched
-together; does not know how interfaces are listed.
+Knows what can be read of an interface's packets, which must not be matched together,
+and what a daemon's own may lack; does not know how interfaces are listed.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +12,8 @@ from vpngate.attachment.look import awaited, forgeable, is_glob, left_alone
 from vpngate.attachment.skipped_filters import skipped_filters
 from vpngate.config import CaptureSource, Config, Mode, Plane
 from vpngate.doctor.findings import Finding, Weight, few
+from vpngate.kernel.shaping.devices.naming import far_names
+from vpngate.kernel.shaping.devices.steering import is_steered
 from vpngate.kernel.wire.links import Link
 
 # ARPHRD_* (linux/if_arp.h) whose packets we can find the IP header of. All but
@@ -54,6 +56,20 @@ def judge_interfaces(
     for finding, names in alike.items():
         plural = "s" if len(names) > 1 else ""
         yield replace(finding, where=f"interface{plural} {few(names)}")
+
+
+def judge_far_ends(table: str, links: Mapping[str, Link]) -> Iterator[Finding]:
+    """Yields a finding on the pairs of a daemon that may reorder what they pass."""
+    there = [links[name] for name in far_names(table) if name in links]
+    names = [one.name for one in there if is_steered(one.name, one.index) is False]
+    if names:
+        yield Finding(
+            Weight.COST,
+            f"interface{'s' if len(names) > 1 else ''} {few(names)}",
+            "no processors are set for what comes out",
+            "of a slowed flow a packet may come before an earlier one",
+            "install systemd/vpngate.rules (docs/ebpf.md), and restart vpngate",
+        )
 
 
 def _unmatched(

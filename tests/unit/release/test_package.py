@@ -35,6 +35,7 @@ def test_everything_has_its_place(tree: Path) -> None:
         "usr/lib/systemd/system/vpngate.service",
         "usr/lib/sysusers.d/vpngate.conf",
         "usr/lib/tmpfiles.d/vpngate.conf",
+        "usr/lib/udev/rules.d/60-vpngate.rules",
         "usr/share/man/man1/vpngate.1.gz",
         "usr/share/man/man5/vpngate.toml.5.gz",
         "usr/share/man/man5/vpngate-registry.5.gz",

@@ -19,8 +19,8 @@ _KIND, _PEER = b"veth\0", 1  # VETH_INFO_PEER
 # neighbours. What is sent to it passes.
 _DORMANT = b"\1"
 _CHANGED = links.UP | links.NO_ARP | links.MULTICAST
-# One queue: what two would reorder is not. (Two processors that empty it in turn still
-# can: docs/ebpf.md.)
+# One queue: what two would reorder is not. (What two processors that empty it in turn
+# would, `steering` prevents.)
 _ONE = struct.pack("=I", 1)
 
 

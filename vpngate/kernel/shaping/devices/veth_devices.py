@@ -23,6 +23,7 @@ from vpngate.kernel.shaping.devices.naming import (
     objection_to,
 )
 from vpngate.kernel.shaping.devices.pairs import End
+from vpngate.kernel.shaping.devices.steering import steer
 from vpngate.kernel.shaping.refusals import lacking
 from vpngate.kernel.shaping.route import Route
 from vpngate.kernel.wire.channel import Change, Channel
@@ -79,6 +80,7 @@ class VethDevices:
         self._made[number] = (indexes[0], indexes[1])
         try:
             self._keeper.stand_at(indexes[1])
+            steer(far.name, indexes[1])  # what nobody may do here is left to udev
             self._put_up(far.name, indexes[1])
         except MachineFault:
             self._delete(indexes[0], name)
