@@ -41,6 +41,7 @@ _CORE = (
 # of interfaces that other kernels have no modules for.
 _OF_PROGRAMS = (
     "tests/netns/test_bpf_call.py",
+    "tests/netns/test_bpf_flow_bits.py",
     "tests/netns/test_bpf_as_it_went.py",
     "tests/netns/test_bpf_beside_others.py",
     "tests/netns/test_bpf_left_alone.py",

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from tests.lab.bpf_keys import places_of
 from vpngate.kernel.bpf import programs
 from vpngate.kernel.bpf.code.hooked import at_hook
 from vpngate.kernel.bpf.code.recognising import by_order
@@ -21,10 +22,8 @@ from vpngate.kernel.bpf.maps import index
 from vpngate.kernel.bpf.plane_maps import (
     COUNT_SIZE,
     COUNTED,
-    FILTER_BITS,
     LIMIT_SIZE,
     LONG_AGO,
-    MIX,
     VERDICT,
     PlaneMaps,
     Stage,
@@ -41,27 +40,22 @@ SECOND = 10**9
 _RECORD_ALIGNED = 8
 
 
-def bit_of(key: bytes) -> int:
-    mixed = 0
-    for (word,) in struct.iter_unpack("<Q", key):
-        mixed = (mixed ^ word) * MIX & (1 << 64) - 1
-    return mixed >> (64 - FILTER_BITS)
-
-
 class TriedPlane:
     """All programs of a ruleset, for packets with Ethernet's header."""
 
-    def __init__(self, ruleset: Ruleset, spared: Intervals) -> None:
+    def __init__(
+        self, ruleset: Ruleset, spared: Intervals, max_flows: int = 64
+    ) -> None:
         self._undo = contextlib.ExitStack()
         signatures = by_order(ruleset.signatures)
-        self.maps = PlaneMaps(64, len(signatures))
+        self.maps = PlaneMaps(max_flows, len(signatures))
         self._undo.callback(self.maps.close)
         self.few = Few(6)
         self._undo.callback(self.few.close)
         self._ruleset, self._signatures = ruleset, signatures
         self.spare(spared)
         self._hooks: dict[HookPoint, int] = {}
-        self._put_there: list[tuple[Direction, Family, bytes, int]] = []
+        self._put_there: list[tuple[Direction, Family, bytes]] = []
         for point in HookPoint:
             stand = Stand(point, ETHERNET)
             self._hooks[point] = programs.load(at_hook(self.told, stand), "tried")
@@ -122,14 +116,15 @@ class TriedPlane:
         number, device = struct.unpack("=II", value)
         packed = struct.pack(VERDICT, number, device, 180, 0, (1 << 63) - 1)
         self.maps.verdicts[direction, family].put(key, packed)
-        bit = bit_of(key)
-        self._bits[direction][bit // 8] |= 1 << bit % 8
-        self._put_there.append((direction, family, key, bit))
+        for bit in places_of(key).bits:
+            self._bits[direction][bit // 8] |= 1 << bit % 8
+        self._put_there.append((direction, family, key))
 
     def clear_verdicts(self) -> None:
-        for direction, family, key, bit in self._put_there:
+        for direction, family, key in self._put_there:
             self.maps.verdicts[direction, family].remove(key)
-            self._bits[direction][bit // 8] = 0
+            for bit in places_of(key).bits:
+                self._bits[direction][bit // 8] = 0
         self._put_there.clear()
 
     def due_late(self, now: int) -> bytes:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts in the kernel's hashes, and the bits that tell that a flow has none.
 
-Knows how a change of a verdict is written, and that a bit stands as long as any flow
-that shares it has a verdict; does not know which flows, or for how long. One thread
-alone may use it.
+Knows how a change of a verdict is written, and that both bits of a flow stand as long
+as any flow that shares them has a verdict; does not know which flows, or for how long.
+One thread alone may use it.
 """
 
 import struct
@@ -13,7 +13,15 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from vpngate.kernel.bpf.plane_maps import FILTER_BITS, KEY_SIZES, MIX, PlaneMaps
+from vpngate.kernel.bpf.plane_maps import (
+    FILTER_BITS,
+    FIRST_BIT_AT,
+    KEY_SIZES,
+    MIX,
+    SECOND_BIT_AT,
+    WORD_BITS,
+    PlaneMaps,
+)
 from vpngate.kernel.bpf.syscall import BpfRefused
 from vpngate.kernel.wire.failures import Failure, Rejected
 from vpngate.packets import Direction, Family
@@ -22,6 +30,7 @@ _HEAD = struct.Struct("=BBB")  # what is done, direction, family
 _PUT, _TAKE_OUT = 1, 0
 _DIRECTIONS = tuple(Direction)
 _ALL = (1 << 64) - 1
+_IN_WORD = (1 << WORD_BITS) - 1
 
 
 class FlowPlace(NamedTuple):
@@ -88,28 +97,32 @@ class FlowBits:
         self._maps.verdicts[place.direction, place.family].put(place.key, value)
         if place not in self._there:
             self._there.add(place)
-            bit = _bit_of(place.key)
-            self._shared[place.direction][bit] += 1
-            self._bits[place.direction][bit >> 3] |= 1 << (bit & 7)
+            shared, bits = self._shared[place.direction], self._bits[place.direction]
+            for bit in _bits_of(place.key):
+                shared[bit] += 1
+                # A byte is stored at once. Who sees one of two is not slowed yet.
+                bits[bit >> 3] |= 1 << (bit & 7)
 
     def take_out(self, place: FlowPlace) -> None:
         """Have no verdict there."""
         self._maps.verdicts[place.direction, place.family].remove(place.key)
         if place in self._there:
             self._there.discard(place)
-            bit = _bit_of(place.key)
-            shared = self._shared[place.direction]
-            shared[bit] -= 1
-            if not shared[bit]:
-                self._bits[place.direction][bit >> 3] &= ~(1 << (bit & 7)) & 0xFF
+            shared, bits = self._shared[place.direction], self._bits[place.direction]
+            for bit in _bits_of(place.key):
+                shared[bit] -= 1
+                if not shared[bit]:
+                    bits[bit >> 3] &= ~(1 << (bit & 7)) & 0xFF
 
     def get(self, place: FlowPlace) -> bytes | None:
         """The verdict there, as the kernel has it."""
         return self._maps.verdicts[place.direction, place.family].get(place.key)
 
 
-def _bit_of(key: bytes) -> int:
+def _bits_of(key: bytes) -> tuple[int, int]:
+    """Two of one word. Where they are the same, it is counted twice."""
     mixed = 0
     for (word,) in struct.iter_unpack("=Q", key):
         mixed = (mixed ^ word) * MIX & _ALL
-    return mixed >> (64 - FILTER_BITS)
+    first = mixed >> FIRST_BIT_AT
+    return first, first & ~_IN_WORD | mixed >> SECOND_BIT_AT & _IN_WORD

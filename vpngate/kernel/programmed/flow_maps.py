@@ -98,7 +98,7 @@ class FlowMaps(FlowStore):
         return found
 
     def tidy(self, now: float, *, held: bool) -> None:
-        """Nothing: one bit tells a packet that no verdict can be there (`FlowBits`)."""
+        """Nothing: bits tell a packet that no verdict can be there (`FlowBits`)."""
 
 
 def _until(value: bytes) -> int:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether a packet's flow has a verdict.
 
-Knows how a flow's key is put together, and that nearly all packets are told from one
-bit that they have none; does not know what a verdict leads to. Of a transport with
+Knows how a flow's key is put together, and that nearly all packets are told from two
+bits that they have none; does not know what a verdict leads to. Of a transport with
 ports the packet has to have them; of one whose tunnels say something of its header, it
 has to say that. A later fragment has neither.
 """
@@ -37,9 +37,11 @@ from vpngate.kernel.bpf.code.recognising import compare_fields
 from vpngate.kernel.bpf.maps import Map
 from vpngate.kernel.bpf.plane_maps import (
     CLASS_AT,
-    FILTER_BITS,
+    FIRST_BIT_AT,
     MIX,
+    SECOND_BIT_AT,
     UNTIL_AT,
+    WORD_BITS,
 )
 from vpngate.kernel.bpf.syscall import Helper
 from vpngate.packets import Family
@@ -130,9 +132,9 @@ def _sift(
     bits: Map,
     exits: tuple[str, str],
 ) -> None:
-    """Tell from one bit whether it may have a verdict, without a copy or a call.
+    """Tell from two bits whether it may have a verdict, without a copy or a call.
 
-    What does not lie in one piece may have.
+    Both are in one word. What does not lie in one piece may have.
     """
     may_have, has_none = exits
     at = link_header + ADDRESSES_AT[family]
@@ -147,11 +149,12 @@ def _sift(
         code.load(8, R1, R4, at + word).compute("^", R0, R1).compute("*", R0, R2)
     code.set(R1, R8).compute("<<", R1, 32).load(4, R3, R5, 0).compute("|", R1, R3)
     code.compute("^", R0, R1).compute("*", R0, R2)
-    code.compute(">>", R0, 64 - FILTER_BITS)
-    code.set(R1, R0).compute(">>", R1, 6).compute("<<", R1, 3)
+    code.set(R1, R0).compute(">>", R1, FIRST_BIT_AT + WORD_BITS).compute("<<", R1, 3)
     code.map_value(R2, bits).compute("+", R2, R1).load(8, R2, R2, 0)
-    code.compute("&", R0, 63).compute(">>", R2, R0).compute("&", R2, 1)
-    code.jump("==", R2, 0, has_none)
+    # A shift goes by the lower six bits of a register (RFC 9669, section 4.1).
+    code.set(R1, R0).compute(">>", R1, FIRST_BIT_AT).compute(">>", R0, SECOND_BIT_AT)
+    code.set(R3, R2).compute(">>", R3, R1).compute(">>", R2, R0)
+    code.compute("&", R2, R3).compute("&", R2, 1).jump("==", R2, 0, has_none)
 
 
 def keep_for_a_stage(code: Assembly) -> None:
