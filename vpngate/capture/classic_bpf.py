@@ -48,10 +48,12 @@ def _moved(program: Program, by: int) -> Program:
     """Returns the program for packets that begin so many bytes further on."""
     if not by:
         return program
-    return [
-        (code, if_true, if_false, operand + by if code in _READS_PACKET else operand)
-        for code, if_true, if_false, operand in program
-    ]
+    moved: list[Instruction] = []
+    for instruction in program:
+        code, if_true, if_false, operand = instruction
+        reads = code in _READS_PACKET
+        moved.append((code, if_true, if_false, operand + by) if reads else instruction)
+    return moved
 
 
 def _guarded(checks: Sequence[Check], inner: Program) -> Program:
@@ -69,12 +71,14 @@ def _guarded(checks: Sequence[Check], inner: Program) -> Program:
 
 def chained(programs: Sequence[Program]) -> Program:
     """Returns one program that passes what any of these passes."""
+    if not programs:
+        return []
+    *earlier, last = programs
     joined: list[Instruction] = []
-    for number, program in enumerate(programs):
+    for program in earlier:
         left = len(program)
         for instruction in program:
             left -= 1
-            go_on: Instruction = (_JUMP, 0, 0, left)
-            rejected = instruction == REJECT and number + 1 < len(programs)
-            joined.append(go_on if rejected else instruction)
-    return joined
+            rejected = instruction == REJECT
+            joined.append((_JUMP, 0, 0, left) if rejected else instruction)
+    return [*joined, *last]

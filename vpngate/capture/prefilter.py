@@ -118,9 +118,12 @@ def _meeting_any(starts: Iterable[frozenset[tuple[int, int]]]) -> set[int]:
 @cache
 def _meeting(start: frozenset[tuple[int, int]]) -> frozenset[int]:
     """The bytes that meet all of these values and masks."""
-    return frozenset(
-        byte for byte in _BYTES if all(byte & mask == value for value, mask in start)
-    )
+    asked = fixed = 0
+    for value, mask in start:
+        if (value ^ fixed) & mask & asked:
+            return frozenset()
+        asked, fixed = asked | mask, fixed | value
+    return frozenset(byte for byte in _BYTES if byte & asked == fixed)
 
 
 def _start(shape: Shape) -> frozenset[tuple[int, int]]:
