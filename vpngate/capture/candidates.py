@@ -18,7 +18,13 @@ from typing import NamedTuple
 import cypcap
 
 from vpngate.capture.beginnings import beginning
-from vpngate.capture.classic_bpf import Program, assembled, chained, gated
+from vpngate.capture.classic_bpf import (
+    Program,
+    assembled,
+    chained,
+    gated,
+    packed_behind,
+)
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Layout, LinkType
@@ -116,6 +122,7 @@ class CandidateFilter:
             else _compiled_once(_any(group.first_look for group in self._groups))
         )
         self.program = cache(self._program)
+        self.packed = cache(self._packed)
         self.matcher = cache(self._matcher)
 
     @classmethod
@@ -145,10 +152,18 @@ class CandidateFilter:
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
+        return assembled((layout, self._behind_links) for layout in layouts)
+
+    def _packed(self, link_type: int) -> bytes | None:
+        """The same, packed."""
+        layouts = LAYOUTS.get(link_type)
+        return None if layouts is None else packed_behind(layouts, self._behind_links)
+
+    @cached_property
+    def _behind_links(self) -> Program:
+        """The filter of packets that begin with their IP header."""
         whole = chained(self._portions)
-        if self._gate is not None:
-            whole = gated(self._gate, whole)
-        return assembled((layout, whole) for layout in layouts)
+        return whole if self._gate is None else gated(self._gate, whole)
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""
