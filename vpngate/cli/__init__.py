@@ -208,7 +208,8 @@ def _drop_output() -> None:
 def parser(whole: Collection[str]) -> Parser:
     """The parser of all commands, those in `whole` with what they take.
 
-    The others have their name and summary: what they import is spared.
+    The others have their name and summary, and nobody asks them for help: what they
+    import is spared.
     """
     above = Parser(
         prog="vpngate",
@@ -222,5 +223,5 @@ def parser(whole: Collection[str]) -> Parser:
         if name in whole:
             _module(name).add_parser(commands)
         else:
-            commands.add_parser(name, help=summary)
+            commands.add_parser(name, help=summary, add_help=False)
     return above
