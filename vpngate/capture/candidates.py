@@ -18,7 +18,13 @@ from typing import NamedTuple
 import cypcap
 
 from vpngate.capture.beginnings import beginning
-from vpngate.capture.classic_bpf import Program, assembled, chained, gated
+from vpngate.capture.classic_bpf import (
+    Program,
+    assembled,
+    chained,
+    gated,
+    packed_behind,
+)
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Layout, LinkType
@@ -92,27 +98,31 @@ class _Group:
 class CandidateFilter:
     """What passes one of several libpcap expressions, for each link type.
 
-    `looks` are cheaper expressions, passed by all that passes one of `expressions`, as
-    is `gate`, the cheapest of all: nearly all traffic is turned away there. All are
-    about IP packets (`ip`, `ip6` and what is in them) and name neither link layers nor
-    the frame's length. Several short ones compile much faster than one long one, since
-    libpcap's optimiser takes its time, so `portions` may say the same as `expressions`
+    They are given, or made of groups of signatures (`of`). Groups also have looks:
+    cheaper expressions, passed by all that passes the whole, as is the gate, the
+    cheapest of all: nearly all traffic is turned away there. All are about IP packets
+    (`ip`, `ip6` and what is in them) and name neither link layers nor the frame's
+    length. Several short ones compile much faster than one long one, since libpcap's
+    optimiser takes its time, so the portions of a group say the same as its expression
     in programs made of more and shorter ones; what runs out of bytes in one is not
     looked at by those behind it. Raises MissingFeature if libpcap rejects one.
     """
 
     def __init__(
-        self,
-        expressions: Iterable[str],
-        looks: Iterable[str] | None = None,
-        gate: str | None = None,
-        portions: Iterable[Program] | None = None,
+        self, expressions: Iterable[str] = (), groups: Iterable[_Group] = ()
     ) -> None:
-        self._expressions = tuple(expressions)
-        self._cheaper = None if looks is None else tuple(looks)
-        self._portions = self._programs if portions is None else tuple(portions)
-        self._gate = None if gate is None else _compiled_once(gate)
+        self._given = tuple(expressions)
+        self._groups = tuple(groups)
+        # Those without ports ask least, and may be all that a tunnel sends.
+        by_ports = sorted(self._groups, key=lambda group: group.transport.has_ports)
+        self._portions = [*_compiled(self._given), *(g.portions for g in by_ports)]
+        self._gate = (
+            None
+            if self._given
+            else _compiled_once(_any(group.first_look for group in self._groups))
+        )
         self.program = cache(self._program)
+        self.packed = cache(self._packed)
         self.matcher = cache(self._matcher)
 
     @classmethod
@@ -120,36 +130,40 @@ class CandidateFilter:
         """The filter of what may match a signature."""
         chosen = tuple(signatures)
         transports = sorted({signature.transport for signature in chosen})
-        groups = [
+        groups = (
             _Group(family, transport, [s for s in chosen if s.transport is transport])
             for family, transport in product(Family, transports)
-        ]
-        return cls(
-            (group.expression for group in groups),
-            (group.look for group in groups),
-            _any(group.first_look for group in groups),
-            # Those without ports ask least, and may be all that a tunnel sends.
-            (g.portions for g in sorted(groups, key=lambda g: g.transport.has_ports)),
         )
+        return cls(groups=groups)
 
     @cached_property
     def _programs(self) -> Sequence[Program]:
         """Of the expressions; made when asked for, as they take longest."""
-        return _compiled(self._expressions)
+        made = (group.expression for group in self._groups)
+        return _compiled((*self._given, *made))
 
     @cached_property
     def _looks(self) -> Sequence[Program] | None:
-        return None if self._cheaper is None else _compiled(self._cheaper)
+        """Of the looks; None where an expression has none."""
+        return None if self._given else _compiled(group.look for group in self._groups)
 
     def _program(self, link_type: int) -> Program | None:
         """The filter of a link type; None where it cannot be written."""
         layouts = LAYOUTS.get(link_type)
         if layouts is None:
             return None
+        return assembled((layout, self._behind_links) for layout in layouts)
+
+    def _packed(self, link_type: int) -> bytes | None:
+        """The same, packed."""
+        layouts = LAYOUTS.get(link_type)
+        return None if layouts is None else packed_behind(layouts, self._behind_links)
+
+    @cached_property
+    def _behind_links(self) -> Program:
+        """The filter of packets that begin with their IP header."""
         whole = chained(self._portions)
-        if self._gate is not None:
-            whole = gated(self._gate, whole)
-        return assembled((layout, whole) for layout in layouts)
+        return whole if self._gate is None else gated(self._gate, whole)
 
     def _matcher(self, link_type: int) -> Matcher:
         """Whether a frame may hold a candidate; where nobody can tell, it may."""

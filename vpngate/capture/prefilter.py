@@ -118,9 +118,10 @@ def _meeting_any(starts: Iterable[frozenset[tuple[int, int]]]) -> set[int]:
 @cache
 def _meeting(start: frozenset[tuple[int, int]]) -> frozenset[int]:
     """The bytes that meet all of these values and masks."""
-    return frozenset(
-        byte for byte in _BYTES if all(byte & mask == value for value, mask in start)
-    )
+    meeting: Iterable[int] = _BYTES
+    for value, mask in start:
+        meeting = [byte for byte in meeting if byte & mask == value]
+    return frozenset(meeting)
 
 
 def _start(shape: Shape) -> frozenset[tuple[int, int]]:

@@ -17,7 +17,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
@@ -54,7 +54,7 @@ _MODULES = {"report": "transparency_report"}  # where it has another name
 
 DONE, NO, WRONG_USE = 0, 1, 2
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
-_COLLECTED_AT_ONCE = 50_000  # objects; a daemon sets its own (`daemon/garbage.py`)
+_COLLECTED_AT_ONCE = 100_000  # objects; a daemon sets its own (`daemon/garbage.py`)
 _LONGEST_LINE = 4000  # characters of a complaint
 DEBUG_VARIABLE = "VPNGATE_DEBUG"
 
@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # As it is loaded numpy begins a thread for each further core, to multiply matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with _collecting_seldom():
-        return _ended(sys.argv[1:] if arguments is None else arguments)
+    _collect_seldom()
+    return _ended(sys.argv[1:] if arguments is None else arguments)
 
 
 def _ended(words: Sequence[str]) -> int:
@@ -132,16 +132,14 @@ def _unforeseen(error: Exception, command: str) -> int:
     return NO
 
 
-@contextlib.contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Have Python look for circles of garbage seldom: what is loaded first stays."""
-    before = gc.get_threshold()
-    gc.set_threshold(_COLLECTED_AT_ONCE, *before[1:])
+def _collect_seldom() -> None:
+    """Have Python look for circles of garbage seldom: what is loaded first stays.
+
+    From now on: were it as before when a command has ended, Python would begin with
+    going through all that it loaded.
+    """
+    gc.set_threshold(_COLLECTED_AT_ONCE, *gc.get_threshold()[1:])
     atexit.register(gc.freeze)  # what ends with the process need not be gone through
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _module(name: str) -> Any:
@@ -210,7 +208,8 @@ def _drop_output() -> None:
 def parser(whole: Collection[str]) -> Parser:
     """The parser of all commands, those in `whole` with what they take.
 
-    The others have their name and summary: what they import is spared.
+    The others have their name and summary, and nobody asks them for help: what they
+    import is spared.
     """
     above = Parser(
         prog="vpngate",
@@ -224,5 +223,5 @@ def parser(whole: Collection[str]) -> Parser:
         if name in whole:
             _module(name).add_parser(commands)
         else:
-            commands.add_parser(name, help=summary)
+            commands.add_parser(name, help=summary, add_help=False)
     return above

@@ -25,7 +25,7 @@ from vpngate.capture.files.search import captures
 from vpngate.capture.replay import Replay
 from vpngate.capture.summaries import Replayed
 from vpngate.cli import complain, options
-from vpngate.cli.printing import explanation, flow_rows
+from vpngate.cli.printing import flow_rows
 from vpngate.cli.printing.letters import Letters
 from vpngate.cli.printing.progress import Progress
 from vpngate.cli.standing import Nobody, Registered, configured
@@ -115,10 +115,10 @@ class _Judge:
         decision = decide(sufficient, ends, self._standing, self._now)
         told = flow_rows.answer(name, sighting, decision, letters)
         if account is not None:
+            from vpngate.cli.printing.explanation import explanation
+
             blind = letters is not None
-            told["explanation"] = explanation.explanation(
-                account, sighting, blind=blind
-            )
+            told["explanation"] = explanation(account, sighting, blind=blind)
         return told
 
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from vpngate.daemon.outside.client import DEFAULT_PATH as SOCKET_PATH
 from vpngate.plaintext import plain
 
 _LONGEST_LINE = 4000  # characters
@@ -31,10 +30,12 @@ def add_config(parser: argparse._ActionsContainer) -> None:
 
 def add_socket(parser: argparse.ArgumentParser) -> None:
     """`--socket PATH`."""
+    from vpngate.daemon.outside.client import DEFAULT_PATH
+
     parser.add_argument(
         "--socket",
         metavar="PATH",
-        default=SOCKET_PATH,
+        default=DEFAULT_PATH,
         help="control socket of the daemon (default: %(default)s)",
     )
 

@@ -22,6 +22,7 @@ they look: where one ran out of bytes, the later ones would as well.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from vpngate.packets import Family, Transport
 from vpngate.signatures.declaration import Field, Shape, Signature
@@ -195,6 +196,7 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
 
     `whole` is the condition that the packet is no fragment; empty if that is known.
     """
+    payload = at.payload(signatures[0].transport)
     ports_of: dict[tuple[Shape, bool], list[Signature]] = {}
     for signature in signatures:
         for shape in signature.shapes:
@@ -203,7 +205,7 @@ def _transport(signatures: Sequence[Signature], at: Location, whole: str = "") -
         _all(
             *((whole,) if whole and not fragments else ()),
             *_ports(sharing, at),
-            *_shape(shape, at, signatures[0].transport),
+            *_shape(shape, at, payload),
         )
         for (shape, fragments), sharing in sorted(
             ports_of.items(), key=lambda item: reach(item[0][0])
@@ -226,24 +228,31 @@ def _ports(signatures: Sequence[Signature], at: Location) -> Iterator[str]:
         yield _any(within(at.load(end, 2), *r) for r in ranges for end in (0, 2))
 
 
-def _shape(shape: Shape, at: Location, transport: Transport) -> Iterator[str]:
+def _shape(shape: Shape, at: Location, payload: Location) -> Iterator[str]:
     if shape.lengths:
         yield _any(
             within(at.load(UDP_LENGTH_AT, 2), shortest, longest)
             for shortest, longest in shape.udp_lengths
         )
     for field in shape.fields:
-        yield _field(field, at.payload(transport))
+        yield _field(field, payload)
 
 
 def _field(field: Field, payload: Location) -> str:
-    pieces = tuple(_pieces(field, payload))
+    pieces = tuple(
+        f"{payload.load(at, size)}{asked}" for at, size, asked in _pieces(field)
+    )
     # The last first: if that differs the packet has all the bytes before it.
     return _any(reversed(pieces)) if field.differs else _all(*pieces)
 
 
-def _pieces(field: Field, payload: Location) -> Iterator[str]:
-    """Comparisons of 4, 2 and 1 bytes, the sizes that libpcap can load."""
+@lru_cache(maxsize=1024)  # the same for each family, and behind a fragment header
+def _pieces(field: Field) -> Sequence[tuple[int, int, str]]:
+    """Where in a payload how many bytes are loaded, and what is asked of them.
+
+    4, 2 and 1 bytes at once are what libpcap can load.
+    """
+    pieces: list[tuple[int, int, str]] = []
     mask = field.mask or b"\xff" * len(field.value)
     operator = "!=" if field.differs else "="
     at = 0
@@ -253,9 +262,10 @@ def _pieces(field: Field, payload: Location) -> Iterator[str]:
         bits = int.from_bytes(mask[at : at + size])
         if bits:
             masked = "" if bits == (1 << 8 * size) - 1 else f" & {bits:#x}"
-            loaded = payload.load(field.offset + at, size)
-            yield f"{loaded}{masked} {operator} {value:#x}"
+            asked = f"{masked} {operator} {value:#x}"
+            pieces.append((field.offset + at, size, asked))
         at += size
+    return pieces
 
 
 def within(term: str, low: int, high: int) -> str:

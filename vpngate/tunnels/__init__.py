@@ -5,7 +5,7 @@ Knows how to find them and which of them might read a packet; does not know any
 protocol. To add one, write a module here that defines `TUNNEL`, and its test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -114,11 +114,7 @@ def _first_bytes(shape: Shape) -> frozenset[int]:
 @lru_cache(maxsize=256)  # a tunnel's many shapes start in the same few ways
 def _bytes_that_meet(comparisons: frozenset[tuple[int, int, bool]]) -> frozenset[int]:
     """The bytes that are what each (mask, value, whether it differs) asks for."""
-    return frozenset(
-        byte
-        for byte in _BYTES
-        if all(
-            (byte & mask == value) is not differs
-            for mask, value, differs in comparisons
-        )
-    )
+    meeting: Iterable[int] = _BYTES
+    for mask, value, differs in comparisons:
+        meeting = [byte for byte in meeting if (byte & mask == value) is not differs]
+    return frozenset(meeting)

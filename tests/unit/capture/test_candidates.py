@@ -12,7 +12,7 @@ from tests.unit.capture import bpf_machine
 from tests.unit.capture.crafted import DATA, INITIATION, RESPONSE, udp
 from tests.unit.signatures import traffic
 from vpngate.capture.candidates import CandidateFilter
-from vpngate.capture.classic_bpf import Program
+from vpngate.capture.classic_bpf import Program, unpacked
 from vpngate.capture.prefilter import prefilter
 from vpngate.errors import MissingFeature
 from vpngate.link_layers import LAYOUTS, Layout, LinkType, network_layer
@@ -76,6 +76,15 @@ def test_every_layout_selects_as_bare_ip_does(
         for layout in LAYOUTS[link_type]:
             assert here(framed(layout, network)) is expected, (layout, network.hex())
     assert selected > len(SIGNATURES)
+
+
+@pytest.mark.parametrize("link_type", LAYOUTS, ids=lambda number: LinkType(number).name)
+def test_packed_it_is_the_same_program(
+    candidates: CandidateFilter, link_type: int
+) -> None:
+    packed = candidates.packed(link_type)
+    assert packed is not None
+    assert unpacked(packed) == candidates.program(link_type)
 
 
 def test_looks_and_parts_lose_nothing_that_one_text_finds(
@@ -170,6 +179,7 @@ def test_messages_of_a_tunnel_pass_and_its_data_does_not(
 def test_where_no_filter_can_be_written_everything_passes() -> None:
     candidates = CandidateFilter(["udp port 7"])
     assert candidates.program(LinkType.NFLOG) is None
+    assert candidates.packed(LinkType.NFLOG) is None
     assert candidates.matcher(LinkType.NFLOG)(b"anything")
     assert candidates.kernel_filter(LinkType.NFLOG, 100).programs == []
 

@@ -37,6 +37,7 @@ LEFT_OUT = (
     "scapy.layers.x509",
     "scapy.libs.manuf",
     "scapy.libs.bluetoothids",
+    "scapy.main",
     "cryptography",
 )
 
@@ -52,7 +53,7 @@ def test_what_nobody_asks_for_is_left_out_and_there_for_others(tmp_path: Path) -
         env=os.environ | dict.fromkeys(("HOME", *folders), str(tmp_path)),
     )
     assert done.stdout.split("\n") == ["", "True True", "True True", ""]
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("library", LEFT_OUT)
@@ -84,3 +85,72 @@ def test_no_names_are_read_from_files_of_this_machine() -> None:
     program = [sys.executable, "-c", _READ]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+_WITHOUT_IP = """
+import sys
+from vpngate.tunnels.messages import l2tp, openvpn, wireguard
+print("scapy.layers.inet" in sys.modules)
+from scapy.contrib.wireguard import Wireguard
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from vpngate.tunnels.messages import ipsec
+print(Wireguard is wireguard.Wireguard)
+whole = UDP(bytes(UDP(dport=53) / b"?"))
+print(whole.len, (IP() / ipsec.ESP()).proto, (IPv6() / ipsec.ESP()).nh)
+"""
+
+
+def test_what_asks_for_no_more_than_a_port_does_not_load_ip() -> None:
+    """Who asks for IP later gets it, and what is about IP then is bound to it."""
+    program = [sys.executable, "-c", _WITHOUT_IP]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["False", "True", "9 50 50", ""]
+
+
+_FOUND_BY_ITS_PORT = """
+from scapy.layers.inet import UDP
+from vpngate.tunnels.messages import wireguard
+print(UDP(dport=51820).guess_payload_class(b"") is wireguard.Wireguard)
+"""
+
+
+def test_where_ip_is_loaded_anyway_it_is_bound_to_as_ever() -> None:
+    program = [sys.executable, "-c", _FOUND_BY_ITS_PORT]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+_READ_AGAIN = """
+import random, sys
+from tests.unit.tunnels import crafting
+from vpngate.packets import Transport
+from vpngate.tunnels.wireguard import TUNNEL
+{before}
+read, rng = TUNNEL.second(), random.Random(7)
+for kind, size in ((1, 148), (2, 92), (3, 64), (4, 32)):
+    for _ in range(20):
+        payload = bytearray(bytes([kind, 0, 0, 0]) + rng.randbytes(size - 4))
+        if rng.random() < 0.5:
+            payload[rng.randrange(4)] ^= 1 << rng.randrange(8)
+        found = read(crafting.packet(Transport.UDP, bytes(payload), (41255, 51820)))
+        print(found.message, found.layer.show2(dump=True))
+print("scapy.layers.inet" in sys.modules)
+"""
+
+
+def test_without_ip_the_same_is_read() -> None:
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", _READ_AGAIN.format(before=before)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[3],
+        ).stdout.rsplit("\n", 2)
+        for before in ("", "import scapy.layers.inet")
+    ]
+    (without, loaded, _), (with_ip, loaded_before, _) = told
+    assert (loaded, loaded_before) == ("False", "True")
+    assert without == with_ip
+    assert without.count("handshake initiation") > 5

@@ -158,9 +158,9 @@ class CaptureFile:
                     raise Damage("others may be understood")
                 self._foreign.add(link_type)
                 return
-            program = self._candidates.program(link_type)
-            if program is not None:
-                savefile.set_filter(program)
+            packed = self._candidates.packed(link_type)
+            if packed is not None:
+                savefile.set_filter(packed)
             before, self._position = self._position, savefile.position
             try:
                 if isinstance(savefile, Savefile):

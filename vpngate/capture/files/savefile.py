@@ -12,17 +12,15 @@ import ctypes
 import os
 from collections.abc import Iterator
 from functools import cache
-from itertools import starmap
 from mmap import mmap
 from pathlib import Path
-from struct import Struct
 from types import TracebackType
 from typing import Any, Self
 
 import cypcap
 from cypcap import _cypcap
 
-from vpngate.capture.classic_bpf import Program
+from vpngate.capture.classic_bpf import unpacked
 from vpngate.capture.files.batch import DumpedFrames
 from vpngate.capture.files.record import Damage
 from vpngate.errors import MissingFeature
@@ -37,7 +35,7 @@ _AT_ONCE = 64  # frames, which may be as long as the file says
 _FULLY_BUFFERED = 0  # _IOFBF
 _BY_CALLER = 2  # FSETLOCKING_BYCALLER: one thread reads, which needs no lock
 _ERROR_TEXT = 256  # PCAP_ERRBUF_SIZE
-_INSTRUCTION = Struct("=HBBI")  # struct bpf_insn
+_INSTRUCTION = 8  # bytes of a struct bpf_insn
 _FILE_HEADER = 24  # bytes that a dump begins with
 _ANY_LINK_TYPE, _ANY_LENGTH = 1, 65535  # of a dump that nobody else reads
 
@@ -154,11 +152,10 @@ class Savefile:
         """
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
-    def set_filter(self, program: Program) -> None:
+    def set_filter(self, packed: bytes) -> None:
         """Pass only what a program passes (bpf(4)); ValueError if it is none."""
         handle = self._opened()
-        packed = b"".join(starmap(_INSTRUCTION.pack, program))
-        filter_ = _Program(len(program), packed)
+        filter_ = _Program(len(packed) // _INSTRUCTION, packed)
         if self._pcap.pcap_setfilter(handle, ctypes.byref(filter_)):
             raise ValueError(self._error())
 
@@ -237,9 +234,9 @@ class OneByOne:
         """As there."""
         return os.lseek(self._descriptor, 0, os.SEEK_CUR)
 
-    def set_filter(self, program: Program) -> None:
+    def set_filter(self, packed: bytes) -> None:
         """As there."""
-        self._reader.setfilter(cypcap.BpfProgram(list(program)))
+        self._reader.setfilter(cypcap.BpfProgram(unpacked(packed)))
 
     def __iter__(self) -> Iterator[tuple[float, bytes]]:
         try:

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vpngate.cli.printing import explanation
 from vpngate.cli.printing.letters import Letters
 from vpngate.cli.printing.readable_moments import moment
 from vpngate.packets import Endpoint, format_address
@@ -91,7 +90,9 @@ class FlowLines:
             ]
         )
         if "explanation" in told:
-            for line in explanation.lines(told["explanation"]):
+            from vpngate.cli.printing.explanation import lines
+
+            for line in lines(told["explanation"]):
                 print(line)
 
     def _print(self, cells: Sequence[str]) -> None:

@@ -5,10 +5,9 @@ Knows how addresses are named, and how they are found in a text; does not know w
 shown.
 """
 
+import os
 import re
-import secrets
 import string
-from hashlib import blake2b
 
 from vpngate.packets import parse_address
 
@@ -31,7 +30,7 @@ class Letters:
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
-        self._key = secrets.token_bytes(_KEY)
+        self._key = os.urandom(_KEY)
 
     def name(self, address: bytes) -> str:
         """The name of an address, in network byte order."""
@@ -39,6 +38,8 @@ class Letters:
         if known is not None:
             return known
         if len(self._names) >= MOST_LETTERED:
+            from hashlib import blake2b  # all of OpenSSL comes with it
+
             digest = blake2b(address, key=self._key, digest_size=8).digest()
             return "~" + _spelled(int.from_bytes(digest)).rjust(_HASHED, "A")[-_HASHED:]
         name = self._names[address] = _spelled(len(self._names))

@@ -5,28 +5,29 @@ Knows which modules of scapy take as long to load as all the others, and that no
 them is ever asked: the makers of network cards and of Bluetooth devices, which it would
 keep a copy of in the user's home, names in files of this machine (an installed
 Wireshark's list of makers takes longest of all), the certificates that a payload of
-IKEv2 may hold, which nobody dissects here, and ciphers: nothing is decrypted. The
-classes that decide are scapy's own, untouched. Does not know any protocol.
+IKEv2 may hold, which nobody dissects here, ciphers: nothing is decrypted, and IP, where
+a module asks for no more of it than a port: a second reader begins behind the ports.
+The classes that decide are scapy's own, untouched. Does not know any protocol.
 """
 
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any, NoReturn
 
-_NAMES_OF_DEVICES = {
+_NAMES_OF_DEVICES: Mapping[str, Mapping[str, Any]] = {
     "scapy.libs.manuf": {"DATA": ""},
     "scapy.libs.bluetoothids": {"DATA": ""},
+    # Scapy for a person at a terminal, which makes folders in the user's home.
+    "scapy.main": {"SCAPY_CACHE_FOLDER": None},
 }
 
 
 @contextmanager
 def without_names_of_devices() -> Iterator[None]:
     """Have scapy begin without them, and keep nothing of what it reads."""
-    import_module("scapy.main").__dict__["SCAPY_CACHE_FOLDER"] = None
     with _empty(_NAMES_OF_DEVICES):
         _load("scapy.data", {"open": _no_file})
         yield
@@ -50,6 +51,16 @@ def without_ciphers() -> Iterator[None]:
 def without_certificates(as_what: type) -> Iterator[None]:
     """Have scapy's classes for certificates be another class of it."""
     with _empty({"scapy.layers.x509": {"X509_Cert": as_what, "X509_CRL": as_what}}):
+        yield
+
+
+@contextmanager
+def without_ip(as_what: type) -> Iterator[None]:
+    """Have scapy's class for UDP be another class of it, unless IP is loaded anyway.
+
+    What is loaded meanwhile is not found behind real UDP by its port.
+    """
+    with _empty({"scapy.layers.inet": {"UDP": as_what}}):
         yield
 
 

@@ -9,17 +9,25 @@ indices are enough.
 
 from typing import NamedTuple
 
-from scapy.contrib.wireguard import (
-    Wireguard,
-    WireguardCookieReply,
-    WireguardInitiation,
-    WireguardResponse,
-)
 from scapy.packet import Packet as Layer
 
 from vpngate.packets import Packet, Transport
 from vpngate.recognition import Dissection, Message, Role
 from vpngate.tunnels.messages.layers import holds, laid_over, shown, size_of
+from vpngate.tunnels.messages.left_out import without_ip
+
+
+class _Datagram(Layer):  # type: ignore[misc]  # scapy is untyped
+    """What scapy binds WireGuard's port to: nobody here looks for it by its port."""
+
+
+with without_ip(_Datagram):
+    from scapy.contrib.wireguard import (
+        Wireguard,
+        WireguardCookieReply,
+        WireguardInitiation,
+        WireguardResponse,
+    )
 
 
 class _Kind(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.capture import crafted
 from tests.unit.capture.crafted import HANDSHAKE, START
+from vpngate.capture.classic_bpf import packed
 from vpngate.capture.files import savefile
 from vpngate.capture.files.record import Damage
 from vpngate.capture.files.savefile import OneByOne, Savefile
@@ -63,7 +64,7 @@ def test_everything_comes_out_in_order(capture: Path) -> None:
 
 def test_only_what_passes(capture: Path) -> None:
     with Savefile(capture) as opened:
-        opened.set_filter(LONG)
+        opened.set_filter(packed(LONG))
         assert [frame for _, frame in opened] == HANDSHAKE[:1] * 300
 
 
@@ -75,7 +76,7 @@ def test_one_by_one_it_is_the_same(tmp_path: Path, link_type: int) -> None:
     found = []
     for reader in (OneByOne, Savefile):
         with reader(capture) as opened:
-            opened.set_filter(LONG)
+            opened.set_filter(packed(LONG))
             found.append((opened.link_type, list(opened), opened.position()))
     assert found[0] == found[1]
 
@@ -104,7 +105,7 @@ def test_what_is_closed_is_not_asked(capture: Path) -> None:
     with Savefile(capture) as opened:
         half = iter(opened)
         next(half)
-    for ask in (opened.position, lambda: opened.set_filter(LONG)):
+    for ask in (opened.position, lambda: opened.set_filter(packed(LONG))):
         with pytest.raises((OSError, ValueError)):
             ask()
     with pytest.raises(ValueError, match="closed"):
@@ -122,7 +123,7 @@ def test_how_far_it_is(capture: Path) -> None:
 
 def test_a_program_that_is_none(capture: Path) -> None:
     with Savefile(capture) as opened, pytest.raises(ValueError, match="BPF"):
-        opened.set_filter([PORTS])  # it does not end
+        opened.set_filter(packed([PORTS]))  # it does not end
 
 
 def test_a_libpcap_without_a_function_is_one_line(
