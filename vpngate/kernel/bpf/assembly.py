@@ -242,6 +242,7 @@ class Context(IntEnum):
     INTERFACE = 40
     TC_INDEX = 44
     SCRATCH = 48  # five words that live from one program to the next
+    FLOW_HASH = 68  # the kernel's number of the flow, 0 if it has none yet
     DATA = 76
     DATA_END = 80
     TIMESTAMP = 152  # 8 bytes

@@ -99,7 +99,9 @@ class Helper(IntEnum):
     REDIRECT = 23
     LOAD_BYTES = 26  # of the packet, also where it is not in one piece
     CHANGE_TYPE = 32
+    FLOW_HASH = 34  # the kernel's own number of the flow, made where there is none
     PULL_DATA = 39
+    FORGET_FLOW_HASH = 41
     CHANGE_HEAD = 43
     IPSEC_STATE = 66  # of those that let a packet in
     FIB_LOOKUP = 69

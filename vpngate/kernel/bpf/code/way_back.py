@@ -14,6 +14,11 @@ makes 0 once more, is in tc_index if it is one of the sixteen that there are nam
 (linux/pkt_sched.h); others become 0. So is whom it is for: the kernel asks that of
 the interface's own address, and a bridge or a bond takes frames for others as well.
 
+To choose a processor at the far end (`steering.py`) the kernel numbers a packet's flow.
+Choosing a route by ports goes by such a number where there is one, and by another where
+not: a flow would change its uplink as it is slowed. So on the way in, where that choice
+is still to come, a packet that had no number has none again.
+
 Nothing here stores a number in what tells of a packet, but always a register: kernels
 before 6.4 refuse the other.
 """
@@ -50,6 +55,7 @@ TAG_BITS, _BELOW = 0xFFC0, 0x3F  # of tc_index, and what is carried beside a tag
 _WHOSE, _WHOSE_AT = 3, 4  # there, of what came in: two bits for its type,
 _NAMED = 15  # and four for its priority, up to TC_PRIO_MAX
 _ETHERNET, _TYPE_AT = 14, 12  # bytes
+_NOTED_AT = -8  # on the stack
 
 
 class PairTag(IntEnum):
@@ -99,10 +105,9 @@ def hand_over(
         code.load(4, R0, R6, Context.PACKET_TYPE).jump(">", R0, _OTHER_HOST, alone)
     if not header:
         _give_header(code, alone)
-    code.load(4, R2, R6, Context.INTERFACE).compute("<<", R2, 32)
-    code.load(4, R5, R6, Context.PRIORITY).compute("|", R2, R5)
-    code.set(R1, R6).set(R3, _TO_LEAVE_AT).call(Helper.SET_TIMESTAMP)
-    code.jump("!=", R0, 0, alone)
+    if way is PairTag.IN:
+        _number_flow(code)
+    _note_in_timestamp(code, way, alone)
     if counted is not None:
         counted(code)
     code.set(R0, way)
@@ -123,6 +128,39 @@ def _give_header(code: Assembly, alone: str) -> None:
     code.jump("!=", R0, 0, alone)
     code.set(R1, R6).set(R2, _TYPE_AT).set(R3, STACK).compute("+", R3, -8)
     code.set(R4, 2).set(R5, 0).call(Helper.STORE_BYTES)
+
+
+def _number_flow(code: Assembly) -> None:
+    """Have the kernel do so, as it would at the far end; noted: 0 if it had before."""
+    code.load(4, R0, R6, Context.FLOW_HASH).store(4, STACK, _NOTED_AT, R0)
+    code.set(R1, R6).call(Helper.FLOW_HASH)
+    code.load(4, R1, STACK, _NOTED_AT).compute("^", R0, R1)
+    code.store(4, STACK, _NOTED_AT, R0)
+
+
+def _forget_number(code: Assembly, noted: Register) -> None:
+    """Unless it had one before."""
+    had = code.fresh()
+    code.jump("==", noted, 0, had)
+    code.set(R1, R6).call(Helper.FORGET_FLOW_HASH).label(had)
+
+
+def _note_in_timestamp(code: Assembly, way: PairTag, alone: str) -> None:
+    """The interface, and what was noted of its flow; on the way out its priority."""
+    code.load(4, R2, R6, Context.INTERFACE).compute("<<", R2, 32)
+    if way is PairTag.IN:
+        code.load(4, R5, STACK, _NOTED_AT)
+    else:
+        code.load(4, R5, R6, Context.PRIORITY)
+    code.compute("|", R2, R5)
+    code.set(R1, R6).set(R3, _TO_LEAVE_AT).call(Helper.SET_TIMESTAMP)
+    if way is PairTag.OUT:
+        code.jump("!=", R0, 0, alone)
+        return
+    sent = code.fresh()
+    code.jump("==", R0, 0, sent).load(4, R0, STACK, _NOTED_AT)
+    _forget_number(code, R0)
+    code.goto(alone).label(sent)
 
 
 def _note_what_came_in(code: Assembly) -> None:
@@ -166,10 +204,11 @@ def returner() -> bytes:
     code.jump("!=", R0, _TO_LEAVE_AT, "stray").compute("&", R7, TAG_BITS)
     code.set(R9, R8).compute(">>", R9, 32)
     code.set(R1, R6).set(R2, 0).set(R3, _NO_TIME).call(Helper.SET_TIMESTAMP)
-    code.set(R2, _INGRESS).jump("==", R7, PairTag.IN, "return")
-    code.jump("!=", R7, PairTag.OUT, "stray")
+    code.jump("==", R7, PairTag.IN, "in").jump("!=", R7, PairTag.OUT, "stray")
     code.store(4, R6, Context.PRIORITY, R8)
     code.set(R1, R6).set(R2, _HOST).call(Helper.CHANGE_TYPE)
-    code.set(R2, 0)
+    code.set(R2, 0).goto("return").label("in").compute("<<", R8, 32)
+    _forget_number(code, R8)
+    code.set(R2, _INGRESS)
     code.label("return").set(R1, R9).call(Helper.REDIRECT).exit()
     return code.label("stray").exit(ActionCode.DROP).assembled()
