@@ -42,6 +42,7 @@ _CORE = (
 _OF_PROGRAMS = (
     "tests/netns/test_bpf_call.py",
     "tests/netns/test_bpf_flow_bits.py",
+    "tests/netns/test_veth_uplinks.py",
     "tests/netns/test_bpf_as_it_went.py",
     "tests/netns/test_bpf_beside_others.py",
     "tests/netns/test_bpf_left_alone.py",

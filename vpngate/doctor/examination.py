@@ -30,6 +30,7 @@ from vpngate.doctor.surroundings import (
     judge_socket,
     judge_state,
     judge_tunnels,
+    judge_uplinks,
     places_of,
 )
 from vpngate.doctor.trials import try_kernel
@@ -171,4 +172,5 @@ def _surroundings(
         holder = holders.of_tcp_port(listen.port) if taken else None
         yield judge_listen(where, answer, holder, daemon)
         yield from judge_port(where, listen.port, host.first_free_port(), answer)
+    yield from judge_uplinks(config, host.routed_by_ports())
     yield judge_clock(host.is_clock_synchronised())

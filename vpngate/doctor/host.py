@@ -11,6 +11,7 @@ import os
 import pwd
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _PROC = Path("/proc")
 _MODULES = Path("/lib/modules")
 _ANY_PORT = 1024  # the first that needs no privilege, unless the kernel is told so
 _UNSYNCHRONISED = 0x40  # STA_UNSYNC
+_BY_PORTS = "1"  # "Layer 4" (Documentation/networking/ip-sysctl.rst)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -146,6 +148,18 @@ def first_free_port() -> int:
         return int(path.read_text())
     except (OSError, ValueError):
         return _ANY_PORT
+
+
+def routed_by_ports() -> list[str]:
+    """The parameters that have routes of several next hops chosen by ports."""
+    found = []
+    for family in ("ipv4", "ipv6"):
+        name = f"net.{family}.fib_multipath_hash_policy"
+        with suppress(OSError):  # a kernel without such routes
+            chosen = (_PROC / "sys" / name.replace(".", "/")).read_text()
+            if chosen.strip() == _BY_PORTS:
+                found.append(name)
+    return found
 
 
 def is_clock_synchronised() -> bool | None:

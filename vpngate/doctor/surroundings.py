@@ -19,6 +19,7 @@ NET_ADMIN, NET_RAW, PERFMON, BPF = 12, 13, 38, 39  # CAP_*, linux/capability.h
 # The unit has systemd make these (StateDirectory, RuntimeDirectory).
 _MADE_BY_UNIT = ("/var/lib/vpngate", "/run/vpngate")
 _STARTS_NOT = "the daemon does not start"
+_PROGRAMS = 'choose gateway.plane = "ebpf"'
 
 
 def judge_caller(
@@ -158,6 +159,25 @@ def judge_port(
             "the unit's user may not listen there",
             "choose a higher port, or give the unit CAP_NET_BIND_SERVICE",
         )
+
+
+def judge_uplinks(config: Config, by_ports: Sequence[str]) -> Iterator[Finding]:
+    """Yields a finding if slowed uploads may change their uplink.
+
+    `by_ports` are the parameters that have one chosen by ports. Programs put right
+    what queueing by flow does to that.
+    """
+    gateway = config.gateway
+    if gateway.mode is Mode.ENFORCE and gateway.plane is Plane.NFTABLES:
+        for where in by_ports:
+            yield Finding(
+                Weight.COST,
+                where,
+                "is 1: among several next hops one is chosen by ports",
+                "slowed uploads may leave by another hop than before, and are lost"
+                " where each hop masquerades",
+                f"have connection marks keep a flow to its hop, or {_PROGRAMS}",
+            )
 
 
 def judge_clock(synchronised: bool | None) -> Finding:  # noqa: FBT001 - one question

@@ -116,3 +116,22 @@ def test_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not host.is_loadable("sch_htb")
     (tmp_path / "modules").write_text("ifb 1 2\n")
     assert not host.is_loadable("ifb")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [({}, []), ({"ipv4": 0, "ipv6": 1}, ["ipv6"]), ({"ipv4": 2}, [])],
+)
+def test_who_chooses_a_next_hop_by_ports(
+    chosen: dict[str, int],
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "_PROC", tmp_path)
+    for family, policy in chosen.items():
+        folder = tmp_path / "sys/net" / family
+        folder.mkdir(parents=True)
+        (folder / "fib_multipath_hash_policy").write_text(f"{policy}\n")
+    named = [f"net.{family}.fib_multipath_hash_policy" for family in told]
+    assert host.routed_by_ports() == named

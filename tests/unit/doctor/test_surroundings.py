@@ -162,3 +162,21 @@ def test_ipsec_is_more_than_vpns(text: str, *, told: bool) -> None:
     gateway = 'interfaces = ["lan0"]\n' + text
     found = list(surroundings.judge_tunnels(config(gateway=gateway)))
     assert [one.weight for one in found] == [Weight.COST] * told
+
+
+@pytest.mark.parametrize(
+    ("mode", "plane", "told"),
+    [
+        ("observe", Plane.NFTABLES, 0),
+        ("enforce", Plane.NFTABLES, 1),
+        ("enforce", Plane.EBPF, 0),
+    ],
+)
+def test_uplinks_that_are_chosen_by_ports(mode: str, plane: Plane, told: int) -> None:
+    chosen = f'mode = "{mode}"\nplane = "{plane.value}"'
+    asked = config(gateway=f'interfaces = ["lan0"]\n{chosen}')
+    assert not list(surroundings.judge_uplinks(asked, []))
+    found = list(surroundings.judge_uplinks(asked, ["net.ipv4.x"]))
+    assert [(one.weight, one.where) for one in found] == told * [
+        (Weight.COST, "net.ipv4.x")
+    ]
