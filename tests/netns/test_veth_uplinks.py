@@ -41,7 +41,7 @@ def more_uplinks(lab: Lab, version: int) -> Iterator[None]:
 def listening(name: str) -> socket.socket:
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ANY))
     made.bind((name, 0))
-    made.settimeout(0.3)
+    made.settimeout(0.5)
     return made
 
 
