@@ -7,6 +7,7 @@ know what it should answer.
 
 import contextlib
 import json
+from collections.abc import Iterable
 
 from tests.lab import bpf_daemon
 from tests.lab.daemon import Daemon
@@ -62,14 +63,23 @@ def spares(running: Daemon, asked: str) -> bool:
     """Whether registered addresses hold this one, now."""
     if PLANE is Plane.EBPF:
         return bpf_daemon.spares(running.process.pid, asked)
+    while True:
+        sets = _sets(running)
+        found = _any_holds(running, sets, asked)
+        # Others take their place in one step, maybe before these had been asked.
+        if found or _sets(running) == sets:
+            return found
+
+
+def _any_holds(running: Daemon, sets: Iterable[str], asked: str) -> bool:
     family = "ipv6" if ":" in asked else "ipv4"
-    found = []
-    for name in _sets(running):
+    for name in sets:
         if name.startswith(f"spared_{family}_"):
             with contextlib.suppress(LabError):
                 where = f"get element netdev vpngate {name} {{ {asked} }}"
-                found.append(running.namespace.run("nft", where))
-    return bool(found)
+                running.namespace.run("nft", where)
+                return True
+    return False
 
 
 def _sets(running: Daemon) -> list[str]:

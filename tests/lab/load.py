@@ -31,6 +31,7 @@ _PROGRAM = (
     *(sys.executable, "-S", "-m", "tests.lab.stream"),
 )
 _ports = itertools.count(20_000)
+_LOOKS, _AT_ONCE = 5, 0.1  # attempts; seconds, a tenth of what a rate is told from
 _LARGEST = 1600  # bytes of a packet of a stream, in a tunnel and with all its headers
 _CLASS = re.compile(
     r"class htb (\S+) (?:root|parent (\S+)).*\n\s*Sent (\d+) bytes.*\n"
@@ -296,9 +297,13 @@ def _asked(gateway: Namespace, *command: str) -> str:
 def classes(gateway: Namespace, device: str) -> dict[str, Shaped]:
     """What each leaf class of HTB on a device has passed so far, by device and id."""
     # tc(8) knows no JSON for classes.
-    begin = time.monotonic()
-    text = _asked(gateway, "tc", "-s", "class", "show", "dev", device)
-    when = (begin + time.monotonic()) / 2
+    for _ in range(_LOOKS):
+        begin = time.monotonic()
+        text = _asked(gateway, "tc", "-s", "class", "show", "dev", device)
+        end = time.monotonic()
+        if end - begin < _AT_ONCE:  # else the moment of it is not known well
+            break
+    when = (begin + end) / 2
     found = [match.groups() for match in _CLASS.finditer(text)]
     parents = {parent for _, parent, *_ in found}
     return {
