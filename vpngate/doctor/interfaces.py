@@ -2,7 +2,7 @@
 """The interfaces that the configuration means: which they are, and their link layer.
 
 Knows what can be read of an interface's packets, which must not be matched together,
-and what a daemon's own may lack; does not know how interfaces are listed.
+and what a daemon's own pairs may lack; does not know how interfaces are listed.
 """
 
 from collections.abc import Collection, Iterator, Mapping

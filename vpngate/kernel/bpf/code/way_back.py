@@ -5,19 +5,22 @@ Knows what a packet carries on that way, so that it comes back as it went: `hand
 sends it, `returner` stands at the pair's far end, `is_back` tells it where it is met
 again. Does not know which packets are slowed, nor what waits at the near end.
 
-The class stands in the packet's priority, which a veth makes 0. So its own priority and
-the interface that it was met at are in its timestamp, as one that a packet is to leave
-at: the kernel keeps these (Linux 5.18). tc_index tells that it is on that way, and in
-which direction; nothing else is taken for such a packet. A packet on its way in has no
-timestamp again, since the kernel gives it one then, and its priority, which a veth
-makes 0 once more, is in tc_index if it is one of the sixteen that there are names for
-(linux/pkt_sched.h); others become 0. So is whom it is for: the kernel asks that of
-the interface's own address, and a bridge or a bond takes frames for others as well.
+The class stands in the packet's priority, which a veth makes 0. So the interface that
+it was met at is in its timestamp, as one that a packet is to leave at: the kernel
+keeps these (Linux 5.18). Beside that is, on the way out, its own priority, and on the
+way in whether the kernel has numbered its flow since it was met. tc_index tells that
+it is on that way, and in which direction; nothing else is taken for such a packet. A
+packet on its way in has no timestamp again, since the kernel gives it one then, and
+its priority, which a veth makes 0 once more, is in tc_index if it is one of the
+sixteen that there are names for (linux/pkt_sched.h); others become 0. So is whom it
+is for: the kernel asks that of the interface's own address, and a bridge or a bond
+takes frames for others as well.
 
-To choose a processor at the far end (`steering.py`) the kernel numbers a packet's flow.
-Choosing a route by ports goes by such a number where there is one, and by another where
-not: a flow would change its uplink as it is slowed. So on the way in, where that choice
-is still to come, a packet that had no number has none again.
+To queue by flow (fq_codel), and to choose a processor at the far end (`steering.py`),
+the kernel numbers a packet's flow (skb_get_hash). A route of several next hops that
+is chosen by ports goes by such a number where there is one, and by another where not:
+a flow would change its uplink as it is slowed. So on the way in, where that choice is
+still to come, a packet that had no number has none again.
 
 Nothing here stores a number in what tells of a packet, but always a register: kernels
 before 6.4 refuse the other.
